@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+#
+# make            build/twshim and build/libtwshim.so
+# make demo       all set-up, then the main job on a real client
+# make check      all set-up, then every test
+# make help       the rest
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+DATADIR ?= $(PREFIX)/share/twshim
+CC ?= cc
+CFLAGS ?= -O2 -g
+SAN ?=
+BUILD ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+comma := ,
+Q := $(if $(V),,@)
+VERSION := 0.1.0
+
+BUILD_PACKAGES := pkg-config libconfig-dev libmnl-dev libjansson-dev libelf-dev
+TEST_PACKAGES := libcmocka-dev python3 iproute2 procps curl strace
+LINT_PACKAGES := clang-format clang-tidy cppcheck shellcheck
+LIBRARIES := libconfig libmnl jansson libelf
+
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+	-Wno-unused-parameter
+COMMON := -std=gnu11 -I. $(WARNINGS) -MMD -MP $(CFLAGS)
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
+# The shim lives in other people's programs: only its wrappers are visible, it is bound at
+# load, never unloaded, needs libc alone, and its names are the plain ones (no fcntl64, no
+# fortified connect), whatever the builder's defaults are.
+SHIM_FLAGS := -fPIC -fvisibility=hidden -fno-plt -ftls-model=initial-exec \
+	-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=0 -U_FILE_OFFSET_BITS -U_TIME_BITS \
+	-fno-stack-protector
+SHIM_LDFLAGS := -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack -Wl,-z,nodelete \
+	-Wl,--version-script=$(BUILD)/shim/exports.map -Wl,--no-undefined \
+	-Wl,-soname,libtwshim.so -ldl
+TOOL_FLAGS := -D_GNU_SOURCE -DTWSHIM_VERSION='"$(VERSION)"' -DTWSHIM_LIBDIR='"$(LIBDIR)"' \
+	$(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null) $(SANFLAGS)
+TOOL_LIBS = $(shell pkg-config --libs $(LIBRARIES)) -lm $(SANFLAGS)
+
+# What the tools know of the shim: its headers, its tables, and these pure parts.
+PURE := shim/ending.c shim/match.c shim/layout.c shim/policy_image.c shim/fold.c
+SHIM_SRC := $(wildcard shim/*.c)
+TOOL_SRC := $(filter-out tools/main.c,$(wildcard tools/*.c)) $(wildcard config/*.c) $(PURE)
+SHIM_OBJ := $(SHIM_SRC:%.c=$(BUILD)/shim-pic/%.o)
+TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/obj/%.o)
+PROGS := $(patsubst tests/progs/%.c,$(BUILD)/tests/%,$(wildcard tests/progs/*.c))
+UNITS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
+
+.PHONY: all
+all: $(BUILD)/libtwshim.so $(BUILD)/twshim
+
+$(BUILD)/libtwshim.so: $(SHIM_OBJ) $(BUILD)/shim/exports.map
+	@echo "  LD   $@"
+	$(Q)$(CC) -o $@ $(SHIM_OBJ) $(SHIM_LDFLAGS)
+
+$(BUILD)/twshim: $(BUILD)/obj/tools/main.o $(TOOL_OBJ)
+	@echo "  LD   $@"
+	$(Q)$(CC) -o $@ $^ $(TOOL_LIBS)
+
+$(BUILD)/shim-pic/%.o: %.c Makefile
+	@echo "  CC   $< (shim)"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(COMMON) $(SHIM_FLAGS) -c -o $@ $<
+
+$(BUILD)/obj/%.o: %.c Makefile | libraries
+	@echo "  CC   $<"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(COMMON) $(TOOL_FLAGS) -c -o $@ $<
+
+# Exported: exactly the wrapped symbols, from the one table.
+$(BUILD)/shim/exports.map: shim/wrapped.def shim/exports.awk
+	@mkdir -p $(@D)
+	$(Q)awk -f shim/exports.awk shim/wrapped.def > $@
+
+.PHONY: libraries
+libraries:
+	@command -v pkg-config >/dev/null || { echo "make: pkg-config is missing: run make deps" >&2; exit 1; }
+	@for l in $(LIBRARIES); do pkg-config --exists $$l || \
+		{ echo "make: the development files of $$l are missing: run make deps" >&2; exit 1; }; done
+
+$(BUILD)/unit/%: tests/unit/%.c $(TOOL_OBJ)
+	@echo "  CC   $<"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(COMMON) $(TOOL_FLAGS) -o $@ $< $(TOOL_OBJ) $(TOOL_LIBS) -lcmocka
+
+$(BUILD)/tests/%: tests/progs/%.c
+	@echo "  CC   $<"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(COMMON) -D_GNU_SOURCE -o $@ $< -lpthread -ldl $(if $(findstring thread,$(SAN)),$(SANFLAGS))
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
