@@ -11,24 +11,24 @@
 
 /* What poll(fd, POLLIN | POLLRDHUP, 0) and, where that leaves doubt, TCP_INFO said. */
 struct tws_facts {
-	uint32_t flags;	  /* enum tws_conn_flag: what the program and the policy did */
-	bool established; /* the connection is known to have come to be */
-	bool readable;	  /* POLLIN */
-	bool peer_closed; /* POLLRDHUP: the peer's FIN (or RST) is here */
-	bool hung_up;	  /* POLLHUP: both directions are shut */
-	bool error;	  /* POLLERR: an error waits to be fetched */
-	bool has_info;	  /* tcp_state, acknowledged below are known */
-	uint8_t tcp_state;     /* tcpi_state: TCP_ESTABLISHED (1) to TCP_CLOSING (11) */
-	bool acknowledged;     /* tcpi_bytes_acked > 0: the SYN was answered */
-	uint32_t unread;       /* SIOCINQ, where asked; else 1 if known unread, 0 if not */
-	int socket_error;      /* SO_ERROR, where asked or seen */
+	uint32_t flags;	   /* enum tws_conn_flag: what the program and the policy did */
+	bool established;  /* the connection is known to have come to be */
+	bool readable;	   /* POLLIN */
+	bool peer_closed;  /* POLLRDHUP: the peer's FIN (or RST) is here */
+	bool hung_up;	   /* POLLHUP: both directions are shut */
+	bool error;	   /* POLLERR: an error waits to be fetched */
+	bool has_info;	   /* tcp_state, acknowledged below are known */
+	uint8_t tcp_state; /* tcpi_state: TCP_ESTABLISHED (1) to TCP_CLOSING (11) */
+	bool acknowledged; /* tcpi_bytes_acked > 0: the SYN was answered */
+	uint32_t unread;   /* SIOCINQ, where asked; else 1 if known unread, 0 if not */
+	int socket_error;  /* SO_ERROR, where asked or seen */
 };
 
 struct tws_verdict {
 	enum tws_ending ending;
 	enum tws_counter failure; /* failed_*, when ending is TWS_END_FAILED */
-	bool time_wait;	/* stays here */
-	bool doubtful;	/* CLOSE after our own shutdown: TIME_WAIT unless the peer reset */
+	bool time_wait;		  /* stays here */
+	bool doubtful; /* CLOSE after our own shutdown: TIME_WAIT unless the peer reset */
 };
 
 /* Whether TCP_INFO is needed to decide: poll alone left doubt. */

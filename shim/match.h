@@ -24,12 +24,12 @@ bool tws_match_exe(const char *pattern, const char *exe);
 bool tws_match_target(const struct tws_target *target, const struct tws_address *address);
 
 /* The part of a match that a process knows from its start: exe and uid. */
-bool tws_match_subject(const struct tws_policy_image *image, const struct tws_match *match,
-		       const struct tws_subject *subject);
+bool tws_match_subject(const struct tws_policy_image *image,
+		       const struct tws_match *match, const struct tws_subject *subject);
 
 /* The part that each connection decides: to. */
-bool tws_match_address(const struct tws_policy_image *image, const struct tws_match *match,
-		       const struct tws_address *address);
+bool tws_match_address(const struct tws_policy_image *image,
+		       const struct tws_match *match, const struct tws_address *address);
 
 /* Draws for sampling and experiments: the n-th draw of a seed, 0 to 2^32-1. */
 uint32_t tws_draw(uint32_t seed, uint64_t n);

@@ -2,26 +2,27 @@
  *
  * The compiled policy: one flat file, written by the tool, mapped read-only by the shim.
  *
- * A file "policy.ctl" in the run-time directory (struct tws_policy_control, mapped shared)
- * says which generation is in force; the image of generation G is "policy-G.img" beside it,
- * whole before the generation changes and never changed after. A process looks at the
- * generation at each connect(): a load, no system call. Offsets are from the start of the
- * image and checked by tws_policy_validate(); nothing in it is a pointer.
+ * A file "policy.ctl" in the run-time directory (struct tws_policy_control, mapped
+ * shared) says which generation is in force; the image of generation G is "policy-G.img"
+ * beside it, whole before the generation changes and never changed after. A process looks
+ * at the generation at each connect(): a load, no system call. Offsets are from the start
+ * of the image and checked by tws_policy_validate(); nothing in it is a pointer.
  */
 #ifndef TWS_SHIM_POLICY_IMAGE_H
 #define TWS_SHIM_POLICY_IMAGE_H
 
 #include "shim/segment.h"
 
-#define TWS_POLICY_MAGIC 0x31434c4f50575421ULL /* "!TWPOLC1" */
-#define TWS_POLICY_ABI_MAJOR 1
-#define TWS_POLICY_ABI_MINOR 0
-#define TWS_POLICY_MAX_SIZE (256u * 1024)
+#define TWS_POLICY_MAGIC      0x31434c4f50575421ULL /* "!TWPOLC1" */
+#define TWS_POLICY_ABI_MAJOR  1
+#define TWS_POLICY_ABI_MINOR  0
+#define TWS_POLICY_MAX_SIZE   (256u * 1024)
 #define TWS_POLICY_IMAGE_NAME "policy-%llu.img"
 
 struct tws_policy_control {
 	uint64_t magic;
-	uint64_t generation; /* atomic; 0: no policy. The shim's one look at each connect() */
+	uint64_t
+	    generation; /* atomic; 0: no policy. The shim's one look at each connect() */
 	uint8_t reserved[48];
 };
 
@@ -47,27 +48,27 @@ enum tws_action_flag {
 
 /* What a rule or an arm asks for. */
 struct tws_action {
-	uint32_t flags;		    /* enum tws_action_flag */
-	uint8_t close;		    /* enum tws_close_mode */
-	uint8_t sample_percent;	    /* 0 to 100; in rules only */
-	uint16_t linger_seconds;    /* 1 to 65535 */
-	uint32_t drain_ms;	    /* 0 to 60000 */
+	uint32_t flags;		 /* enum tws_action_flag */
+	uint8_t close;		 /* enum tws_close_mode */
+	uint8_t sample_percent;	 /* 0 to 100; in rules only */
+	uint16_t linger_seconds; /* 1 to 65535 */
+	uint32_t drain_ms;	 /* 0 to 60000 */
 	uint16_t port_low, port_high;
 	uint16_t ring_low, ring_high;
-	uint32_t ring_age_ms;	    /* 0 to 60000 */
-	uint32_t fin_timeout_seconds; /* 1 to 120 */
+	uint32_t ring_age_ms;		/* 0 to 60000 */
+	uint32_t fin_timeout_seconds;	/* 1 to 120 */
 	uint32_t max_resets_per_second; /* 0: no cap */
 	uint32_t stop_failed_ppm;	/* 0: none; parts per million of attempts */
 	uint32_t stop_peer_reset_ppm;	/* 0: none; of established */
 	uint32_t reserved;
-	uint64_t stop_bytes_discarded;	/* 0: none */
+	uint64_t stop_bytes_discarded; /* 0: none */
 };
 
 /* One `to` pattern: prefix of an address, range of ports. */
 struct tws_target {
 	uint8_t bytes[16];
-	uint8_t family;	     /* enum tws_family; TWS_FAMILY_NONE: any address */
-	uint8_t prefix_bits; /* 0 to 32, 0 to 128 */
+	uint8_t family;		      /* enum tws_family; TWS_FAMILY_NONE: any address */
+	uint8_t prefix_bits;	      /* 0 to 32, 0 to 128 */
 	uint16_t port_low, port_high; /* inclusive; 0-65535: any */
 	uint16_t reserved;
 };
@@ -79,9 +80,10 @@ struct tws_list {
 };
 
 struct tws_match {
-	struct tws_list exe; /* of uint32_t: offsets of NUL-terminated globs; empty: any */
-	struct tws_list to;  /* of struct tws_target; empty: any */
-	struct tws_list uid; /* of uint32_t; empty: any */
+	struct tws_list
+	    exe;	    /* of uint32_t: offsets of NUL-terminated globs; empty: any */
+	struct tws_list to; /* of struct tws_target; empty: any */
+	struct tws_list uid;	   /* of uint32_t; empty: any */
 	uint32_t short_lived_only; /* `close` only if the connection was short-lived */
 	uint32_t reserved;
 };
@@ -111,16 +113,16 @@ enum tws_deepbind { TWS_DEEPBIND_KEEP = 0, TWS_DEEPBIND_STRIP = 1 };
 /* Settings that concern no rule. They hold from the process's next segment on, save
  * short_lived_ms and detail, which hold from the image's. 0 means the default. */
 struct tws_settings {
-	uint32_t short_lived_ms;   /* default 1000 */
-	uint32_t detail;	   /* enum: 0 default, 1 on, 2 off: count bytes */
-	uint32_t deepbind;	   /* enum tws_deepbind */
-	uint32_t retention_s;	   /* of a dead segment; default 60 */
-	uint32_t max_segments;	   /* dead ones beyond it are folded early; default 512 */
-	uint32_t connections;	   /* size of the open-connection table; default 6144 */
-	uint32_t destinations;	   /* default 320 */
-	uint32_t ended;		   /* default 2048 */
-	uint32_t time_wait;	   /* default 65536 */
-	uint32_t group;		   /* gid that may read the segments; 0: none */
+	uint32_t short_lived_ms; /* default 1000 */
+	uint32_t detail;	 /* enum: 0 default, 1 on, 2 off: count bytes */
+	uint32_t deepbind;	 /* enum tws_deepbind */
+	uint32_t retention_s;	 /* of a dead segment; default 60 */
+	uint32_t max_segments;	 /* dead ones beyond it are folded early; default 512 */
+	uint32_t connections;	 /* size of the open-connection table; default 6144 */
+	uint32_t destinations;	 /* default 320 */
+	uint32_t ended;		 /* default 2048 */
+	uint32_t time_wait;	 /* default 65536 */
+	uint32_t group;		 /* gid that may read the segments; 0: none */
 	uint32_t reserved[6];
 };
 
@@ -136,7 +138,8 @@ struct tws_policy_image {
 	uint32_t source; /* offset of the source file's name */
 	uint32_t reserved;
 	struct tws_settings settings;
-	struct tws_list rules; /* of struct tws_rule, at most TWS_RULES; first match wins */
+	struct tws_list
+	    rules; /* of struct tws_rule, at most TWS_RULES; first match wins */
 	struct tws_experiment experiment; /* looked at before the rules */
 };
 
@@ -147,7 +150,8 @@ const char *tws_policy_validate(const void *bytes, uint64_t length);
 /* FNV-1a over an image, its checksum field taken as 0. */
 uint32_t tws_policy_checksum(const struct tws_policy_image *image);
 
-static inline const void *tws_policy_at(const struct tws_policy_image *image, uint32_t offset)
+static inline const void *tws_policy_at(const struct tws_policy_image *image,
+					uint32_t offset)
 {
 	return (const char *)image + offset;
 }

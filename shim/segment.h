@@ -15,18 +15,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TWS_MAGIC 0x314d494853575421ULL /* "!TWSHIM1", little endian */
+#define TWS_MAGIC      0x314d494853575421ULL /* "!TWSHIM1", little endian */
 #define TWS_BYTE_ORDER 0x01020304u
-#define TWS_ABI_MAJOR 1
-#define TWS_ABI_MINOR 0
+#define TWS_ABI_MAJOR  1
+#define TWS_ABI_MINOR  0
 
 /* File names below the run-time directory. A segment: PIDNS-PID-START-IMAGE.seg (decimal;
  * pid namespace inode, pid, start time in clock ticks, number of the exec image). */
-#define TWS_SEGMENT_SUFFIX ".seg"
+#define TWS_SEGMENT_SUFFIX   ".seg"
 #define TWS_TEMPORARY_SUFFIX ".tmp"
-#define TWS_TOTALS_SUFFIX ".totals" /* folded segments of one application */
-#define TWS_POLICY_CONTROL "policy.ctl"
-#define TWS_RUN_PREFIX "run-" /* a directory of `twshim run` */
+#define TWS_TOTALS_SUFFIX    ".totals" /* folded segments of one application */
+#define TWS_POLICY_CONTROL   "policy.ctl"
+#define TWS_RUN_PREFIX	     "run-" /* a directory of `twshim run` */
 
 /* ------------------------------------------------------------------ counters */
 
@@ -84,7 +84,8 @@ enum tws_ending {
 	TWS_END_RESET_UNREAD,
 	TWS_END_RESET_REMOTE,
 	TWS_END_UNSEEN,
-	TWS_END_FAILED, /* connect() failed, learnt only at the end: counter in `failure` */
+	TWS_END_FAILED, /* connect() failed, learnt only at the end: counter in `failure`
+			 */
 };
 
 /* How the last descriptor went; each value but the first is a counter via_NAME. */
@@ -121,19 +122,19 @@ enum tws_conn_flag {
 	TWS_CONN_APP_BOUND = 1u << 6,	  /* bind() before connect() */
 	TWS_CONN_APP_LINGER2 = 1u << 7,	  /* the program's own TCP_LINGER2 */
 	TWS_CONN_SHARED = 1u << 8,	  /* another process may hold it */
-	TWS_CONN_LEFT = 1u << 9,	  /* our descriptors are gone, another's may not be */
-	TWS_CONN_POLICY_RESET = 1u << 10, /* policy set SO_LINGER {1,0} */
-	TWS_CONN_POLICY_LINGER2 = 1u << 11, /* policy set TCP_LINGER2 = -1 */
+	TWS_CONN_LEFT = 1u << 9, /* our descriptors are gone, another's may not be */
+	TWS_CONN_POLICY_RESET = 1u << 10,    /* policy set SO_LINGER {1,0} */
+	TWS_CONN_POLICY_LINGER2 = 1u << 11,  /* policy set TCP_LINGER2 = -1 */
 	TWS_CONN_POLICY_LINGER_N = 1u << 12, /* policy set SO_LINGER {1,n} */
-	TWS_CONN_FASTOPEN = 1u << 13,	  /* opened by TCP Fast Open */
-	TWS_CONN_SHORT_LIVED = 1u << 14,  /* (ended) counted as short-lived */
-	TWS_CONN_DOUBTFUL = 1u << 15,	  /* (ended) CLOSE after our shutdown: FIN or RST? */
+	TWS_CONN_FASTOPEN = 1u << 13,	     /* opened by TCP Fast Open */
+	TWS_CONN_SHORT_LIVED = 1u << 14,     /* (ended) counted as short-lived */
+	TWS_CONN_DOUBTFUL = 1u << 15, /* (ended) CLOSE after our shutdown: FIN or RST? */
 };
 
 struct tws_connection {
-	uint32_t state;	 /* atomic; enum tws_conn_state */
-	uint32_t flags;	 /* atomic; enum tws_conn_flag */
-	uint64_t cookie; /* SO_COOKIE: the same in the kernel's TIME_WAIT table */
+	uint32_t state;		 /* atomic; enum tws_conn_state */
+	uint32_t flags;		 /* atomic; enum tws_conn_flag */
+	uint64_t cookie;	 /* SO_COOKIE: the same in the kernel's TIME_WAIT table */
 	uint64_t began_ns;	 /* CLOCK_MONOTONIC at connect() */
 	uint64_t established_ns; /* CLOCK_MONOTONIC, 0 while connecting */
 	struct tws_address remote;
@@ -144,10 +145,10 @@ struct tws_connection {
 	uint16_t destination;	  /* index in the destination section */
 	uint16_t rule;		  /* 1 + index of the policy's rule, 0 none */
 	uint8_t arm;		  /* 1 + index in the arm section, 0 none */
-	uint8_t ending;		  /* enum tws_ending; while open: as seen at exit or exec */
-	uint8_t via;		  /* enum tws_via; likewise */
-	uint8_t failure;	  /* enum tws_counter of failed_*, when ending is FAILED */
-	uint32_t action[4];	  /* the shim's own: what to do at close */
+	uint8_t ending;	    /* enum tws_ending; while open: as seen at exit or exec */
+	uint8_t via;	    /* enum tws_via; likewise */
+	uint8_t failure;    /* enum tws_counter of failed_*, when ending is FAILED */
+	uint32_t action[4]; /* the shim's own: what to do at close */
 	uint8_t reserved[12];
 };
 
@@ -170,7 +171,7 @@ struct tws_destination {
 
 /* ------------------------------------------------------------ section: arms */
 
-#define TWS_ARMS 8
+#define TWS_ARMS      8
 #define TWS_NAME_SIZE 48
 
 /* An arm of the experiment. Its connections also count in their destination. */
@@ -212,8 +213,8 @@ struct tws_ended {
 /* Cookies of connections that ended in a way that leaves TIME_WAIT here (or may, where
  * doubtful). A ring of single words, so that 65,536 of them fit: the cookie in the low 48
  * bits, the destination's index in the high 16. Ticket t lies at t % count. */
-#define TWS_TW_COOKIE(word) ((word)&0xffffffffffffULL)
-#define TWS_TW_DESTINATION(word) ((uint16_t)((word) >> 48))
+#define TWS_TW_COOKIE(word)		 ((word)&0xffffffffffffULL)
+#define TWS_TW_DESTINATION(word)	 ((uint16_t)((word) >> 48))
 #define TWS_TW_PACK(cookie, destination) ((cookie) | (uint64_t)(destination) << 48)
 
 /* ------------------------------------------------------------ section: rules */
@@ -260,14 +261,17 @@ struct tws_section {
 	uint64_t offset; /* bytes from the start of the file; a multiple of 64 */
 	uint32_t element_size;
 	uint32_t count;
-	uint32_t used;	/* atomic; elements ever touched (rings: at most count); the rest is a hole */
+	uint32_t used;	/* atomic; elements ever touched (rings: at most count); the rest
+			   is a hole */
 	uint32_t ready; /* atomic; the writer's own: elements backed by memory */
 };
 
 enum tws_segment_state {
 	TWS_SEGMENT_LIVE = 1,
-	TWS_SEGMENT_EXITED = 2, /* the process went through exit; open connections carry their ending */
-	TWS_SEGMENT_EXECED = 3, /* another image took over; it still writes here what it inherited */
+	TWS_SEGMENT_EXITED =
+	    2, /* the process went through exit; open connections carry their ending */
+	TWS_SEGMENT_EXECED =
+	    3, /* another image took over; it still writes here what it inherited */
 	TWS_SEGMENT_TOTALS = 4, /* no process: folded segments of one application */
 };
 
@@ -285,10 +289,11 @@ struct tws_header {
 	uint8_t boot_id[16];
 	uint64_t pid_namespace; /* inode */
 	uint64_t net_namespace; /* inode, at the first connection */
-	uint64_t start_time;	/* of the process; clock ticks since boot, proc(5) stat field 22 */
-	uint32_t pid;		/* in its own namespace */
-	uint32_t uid;		/* effective, at creation */
-	uint32_t image;		/* 0, then 1 more at each exec */
+	uint64_t start_time; /* of the process; clock ticks since boot, proc(5) stat field
+				22 */
+	uint32_t pid;	     /* in its own namespace */
+	uint32_t uid;	     /* effective, at creation */
+	uint32_t image;	     /* 0, then 1 more at each exec */
 	uint32_t short_lived_ms;
 	uint64_t created_realtime_ns;
 	uint64_t created_monotonic_ns;
@@ -323,7 +328,8 @@ TWS_ASSERT(sizeof(struct tws_header) <= 4096);
 
 /* Why a file is no usable segment; NULL: it is one. `size` is the file's, `header` a
  * private copy of its first bytes (of which `length` could be read). Pure. */
-const char *tws_segment_validate(const struct tws_header *header, uint64_t length, uint64_t size);
+const char *tws_segment_validate(const struct tws_header *header, uint64_t length,
+				 uint64_t size);
 
 /* The bucket of a value in microseconds, and a bucket's exclusive upper bound in
  * microseconds (0: none, the last). Pure. */
