@@ -139,14 +139,14 @@ struct tws_connection {
 	uint64_t established_ns; /* CLOCK_MONOTONIC, 0 while connecting */
 	struct tws_address remote;
 	struct tws_address local; /* family 0: not known */
+	uint32_t flags;		  /* atomic; enum tws_conn_flag */
 	int32_t fd;		  /* one of its descriptors */
 	uint32_t descriptors;	  /* atomic; of the owner */
-	uint32_t holders;	  /* atomic; processes known to hold it, owner included */
 	uint16_t destination;	  /* index in the destination section */
 	uint16_t rule;		  /* 1 + index of the policy's rule, 0 none */
 	uint8_t arm;		  /* 1 + index in the arm section, 0 none */
-	uint8_t ending;	    /* enum tws_ending; while open: as seen at exit or exec */
-	uint8_t via;	    /* enum tws_via; likewise */
+	uint8_t ending;		  /* enum tws_ending; while open: as last seen, see via */
+	uint8_t via;	    /* enum tws_via; while open: our last descriptor went so */
 	uint8_t failure;    /* enum tws_counter of failed_*, when ending is FAILED */
 	uint32_t action[4]; /* the shim's own: what to do at close */
 	uint8_t reserved[12];
