@@ -129,13 +129,20 @@ enum tws_conn_flag {
 	TWS_CONN_FASTOPEN = 1u << 13,	     /* opened by TCP Fast Open */
 	TWS_CONN_SHORT_LIVED = 1u << 14,     /* (ended) counted as short-lived */
 	TWS_CONN_DOUBTFUL = 1u << 15, /* (ended) CLOSE after our shutdown: FIN or RST? */
+	TWS_CONN_BELIEVED = 1u << 16, /* established, says SO_ERROR = 0; not verified */
+	TWS_CONN_APP_BOUND_0 = 1u << 17,      /* bind() to port 0 before connect() */
+	TWS_CONN_LATE_BIND = 1u << 18,	      /* IP_BIND_ADDRESS_NO_PORT is set */
+	TWS_CONN_IPV6 = 1u << 19,	      /* the socket's family */
+	TWS_CONN_MPTCP = 1u << 20,	      /* the socket's protocol */
+	TWS_CONN_FASTOPEN_CONNECT = 1u << 21, /* the program set TCP_FASTOPEN_CONNECT */
+	TWS_CONN_ADOPTED = 1u << 22,	      /* inherited or received: not opened here */
 };
 
 struct tws_connection {
-	uint32_t state;		 /* atomic; enum tws_conn_state */
-	uint32_t flags;		 /* atomic; enum tws_conn_flag */
-	uint64_t cookie;	 /* SO_COOKIE: the same in the kernel's TIME_WAIT table */
-	uint64_t began_ns;	 /* CLOCK_MONOTONIC at connect() */
+	uint32_t state;	     /* atomic; enum tws_conn_state; changes with generation */
+	uint32_t generation; /* atomic; grows each time the slot is claimed */
+	uint64_t cookie;     /* SO_COOKIE: the same in the kernel's TIME_WAIT table */
+	uint64_t began_ns;   /* CLOCK_MONOTONIC at connect() */
 	uint64_t established_ns; /* CLOCK_MONOTONIC, 0 while connecting */
 	struct tws_address remote;
 	struct tws_address local; /* family 0: not known */
