@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What follows from the layout of segment.h alone: which file is a usable segment, and
+ * what its numbers stand for. Pure: no system call, no allocation, no state; the shim and
+ * the tools decide by the same functions.
+ */
+#include "shim/segment.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define SECTION_ALIGNMENT 64
+
+/* Exact for this ABI major: a counter appended shifts the histograms behind it. */
+static const uint32_t element_sizes[TWS_SECTIONS] = {
+    [TWS_SECTION_PROCESS] = sizeof(struct tws_counters),
+    [TWS_SECTION_CONNECTIONS] = sizeof(struct tws_connection),
+    [TWS_SECTION_DESTINATIONS] = sizeof(struct tws_destination),
+    [TWS_SECTION_ARMS] = sizeof(struct tws_arm),
+    [TWS_SECTION_RULES] = sizeof(struct tws_rule_status),
+    [TWS_SECTION_ENDED] = sizeof(struct tws_ended),
+    [TWS_SECTION_TIME_WAIT] = sizeof(uint64_t),
+    [TWS_SECTION_FOLDED] = sizeof(struct tws_folded),
+};
+
+static const char *validate_origin(const struct tws_header *header, uint64_t length)
+{
+	const uint64_t known = offsetof(struct tws_header, size);
+
+	if (length < known)
+		return "truncated header";
+	if (header->magic == __builtin_bswap64(TWS_MAGIC))
+		return "foreign byte order";
+	if (header->magic != TWS_MAGIC)
+		return "no segment: wrong magic";
+	if (header->byte_order != TWS_BYTE_ORDER)
+		return "foreign byte order";
+	if (header->abi_major != TWS_ABI_MAJOR)
+		return "another ABI version";
+	if (length < sizeof(*header))
+		return "truncated header";
+	return NULL;
+}
+
+static const char *validate_header(const struct tws_header *header, uint64_t size)
+{
+	if (header->size > size)
+		return "truncated";
+	if (header->size < size)
+		return "larger than its header says";
+	if (header->header_size < sizeof(*header) || header->header_size > size)
+		return "bad header size";
+	if (header->section_count != TWS_SECTIONS)
+		return "bad section count";
+	if (header->state < TWS_SEGMENT_LIVE || header->state > TWS_SEGMENT_TOTALS)
+		return "bad state";
+	if (!memchr(header->exe, '\0', sizeof(header->exe)))
+		return "unterminated executable path";
+	return NULL;
+}
+
+static const char *validate_section(const struct tws_header *header, unsigned id)
+{
+	const struct tws_section *section = &header->section[id];
+
+	if (section->count == 0)
+		return section->used ? "section used beyond its end" : NULL;
+	if (section->element_size != element_sizes[id])
+		return "bad element size";
+	if (section->offset % SECTION_ALIGNMENT != 0)
+		return "misaligned section";
+	if (section->offset < header->header_size || section->offset > header->size)
+		return "section outside the file";
+	if (section->count > (header->size - section->offset) / section->element_size)
+		return "section outside the file";
+	if (section->used > section->count)
+		return "section used beyond its end";
+	return NULL;
+}
+
+const char *tws_segment_validate(const struct tws_header *header, uint64_t length,
+				 uint64_t size)
+{
+	const char *why = validate_origin(header, length);
+
+	if (!why)
+		why = validate_header(header, size);
+	for (unsigned id = 0; !why && id < TWS_SECTIONS; id++)
+		why = validate_section(header, id);
+	if (!why && header->section[TWS_SECTION_PROCESS].count != 1)
+		why = "no process section";
+	return why;
+}
+
+static const unsigned first_octaves[TWS_HISTOGRAMS] = {
+#define HISTOGRAM(name, unit, first_octave, help) first_octave,
+#include "shim/counters.def"
+};
+
+#define HISTOGRAM(name, unit, first_octave, help)                                        \
+	TWS_ASSERT((first_octave) > 0 && (first_octave) + TWS_BUCKETS / 2 < 64);
+#include "shim/counters.def"
+
+unsigned tws_histogram_bucket(enum tws_histogram_id id, uint64_t microseconds)
+{
+	const unsigned first = first_octaves[id];
+	unsigned octave, upper_half, bucket;
+
+	if (microseconds >> first == 0)
+		return 0;
+	octave = 63 - (unsigned)__builtin_clzll(microseconds);
+	upper_half = microseconds >> (octave - 1) & 1;
+	bucket = 2 * (octave - first) + 1 + upper_half;
+	return bucket < TWS_BUCKETS ? bucket : TWS_BUCKETS - 1;
+}
+
+uint64_t tws_histogram_bound(enum tws_histogram_id id, unsigned bucket)
+{
+	const uint64_t octave = 1ULL << (first_octaves[id] + bucket / 2);
+
+	if (bucket >= TWS_BUCKETS - 1)
+		return 0;
+	return bucket % 2 ? octave + octave / 2 : octave;
+}
+
+enum tws_counter tws_ending_counter(enum tws_ending ending)
+{
+	switch (ending) {
+	case TWS_END_ABANDONED:
+		return TWS_abandoned;
+	case TWS_END_LOCAL_FIN:
+		return TWS_ended_local_fin;
+	case TWS_END_REMOTE_FIN:
+		return TWS_ended_remote_fin;
+	case TWS_END_FIN_RESET:
+		return TWS_ended_fin_reset;
+	case TWS_END_RESET_POLICY:
+		return TWS_ended_reset_policy;
+	case TWS_END_RESET_APP:
+		return TWS_ended_reset_app;
+	case TWS_END_RESET_UNREAD:
+		return TWS_ended_reset_unread;
+	case TWS_END_RESET_REMOTE:
+		return TWS_ended_reset_remote;
+	case TWS_END_UNSEEN:
+		return TWS_ended_unseen;
+	case TWS_END_NONE:
+	case TWS_END_FAILED:
+		break;
+	}
+	return TWS_COUNTERS;
+}
+
+enum tws_counter tws_via_counter(enum tws_via via)
+{
+	if (via < TWS_VIA_CLOSE || via > TWS_VIA_KILL)
+		return TWS_COUNTERS;
+	return (enum tws_counter)(TWS_via_close + (via - TWS_VIA_CLOSE));
+}
+
+TWS_ASSERT(TWS_via_kill - TWS_via_close == TWS_VIA_KILL - TWS_VIA_CLOSE);

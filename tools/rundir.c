@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/rundir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "shim/segment.h"
+
+#define SYSTEM_DIRECTORY "/run/twshim"
+#define OPEN_FLAGS	 (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+
+static bool is_writable_tmpfs(const char *path)
+{
+	struct statfs fs;
+
+	return statfs(path, &fs) == 0 && fs.f_type == TMPFS_MAGIC &&
+	       access(path, W_OK | X_OK) == 0;
+}
+
+static const char *environment(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value && *value ? value : NULL;
+}
+
+int tws_rundir_find(char *ret_path, size_t size)
+{
+	const char *given = environment("TWSHIM_DIR");
+	const char *user = environment("XDG_RUNTIME_DIR");
+	char path[4096];
+	int length;
+
+	if (given && *given != '/')
+		return -EINVAL;
+	if (given)
+		length = snprintf(path, sizeof(path), "%s", given);
+	else if (is_writable_tmpfs(SYSTEM_DIRECTORY))
+		length = snprintf(path, sizeof(path), "%s", SYSTEM_DIRECTORY);
+	else if (user && *user == '/')
+		length = snprintf(path, sizeof(path), "%s/twshim", user);
+	else
+		length = snprintf(path, sizeof(path), "/dev/shm/twshim-%u",
+				  (unsigned)geteuid());
+	if (length < 0 || (size_t)length >= sizeof(path) || (size_t)length >= size)
+		return -ENAMETOOLONG;
+	memcpy(ret_path, path, (size_t)length + 1);
+	return 0;
+}
+
+/* Others may write into it only under the sticky bit, where they can't rename ours. */
+static bool is_trusted(const struct stat *st)
+{
+	bool ours = st->st_uid == geteuid() || st->st_uid == 0;
+
+	return ours && (!(st->st_mode & (S_IWGRP | S_IWOTH)) || (st->st_mode & S_ISVTX));
+}
+
+int tws_rundir_create(const char *path)
+{
+	struct stat st;
+	int fd, result = 0;
+
+	if (mkdir(path, 0700) != 0 && errno != EEXIST)
+		return -errno;
+	fd = tws_rundir_open(path);
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) != 0)
+		result = -errno;
+	else if (!is_trusted(&st))
+		result = -EPERM;
+	close(fd);
+	return result;
+}
+
+int tws_rundir_open(const char *path)
+{
+	int fd = open(path, OPEN_FLAGS);
+
+	if (fd < 0)
+		return errno == ELOOP ? -ENOTDIR : -errno;
+	return fd;
+}
+
+static int visit_below(DIR *dir, const char *name, tws_rundir_visitor visit, void *data)
+{
+	int fd = openat(dirfd(dir), name, OPEN_FLAGS);
+	int result;
+
+	if (fd < 0)
+		return 0;
+	result = visit(fd, name, data);
+	close(fd);
+	return result;
+}
+
+int tws_rundir_each(const char *path, tws_rundir_visitor visit, void *data)
+{
+	int fd = tws_rundir_open(path);
+	struct dirent *entry;
+	int result;
+	DIR *dir;
+
+	if (fd < 0)
+		return fd;
+	dir = fdopendir(fd);
+	if (!dir) {
+		result = -errno;
+		close(fd);
+		return result;
+	}
+	result = visit(fd, "", data);
+	rewinddir(dir);
+	while (result == 0 && (entry = readdir(dir)) != NULL)
+		if (strncmp(entry->d_name, TWS_RUN_PREFIX, strlen(TWS_RUN_PREFIX)) == 0)
+			result = visit_below(dir, entry->d_name, visit, data);
+	closedir(dir);
+	return result;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The run-time directory: where segments and policies are found. The shim looks for it by
+ * the same rules. `twshim run` makes directories of its own, "run-*", below the main one.
+ * Nothing here follows a symbolic link in the last component of a path.
+ */
+#ifndef TWS_TOOLS_RUNDIR_H
+#define TWS_TOOLS_RUNDIR_H
+
+#include <stddef.h>
+
+/* The path of the main directory: $TWSHIM_DIR, else /run/twshim where it is a tmpfs that
+ * we may write, else $XDG_RUNTIME_DIR/twshim, else /dev/shm/twshim-UID. It need not
+ * exist. 0, -ENAMETOOLONG, or -EINVAL where $TWSHIM_DIR is not absolute. */
+int tws_rundir_find(char *ret_path, size_t size);
+
+/* Makes the directory (0700, its parent must exist) or accepts the one that is there, if
+ * it is a directory of ours or of root's and nobody else may rename what we put into it.
+ * 0, -ENOTDIR (also for a symbolic link), -EPERM (not to be trusted), or -errno. */
+int tws_rundir_create(const char *path);
+
+/* Opens the directory at `path` for reading. A descriptor, or -errno. */
+int tws_rundir_open(const char *path);
+
+/* A directory of the tree: `fd` stays the iterator's; `name` is "" for the main
+ * directory, else "run-...". A value other than 0 ends the iteration and becomes its
+ * result. */
+typedef int (*tws_rundir_visitor)(int fd, const char *name, void *data);
+
+/* Visits the directory at `path`, then its "run-*" subdirectories, in no set order. What
+ * vanishes or can't be opened meanwhile is passed over. 0, the visitor's value, or -errno
+ * where `path` itself can't be opened. */
+int tws_rundir_each(const char *path, tws_rundir_visitor visit, void *data);
+
+#endif
