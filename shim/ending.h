@@ -9,10 +9,12 @@
 
 #include "shim/segment.h"
 
-/* What poll(fd, POLLIN | POLLRDHUP, 0) and, where that leaves doubt, TCP_INFO said. */
+/* What poll(fd, POLLIN | POLLOUT | POLLRDHUP, 0) and, where that leaves doubt, TCP_INFO
+ * said. */
 struct tws_facts {
 	uint32_t flags;	   /* enum tws_conn_flag: what the program and the policy did */
 	bool established;  /* the connection is known to have come to be */
+	bool writable;	   /* POLLOUT */
 	bool readable;	   /* POLLIN */
 	bool peer_closed;  /* POLLRDHUP: the peer's FIN (or RST) is here */
 	bool hung_up;	   /* POLLHUP: both directions are shut */

@@ -52,8 +52,11 @@ struct tws_histogram {
 	uint64_t sum;		     /* atomic; microseconds */
 };
 
+/* Room for counters to come, so that one more is not another layout. */
+#define TWS_COUNTER_ROOM 64
+
 struct tws_counters {
-	uint64_t value[TWS_COUNTERS];			/* atomic */
+	uint64_t value[TWS_COUNTER_ROOM];		/* atomic */
 	struct tws_histogram histogram[TWS_HISTOGRAMS]; /* atomic */
 };
 
@@ -135,6 +138,7 @@ enum tws_conn_flag {
 	TWS_CONN_IPV6 = 1u << 19,	      /* the socket's family */
 	TWS_CONN_MPTCP = 1u << 20,	      /* the socket's protocol */
 	TWS_CONN_FASTOPEN_CONNECT = 1u << 21, /* the program set TCP_FASTOPEN_CONNECT */
+	TWS_CONN_SHUT_READ = 1u << 23,	      /* the program called shutdown(SHUT_RD) */
 	TWS_CONN_ADOPTED = 1u << 22,	      /* inherited or received: not opened here */
 };
 
@@ -327,6 +331,7 @@ struct tws_folded {
 #define TWS_ASSERT(what) _Static_assert(what, #what)
 #endif
 
+TWS_ASSERT(TWS_COUNTERS <= TWS_COUNTER_ROOM);
 TWS_ASSERT(sizeof(struct tws_address) == 24);
 TWS_ASSERT(sizeof(struct tws_connection) == 128);
 TWS_ASSERT(sizeof(struct tws_ended) == 128);
