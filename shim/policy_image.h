@@ -143,6 +143,23 @@ struct tws_policy_image {
 	struct tws_experiment experiment; /* looked at before the rules */
 };
 
+/* Bounds that validation holds an image to and the compiler its input. */
+#define TWS_POLICY_STRING_SIZE 1024 /* of any string, with its NUL */
+#define TWS_POLICY_LIST_MAX    1024 /* elements of one exe, to or uid */
+#define TWS_MAX_SAMPLE_PERCENT 100
+#define TWS_MAX_DRAIN_MS       60000
+#define TWS_MAX_RING_AGE_MS    60000
+#define TWS_MAX_FIN_TIMEOUT    120 /* the kernel's TCP_FIN_TIMEOUT_MAX */
+#define TWS_MAX_WEIGHT	       1000
+#define TWS_MAX_PPM	       1000000
+#define TWS_MAX_SHORT_LIVED_MS 3600000
+#define TWS_MAX_RETENTION_S    86400
+#define TWS_MAX_SEGMENTS       65536
+#define TWS_MAX_CONNECTIONS    262144
+#define TWS_MAX_DESTINATIONS   65535 /* an index has 16 bits */
+#define TWS_MAX_ENDED	       262144
+#define TWS_MAX_TIME_WAIT      1048576
+
 /* Why these bytes are no usable image; NULL: they are, and every offset, list and string
  * in them lies inside. Pure; safe on any input. */
 const char *tws_policy_validate(const void *bytes, uint64_t length);
