@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "shim/segment.h"
+#include "tools/cookies.h"
 
 /* Bits of a state mask: KERNEL_STATE(TCP_TIME_WAIT) with the names of netinet/tcp.h. */
 #define KERNEL_STATE(state) (1u << (state))
@@ -33,8 +34,7 @@ struct kernel_table {
 	struct kernel_socket *sockets;
 	size_t count;
 	size_t room;
-	uint32_t *index; /* by cookie, open addressing; 1 + position, 0 free */
-	size_t index_mask;
+	struct cookie_map by_cookie; /* position in sockets */
 };
 
 /* Dumps the IPv4 and IPv6 TCP sockets in the states of the mask. 0, or -errno with a
@@ -42,9 +42,8 @@ struct kernel_table {
 int kernel_table_read(struct kernel_table *ret_table, uint32_t states, char *ret_error,
 		      size_t size);
 
-/* Adds one socket and, later, indexes all: for saved tables and tests. 0 or -ENOMEM. */
+/* Adds one socket: for saved tables and tests. 0 or -ENOMEM. */
 int kernel_table_add(struct kernel_table *table, const struct kernel_socket *socket);
-int kernel_table_index(struct kernel_table *table);
 
 /* The socket with this cookie, or NULL. Cookie 0 is nobody's. */
 const struct kernel_socket *kernel_table_find(const struct kernel_table *table,

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A map from socket cookies to small numbers: open addressing, no removal, grows by
+ * doubling. Cookie 0 is nobody's and never in it.
+ */
+#ifndef TWS_TOOLS_COOKIES_H
+#define TWS_TOOLS_COOKIES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct cookie_map {
+	struct cookie_entry *entries;
+	size_t room; /* a power of two, or 0 */
+	size_t count;
+};
+
+struct cookie_entry {
+	uint64_t cookie;
+	uint32_t value;
+};
+
+/* Sets the value of a cookie. 0; 1 if the cookie had a value, which then stays; -ENOMEM.
+ */
+int cookie_map_add(struct cookie_map *map, uint64_t cookie, uint32_t value);
+
+/* Where the value of a cookie lies, or NULL. */
+uint32_t *cookie_map_find(const struct cookie_map *map, uint64_t cookie);
+
+/* Forgets all, keeps the memory. */
+void cookie_map_clear(struct cookie_map *map);
+
+void cookie_map_free(struct cookie_map *map);
+
+#endif

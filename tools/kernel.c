@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/kernel.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "tools/kernel_message.h"
+
+/* The kernel fills at most 32 KiB of a dump at once; less would cost more system calls.
+ */
+#define RECEIVE_SIZE (64 * 1024)
+
+void kernel_decode_address(struct tws_address *ret_address, const uint32_t *words,
+			   uint16_t port, uint8_t family)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	struct tws_address address = {.port = ntohs(port)};
+
+	if (family == AF_INET) {
+		address.family = TWS_IPV4;
+		memcpy(address.bytes, words, 4);
+	} else if (family == AF_INET6 && memcmp(words, mapped, sizeof(mapped)) == 0) {
+		address.family = TWS_IPV4;
+		memcpy(address.bytes, &words[3], 4);
+	} else if (family == AF_INET6) {
+		address.family = TWS_IPV6;
+		memcpy(address.bytes, words, 16);
+	}
+	*ret_address = address;
+}
+
+uint64_t kernel_decode_cookie(const struct inet_diag_sockid *id)
+{
+	return id->idiag_cookie[0] | (uint64_t)id->idiag_cookie[1] << 32;
+}
+
+const struct inet_diag_msg *kernel_decode_message(const struct nlmsghdr *message)
+{
+	if (message->nlmsg_type != SOCK_DIAG_BY_FAMILY ||
+	    mnl_nlmsg_get_payload_len(message) < sizeof(struct inet_diag_msg))
+		return NULL;
+	return mnl_nlmsg_get_payload(message);
+}
+
+int kernel_table_add(struct kernel_table *table, const struct kernel_socket *socket)
+{
+	struct kernel_socket *sockets;
+	size_t room;
+
+	if (table->count == table->room) {
+		room = table->room ? table->room * 2 : 1024;
+		sockets = reallocarray(table->sockets, room, sizeof(*sockets));
+		if (!sockets)
+			return -ENOMEM;
+		table->sockets = sockets;
+		table->room = room;
+	}
+	if (cookie_map_add(&table->by_cookie, socket->cookie, (uint32_t)table->count) < 0)
+		return -ENOMEM;
+	table->sockets[table->count++] = *socket;
+	return 0;
+}
+
+const struct kernel_socket *kernel_table_find(const struct kernel_table *table,
+					      uint64_t cookie)
+{
+	const uint32_t *position = cookie_map_find(&table->by_cookie, cookie);
+
+	return position ? &table->sockets[*position] : NULL;
+}
+
+void kernel_table_free(struct kernel_table *table)
+{
+	free(table->sockets);
+	cookie_map_free(&table->by_cookie);
+	*table = (struct kernel_table){0};
+}
+
+static int take_message(const struct nlmsghdr *message, void *data)
+{
+	const struct inet_diag_msg *diag = kernel_decode_message(message);
+	struct kernel_socket socket;
+
+	if (!diag)
+		return MNL_CB_OK;
+	socket = (struct kernel_socket){
+	    .cookie = kernel_decode_cookie(&diag->id),
+	    .expires_ms = diag->idiag_expires,
+	    .uid = diag->idiag_uid,
+	    .inode = diag->idiag_inode,
+	    .unread = diag->idiag_rqueue,
+	    .state = diag->idiag_state,
+	};
+	kernel_decode_address(&socket.local, diag->id.idiag_src, diag->id.idiag_sport,
+			      diag->idiag_family);
+	kernel_decode_address(&socket.remote, diag->id.idiag_dst, diag->id.idiag_dport,
+			      diag->idiag_family);
+	return kernel_table_add(data, &socket) == 0 ? MNL_CB_OK : MNL_CB_ERROR;
+}
+
+static int send_request(struct mnl_socket *netlink, uint8_t family, uint32_t states)
+{
+	char buffer[256] __attribute__((aligned(8)));
+	struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
+	struct inet_diag_req_v2 *request;
+
+	header->nlmsg_type = SOCK_DIAG_BY_FAMILY;
+	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	request = mnl_nlmsg_put_extra_header(header, sizeof(*request));
+	request->sdiag_family = family;
+	request->sdiag_protocol = IPPROTO_TCP;
+	request->idiag_states = states;
+	return mnl_socket_sendto(netlink, header, header->nlmsg_len) < 0 ? -errno : 0;
+}
+
+static int receive_all(struct mnl_socket *netlink, char *buffer,
+		       struct kernel_table *table)
+{
+	unsigned port = mnl_socket_get_portid(netlink);
+	ssize_t length;
+	int result;
+
+	do {
+		length = mnl_socket_recvfrom(netlink, buffer, RECEIVE_SIZE);
+		if (length < 0 && errno == EINTR) {
+			result = MNL_CB_OK;
+			continue;
+		}
+		if (length < 0)
+			return -errno;
+		result = mnl_cb_run(buffer, (size_t)length, 0, port, take_message, table);
+	} while (result > MNL_CB_STOP);
+	return result == MNL_CB_ERROR ? (errno ? -errno : -ENOMEM) : 0;
+}
+
+static int dump_families(struct mnl_socket *netlink, uint32_t states,
+			 struct kernel_table *table)
+{
+	static const uint8_t families[] = {AF_INET, AF_INET6};
+	char *buffer = malloc(RECEIVE_SIZE);
+	int result = buffer ? 0 : -ENOMEM;
+
+	for (size_t i = 0; result == 0 && i < 2; i++) {
+		errno = 0;
+		result = send_request(netlink, families[i], states);
+		if (result == 0)
+			result = receive_all(netlink, buffer, table);
+		/* A kernel without IPv6 has no such sockets. */
+		if (result == -ENOENT && families[i] == AF_INET6)
+			result = 0;
+	}
+	free(buffer);
+	return result;
+}
+
+int kernel_table_read(struct kernel_table *ret_table, uint32_t states, char *ret_error,
+		      size_t size)
+{
+	struct kernel_table table = {0};
+	struct mnl_socket *netlink = mnl_socket_open(NETLINK_SOCK_DIAG);
+	int result = netlink ? 0 : -errno;
+
+	if (result == 0 && mnl_socket_bind(netlink, 0, MNL_SOCKET_AUTOPID) < 0)
+		result = -errno;
+	if (result == 0)
+		result = dump_families(netlink, states, &table);
+	if (netlink)
+		mnl_socket_close(netlink);
+	if (result != 0) {
+		kernel_table_free(&table);
+		snprintf(ret_error, size, "the kernel's TCP table (sock_diag): %s",
+			 strerror(-result));
+		return result;
+	}
+	*ret_table = table;
+	return 0;
+}
+
+int kernel_port_range(uint16_t *ret_low, uint16_t *ret_high)
+{
+	FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+	unsigned low, high;
+	int fields;
+
+	if (!file)
+		return -errno;
+	fields = fscanf(file, "%u %u", &low, &high);
+	fclose(file);
+	if (fields != 2 || low > high || high > 65535)
+		return -EINVAL;
+	*ret_low = (uint16_t)low;
+	*ret_high = (uint16_t)high;
+	return 0;
+}
+
+uint64_t kernel_namespace(const char *name)
+{
+	char path[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/self/ns/%s", name);
+	return stat(path, &st) == 0 ? st.st_ino : 0;
+}
