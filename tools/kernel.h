@@ -70,7 +70,8 @@ struct kernel_destroyed {
 	uint64_t received_ns;	 /* CLOCK_MONOTONIC, when we read the message */
 	uint32_t unread;	 /* receive queue; an unread FIN counts one */
 	uint32_t unacked;	 /* send queue: bytes never acknowledged */
-	uint8_t has_info;	 /* bytes_acked and bytes_received are known */
+	bool has_info;		 /* bytes_acked, bytes_received, fin_acked are known */
+	bool fin_acked;		 /* the peer acknowledged our FIN */
 };
 
 struct kernel_listener;

@@ -67,7 +67,7 @@ static struct kernel_destroyed *next_record(struct kernel_listener *listener)
 static void take_info(struct kernel_destroyed *record, const struct nlmsghdr *message)
 {
 	const size_t known =
-	    offsetof(struct tcp_info, tcpi_bytes_received) + sizeof(uint64_t);
+	    offsetof(struct tcp_info, tcpi_bytes_retrans) + sizeof(uint64_t);
 	const struct nlattr *attribute;
 	struct tcp_info info;
 
@@ -79,7 +79,10 @@ static void take_info(struct kernel_destroyed *record, const struct nlmsghdr *me
 		memcpy(&info, mnl_attr_get_payload(attribute), known);
 		record->bytes_acked = info.tcpi_bytes_acked;
 		record->bytes_received = info.tcpi_bytes_received;
-		record->has_info = 1;
+		/* Acknowledged sequence numbers: a SYN, each byte sent once, a FIN. */
+		record->fin_acked = info.tcpi_bytes_acked ==
+				    info.tcpi_bytes_sent - info.tcpi_bytes_retrans + 2;
+		record->has_info = true;
 	}
 }
 

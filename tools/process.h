@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Does the process of a segment still live? By pid and start time in our own pid
+ * namespace, by NSpid in those below it; what can't be seen is unknown, not dead.
+ */
+#ifndef TWS_TOOLS_PROCESS_H
+#define TWS_TOOLS_PROCESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum process_life { PROCESS_ALIVE, PROCESS_DEAD, PROCESS_UNKNOWN };
+
+/* What is remembered between questions: of one reading, since processes come and go. */
+struct process_view {
+	uint64_t pid_namespace; /* ours; 0: not known */
+	bool scanned;
+	struct process_below *below; /* processes of namespaces below ours */
+	size_t below_count;
+	size_t below_room;
+};
+
+void process_view_init(struct process_view *view);
+void process_view_free(struct process_view *view);
+
+/* `start_time` in clock ticks since boot. A zombie is dead: its descriptors are closed.
+ */
+enum process_life process_life(struct process_view *view, uint64_t pid_namespace,
+			       pid_t pid, uint64_t start_time);
+
+/* Of /proc/PID/stat's text: start time, and whether it is a zombie without threads. Pure.
+ * False: not such a text. */
+bool process_parse_stat(const char *text, uint64_t *ret_start_time, bool *ret_zombie);
+
+#endif

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One file: is it a segment of ours, and what is in it. The directories are in
+ * reader_tree.c.
+ */
+#include "tools/reader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct reader_buffer {
+	void *bytes;
+	size_t room;
+};
+
+static const char shrank[] = "shrank while it was read";
+
+/* "0c8e4bfa-....": 32 hexadecimal digits and dashes. */
+static bool read_boot_id(uint8_t *ret_id)
+{
+	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+	unsigned digit, digits = 0;
+	int byte;
+
+	if (!file)
+		return false;
+	memset(ret_id, 0, 16);
+	while (digits < 32 && (byte = fgetc(file)) != EOF) {
+		if (byte == '-')
+			continue;
+		digit = (unsigned)(byte <= '9' ? byte - '0' : byte - 'a' + 10);
+		ret_id[digits / 2] = (uint8_t)(ret_id[digits / 2] << 4 | (digit & 15));
+		digits++;
+	}
+	fclose(file);
+	return digits == 32;
+}
+
+int reader_init(struct reader *reader)
+{
+	*reader = (struct reader){0};
+	process_view_init(&reader->processes);
+	reader->has_boot_id = read_boot_id(reader->boot_id);
+	reader->buffers = calloc(TWS_SECTIONS, sizeof(*reader->buffers));
+	return reader->buffers ? 0 : -ENOMEM;
+}
+
+void reader_free(struct reader *reader)
+{
+	size_t named = reader->skipped_count;
+
+	if (named > READER_SKIPPED_MAX)
+		named = READER_SKIPPED_MAX;
+	for (size_t i = 0; reader->skipped && i < named; i++)
+		free(reader->skipped[i].name);
+	free(reader->skipped);
+	for (size_t i = 0; reader->buffers && i < TWS_SECTIONS; i++)
+		free(reader->buffers[i].bytes);
+	free(reader->buffers);
+	process_view_free(&reader->processes);
+	*reader = (struct reader){0};
+}
+
+/* All of `size`, or false: the end came first, or an error. */
+static bool read_fully(int fd, void *ret_bytes, size_t size, uint64_t offset)
+{
+	char *to = ret_bytes;
+	ssize_t length;
+
+	while (size) {
+		length = pread(fd, to, size, (off_t)offset);
+		if (length < 0 && errno == EINTR)
+			continue;
+		if (length <= 0)
+			return false;
+		to += length;
+		offset += (uint64_t)length;
+		size -= (size_t)length;
+	}
+	return true;
+}
+
+static const char *check_file(const struct stat *st)
+{
+	if (S_ISFIFO(st->st_mode))
+		return "a FIFO";
+	if (!S_ISREG(st->st_mode))
+		return "no regular file";
+	if (st->st_nlink == 0)
+		return ""; /* removed since we opened it */
+	if (st->st_nlink != 1)
+		return "has a second hard link";
+	if (st->st_size > READER_SIZE_MAX)
+		return "oversized";
+	return NULL;
+}
+
+/* What a header claims against what we know of the file and of this host. */
+static const char *check_header(const struct reader *reader, const struct stat *st,
+				const struct tws_header *header)
+{
+	if (header->uid != st->st_uid)
+		return "its owner is not the process's user";
+	if (reader->has_boot_id && memcmp(header->boot_id, reader->boot_id, 16) != 0)
+		return "from another boot";
+	return NULL;
+}
+
+static const char *read_header(int fd, const struct stat *st,
+			       struct tws_header *ret_header)
+{
+	size_t length = sizeof(*ret_header);
+
+	memset(ret_header, 0, sizeof(*ret_header));
+	if ((uint64_t)st->st_size < length)
+		length = (size_t)st->st_size;
+	if (length == 0)
+		return "empty";
+	if (!read_fully(fd, ret_header, length, 0))
+		return shrank;
+	return tws_segment_validate(ret_header, length, (uint64_t)st->st_size);
+}
+
+/* The used elements of a section into its buffer. */
+static const char *read_section(struct reader *reader, int fd, struct segment *segment,
+				enum tws_section_id id, const void **ret_elements)
+{
+	const struct tws_section *section = &segment->header.section[id];
+	struct reader_buffer *buffer = &reader->buffers[id];
+	size_t size = (size_t)section->used * section->element_size;
+	void *grown;
+
+	*ret_elements = NULL;
+	segment->used[id] = section->count ? section->used : 0;
+	if (!segment->used[id])
+		return NULL;
+	if (size > buffer->room) {
+		grown = realloc(buffer->bytes, size);
+		if (!grown)
+			return "out of memory";
+		buffer->bytes = grown;
+		buffer->room = size;
+	}
+	if (!read_fully(fd, buffer->bytes, size, section->offset))
+		return shrank;
+	*ret_elements = buffer->bytes;
+	return NULL;
+}
+
+static const char *read_process(int fd, struct segment *segment)
+{
+	const struct tws_section *section = &segment->header.section[TWS_SECTION_PROCESS];
+
+	return read_fully(fd, &segment->process, sizeof(segment->process),
+			  section->offset)
+		   ? NULL
+		   : shrank;
+}
+
+/* Counters before connections, and those before the rings: what a connection does next
+ * appears at worst in neither, never twice. How many tickets were drawn is asked last,
+ * since a record of the ring is overwritten by a later ticket. */
+static const char *read_sections(struct reader *reader, int fd, struct segment *segment)
+{
+	const struct {
+		enum tws_section_id id;
+		const void **elements;
+	} order[] = {
+	    {TWS_SECTION_DESTINATIONS, (const void **)&segment->destinations},
+	    {TWS_SECTION_ARMS, (const void **)&segment->arms},
+	    {TWS_SECTION_RULES, (const void **)&segment->rules},
+	    {TWS_SECTION_CONNECTIONS, (const void **)&segment->connections},
+	    {TWS_SECTION_ENDED, (const void **)&segment->ended},
+	    {TWS_SECTION_TIME_WAIT, (const void **)&segment->time_wait},
+	    {TWS_SECTION_FOLDED, (const void **)&segment->folded},
+	};
+	const char *why = read_process(fd, segment);
+	struct tws_header after;
+
+	for (size_t i = 0; !why && i < sizeof(order) / sizeof(*order); i++)
+		why = read_section(reader, fd, segment, order[i].id, order[i].elements);
+	if (!why && !read_fully(fd, &after, sizeof(after), 0))
+		why = shrank;
+	if (!why)
+		segment->header.ended_tickets = after.ended_tickets;
+	return why;
+}
+
+bool segment_ended_is_whole(const struct segment *segment, uint32_t index)
+{
+	const uint64_t count = segment->header.section[TWS_SECTION_ENDED].count;
+	const uint64_t sequence = segment->ended[index].sequence;
+	const uint64_t tickets = segment->header.ended_tickets;
+
+	return sequence && (sequence - 1) % count == index && sequence <= tickets &&
+	       tickets - sequence < count;
+}
+
+/* A dead process's segment is at rest only once it is known to be dead: ask first. */
+static const char *read_open_file(struct reader *reader, int fd, struct segment *segment)
+{
+	const char *why;
+	struct stat st;
+
+	if (fstat(fd, &st) != 0)
+		return "cannot be examined";
+	why = check_file(&st);
+	if (!why)
+		why = read_header(fd, &st, &segment->header);
+	if (!why)
+		why = check_header(reader, &st, &segment->header);
+	if (why)
+		return why;
+	segment->life = PROCESS_DEAD;
+	if (segment->header.state == TWS_SEGMENT_TOTALS)
+		return read_sections(reader, fd, segment);
+	segment->life =
+	    process_life(&reader->processes, segment->header.pid_namespace,
+			 (pid_t)segment->header.pid, segment->header.start_time);
+	why = read_header(fd, &st, &segment->header);
+	return why ? why : read_sections(reader, fd, segment);
+}
+
+static const char *open_failure(int error)
+{
+	switch (error) {
+	case ENOENT:
+		return "";
+	case ELOOP:
+		return "a symbolic link";
+	case EACCES:
+		return "no permission";
+	case ENXIO:
+		return "no regular file";
+	default:
+		return "cannot be opened";
+	}
+}
+
+const char *reader_read_file(struct reader *reader, int directory, const char *name,
+			     reader_taker take, void *data, int *ret_taken)
+{
+	struct segment *segment = calloc(1, sizeof(*segment));
+	const char *why;
+	int fd;
+
+	if (!segment)
+		return "out of memory";
+	fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0) {
+		why = open_failure(errno);
+		goto out;
+	}
+	segment->directory = "";
+	segment->name = name;
+	why = read_open_file(reader, fd, segment);
+	close(fd);
+	if (!why)
+		*ret_taken = take(segment, data);
+out:
+	free(segment);
+	return why;
+}
