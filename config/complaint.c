@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+#include "config/complaint.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* Beyond this many nobody reads on; they still count. */
+#define COMPLAINTS_KEPT 256
+#define WORD_MAX	32
+
+static void fill(char *text, size_t size, const char *format, va_list arguments)
+{
+	vsnprintf(text, size, format, arguments);
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			*text = '?';
+}
+
+void tws_problem_what(struct tws_problem *problem, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	fill(problem->what, sizeof(problem->what), format, arguments);
+	va_end(arguments);
+}
+
+void tws_problem_cure(struct tws_problem *problem, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	fill(problem->cure, sizeof(problem->cure), format, arguments);
+	va_end(arguments);
+}
+
+void tws_complain(struct tws_complaints *complaints, const char *file, unsigned line,
+		  bool warning, const struct tws_problem *problem)
+{
+	struct tws_complaint *list = complaints->list;
+	char *name;
+
+	complaints->errors += !warning;
+	if (complaints->count >= COMPLAINTS_KEPT)
+		return;
+	list = realloc(list, (complaints->count + 1) * sizeof(*list));
+	if (!list)
+		return;
+	complaints->list = list;
+	name = strdup(file);
+	if (!name)
+		return;
+	list[complaints->count++] = (struct tws_complaint){
+	    .file = name, .line = line, .warning = warning, .problem = *problem};
+}
+
+void tws_complaints_free(struct tws_complaints *complaints)
+{
+	for (size_t i = 0; i < complaints->count; i++)
+		free(complaints->list[i].file);
+	free(complaints->list);
+	*complaints = (struct tws_complaints){0};
+}
+
+static size_t least(size_t a, size_t b, size_t c)
+{
+	size_t ab = a < b ? a : b;
+
+	return ab < c ? ab : c;
+}
+
+/* Levenshtein's distance: insertions, deletions and substitutions of one byte. */
+static size_t distance(const char *a, size_t a_length, const char *b, size_t b_length)
+{
+	size_t row[WORD_MAX + 1], left, above;
+
+	for (size_t j = 0; j <= b_length; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= a_length; i++) {
+		left = row[0];
+		row[0] = i;
+		for (size_t j = 1; j <= b_length; j++) {
+			above = row[j];
+			row[j] = least(above + 1, row[j - 1] + 1,
+				       left + (a[i - 1] != b[j - 1]));
+			left = above;
+		}
+	}
+	return row[b_length];
+}
+
+size_t tws_nearest_word(const char *word, const char *words, const char **ret_word)
+{
+	size_t length = strlen(word), best = length / 3 + 2, found = 0;
+
+	for (const char *next = words; length <= WORD_MAX && next; words = next + 1) {
+		size_t size, apart;
+
+		next = strchr(words, '|');
+		size = next ? (size_t)(next - words) : strlen(words);
+		apart = size <= WORD_MAX ? distance(word, length, words, size) : best;
+		if (size == length && strncasecmp(word, words, size) == 0)
+			apart = 0;
+		if (apart < best) {
+			best = apart;
+			found = size;
+			*ret_word = words;
+		}
+	}
+	return found;
+}

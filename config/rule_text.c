@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+#include "config/rule_text.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The value of a text, of the type that its setting expects where the text allows. */
+static struct tws_value read_value(const struct tws_setting *setting, const char *text)
+{
+	struct tws_value ret = {.type = TWS_VALUE_TEXT, .text = text};
+	bool truth = strcmp(text, "true") == 0;
+	char *end;
+
+	switch (setting->kind) {
+	case TWS_KIND_BOOLEAN:
+	case TWS_KIND_SWITCH:
+		if (truth || strcmp(text, "false") == 0) {
+			ret.type = TWS_VALUE_BOOLEAN;
+			ret.boolean = truth;
+		}
+		break;
+	case TWS_KIND_INTEGER:
+	case TWS_KIND_USERS:
+		errno = 0;
+		ret.integer = strtoll(text, &end, 10);
+		if (*text && !*end && errno == 0)
+			ret.type = TWS_VALUE_INTEGER;
+		break;
+	case TWS_KIND_PERCENT:
+		ret.number = strtod(text, &end);
+		if (*text && !*end)
+			ret.type = TWS_VALUE_NUMBER;
+		break;
+	default:
+		break;
+	}
+	return ret;
+}
+
+static void set(struct tws_draft *draft, struct tws_draft_part *part,
+		const struct tws_setting *setting, const char *text, unsigned number)
+{
+	unsigned *said = setting->base == TWS_BASE_TOP ? draft->said : &part->said[0];
+	bool is_list = setting->kind == TWS_KIND_GLOBS ||
+		       setting->kind == TWS_KIND_TARGETS ||
+		       setting->kind == TWS_KIND_USERS;
+	struct tws_value value = read_value(setting, text);
+	struct tws_problem problem = {0};
+
+	if (said[setting - tws_setting_table] && !is_list && said == part->said) {
+		tws_problem_what(&problem, "%s is said twice", setting->name);
+		tws_problem_cure(&problem, "leave one out");
+		tws_draft_complain(draft, number, &problem);
+		return;
+	}
+	tws_draft_set(draft, setting->base == TWS_BASE_TOP ? NULL : part, setting, &value,
+		      number);
+}
+
+/* One "name=value". */
+static void read_pair(struct tws_draft *draft, struct tws_draft_part *part, char *pair,
+		      unsigned number)
+{
+	char *equals = strchr(pair, '=');
+	struct tws_problem problem = {0};
+	const struct tws_setting *setting;
+
+	if (equals)
+		*equals = '\0';
+	setting = tws_setting_find(pair, TWS_LINE_PLACES);
+	if (setting && equals && setting->kind != TWS_KIND_GROUP) {
+		set(draft, part, setting, equals + 1, number);
+		return;
+	}
+	if (setting && setting->kind == TWS_KIND_GROUP) {
+		tws_problem_what(&problem, "%s is a group", pair);
+		tws_problem_cure(&problem, "write what it holds, such as %s",
+				 setting->inside == TWS_IN_MATCH ? "to=10.0.0.7:6379"
+								 : "failed_percent=5");
+	} else if (setting) {
+		tws_problem_what(&problem, "%s has no value", pair);
+		tws_problem_cure(&problem, "write %s=VALUE", pair);
+	} else {
+		tws_setting_explain_unknown(pair, TWS_LINE_PLACES, &problem);
+	}
+	tws_draft_complain(draft, number, &problem);
+}
+
+static void complain_no_room(struct tws_draft *draft, unsigned number)
+{
+	struct tws_problem problem = {0};
+
+	tws_problem_what(&problem, "there are too many rules");
+	tws_problem_cure(&problem, "join some: at most %d fit", TWS_RULES);
+	tws_draft_complain(draft, number, &problem);
+}
+
+void tws_rule_text_read(struct tws_draft *draft, const char *text, unsigned number)
+{
+	struct tws_draft_part *part = &draft->rules[draft->rule_count];
+	char *copy, *rest, *pair;
+
+	if (draft->rule_count == TWS_RULES) {
+		complain_no_room(draft, number);
+		return;
+	}
+	copy = rest = strdup(text);
+	if (!copy) {
+		draft->full = true;
+		return;
+	}
+	draft->rule_count++;
+	tws_draft_begin(draft, part, number);
+	while ((pair = strsep(&rest, ",")) != NULL)
+		read_pair(draft, part, pair, number);
+	tws_draft_flush_lists(draft, part);
+	free(copy);
+}
