@@ -128,7 +128,7 @@ static const char *read_header(int fd, const struct stat *st,
 
 /* The used elements of a section into its buffer. */
 static const char *read_section(struct reader *reader, int fd, struct segment *segment,
-				enum tws_section_id id, const void **ret_elements)
+				enum tws_section_id id, void **ret_elements)
 {
 	const struct tws_section *section = &segment->header.section[id];
 	struct reader_buffer *buffer = &reader->buffers[id];
@@ -169,15 +169,15 @@ static const char *read_sections(struct reader *reader, int fd, struct segment *
 {
 	const struct {
 		enum tws_section_id id;
-		const void **elements;
+		void **elements;
 	} order[] = {
-	    {TWS_SECTION_DESTINATIONS, (const void **)&segment->destinations},
-	    {TWS_SECTION_ARMS, (const void **)&segment->arms},
-	    {TWS_SECTION_RULES, (const void **)&segment->rules},
-	    {TWS_SECTION_CONNECTIONS, (const void **)&segment->connections},
-	    {TWS_SECTION_ENDED, (const void **)&segment->ended},
-	    {TWS_SECTION_TIME_WAIT, (const void **)&segment->time_wait},
-	    {TWS_SECTION_FOLDED, (const void **)&segment->folded},
+	    {TWS_SECTION_DESTINATIONS, (void **)&segment->destinations},
+	    {TWS_SECTION_ARMS, (void **)&segment->arms},
+	    {TWS_SECTION_RULES, (void **)&segment->rules},
+	    {TWS_SECTION_CONNECTIONS, (void **)&segment->connections},
+	    {TWS_SECTION_ENDED, (void **)&segment->ended},
+	    {TWS_SECTION_TIME_WAIT, (void **)&segment->time_wait},
+	    {TWS_SECTION_FOLDED, (void **)&segment->folded},
 	};
 	const char *why = read_process(fd, segment);
 	struct tws_header after;

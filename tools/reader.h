@@ -27,8 +27,8 @@ struct segment {
 	struct tws_counters process;
 	/* Each section's used elements, as many as in `used`. */
 	const struct tws_connection *connections;
-	const struct tws_destination *destinations;
-	const struct tws_arm *arms;
+	struct tws_destination *destinations; /* a copy: the taker may settle in it */
+	struct tws_arm *arms;		      /* likewise */
 	const struct tws_rule_status *rules;
 	const struct tws_ended *ended; /* whole records only are to be used: see below */
 	const uint64_t *time_wait;     /* TWS_TW_PACK; 0: none */
@@ -61,7 +61,7 @@ int reader_init(struct reader *reader);
 void reader_free(struct reader *reader);
 
 /* Takes a segment; a value other than 0 ends the reading and becomes its result. */
-typedef int (*reader_taker)(const struct segment *segment, void *data);
+typedef int (*reader_taker)(struct segment *segment, void *data);
 
 /* Reads the directory `path`, and its "run-*" unless `only`: totals first, then segments
  * that no totals hold. 0, the taker's value, or -errno where `path` can't be read. */

@@ -99,7 +99,7 @@ static void skip(struct tree *tree, const char *name, const char *reason)
 
 /* Between reader_read_file() and the caller's taker: names the directory, and keeps what
  * a totals file says is in it. */
-static int take_file(const struct segment *segment, void *data)
+static int take_file(struct segment *segment, void *data)
 {
 	struct segment named = *segment;
 	struct tree *tree = data;

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How many local ports are in use to each destination, by whomever. A port is taken for a
+ * pair of source address and destination, so the fullest source address counts.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "tools/model.h"
+
+/* FNV-1a, never 0. Two pairs of the same hash would share one count; with 64 bits that
+ * does not happen by chance. */
+static uint64_t hash_address(uint64_t hash, const struct tws_address *address, bool port)
+{
+	const uint8_t tail[3] = {address->family, (uint8_t)(port ? address->port : 0),
+				 (uint8_t)(port ? address->port >> 8 : 0)};
+
+	for (size_t i = 0; i < sizeof(address->bytes); i++)
+		hash = (hash ^ address->bytes[i]) * 1099511628211ULL;
+	for (size_t i = 0; i < sizeof(tail); i++)
+		hash = (hash ^ tail[i]) * 1099511628211ULL;
+	return hash ? hash : 1;
+}
+
+uint64_t model_hash_address(const struct tws_address *address)
+{
+	return hash_address(14695981039346656037ULL, address, true);
+}
+
+/* Adds one to the pair, and sees to it that the destination holds the highest. */
+static int count_socket(struct cookie_map *pairs, struct cookie_map *highest,
+			const struct kernel_socket *socket)
+{
+	uint64_t destination = model_hash_address(&socket->remote);
+	uint64_t pair = hash_address(destination, &socket->local, false);
+	uint32_t *used, *most;
+
+	if (cookie_map_add(pairs, pair, 0) < 0 ||
+	    cookie_map_add(highest, destination, 0) < 0)
+		return -ENOMEM;
+	used = cookie_map_find(pairs, pair);
+	most = cookie_map_find(highest, destination);
+	if (++*used > *most)
+		*most = *used;
+	return 0;
+}
+
+static void show(const struct model *model, struct model_app *app,
+		 const struct cookie_map *highest)
+{
+	struct model_destination *destination;
+	const uint32_t *most;
+
+	for (uint32_t i = 0; i < app->destination_count; i++) {
+		destination = &app->destinations[i];
+		most =
+		    cookie_map_find(highest, model_hash_address(&destination->address));
+		destination->ports.range =
+		    model->port_high ? model->port_high - model->port_low + 1u : 0;
+		if (most && destination->address.family)
+			destination->ports.used = *most;
+	}
+}
+
+int model_count_ports(struct model *model)
+{
+	struct cookie_map pairs = {0}, highest = {0};
+	const struct kernel_socket *socket;
+	int result = 0;
+
+	for (size_t i = 0; result == 0 && i < model->table.count; i++) {
+		socket = &model->table.sockets[i];
+		if (socket->local.port >= model->port_low &&
+		    socket->local.port <= model->port_high && socket->remote.port)
+			result = count_socket(&pairs, &highest, socket);
+	}
+	for (uint32_t i = 0; result == 0 && i < model->app_count; i++)
+		show(model, &model->apps[i], &highest);
+	cookie_map_free(&pairs);
+	cookie_map_free(&highest);
+	return result;
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The model's join with the kernel's table: whose each socket is, which TIME_WAIT sockets
+ * were predicted and are there, and how many ports are in use to each destination.
+ */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+
+#include "tools/join.h"
+#include "tools/model.h"
+
+/* Endings this close to either end of TIME_WAIT may or may not be in the table. */
+#define MARGIN_NS 1500000000ULL
+
+struct joining {
+	struct model *model;
+	const struct segment *segment;
+	struct model_owner owner; /* destination: filled in for each socket */
+	const uint32_t *indexes;
+	struct model_time_wait *found; /* one a destination of the segment */
+};
+
+static uint32_t in_range(const struct joining *joining, uint32_t destination)
+{
+	return destination < joining->segment->used[TWS_SECTION_DESTINATIONS]
+		   ? destination
+		   : 0;
+}
+
+static void note_time_wait(struct model_time_wait *found, uint32_t expires_ms)
+{
+	uint32_t left = expires_ms ? expires_ms : 1;
+
+	found->confirmed++;
+	if (!found->oldest_leaves_ms || left < found->oldest_leaves_ms)
+		found->oldest_leaves_ms = left;
+	if (left > found->newest_leaves_ms)
+		found->newest_leaves_ms = left;
+}
+
+/* Whoever names a cookie first owns the socket: two segments name the same one where a
+ * connection was handed on. `closed_here`: TIME_WAIT is to come. */
+static void claim(struct joining *joining, uint64_t cookie, uint32_t destination,
+		  bool closed_here)
+{
+	struct model *model = joining->model;
+	const struct kernel_socket *socket = kernel_table_find(&model->table, cookie);
+	struct model_owner *owner;
+
+	if (!socket)
+		return;
+	owner = &model->owners[socket - model->table.sockets];
+	if (owner->app != MODEL_NOBODY)
+		return;
+	destination = in_range(joining, destination);
+	*owner = joining->owner;
+	owner->destination = joining->indexes[destination];
+	if (socket->state == TCP_TIME_WAIT)
+		note_time_wait(&joining->found[destination], socket->expires_ms);
+	else if (closed_here && join_where(socket) == JOIN_CLOSED_HERE)
+		joining->found[destination].pending++;
+}
+
+static void claim_all(struct joining *joining)
+{
+	const struct segment *segment = joining->segment;
+	const struct tws_connection *slot;
+
+	for (uint32_t i = 0; i < segment->used[TWS_SECTION_TIME_WAIT]; i++)
+		claim(joining, TWS_TW_COOKIE(segment->time_wait[i]),
+		      TWS_TW_DESTINATION(segment->time_wait[i]), true);
+	for (uint32_t i = 0; i < segment->used[TWS_SECTION_CONNECTIONS]; i++) {
+		slot = &segment->connections[i];
+		if (slot->state >= TWS_CONN_CONNECTING)
+			claim(joining, slot->cookie, slot->destination,
+			      !(slot->flags & TWS_CONN_POLICY_LINGER2));
+	}
+}
+
+/* A process that began within the last minute: all that it left must still be there. */
+static bool is_young(const struct joining *joining)
+{
+	const struct tws_header *header = &joining->segment->header;
+
+	return header->state != TWS_SEGMENT_TOTALS &&
+	       header->created_monotonic_ns + MODEL_TIME_WAIT_NS - MARGIN_NS >
+		   joining->model->table_ns;
+}
+
+static void predict_young(struct joining *joining)
+{
+	const struct segment *segment = joining->segment;
+	struct model_time_wait *found;
+	uint64_t seen;
+
+	for (uint32_t i = 0; i < segment->used[TWS_SECTION_DESTINATIONS]; i++) {
+		found = &joining->found[i];
+		seen = found->confirmed + found->pending;
+		found->predicted =
+		    segment->destinations[i].counters.value[TWS_ended_local_fin];
+		if (found->predicted < seen)
+			found->predicted = seen;
+		if (joining->model->has_table)
+			found->gone_early = found->predicted - seen;
+	}
+}
+
+/* An older process: its last endings tell, as far back as the ring goes. */
+static void predict_old(struct joining *joining)
+{
+	const struct segment *segment = joining->segment;
+	const struct model *model = joining->model;
+	const struct tws_ended *ended;
+	struct model_time_wait *found;
+
+	for (uint32_t i = 0; i < segment->used[TWS_SECTION_ENDED]; i++) {
+		ended = &segment->ended[i];
+		if (!segment_ended_is_whole(segment, i) ||
+		    ended->ending != TWS_END_LOCAL_FIN ||
+		    ended->ended_ns + MODEL_TIME_WAIT_NS - MARGIN_NS < model->table_ns ||
+		    ended->ended_ns > model->table_ns)
+			continue;
+		found = &joining->found[in_range(joining, ended->destination)];
+		if (!model->has_table)
+			found->predicted++;
+		else if (!kernel_table_find(&model->table, ended->cookie))
+			found->gone_early++;
+	}
+	for (uint32_t i = 0; i < segment->used[TWS_SECTION_DESTINATIONS]; i++) {
+		found = &joining->found[i];
+		found->predicted += found->confirmed + found->pending + found->gone_early;
+	}
+}
+
+static void merge(struct model_time_wait *sum, const struct model_time_wait *one)
+{
+	sum->predicted += one->predicted;
+	sum->confirmed += one->confirmed;
+	sum->pending += one->pending;
+	sum->gone_early += one->gone_early;
+	if (one->oldest_leaves_ms &&
+	    (!sum->oldest_leaves_ms || one->oldest_leaves_ms < sum->oldest_leaves_ms))
+		sum->oldest_leaves_ms = one->oldest_leaves_ms;
+	if (one->newest_leaves_ms > sum->newest_leaves_ms)
+		sum->newest_leaves_ms = one->newest_leaves_ms;
+}
+
+static void merge_all(struct joining *joining)
+{
+	struct model *model = joining->model;
+	struct model_app *app = &model->apps[joining->owner.app];
+	const struct model_time_wait *found;
+
+	for (uint32_t i = 0; i < joining->segment->used[TWS_SECTION_DESTINATIONS]; i++) {
+		found = &joining->found[i];
+		merge(&app->destinations[joining->indexes[i]].time_wait, found);
+		merge(&app->time_wait, found);
+		if (!app->hidden)
+			merge(&model->time_wait, found);
+		if (joining->owner.process != MODEL_NOBODY)
+			model->processes[joining->owner.process].time_wait +=
+			    found->confirmed;
+	}
+}
+
+int model_join_time_wait(struct model *model, const struct segment *segment, uint32_t app,
+			 const uint32_t *indexes, uint32_t process)
+{
+	struct joining joining = {
+	    .model = model,
+	    .segment = segment,
+	    .owner = {.app = app, .process = process},
+	    .indexes = indexes,
+	    .found = calloc(segment->used[TWS_SECTION_DESTINATIONS] + 1,
+			    sizeof(struct model_time_wait)),
+	};
+
+	if (!joining.found)
+		return -ENOMEM;
+	if (segment->used[TWS_SECTION_DESTINATIONS]) {
+		if (model->has_table &&
+		    segment->header.net_namespace == model->net_namespace)
+			claim_all(&joining);
+		if (is_young(&joining))
+			predict_young(&joining);
+		else
+			predict_old(&joining);
+		merge_all(&joining);
+	}
+	free(joining.found);
+	return 0;
+}
