@@ -30,7 +30,7 @@ SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
 # The shim lives in other people's programs: only its wrappers are visible, it is bound at
 # load, never unloaded, needs libc alone, and its names are the plain ones (no fcntl64, no
 # fortified connect), whatever the builder's defaults are.
-SHIM_FLAGS := -fPIC -fvisibility=hidden -fno-plt -ftls-model=initial-exec \
+SHIM_FLAGS := -fPIC -fvisibility=hidden -fno-plt -D_GNU_SOURCE \
 	-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=0 -U_FILE_OFFSET_BITS -U_TIME_BITS \
 	-fno-stack-protector
 SHIM_LDFLAGS := -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack -Wl,-z,nodelete \

@@ -14,6 +14,7 @@ bool tws_ending_needs_info(const struct tws_facts *facts)
 		return !facts->writable || facts->hung_up || facts->error;
 	if (facts->error && !facts->hung_up)
 		return true; /* also what an error queue (timestamps) looks like */
+	/* Our own shutdown(SHUT_RD) looks like the peer's close. */
 	return facts->peer_closed && (facts->flags & TWS_CONN_SHUT_READ);
 }
 
@@ -76,13 +77,20 @@ static struct tws_verdict decide_state(const struct tws_facts *facts, uint8_t st
 	return verdict(TWS_END_LOCAL_FIN);
 }
 
+/* TCP_FASTOPEN_CONNECT puts the SYN off to the first write, which never came. */
+static bool never_sent(const struct tws_facts *facts, uint8_t state)
+{
+	return state == TCP_CLOSE && facts->flags & TWS_CONN_FASTOPEN_CONNECT &&
+	       !facts->acknowledged && !facts->socket_error && !facts->error;
+}
+
 /* The connect() was never seen to succeed. */
 static bool decide_unborn(const struct tws_facts *facts, uint8_t state,
 			  struct tws_verdict *ret_verdict)
 {
 	if (facts->established)
 		return false;
-	if (state == TCP_SYN_SENT || state == TCP_SYN_RECV) {
+	if (state == TCP_SYN_SENT || state == TCP_SYN_RECV || never_sent(facts, state)) {
 		*ret_verdict = verdict(TWS_END_ABANDONED);
 		return true;
 	}

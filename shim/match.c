@@ -133,6 +133,12 @@ bool tws_match_address(const struct tws_policy_image *image,
 	return match->to.count == 0;
 }
 
+bool tws_action_acts_at_bind(const struct tws_action *action)
+{
+	return action->flags & (TWS_ACTION_LATE_BIND | TWS_ACTION_REUSEADDR_ON |
+				TWS_ACTION_REUSEADDR_OFF);
+}
+
 /* The finalizer of SplitMix64 (Steele, Lea and Flood): every bit of the input reaches
  * every bit of the output, so that neighbouring seeds give unrelated draws. */
 static uint64_t mix(uint64_t x)

@@ -31,6 +31,10 @@ bool tws_match_subject(const struct tws_policy_image *image,
 bool tws_match_address(const struct tws_policy_image *image,
 		       const struct tws_match *match, const struct tws_address *address);
 
+/* Whether an action asks for something at bind(), when no destination is known: there the
+ * first rule decides that matches the subject and asks, whatever its `to`. */
+bool tws_action_acts_at_bind(const struct tws_action *action);
+
 /* Draws for sampling and experiments: the n-th draw of a seed, 0 to 2^32-1. */
 uint32_t tws_draw(uint32_t seed, uint64_t n);
 

@@ -19,11 +19,18 @@
 #define TWS_POLICY_MAX_SIZE   (256u * 1024)
 #define TWS_POLICY_IMAGE_NAME "policy-%llu.img"
 
+/* Processes keep this file mapped, so it is changed in place and never replaced. A
+ * process that finds none at its first connection makes one, 4096 zero bytes: all zero is
+ * valid and means that no policy was ever loaded. `policy load` opens it (O_RDWR), or
+ * makes it under a temporary name and link()s it, maps it, and stores magic, then
+ * generation. */
 struct tws_policy_control {
-	uint64_t magic;
+	uint64_t magic; /* TWS_POLICY_MAGIC, 0: never loaded */
 	uint64_t
 	    generation; /* atomic; 0: no policy. The shim's one look at each connect() */
-	uint8_t reserved[48];
+	uint64_t
+	    draws; /* atomic; draws made for samples and experiments, by all processes */
+	uint8_t reserved[40];
 };
 
 enum tws_close_mode {
@@ -118,7 +125,7 @@ struct tws_settings {
 	uint32_t deepbind;	 /* enum tws_deepbind */
 	uint32_t retention_s;	 /* of a dead segment; default 60 */
 	uint32_t max_segments;	 /* dead ones beyond it are folded early; default 512 */
-	uint32_t connections;	 /* size of the open-connection table; default 6144 */
+	uint32_t connections;	 /* size of the open-connection table; default 5120 */
 	uint32_t destinations;	 /* default 320 */
 	uint32_t ended;		 /* default 2048 */
 	uint32_t time_wait;	 /* default 65536 */

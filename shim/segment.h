@@ -257,7 +257,9 @@ enum tws_stop_reason {
 /* ------------------------------------------------------------------- header */
 
 enum tws_section_id {
-	TWS_SECTION_PROCESS = 0, /* struct tws_counters, one: what has no destination */
+	/* struct tws_counters, one: what has no destination; also `open` and `peak_open`
+	 * of the process as a whole (those of the destinations do not add up to it) */
+	TWS_SECTION_PROCESS = 0,
 	TWS_SECTION_CONNECTIONS,
 	TWS_SECTION_DESTINATIONS,
 	TWS_SECTION_ARMS,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The shim's own system calls, past libc: they set no errno, are no cancellation point,
- * take no lock and run no other preload's wrapper, so an observation leaves no trace in the
- * client. All return the kernel's answer: 0 or more, or a negative errno.
+ * take no lock and run no other preload's wrapper, so an observation leaves no trace in
+ * the client. All return the kernel's answer: 0 or more, or a negative errno.
  */
 #ifndef TWS_SHIM_SYS_H
 #define TWS_SHIM_SYS_H
@@ -46,9 +46,9 @@ static inline long tws_sys6(long n, long a, long b, long c, long d, long e, long
 #error "twshim: this machine's system call instruction is not known to shim/sys.h"
 #endif
 
-#define TWS_ARG(x) ((long)(x))
-#define tws_sys1(n, a) tws_sys6(n, TWS_ARG(a), 0, 0, 0, 0, 0)
-#define tws_sys2(n, a, b) tws_sys6(n, TWS_ARG(a), TWS_ARG(b), 0, 0, 0, 0)
+#define TWS_ARG(x)	     ((long)(x))
+#define tws_sys1(n, a)	     tws_sys6(n, TWS_ARG(a), 0, 0, 0, 0, 0)
+#define tws_sys2(n, a, b)    tws_sys6(n, TWS_ARG(a), TWS_ARG(b), 0, 0, 0, 0)
 #define tws_sys3(n, a, b, c) tws_sys6(n, TWS_ARG(a), TWS_ARG(b), TWS_ARG(c), 0, 0, 0)
 #define tws_sys4(n, a, b, c, d)                                                          \
 	tws_sys6(n, TWS_ARG(a), TWS_ARG(b), TWS_ARG(c), TWS_ARG(d), 0, 0)

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Books and how to count in them. All updates are single atomic words; nothing waits for
+ * anything, so a signal handler may interrupt every line of this and count as well.
+ */
+#include "shim/books.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "shim/policy.h"
+#include "shim/process.h"
+#include "shim/publish.h"
+#include "shim/sys.h"
+
+#define RETRY_NS 1000000000u
+#define PROBES	 32
+
+struct tws_book tws_books[TWS_BOOKS];
+int tws_own_book = -1;
+
+static uint64_t next_try_ns;
+
+static void fill_book(struct tws_book *book, struct tws_header *header)
+{
+	char *base = (char *)header;
+	const struct tws_section *section = header->section;
+
+	book->process = (void *)(base + section[TWS_SECTION_PROCESS].offset);
+	book->connections = (void *)(base + section[TWS_SECTION_CONNECTIONS].offset);
+	book->destinations = (void *)(base + section[TWS_SECTION_DESTINATIONS].offset);
+	book->arms = (void *)(base + section[TWS_SECTION_ARMS].offset);
+	book->rules = (void *)(base + section[TWS_SECTION_RULES].offset);
+	book->ended = (void *)(base + section[TWS_SECTION_ENDED].offset);
+	book->time_wait = (void *)(base + section[TWS_SECTION_TIME_WAIT].offset);
+}
+
+/* A place is taken by its header pointer; the other fields follow before its index is
+ * told to anybody. */
+int tws_book_add(void *mapping)
+{
+	for (int i = 0; i < TWS_BOOKS; i++) {
+		struct tws_header *none = NULL;
+
+		if (!__atomic_compare_exchange_n(&tws_books[i].header, &none, mapping,
+						 false, __ATOMIC_ACQ_REL,
+						 __ATOMIC_RELAXED))
+			continue;
+		fill_book(&tws_books[i], mapping);
+		return i;
+	}
+	return -1;
+}
+
+static void drop_mapping(struct tws_header *header)
+{
+	tws_sys2(SYS_munmap, header, header->size);
+}
+
+/* Two threads may both make one; the loser's file is taken back. */
+static struct tws_book *make_own(void)
+{
+	struct tws_header *header;
+	char name[96];
+	int none = -1;
+	int index, directory;
+
+	tws_policy_begin(true);
+	header = tws_publish();
+	if (!header)
+		return NULL;
+	index = tws_book_add(header);
+	if (index >= 0 &&
+	    tws_book_reach(&tws_books[index], TWS_SECTION_DESTINATIONS, 0) &&
+	    __atomic_compare_exchange_n(&tws_own_book, &none, index, false,
+					__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		return &tws_books[index];
+	directory = tws_publish_directory(false);
+	if (directory >= 0) {
+		tws_publish_name(header, name);
+		tws_sys3(SYS_unlinkat, directory, name, 0);
+		tws_sys1(SYS_close, directory);
+	}
+	if (index >= 0)
+		__atomic_store_n(&tws_books[index].header, NULL, __ATOMIC_RELEASE);
+	drop_mapping(header);
+	return none >= 0 ? &tws_books[none] : NULL;
+}
+
+struct tws_book *tws_book_own(void)
+{
+	int own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
+	struct tws_book *ret;
+	uint64_t now;
+
+	if (__builtin_expect(own >= 0, 1))
+		return &tws_books[own];
+	now = tws_now();
+	if (now < __atomic_load_n(&next_try_ns, __ATOMIC_RELAXED))
+		return NULL;
+	ret = make_own();
+	if (!ret)
+		__atomic_store_n(&next_try_ns, now + RETRY_NS, __ATOMIC_RELAXED);
+	return ret;
+}
+
+static void raise_u32(uint32_t *maximum, uint32_t value)
+{
+	uint32_t old = __atomic_load_n(maximum, __ATOMIC_RELAXED);
+
+	while (old < value &&
+	       !__atomic_compare_exchange_n(maximum, &old, value, true, __ATOMIC_RELEASE,
+					    __ATOMIC_RELAXED))
+		;
+}
+
+/* The elements that the next piece of memory holds: at first two pages' worth, then as
+ * much again as is there, so that a long run asks seldom and a short one takes little. */
+static uint32_t next_ready(const struct tws_section *section, uint32_t index)
+{
+	uint32_t least = 8192 / section->element_size;
+	uint32_t ready = section->ready * 2;
+
+	if (ready < least)
+		ready = least;
+	if (ready <= index)
+		ready = index + 1;
+	return ready < section->count ? ready : section->count;
+}
+
+static bool back_section(struct tws_header *header, struct tws_section *section,
+			 uint32_t index)
+{
+	uint32_t ready = next_ready(section, index);
+	uint64_t from =
+	    section->offset + (uint64_t)section->ready * section->element_size;
+	uint64_t to = section->offset + (uint64_t)ready * section->element_size;
+	long ret;
+
+	from &= ~4095ULL;
+	if (to > header->size)
+		return false;
+	ret =
+	    tws_sys3(SYS_madvise, (char *)header + from, to - from, MADV_POPULATE_WRITE);
+	/* EINVAL: a kernel before 5.14, where all was backed when the file was made. */
+	if (ret != 0 && ret != -EINVAL)
+		return false;
+	raise_u32(&section->ready, ready);
+	return true;
+}
+
+bool tws_book_reach(struct tws_book *book, enum tws_section_id id, uint32_t index)
+{
+	struct tws_section *section = &book->header->section[id];
+
+	if (index >= section->count)
+		return false;
+	if (index >= __atomic_load_n(&section->ready, __ATOMIC_RELAXED) &&
+	    !back_section(book->header, section, index))
+		return false;
+	if (index >= __atomic_load_n(&section->used, __ATOMIC_RELAXED))
+		raise_u32(&section->used, index + 1);
+	return true;
+}
+
+/* ----------------------------------------------------------- destinations */
+
+static uint32_t hash_address(const struct tws_address *address)
+{
+	const uint8_t *byte = (const uint8_t *)address;
+	uint32_t hash = 2166136261u;
+
+	for (unsigned i = 0; i < 19; i++)
+		hash = (hash ^ byte[i]) * 16777619u;
+	return hash ^ hash >> 15;
+}
+
+static bool same_address(const struct tws_address *a, const struct tws_address *b)
+{
+	return a->port == b->port && a->family == b->family &&
+	       !__builtin_memcmp(a->bytes, b->bytes, sizeof(a->bytes));
+}
+
+/* A claimed entry is another thread's (or that of the code we interrupted): pass it by
+ * and take the next; a reader adds entries of the same address. */
+static bool claim(struct tws_destination *entry, const struct tws_address *address)
+{
+	uint32_t free_state = TWS_DESTINATION_FREE;
+
+	if (!__atomic_compare_exchange_n(&entry->state, &free_state,
+					 TWS_DESTINATION_CLAIMED, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_RELAXED))
+		return false;
+	entry->address = *address;
+	__atomic_store_n(&entry->state, TWS_DESTINATION_READY, __ATOMIC_RELEASE);
+	return true;
+}
+
+/* Entries fill from 1 upwards, so that a process with few destinations touches little. An
+ * index in private memory finds them again. */
+static uint16_t index_of_hash[1024];
+
+static bool is_entry(struct tws_book *book, uint32_t index,
+		     const struct tws_address *address)
+{
+	struct tws_destination *entry = &book->destinations[index];
+
+	return index && index < book->header->section[TWS_SECTION_DESTINATIONS].used &&
+	       __atomic_load_n(&entry->state, __ATOMIC_ACQUIRE) ==
+		   TWS_DESTINATION_READY &&
+	       same_address(&entry->address, address);
+}
+
+static uint16_t append(struct tws_book *book, const struct tws_address *address)
+{
+	uint32_t used = book->header->section[TWS_SECTION_DESTINATIONS].used;
+
+	for (uint32_t i = used ? used : 1; i < used + PROBES && i < UINT16_MAX; i++) {
+		if (!tws_book_reach(book, TWS_SECTION_DESTINATIONS, i))
+			return 0;
+		if (claim(&book->destinations[i], address))
+			return (uint16_t)i;
+	}
+	return 0;
+}
+
+uint16_t tws_book_destination(struct tws_book *book, const struct tws_address *address)
+{
+	uint32_t hash = hash_address(address);
+	uint16_t ret;
+
+	for (uint32_t probe = 0; probe < PROBES; probe++) {
+		uint16_t *place = &index_of_hash[(hash + probe) % 1024];
+		uint16_t index = __atomic_load_n(place, __ATOMIC_RELAXED);
+
+		if (is_entry(book, index, address))
+			return index;
+		if (index)
+			continue;
+		ret = append(book, address);
+		__atomic_store_n(place, ret, __ATOMIC_RELAXED);
+		return ret;
+	}
+	return 0;
+}
+
+/* --------------------------------------------------------------- counting */
+
+void tws_raise(uint64_t *maximum, uint64_t value)
+{
+	uint64_t old = __atomic_load_n(maximum, __ATOMIC_RELAXED);
+
+	while (old < value &&
+	       !__atomic_compare_exchange_n(maximum, &old, value, true, __ATOMIC_RELEASE,
+					    __ATOMIC_RELAXED))
+		;
+}
+
+void tws_histogram_add(struct tws_counters *counters, enum tws_histogram_id id,
+		       uint64_t nanoseconds)
+{
+	struct tws_histogram *histogram = &counters->histogram[id];
+	uint64_t microseconds = nanoseconds / 1000;
+
+	tws_add(&histogram->count[tws_histogram_bucket(id, microseconds)], 1);
+	tws_add(&histogram->sum, microseconds);
+}
+
+void tws_books_forked(void)
+{
+	tws_own_book = -1;
+	next_try_ns = 0;
+	__builtin_memset(index_of_hash, 0, sizeof(index_of_hash));
+}
+
+void tws_count_process(enum tws_counter counter)
+{
+	int own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
+
+	if (own >= 0)
+		tws_add(&tws_books[own].process->value[counter], 1);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The segments that this process writes: its own, and those of the processes that handed
+ * it connections (a forking parent's, a former image's). Own: shim/publish.c makes it, at
+ * the first connection. All fields of a book are set before it is published and never
+ * change.
+ */
+#ifndef TWS_SHIM_BOOKS_H
+#define TWS_SHIM_BOOKS_H
+
+#include "shim/segment.h"
+
+#define TWS_BOOKS 16
+
+struct tws_book {
+	struct tws_header *header; /* NULL: no book */
+	struct tws_counters *process;
+	struct tws_connection *connections;
+	struct tws_destination *destinations;
+	struct tws_arm *arms;
+	struct tws_rule_status *rules;
+	struct tws_ended *ended;
+	uint64_t *time_wait;
+};
+
+extern struct tws_book tws_books[TWS_BOOKS];
+extern int tws_own_book; /* atomic; index, -1: none yet */
+
+/* This process's own book; made if there is none. NULL: cannot be had, stay unobserved.
+ * After a failure it is tried again, at most once a second. */
+struct tws_book *tws_book_own(void);
+
+/* Fills a free place with a mapped, validated segment; its index, or -1. */
+int tws_book_add(void *mapping);
+
+/* Sees to it that elements 0 to index of a section are backed by memory, so that touching
+ * them can raise no SIGBUS, and records them as used. False: there is no memory for them.
+ */
+bool tws_book_reach(struct tws_book *book, enum tws_section_id section, uint32_t index);
+
+/* The destination's entry, made if there is room; else 0, `other`. */
+uint16_t tws_book_destination(struct tws_book *book, const struct tws_address *address);
+
+static inline void tws_add(uint64_t *value, uint64_t amount)
+{
+	__atomic_fetch_add(value, amount, __ATOMIC_RELEASE);
+}
+
+void tws_raise(uint64_t *maximum, uint64_t value);
+void tws_histogram_add(struct tws_counters *counters, enum tws_histogram_id id,
+		       uint64_t nanoseconds);
+
+/* In a forked child: the own book is the parent's and stays so; this one has none yet. */
+void tws_books_forked(void);
+
+/* Counts what belongs to no destination; makes no book for it. */
+void tws_count_process(enum tws_counter counter);
+
+#endif

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Which connection is this descriptor; its one way in and its one way out.
+ *
+ * A private table, indexed by descriptor, holds one word for each: 0 (nothing of ours:
+ * the answer for almost every close(), and it costs one look), a TCP socket not yet
+ * connected with what the program set on it, or a reference to a slot in a book. The
+ * slot's state and generation change as one word, so whoever moves it (a thread, a signal
+ * handler, another process that shares the connection) moves it once.
+ *
+ *   CLAIMED -> CONNECTING -> OPEN -> ENDING -> FREE
+ *
+ * Everything here is async-signal-safe and sets no errno.
+ */
+#ifndef TWS_SHIM_CONN_H
+#define TWS_SHIM_CONN_H
+
+#include <sys/socket.h>
+
+#include "shim/books.h"
+#include "shim/ending.h"
+
+#define TWS_FDS (1u << 20)
+
+/* Bits of a table word. A socket's flags are those of enum tws_conn_flag, below bit 24.
+ */
+#define TWS_FD_SLOT   0x80000000u /* book in bits 24 to 27, slot in bits 0 to 23 */
+#define TWS_FD_SOCKET 0x40000000u /* a TCP socket; flags in bits 0 to 23 */
+
+extern uint32_t tws_fds[TWS_FDS];
+
+/* The word of a descriptor; 0 also for numbers out of range. */
+static inline uint32_t tws_fd(int fd)
+{
+	return (unsigned)fd < TWS_FDS ? __atomic_load_n(&tws_fds[fd], __ATOMIC_RELAXED)
+				      : 0;
+}
+
+/* Sets the word; keeps the highest descriptor ever set, for walks. */
+void tws_fd_set(int fd, uint32_t word);
+int tws_fd_highest(void);
+
+/* A slot as it was when looked at. */
+struct tws_conn {
+	struct tws_book *book; /* NULL: no connection */
+	struct tws_connection *slot;
+	uint32_t word; /* in the table */
+	uint32_t generation;
+};
+
+/* The connection of a table word; book NULL where it is none. */
+struct tws_conn tws_conn_of(uint32_t word);
+
+/* Flags of a socket or connection, by descriptor; 0 for others. */
+uint32_t tws_conn_flags(int fd);
+void tws_conn_flags_change(int fd, uint32_t set, uint32_t clear);
+
+/* ------------------------------------------------------------------- way in */
+
+/* A slot for the socket `fd`, state CLAIMED, its word in the table. False: no room. */
+bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn);
+
+/* Counts an attempt: CLAIMED -> CONNECTING. `remote` and `cookie` are in the slot. */
+void tws_conn_attempt(const struct tws_conn *conn);
+
+/* CONNECTING -> OPEN. `believed`: on the word of SO_ERROR = 0. False: moved by others. */
+bool tws_conn_establish(const struct tws_conn *conn, bool believed);
+
+/* OPEN -> CLAIMED: was believed established, and is not. */
+void tws_conn_disbelieve(const struct tws_conn *conn, int error);
+
+/* CONNECTING -> CLAIMED (the socket lives on): connect() failed with `error`. */
+void tws_conn_fail(const struct tws_conn *conn, int error);
+
+/* ------------------------------------------------------------------ way out */
+
+/* All that is to be known when a connection may be about to end. */
+struct tws_end {
+	struct tws_conn conn;
+	int fd;
+	uint32_t word;
+	enum tws_via via;
+	struct tws_verdict verdict;
+	struct tws_facts facts;
+	uint64_t bytes_sent;
+	uint64_t bytes_received;
+	bool ends;   /* the last descriptor of this process goes */
+	bool shared; /* ask the kernel afterwards whether it lives on elsewhere */
+	struct tws_address local; /* with shared */
+};
+
+/* Looks at the socket and decides. Changes nothing. False: `fd` is no connection of ours
+ * (any more); a stale one has been counted as unseen. */
+bool tws_conn_look(int fd, enum tws_via via, struct tws_end *ret_end);
+
+/* The descriptor goes: takes it out of the table, and counts the ending if it is one that
+ * needs no later look. To be called before the real call. */
+void tws_conn_detach(struct tws_end *end);
+
+/* After the real call: settles a shared connection with the kernel. */
+void tws_conn_settle(struct tws_end *end);
+
+/* Leaves a shared connection to its other holders: our part in it is over, and if nobody
+ * tells more, it ended as `end` says. */
+void tws_conn_leave(const struct tws_end *end);
+
+/* Ends a connection as it stands, without a descriptor going (AF_UNSPEC, exit). */
+void tws_conn_end(const struct tws_end *end);
+
+/* The number of this entry came up again although we saw no close: gone unseen. */
+void tws_conn_vanished(int fd, uint32_t word);
+
+/* `to` is now the same open file as `from`. */
+void tws_conn_copied(int from, int to);
+
+/* Marks every open connection of the own book as maybe held by another process. */
+void tws_conn_share_all(void);
+
+/* The network address of a socket address; false: not TCP over IP. */
+bool tws_conn_address(const struct sockaddr *address, socklen_t length,
+		      struct tws_address *ret_address);
+
+/* SO_COOKIE; 0: not a socket. */
+uint64_t tws_conn_cookie(int fd);
+
+#endif

@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The way out: look, detach, count; and, for a connection that another process may hold,
+ * settle with the kernel once our descriptor is gone.
+ *
+ * Order. The descriptor leaves the table before the real close, since the number may come
+ * up again the moment it returns. A connection that is ours alone is counted before the
+ * real close too, so that whoever sees the peer's end of it finds it counted. A shared
+ * one is counted after, by whoever finds the kernel has let it go; the slot's state lets
+ * only one.
+ */
+#include <fcntl.h>
+#include <string.h>
+
+#include "shim/conn.h"
+#include "shim/conn_move.h"
+#include "shim/diag.h"
+#include "shim/facts.h"
+#include "shim/process.h"
+#include "shim/sys.h"
+
+#define COOKIE_BITS 48
+
+/* ------------------------------------------------------------------ counting */
+
+static void push_time_wait(const struct tws_conn *conn)
+{
+	struct tws_header *header = conn->book->header;
+	uint32_t count = header->section[TWS_SECTION_TIME_WAIT].count;
+	uint64_t ticket;
+
+	if (conn->slot->cookie >> COOKIE_BITS || !count)
+		return;
+	ticket = __atomic_fetch_add(&header->time_wait_tickets, 1, __ATOMIC_RELAXED);
+	if (tws_book_reach(conn->book, TWS_SECTION_TIME_WAIT, (uint32_t)(ticket % count)))
+		__atomic_store_n(
+		    &conn->book->time_wait[ticket % count],
+		    TWS_TW_PACK(conn->slot->cookie, (uint64_t)conn->slot->destination),
+		    __ATOMIC_RELEASE);
+}
+
+static void fill_ended(struct tws_ended *record, const struct tws_end *end, uint64_t now)
+{
+	const struct tws_connection *slot = end->conn.slot;
+
+	record->cookie = slot->cookie;
+	record->began_ns = slot->began_ns;
+	record->established_ns = slot->established_ns;
+	record->ended_ns = now;
+	record->bytes_sent = end->bytes_sent;
+	record->bytes_received = end->bytes_received;
+	record->remote = slot->remote;
+	record->local = slot->local;
+	record->flags = slot->flags;
+	record->destination = slot->destination;
+	record->rule = slot->rule;
+	record->arm = slot->arm;
+	record->ending = slot->ending;
+	record->via = slot->via;
+	record->failure = slot->failure;
+}
+
+static void push_ended(const struct tws_end *end, uint64_t now)
+{
+	struct tws_book *book = end->conn.book;
+	uint32_t count = book->header->section[TWS_SECTION_ENDED].count;
+	struct tws_ended *record;
+	uint64_t ticket;
+
+	if (!count)
+		return;
+	ticket = __atomic_fetch_add(&book->header->ended_tickets, 1, __ATOMIC_RELAXED);
+	if (!tws_book_reach(book, TWS_SECTION_ENDED, (uint32_t)(ticket % count)))
+		return;
+	record = &book->ended[ticket % count];
+	__atomic_store_n(&record->sequence, 0, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	fill_ended(record, end, now);
+	__atomic_store_n(&record->sequence, ticket + 1, __ATOMIC_RELEASE);
+}
+
+static void count_lifetime(const struct tws_conn *conn, uint64_t now)
+{
+	struct tws_connection *slot = conn->slot;
+	uint64_t lifetime = now - slot->established_ns;
+	struct tws_counters *counters =
+	    &conn->book->destinations[slot->destination].counters;
+
+	tws_histogram_add(counters, TWS_HISTOGRAM_lifetime_seconds, lifetime);
+	if (slot->arm)
+		tws_histogram_add(&conn->book->arms[slot->arm - 1].counters,
+				  TWS_HISTOGRAM_lifetime_seconds, lifetime);
+	if (lifetime / 1000000 >= conn->book->header->short_lived_ms)
+		return;
+	slot->flags |= TWS_CONN_SHORT_LIVED;
+	tws_conn_count(conn, TWS_short_lived, 1);
+}
+
+static void count_bytes(const struct tws_end *end)
+{
+	if (end->bytes_sent)
+		tws_conn_count(&end->conn, TWS_bytes_sent, end->bytes_sent);
+	if (end->bytes_received)
+		tws_conn_count(&end->conn, TWS_bytes_received, end->bytes_received);
+}
+
+/* An ending of a connection that came to be. */
+static void count_end(const struct tws_end *end, uint64_t now)
+{
+	const struct tws_conn *conn = &end->conn;
+	enum tws_counter via = tws_via_counter((enum tws_via)conn->slot->via);
+
+	if (end->verdict.doubtful)
+		conn->slot->flags |= TWS_CONN_DOUBTFUL;
+	if (end->verdict.time_wait)
+		push_time_wait(conn);
+	tws_conn_count(conn, tws_ending_counter(end->verdict.ending), 1);
+	if (via != TWS_COUNTERS)
+		tws_conn_count(conn, via, 1);
+	count_lifetime(conn, now);
+	count_bytes(end);
+	tws_conn_count_gone(conn);
+	tws_rule_ended(conn, end->verdict.ending);
+}
+
+static bool came_to_be(const struct tws_verdict *verdict)
+{
+	return verdict->ending != TWS_END_ABANDONED && verdict->ending != TWS_END_FAILED;
+}
+
+/* The attempt came to nothing. `counted`: it had been believed established. */
+static void count_unborn(const struct tws_end *end, bool counted)
+{
+	const struct tws_conn *conn = &end->conn;
+	bool failed = end->verdict.ending == TWS_END_FAILED;
+
+	if (counted) {
+		tws_conn_count(conn, TWS_established, (uint64_t)-1);
+		tws_conn_count_gone(conn);
+	}
+	tws_conn_count(conn, failed ? end->verdict.failure : TWS_abandoned, 1);
+	if (failed)
+		tws_rule_failed(conn);
+}
+
+/* Moves the slot to its end and counts it; whoever moves it counts. */
+static void finish(const struct tws_end *end)
+{
+	const struct tws_conn *conn = &end->conn;
+	struct tws_connection *slot = conn->slot;
+	bool was_open = tws_conn_move(conn, TWS_CONN_OPEN, TWS_CONN_ENDING);
+	uint64_t now = tws_now();
+
+	if (!was_open && !tws_conn_move(conn, TWS_CONN_CONNECTING, TWS_CONN_ENDING))
+		return;
+	slot->ending = (uint8_t)end->verdict.ending;
+	slot->via = (uint8_t)end->via;
+	slot->failure = (uint8_t)end->verdict.failure;
+	__atomic_store_n(&conn->book->header->heartbeat_ns, now, __ATOMIC_RELAXED);
+	if (came_to_be(&end->verdict)) {
+		if (!was_open) {
+			slot->established_ns = slot->began_ns;
+			tws_conn_count_established(conn);
+		}
+		count_end(end, now);
+	} else {
+		count_unborn(end, was_open);
+	}
+	push_ended(end, now);
+}
+
+void tws_conn_end(const struct tws_end *end)
+{
+	finish(end);
+	tws_conn_free(&end->conn);
+}
+
+/* -------------------------------------------------------------------- unseen */
+
+void tws_conn_vanished(int fd, uint32_t word)
+{
+	struct tws_end end = {.fd = fd, .word = word, .conn = tws_conn_of(word)};
+
+	if ((unsigned)fd >= TWS_FDS ||
+	    !__atomic_compare_exchange_n(&tws_fds[fd], &word, 0, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_RELAXED))
+		return;
+	if (!end.conn.book || !tws_conn_owned(&end.conn))
+		return;
+	if (__atomic_sub_fetch(&end.conn.slot->descriptors, 1, __ATOMIC_ACQ_REL))
+		return;
+	end.verdict =
+	    (struct tws_verdict){.ending = TWS_END_UNSEEN, .failure = TWS_COUNTERS};
+	if (end.conn.slot->state == TWS_CONN_CONNECTING)
+		end.verdict.ending = TWS_END_ABANDONED;
+	tws_conn_end(&end);
+}
+
+/* ------------------------------------------------------------------- looking */
+
+/* Another of our descriptors leads to the inherited connection. (Ours have a count.) */
+static bool has_other_descriptor(int fd, uint32_t word)
+{
+	for (int i = 0; i <= tws_fd_highest(); i++)
+		if (i != fd && tws_fd(i) == word)
+			return true;
+	return false;
+}
+
+static bool closes_on_exec(int fd)
+{
+	return tws_sys2(SYS_fcntl, fd, F_GETFD) & FD_CLOEXEC;
+}
+
+/* Whether another process may hold the connection. A child that was spawned since (and
+ * has called exec) holds it only if it is not close-on-exec. */
+static bool may_be_shared(const struct tws_end *end)
+{
+	const struct tws_connection *slot = end->conn.slot;
+
+	if (slot->flags & TWS_CONN_SHARED || !tws_conn_owned(&end->conn))
+		return true;
+	return slot->action[3] !=
+		   __atomic_load_n(&tws_process.spawns, __ATOMIC_RELAXED) &&
+	       !closes_on_exec(end->fd);
+}
+
+static void read_local(int fd, struct tws_address *ret_local)
+{
+	struct sockaddr_storage address;
+	uint32_t length = sizeof(address);
+
+	if (tws_sys3(SYS_getsockname, fd, &address, &length) != 0 ||
+	    !tws_conn_address((void *)&address, length, ret_local))
+		memset(ret_local, 0, sizeof(*ret_local));
+}
+
+static void judge(struct tws_end *end)
+{
+	const struct tws_connection *slot = end->conn.slot;
+	struct tws_bytes bytes = {0, 0};
+	struct tws_facts *facts = &end->facts;
+
+	end->shared = may_be_shared(end);
+	*facts = (struct tws_facts){.flags = slot->flags};
+	facts->established =
+	    slot->state == TWS_CONN_OPEN && !(slot->flags & TWS_CONN_BELIEVED);
+	tws_facts_read(end->fd, end->conn.book->header->detail, !end->shared, facts,
+		       &bytes);
+	end->bytes_sent = bytes.sent;
+	end->bytes_received = bytes.received;
+	end->verdict = tws_ending_decide(facts);
+	if (end->shared || slot->flags & TWS_CONN_MPTCP)
+		read_local(end->fd, &end->local);
+}
+
+bool tws_conn_look(int fd, enum tws_via via, struct tws_end *ret_end)
+{
+	uint32_t word = tws_fd(fd);
+	bool owned;
+
+	*ret_end = (struct tws_end){.fd = fd, .word = word, .via = via};
+	if (!word || !tws_may_work())
+		return false;
+	ret_end->conn = tws_conn_of(word);
+	if (!ret_end->conn.book)
+		return true; /* a socket not connected: only its word goes */
+	owned = tws_conn_owned(&ret_end->conn);
+	if (ret_end->conn.slot->state == TWS_CONN_CLAIMED)
+		return true;
+	if (owned ? ret_end->conn.slot->descriptors > 1 : has_other_descriptor(fd, word))
+		return true;
+	if (tws_conn_cookie(fd) != ret_end->conn.slot->cookie) {
+		tws_conn_vanished(fd, word);
+		return false;
+	}
+	ret_end->ends = true;
+	judge(ret_end);
+	return true;
+}
+
+/* ------------------------------------------------------------------ detaching */
+
+/* Two threads closed the last two descriptors at once, and each saw the other's. */
+static void look_again(struct tws_end *end)
+{
+	end->ends = end->conn.slot->state != TWS_CONN_CLAIMED &&
+		    tws_conn_cookie(end->fd) == end->conn.slot->cookie;
+	if (end->ends)
+		judge(end);
+}
+
+void tws_conn_detach(struct tws_end *end)
+{
+	uint32_t word = end->word;
+	uint32_t left;
+
+	if (!__atomic_compare_exchange_n(&tws_fds[end->fd], &word, 0, false,
+					 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+		end->ends = false; /* another thread or a signal handler was here first */
+		return;
+	}
+	if (!end->conn.book)
+		return;
+	if (tws_conn_owned(&end->conn)) {
+		left =
+		    __atomic_sub_fetch(&end->conn.slot->descriptors, 1, __ATOMIC_ACQ_REL);
+		if (!left && !end->ends)
+			look_again(end);
+		if (!left && !end->ends)
+			tws_conn_free(&end->conn);
+	}
+	if (end->ends && !end->shared)
+		tws_conn_end(end);
+}
+
+/* ------------------------------------------------------------------- settling */
+
+/* States in which somebody still has a descriptor. After our own shutdown FIN_WAIT says
+ * nothing; then the closing is taken for the end. */
+static bool lives_on(int tcp_state)
+{
+	switch (tcp_state) {
+	case 1: /* ESTABLISHED */
+	case 2: /* SYN_SENT */
+	case 8: /* CLOSE_WAIT */
+		return true;
+	case 4: /* FIN_WAIT1 */
+	case 5: /* FIN_WAIT2 */
+		return false;
+	default:
+		return tcp_state < 0;
+	}
+}
+
+void tws_conn_leave(const struct tws_end *end)
+{
+	struct tws_connection *slot = end->conn.slot;
+
+	if (!tws_conn_owned(&end->conn) && !(slot->flags & TWS_CONN_LEFT))
+		return; /* the owner still has it */
+	slot->ending = (uint8_t)end->verdict.ending;
+	slot->via = (uint8_t)end->via;
+	slot->local = end->local;
+	__atomic_fetch_or(&slot->flags, TWS_CONN_LEFT | TWS_CONN_SHARED,
+			  __ATOMIC_RELEASE);
+}
+
+void tws_conn_settle(struct tws_end *end)
+{
+	const struct tws_connection *slot = end->conn.slot;
+	int state;
+
+	if (!end->ends || !end->shared)
+		return;
+	state = tws_diag_state(&end->local, &slot->remote, slot->cookie);
+	if (!lives_on(state))
+		tws_conn_end(end);
+	else
+		tws_conn_leave(end);
+}
+
+static void sweep_slot(struct tws_book *book, uint32_t index)
+{
+	struct tws_connection *slot = &book->connections[index];
+	struct tws_end end = {.fd = -1, .via = (enum tws_via)slot->via};
+	int state;
+
+	if (slot->state != TWS_CONN_OPEN || !(slot->flags & TWS_CONN_LEFT))
+		return;
+	end.conn = (struct tws_conn){book, slot, 0, slot->generation};
+	end.verdict.ending = (enum tws_ending)slot->ending;
+	end.verdict.failure = TWS_COUNTERS;
+	state = tws_diag_state(&slot->local, &slot->remote, slot->cookie);
+	if (lives_on(state))
+		return;
+	if (state == 6)
+		end.verdict.ending = TWS_END_LOCAL_FIN;
+	end.verdict.time_wait = end.verdict.ending == TWS_END_LOCAL_FIN;
+	tws_conn_end(&end);
+}
+
+void tws_conn_sweep(struct tws_book *book)
+{
+	uint32_t used = book->header->section[TWS_SECTION_CONNECTIONS].used;
+
+	for (uint32_t i = 0; i < used; i++)
+		sweep_slot(book, i);
+}

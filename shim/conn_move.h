@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the way in (conn.c), the way out (conn_end.c) and the policy of a connection
+ * share, and nobody else needs.
+ */
+#ifndef TWS_SHIM_CONN_MOVE_H
+#define TWS_SHIM_CONN_MOVE_H
+
+#include <stddef.h>
+
+#include "shim/conn.h"
+
+/* Moves the slot if it is still in state `from` of the same generation. */
+bool tws_conn_move(const struct tws_conn *conn, enum tws_conn_state from,
+		   enum tws_conn_state to);
+
+/* ENDING or CLAIMED -> FREE. */
+void tws_conn_free(const struct tws_conn *conn);
+
+/* Whether the slot stands in this process's own book. */
+bool tws_conn_owned(const struct tws_conn *conn);
+
+/* Counts for the destination and the arm of the connection. */
+void tws_conn_count(const struct tws_conn *conn, enum tws_counter counter,
+		    uint64_t amount);
+void tws_conn_count_established(const struct tws_conn *conn);
+void tws_conn_count_gone(const struct tws_conn *conn);
+
+/* Settles connections that were left to other processes: those that the kernel knows no
+ * more are counted as they were last seen. */
+void tws_conn_sweep(struct tws_book *book);
+
+/* Tells the rule of a connection what became of it (shim/policy.c). */
+void tws_rule_failed(const struct tws_conn *conn);
+void tws_rule_ended(const struct tws_conn *conn, enum tws_ending ending);
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The observations: two system calls a connection with bytes, one without.
+ */
+#include "shim/facts.h"
+
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <poll.h>
+#include <stddef.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "shim/sys.h"
+
+#define STATE_ESTABLISHED 1
+#define STATE_CLOSE	  7
+#define STATE_CLOSE_WAIT  8
+#define STATE_LAST_ACK	  9
+#define STATE_CLOSING	  11
+#define LEVEL_TCP	  6
+
+static uint32_t queue_length(int fd, unsigned long request)
+{
+	int length = 0;
+
+	return tws_sys3(SYS_ioctl, fd, request, &length) == 0 && length > 0
+		   ? (uint32_t)length
+		   : 0;
+}
+
+uint32_t tws_facts_unsent(int fd)
+{
+	return queue_length(fd, SIOCOUTQ);
+}
+
+/* tcp_info as the kernel grew it: a field is there if the answer is long enough for it.
+ */
+#define HAS(length, field)                                                               \
+	((length) >= offsetof(struct tcp_info, field) + sizeof(info->field))
+
+static void read_bytes(const struct tcp_info *info, uint32_t length,
+		       struct tws_bytes *ret_bytes)
+{
+	uint8_t state = info->tcpi_state;
+
+	if (!HAS(length, tcpi_bytes_retrans))
+		return;
+	ret_bytes->sent =
+	    info->tcpi_bytes_sent - info->tcpi_bytes_retrans + info->tcpi_notsent_bytes;
+	/* The peer's FIN is counted as one. */
+	ret_bytes->received = info->tcpi_bytes_received;
+	if (ret_bytes->received && (state == STATE_CLOSE_WAIT ||
+				    state == STATE_LAST_ACK || state == STATE_CLOSING))
+		ret_bytes->received--;
+}
+
+static void read_info(int fd, struct tws_facts *facts, struct tws_bytes *ret_bytes)
+{
+	struct tcp_info info = {0};
+	uint32_t length = sizeof(info);
+
+	if (tws_getsockopt(fd, LEVEL_TCP, TCP_INFO, &info, &length) != 0)
+		return;
+	facts->has_info = true;
+	facts->tcp_state = info.tcpi_state;
+	facts->acknowledged = length >= offsetof(struct tcp_info, tcpi_bytes_acked) + 8 &&
+			      info.tcpi_bytes_acked > 0;
+	read_bytes(&info, length, ret_bytes);
+}
+
+static void read_poll(int fd, struct tws_facts *facts)
+{
+	struct pollfd pollfd = {.fd = fd, .events = POLLIN | POLLOUT | POLLRDHUP};
+	struct timespec now = {0};
+
+	if (tws_sys5(SYS_ppoll, &pollfd, 1, &now, 0, 8) < 0)
+		return;
+	facts->writable = pollfd.revents & POLLOUT;
+	facts->readable = pollfd.revents & POLLIN;
+	facts->peer_closed = pollfd.revents & POLLRDHUP;
+	facts->hung_up = pollfd.revents & POLLHUP;
+	facts->error = pollfd.revents & POLLERR;
+}
+
+/* The pending error tells a refused connect from a dropped connection. Consuming it is
+ * invisible only when the last descriptor goes. */
+static void read_error(int fd, struct tws_facts *facts)
+{
+	int error = 0;
+	uint32_t length = sizeof(error);
+
+	if (tws_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 && error)
+		facts->socket_error = error;
+}
+
+void tws_facts_read(int fd, bool detail, bool last, struct tws_facts *facts,
+		    struct tws_bytes *ret_bytes)
+{
+	if (detail) {
+		read_info(fd, facts, ret_bytes);
+	} else {
+		read_poll(fd, facts);
+		if (tws_ending_needs_info(facts))
+			read_info(fd, facts, ret_bytes);
+	}
+	if (facts->has_info ? facts->tcp_state != STATE_CLOSE : facts->peer_closed)
+		facts->unread = queue_length(fd, SIOCINQ);
+	else if (!facts->has_info && facts->readable)
+		facts->unread = 1;
+	if (last && facts->has_info && facts->tcp_state == STATE_CLOSE)
+		read_error(fd, facts);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a socket says of its connection just before a descriptor goes. Reads only: no
+ * SO_ERROR is consumed unless `last` says that nobody can ask for it any more.
+ */
+#ifndef TWS_SHIM_FACTS_H
+#define TWS_SHIM_FACTS_H
+
+#include "shim/ending.h"
+
+struct tws_bytes {
+	uint64_t sent;
+	uint64_t received;
+};
+
+/* With `detail` TCP_INFO and SIOCINQ, which give bytes too; else one poll(), and more
+ * only where it leaves doubt. facts->flags and facts->established are set by the caller.
+ */
+void tws_facts_read(int fd, bool detail, bool last, struct tws_facts *facts,
+		    struct tws_bytes *ret_bytes);
+
+/* SIOCOUTQ: bytes not yet acknowledged by the peer, sent or not. */
+uint32_t tws_facts_unsent(int fd);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How descriptors die: every way leads through tws_conn_look, the policy, tws_conn_detach
+ * and, afterwards, tws_conn_settle.
+ */
+#include "shim/hooks.h"
+#include "shim/policy.h"
+#include "shim/process.h"
+
+bool tws_hook_close(int fd, enum tws_via via, struct tws_end *ret_end)
+{
+	if (!tws_conn_look(fd, via, ret_end))
+		return false;
+	tws_apply_close(ret_end);
+	tws_conn_detach(ret_end);
+	return true;
+}
+
+void tws_hook_closed(struct tws_end *end)
+{
+	tws_conn_settle(end);
+}
+
+/* Shared connections cannot be settled one by one here, since the real call takes them
+ * all at once; they are left to the reader and to the next sweep. */
+void tws_hook_close_range(unsigned first, unsigned last)
+{
+	int highest = tws_fd_highest();
+	struct tws_end end;
+
+	if (highest < 0 || first > (unsigned)highest || !tws_may_work())
+		return;
+	for (unsigned fd = first; fd <= last && fd <= (unsigned)highest; fd++)
+		if (tws_fd((int)fd) &&
+		    tws_hook_close((int)fd, TWS_VIA_CLOSE_RANGE, &end) && end.ends &&
+		    end.shared)
+			tws_conn_leave(&end);
+}
+
+void tws_hook_overwrite(int from, int to, struct tws_end *ret_end)
+{
+	ret_end->conn.book = NULL;
+	ret_end->word = 0;
+	if (from == to || !tws_fd(to))
+		return;
+	if (tws_conn_look(to, TWS_VIA_DUP, ret_end))
+		tws_apply_close(ret_end);
+	else
+		ret_end->word = 0;
+}
+
+void tws_hook_overwritten(int from, int to, int result, struct tws_end *end)
+{
+	if (result != to || from == to)
+		return;
+	if (end->word) {
+		tws_conn_detach(end);
+		tws_conn_settle(end);
+	}
+	tws_conn_copied(from, to);
+}

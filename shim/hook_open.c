@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How connections are born: socket, bind, connect and what does the same by other names.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+#include "shim/conn_move.h"
+#include "shim/hooks.h"
+#include "shim/policy.h"
+#include "shim/process.h"
+#include "shim/sys.h"
+
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+
+void tws_hook_made(int fd, uint32_t word)
+{
+	uint32_t stale = tws_fd(fd);
+
+	if (fd < 0 || (!stale && !word) || !tws_may_work())
+		return;
+	if (stale)
+		tws_conn_vanished(fd, stale);
+	tws_fd_set(fd, word);
+}
+
+void tws_hook_socket(int fd, int domain, int type, int protocol)
+{
+	uint32_t word = 0;
+
+	if ((domain == AF_INET || domain == AF_INET6) && (type & 0xf) == SOCK_STREAM &&
+	    (protocol == 0 || protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP))
+		word = TWS_FD_SOCKET | (domain == AF_INET6 ? TWS_CONN_IPV6 : 0) |
+		       (protocol == IPPROTO_MPTCP ? TWS_CONN_MPTCP : 0);
+	tws_hook_made(fd, word);
+}
+
+static bool is_port_0(const struct sockaddr *address, socklen_t length)
+{
+	return length >= sizeof(struct sockaddr_in) &&
+	       ((const struct sockaddr_in *)(const void *)address)->sin_port == 0;
+}
+
+void tws_hook_bind(int fd, const struct sockaddr *address, socklen_t length)
+{
+	uint32_t word = tws_fd(fd);
+
+	if (word && address && tws_may_work() && tws_policy_active())
+		tws_apply_bind(fd, is_port_0(address, length));
+}
+
+void tws_hook_bound(int fd, const struct sockaddr *address, socklen_t length)
+{
+	if (!tws_fd(fd) || !tws_may_work())
+		return;
+	tws_conn_flags_change(fd,
+			      TWS_CONN_APP_BOUND |
+				  (is_port_0(address, length) ? TWS_CONN_APP_BOUND_0 : 0),
+			      0);
+}
+
+/* ----------------------------------------------------------------- connect */
+
+/* A descriptor that we never saw made: is it a TCP socket of IP? */
+static uint32_t ask_socket(int fd)
+{
+	int type = 0, protocol = 0, domain = 0;
+	uint32_t length = sizeof(int);
+
+	if (tws_getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) != 0 ||
+	    type != SOCK_STREAM)
+		return 0;
+	length = sizeof(int);
+	if (tws_getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) != 0 ||
+	    (protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP))
+		return 0;
+	length = sizeof(int);
+	tws_getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length);
+	return TWS_FD_SOCKET | (domain == AF_INET6 ? TWS_CONN_IPV6 : 0) |
+	       (protocol == IPPROTO_MPTCP ? TWS_CONN_MPTCP : 0);
+}
+
+/* AF_UNSPEC dissolves the association; the kernel resets what was established. */
+static void disconnect(int fd, struct tws_connecting *connecting)
+{
+	struct tws_end *end = &connecting->end;
+
+	if (!tws_conn_look(fd, TWS_VIA_NONE, end) || !end->conn.book)
+		return;
+	if (end->conn.slot->state == TWS_CONN_CLAIMED)
+		return;
+	end->verdict = (struct tws_verdict){
+	    .ending = end->conn.slot->state == TWS_CONN_OPEN ? TWS_END_RESET_APP
+							     : TWS_END_ABANDONED,
+	    .failure = TWS_COUNTERS};
+	connecting->disconnected = true;
+}
+
+/* After a disconnect the socket may connect again, as a new connection. */
+static void disconnected(int fd, struct tws_connecting *connecting)
+{
+	struct tws_end *end = &connecting->end;
+	uint32_t keep = TWS_CONN_IPV6 | TWS_CONN_MPTCP | TWS_CONN_APP_LINGER_0 |
+			TWS_CONN_APP_LINGER_N | TWS_CONN_APP_REUSEADDR;
+	uint32_t flags = end->conn.slot->flags & keep;
+
+	tws_conn_end(end);
+	tws_fd_set(fd, TWS_FD_SOCKET | flags);
+}
+
+/* The slot of a socket that is about to connect, state CLAIMED; or what it already is. */
+static struct tws_conn slot_for(int fd)
+{
+	uint32_t word = tws_fd(fd);
+	struct tws_conn ret = tws_conn_of(word);
+
+	if (ret.book && tws_conn_cookie(fd) != ret.slot->cookie && ret.slot->cookie) {
+		tws_conn_vanished(fd, word);
+		ret.book = NULL;
+		word = 0;
+	}
+	if (ret.book)
+		return ret;
+	if (!word)
+		word = ask_socket(fd);
+	if (word && !tws_conn_claim(fd, word & 0xffffff, &ret)) {
+		ret.book = NULL;
+		tws_fd_set(fd, 0);
+	}
+	return ret;
+}
+
+static void begin(int fd, const struct tws_address *remote,
+		  struct tws_connecting *connecting)
+{
+	struct tws_conn *conn = &connecting->conn;
+	struct tws_connection *slot = conn->slot;
+
+	slot->cookie = tws_conn_cookie(fd);
+	slot->remote = *remote;
+	slot->destination = tws_book_destination(conn->book, remote);
+	if (tws_policy_active())
+		tws_apply_connect(fd, conn);
+	connecting->deferred = slot->flags & TWS_CONN_FASTOPEN_CONNECT;
+	tws_conn_attempt(conn);
+	connecting->began_ns = slot->began_ns;
+}
+
+void tws_hook_connect(int fd, const struct sockaddr *address, socklen_t length,
+		      struct tws_connecting *ret_connecting)
+{
+	struct tws_address remote;
+
+	ret_connecting->conn.book = NULL;
+	ret_connecting->again = ret_connecting->disconnected = false;
+	if (!address || length < sizeof(sa_family_t))
+		return;
+	if (address->sa_family == AF_UNSPEC) {
+		if (tws_fd(fd))
+			disconnect(fd, ret_connecting);
+		return;
+	}
+	if (!tws_conn_address(address, length, &remote) || !tws_may_work())
+		return;
+	ret_connecting->conn = slot_for(fd);
+	if (!ret_connecting->conn.book)
+		return;
+	switch (ret_connecting->conn.slot->state) {
+	case TWS_CONN_CLAIMED:
+		begin(fd, &remote, ret_connecting);
+		break;
+	case TWS_CONN_CONNECTING:
+		ret_connecting->again = true;
+		break;
+	default:
+		ret_connecting->conn.book = NULL;
+	}
+}
+
+static void count_latency(const struct tws_connecting *connecting)
+{
+	const struct tws_connection *slot = connecting->conn.slot;
+	struct tws_book *book = connecting->conn.book;
+	uint64_t took = slot->established_ns - connecting->began_ns;
+
+	tws_histogram_add(&book->destinations[slot->destination].counters,
+			  TWS_HISTOGRAM_connect_latency_seconds, took);
+	if (slot->arm)
+		tws_histogram_add(&book->arms[slot->arm - 1].counters,
+				  TWS_HISTOGRAM_connect_latency_seconds, took);
+}
+
+void tws_hook_connected(int fd, struct tws_connecting *connecting, int error, bool sent)
+{
+	const struct tws_conn *conn = &connecting->conn;
+
+	if (connecting->disconnected && !error)
+		disconnected(fd, connecting);
+	if (!conn->book)
+		return;
+	switch (error) {
+	case 0:
+		if (sent || connecting->deferred)
+			break; /* the SYN is on its way, or not even that */
+		if (tws_conn_establish(conn, false) && !connecting->again)
+			count_latency(connecting);
+		break;
+	case EISCONN:
+		tws_conn_establish(conn, false);
+		break;
+	case EINPROGRESS:
+		__atomic_fetch_or(&conn->slot->flags, TWS_CONN_NONBLOCKING,
+				  __ATOMIC_RELAXED);
+		break;
+	case EALREADY:
+	case EINTR:
+	case EAGAIN:
+		break;
+	default:
+		tws_conn_fail(conn, error);
+	}
+}
+
+/* ------------------------------------------------------------- SCM_RIGHTS */
+
+static void share(int fd)
+{
+	if (tws_fd(fd) & TWS_FD_SLOT && tws_may_work())
+		tws_conn_flags_change(fd, TWS_CONN_SHARED, 0);
+}
+
+/* A connected TCP socket from elsewhere: counted as adopted, and not looked at again; its
+ * ending belongs to whoever opened it. */
+static void adopt(int fd)
+{
+	struct sockaddr_storage peer;
+	uint32_t length = sizeof(peer);
+	struct tws_address remote;
+	struct tws_book *book;
+
+	tws_hook_made(fd, 0);
+	if (!tws_may_work() || !ask_socket(fd) ||
+	    tws_sys3(SYS_getpeername, fd, &peer, &length) != 0 ||
+	    !tws_conn_address((void *)&peer, length, &remote))
+		return;
+	book = tws_book_own();
+	if (book)
+		tws_add(&book->destinations[tws_book_destination(book, &remote)]
+			     .counters.value[TWS_adopted],
+			1);
+}
+
+static void each_right(const struct msghdr *message, void (*act)(int fd))
+{
+	struct msghdr *header = (struct msghdr *)(uintptr_t)message;
+
+	if (!message || !message->msg_control)
+		return;
+	for (struct cmsghdr *at = CMSG_FIRSTHDR(header); at;
+	     at = CMSG_NXTHDR(header, at)) {
+		const int *fds = (const int *)(const void *)CMSG_DATA(at);
+		size_t count = (at->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (at->cmsg_level != SOL_SOCKET || at->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < count; i++)
+			act(fds[i]);
+	}
+}
+
+void tws_hook_rights_sent(const struct msghdr *message)
+{
+	each_right(message, share);
+}
+
+void tws_hook_rights_received(struct msghdr *message)
+{
+	each_right(message, adopt);
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the program says about its own sockets: options, shutdown, and the outcome of a
+ * non-blocking connect that it asks for by SO_ERROR.
+ */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+
+#include "shim/conn_move.h"
+#include "shim/hooks.h"
+#include "shim/policy.h"
+#include "shim/process.h"
+#include "shim/sys.h"
+
+static void count_call(int fd, enum tws_counter counter)
+{
+	struct tws_conn conn = tws_conn_of(tws_fd(fd));
+
+	if (conn.book && conn.slot->state != TWS_CONN_CLAIMED)
+		tws_conn_count(&conn, counter, 1);
+}
+
+static void note_linger(int fd, const struct linger *linger)
+{
+	struct tws_conn conn = tws_conn_of(tws_fd(fd));
+	uint32_t both = TWS_CONN_APP_LINGER_0 | TWS_CONN_APP_LINGER_N;
+	uint32_t set = 0;
+
+	if (linger->l_onoff)
+		set =
+		    linger->l_linger == 0 ? TWS_CONN_APP_LINGER_0 : TWS_CONN_APP_LINGER_N;
+	tws_conn_flags_change(fd, set, both & ~set);
+	count_call(fd, TWS_setsockopt_linger);
+	if (set == TWS_CONN_APP_LINGER_0) {
+		count_call(fd, TWS_setsockopt_linger_zero);
+		if (conn.book && conn.slot->state != TWS_CONN_CLAIMED)
+			tws_apply_app_linger(fd, &conn);
+	}
+}
+
+static void note_socket_option(int fd, int name, const void *value, socklen_t length)
+{
+	if (name == SO_LINGER && length >= sizeof(struct linger)) {
+		note_linger(fd, value);
+	} else if (name == SO_REUSEADDR && length >= sizeof(int)) {
+		bool on = *(const int *)value;
+
+		tws_conn_flags_change(fd, on ? TWS_CONN_APP_REUSEADDR : 0,
+				      on ? 0 : TWS_CONN_APP_REUSEADDR);
+		count_call(fd, TWS_setsockopt_reuseaddr);
+	}
+}
+
+void tws_hook_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
+{
+	if (!tws_fd(fd) || !value || !tws_may_work())
+		return;
+	if (level == SOL_SOCKET)
+		note_socket_option(fd, name, value, length);
+	else if (level == IPPROTO_TCP && name == TCP_LINGER2)
+		tws_conn_flags_change(fd, TWS_CONN_APP_LINGER2, 0);
+	else if (level == IPPROTO_TCP && name == TCP_FASTOPEN_CONNECT)
+		tws_conn_flags_change(fd, TWS_CONN_FASTOPEN_CONNECT, 0);
+}
+
+/* SO_ERROR = 0 is what a program hears when its connect came through; one that asks too
+ * early hears it as well, so this is a belief that the end verifies. */
+void tws_hook_getsockopt(int fd, int level, int name, const void *value)
+{
+	struct tws_conn conn;
+	int error;
+
+	if (level != SOL_SOCKET || name != SO_ERROR || !tws_fd(fd) || !value ||
+	    !tws_may_work())
+		return;
+	conn = tws_conn_of(tws_fd(fd));
+	if (!conn.book)
+		return;
+	error = *(const int *)value;
+	if (!error)
+		tws_conn_establish(&conn, true);
+	else if (conn.slot->state == TWS_CONN_CONNECTING)
+		tws_conn_fail(&conn, error);
+	else if (conn.slot->flags & TWS_CONN_BELIEVED)
+		tws_conn_disbelieve(&conn, error);
+}
+
+static bool peer_has_closed(int fd)
+{
+	struct pollfd pollfd = {.fd = fd, .events = POLLRDHUP};
+	struct timespec now = {0};
+
+	return tws_sys5(SYS_ppoll, &pollfd, 1, &now, 0, 8) == 1 &&
+	       pollfd.revents & POLLRDHUP;
+}
+
+void tws_hook_shutdown(int fd, int how, struct tws_conn *ret_conn, bool *ret_peer_first)
+{
+	uint32_t word = tws_fd(fd);
+
+	ret_conn->book = NULL;
+	*ret_peer_first = false;
+	if (!(word & TWS_FD_SLOT) || !tws_may_work())
+		return;
+	*ret_conn = tws_conn_of(word);
+	if (how == SHUT_RD || !ret_conn->book ||
+	    ret_conn->slot->flags & TWS_CONN_SHUT_WRITE)
+		return;
+	*ret_peer_first =
+	    peer_has_closed(fd) && !(ret_conn->slot->flags & TWS_CONN_SHUT_READ);
+}
+
+void tws_hook_shut(const struct tws_conn *conn, int how, bool peer_first)
+{
+	uint32_t flags = how == SHUT_RD ? 0 : TWS_CONN_SHUT_WRITE;
+
+	if (!conn->book)
+		return;
+	if (how != SHUT_WR)
+		flags |= TWS_CONN_SHUT_READ;
+	if (peer_first)
+		flags |= TWS_CONN_PEER_FIRST;
+	__atomic_fetch_or(&conn->slot->flags, flags, __ATOMIC_RELAXED);
+}

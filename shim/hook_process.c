@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Processes: exit, exec and what passes through it, children that share our memory.
+ *
+ * At exec the connections that are close-on-exec end, unless the exec fails; so they are
+ * only marked with their ending, and the new image (or, if it is not ours, the reader)
+ * counts them. Those that stay open are told to the new image in its environment:
+ * TWSHIM_HANDOVER=SEGMENT=FD.SLOT,FD.SLOT;SEGMENT=...
+ */
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "shim/conn_move.h"
+#include "shim/hooks.h"
+#include "shim/policy.h"
+#include "shim/process.h"
+#include "shim/publish.h"
+#include "shim/real.h"
+#include "shim/sys.h"
+#include "shim/text.h"
+
+/* --------------------------------------------------------------------- exit */
+
+static void end_at_exit(int fd)
+{
+	struct tws_end end;
+
+	if (tws_hook_close(fd, TWS_VIA_EXIT, &end) && end.ends && end.shared)
+		tws_conn_leave(&end);
+}
+
+static void set_state(enum tws_segment_state state)
+{
+	int own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
+
+	if (own >= 0)
+		__atomic_store_n(&tws_books[own].header->state, (uint32_t)state,
+				 __ATOMIC_RELEASE);
+}
+
+void tws_hook_exit(void)
+{
+	if (tws_fd_highest() < 0 || !tws_may_work())
+		return;
+	for (int fd = 0; fd <= tws_fd_highest(); fd++)
+		if (tws_fd(fd) & TWS_FD_SLOT)
+			end_at_exit(fd);
+	set_state(TWS_SEGMENT_EXITED);
+}
+
+/* --------------------------------------------------------------------- exec */
+
+static bool closes_on_exec(int fd)
+{
+	return tws_sys2(SYS_fcntl, fd, F_GETFD) & FD_CLOEXEC;
+}
+
+/* All descriptors of the connection go at exec. */
+static bool goes_at_exec(uint32_t word)
+{
+	for (int fd = 0; fd <= tws_fd_highest(); fd++)
+		if (tws_fd(fd) == word && !closes_on_exec(fd))
+			return false;
+	return true;
+}
+
+/* The last look at a connection that goes. Other descriptors of it go as well, so the one
+ * at hand is looked at as if it were the last. */
+static void mark(int fd)
+{
+	struct tws_conn conn = tws_conn_of(tws_fd(fd));
+	struct tws_end end;
+
+	if (!conn.book || !tws_conn_owned(&conn) || conn.slot->via ||
+	    !goes_at_exec(conn.word))
+		return;
+	if (!tws_conn_look(fd, TWS_VIA_EXEC, &end) || !end.ends)
+		return;
+	tws_apply_close(&end);
+	conn.slot->ending = (uint8_t)end.verdict.ending;
+	conn.slot->failure = (uint8_t)end.verdict.failure;
+	__atomic_store_n(&conn.slot->via, (uint8_t)TWS_VIA_EXEC, __ATOMIC_RELEASE);
+}
+
+static void name_book(struct tws_text *text, const struct tws_book *book)
+{
+	char name[96];
+
+	tws_publish_name(book->header, name);
+	tws_text_add(text, name);
+	tws_text_add(text, "=");
+}
+
+static void hand_over_book(struct tws_text *text, const struct tws_book *book)
+{
+	bool named = false;
+
+	for (int fd = 0; fd <= tws_fd_highest(); fd++) {
+		struct tws_conn conn = tws_conn_of(tws_fd(fd));
+
+		if (conn.book != book || text->end - text->at < 128)
+			continue;
+		if (!named)
+			name_book(text, book);
+		named = true;
+		if (closes_on_exec(fd))
+			continue;
+		tws_text_number(text, (uint64_t)fd);
+		tws_text_add(text, ".");
+		tws_text_number(text, conn.word & 0xffffff);
+		tws_text_add(text, ",");
+	}
+	if (named)
+		tws_text_add(text, ";");
+}
+
+void tws_hook_exec(struct tws_exec *ret_exec)
+{
+	struct tws_text text =
+	    tws_text_begin(ret_exec->handover, sizeof(ret_exec->handover));
+	char *start = text.at;
+
+	if (tws_fd_highest() < 0 || !tws_may_work())
+		return;
+	for (int fd = 0; fd <= tws_fd_highest(); fd++)
+		if (tws_fd(fd) & TWS_FD_SLOT)
+			mark(fd);
+	tws_text_add(&text, TWS_HANDOVER "=");
+	start = text.at;
+	for (int i = 0; i < TWS_BOOKS; i++)
+		if (tws_books[i].header)
+			hand_over_book(&text, &tws_books[i]);
+	if (text.at == start)
+		ret_exec->handover[0] = '\0';
+	set_state(TWS_SEGMENT_EXECED);
+}
+
+void tws_hook_exec_failed(void)
+{
+	if (tws_fd_highest() < 0 || !tws_may_work())
+		return;
+	for (int fd = 0; fd <= tws_fd_highest(); fd++) {
+		struct tws_conn conn = tws_conn_of(tws_fd(fd));
+
+		if (conn.book && tws_conn_owned(&conn) && conn.slot->via == TWS_VIA_EXEC)
+			conn.slot->via = TWS_VIA_NONE;
+	}
+	set_state(TWS_SEGMENT_LIVE);
+}
+
+/* ------------------------------------------------------------ the new image */
+
+/* Counts what the former image marked before it went. */
+static void count_marked(struct tws_book *book)
+{
+	uint32_t used = book->header->section[TWS_SECTION_CONNECTIONS].used;
+
+	for (uint32_t i = 0; i < used; i++) {
+		struct tws_connection *slot = &book->connections[i];
+		struct tws_end end = {.fd = -1, .via = TWS_VIA_EXEC};
+
+		if (slot->via != TWS_VIA_EXEC || slot->flags & TWS_CONN_LEFT)
+			continue;
+		end.conn = (struct tws_conn){book, slot, 0, slot->generation};
+		end.verdict.ending = (enum tws_ending)slot->ending;
+		end.verdict.failure = (enum tws_counter)slot->failure;
+		end.verdict.time_wait = end.verdict.ending == TWS_END_LOCAL_FIN;
+		if (slot->flags & TWS_CONN_SHARED)
+			continue; /* a child may hold it: for the reader to settle */
+		tws_conn_end(&end);
+	}
+}
+
+static void take_connection(int book, int fd, uint32_t index)
+{
+	struct tws_header *header = tws_books[book].header;
+	struct tws_connection *slot = &tws_books[book].connections[index];
+	struct tws_book *own;
+
+	if (index >= header->section[TWS_SECTION_CONNECTIONS].used || !slot->cookie ||
+	    tws_conn_cookie(fd) != slot->cookie)
+		return;
+	tws_fd_set(fd, TWS_FD_SLOT | (uint32_t)book << 24 | index);
+	own = tws_book_own();
+	if (own)
+		tws_add(&own->destinations[tws_book_destination(own, &slot->remote)]
+			     .counters.value[TWS_adopted],
+			1);
+}
+
+/* FD.SLOT,FD.SLOT,; returns what follows. */
+static char *take_connections(int book, char *at)
+{
+	while (*at >= '0' && *at <= '9') {
+		int fd = (int)tws_text_parse(at);
+
+		at += strspn(at, "0123456789");
+		if (*at != '.')
+			return at;
+		take_connection(book, fd, (uint32_t)tws_text_parse(at + 1));
+		at += 1 + strspn(at + 1, "0123456789");
+		if (*at == ',')
+			at++;
+	}
+	return at;
+}
+
+static void take_book(const char *name, char **at)
+{
+	struct tws_header *header = strchr(name, '/') ? NULL : tws_publish_open(name);
+	int book = header ? tws_book_add(header) : -1;
+
+	if (book < 0)
+		return;
+	/* Written by a former image of this very process, or by one that forked it. */
+	if (header->pid == (uint32_t)tws_process.pid &&
+	    header->state == TWS_SEGMENT_EXECED)
+		count_marked(&tws_books[book]);
+	*at = take_connections(book, *at);
+}
+
+void tws_hook_take_over(void)
+{
+	char *at = tws_process.handover;
+
+	for (int i = 0; i < TWS_BOOKS - 1 && *at; i++) {
+		char *name = at;
+
+		at += strcspn(at, "=");
+		if (*at != '=')
+			return;
+		*at++ = '\0';
+		take_book(name, &at);
+		at += strcspn(at, ";");
+		if (*at == ';')
+			at++;
+	}
+}
+
+/* ------------------------------------------- functions that must be jumped to
+ *
+ * vfork() returns twice, and dlopen() looks at its caller's address to find libraries:
+ * both are left by a jump, so that the real function sees the client's own frame.
+ */
+
+__attribute__((visibility("hidden"))) void *tws_next_vfork;
+__attribute__((visibility("hidden"))) void *tws_next_dlopen;
+__attribute__((visibility("hidden"))) void tws_before_vfork(void);
+__attribute__((visibility("hidden"))) int tws_before_dlopen(const char *file, int mode);
+
+void tws_before_vfork(void)
+{
+	tws_real_resolve();
+	__atomic_store_n(&tws_next_vfork, (void *)(uintptr_t)tws_real.vfork,
+			 __ATOMIC_RELEASE);
+	tws_process_note_vfork(false);
+}
+
+static void count_deepbind(void)
+{
+	struct tws_book *book = tws_may_work() ? tws_book_own() : NULL;
+
+	if (book)
+		tws_add(&book->process->value[TWS_deepbind_loads], 1);
+}
+
+int tws_before_dlopen(const char *file, int mode)
+{
+	tws_real_resolve();
+	__atomic_store_n(&tws_next_dlopen, (void *)(uintptr_t)tws_real.dlopen,
+			 __ATOMIC_RELEASE);
+	if (!file || !(mode & RTLD_DEEPBIND))
+		return mode;
+	if (tws_policy_settings().deepbind == TWS_DEEPBIND_STRIP)
+		return mode & ~RTLD_DEEPBIND;
+	count_deepbind();
+	return mode;
+}
+
+#if defined(__x86_64__)
+__asm__(".text\n"
+	".globl vfork\n"
+	".type vfork, @function\n"
+	"vfork:\n"
+	"	endbr64\n"
+	"	sub $8, %rsp\n"
+	"	call tws_before_vfork\n"
+	"	add $8, %rsp\n"
+	"	jmp *tws_next_vfork(%rip)\n"
+	".size vfork, .-vfork\n"
+	".globl dlopen\n"
+	".type dlopen, @function\n"
+	"dlopen:\n"
+	"	endbr64\n"
+	"	push %rdi\n"
+	"	push %rsi\n"
+	"	sub $8, %rsp\n"
+	"	call tws_before_dlopen\n"
+	"	add $8, %rsp\n"
+	"	pop %rsi\n"
+	"	pop %rdi\n"
+	"	mov %eax, %esi\n"
+	"	jmp *tws_next_dlopen(%rip)\n"
+	".size dlopen, .-dlopen\n");
+#elif defined(__aarch64__)
+__asm__(".text\n"
+	".globl vfork\n"
+	".type vfork, %function\n"
+	"vfork:\n"
+	"	stp x29, x30, [sp, -16]!\n"
+	"	bl tws_before_vfork\n"
+	"	ldp x29, x30, [sp], 16\n"
+	"	adrp x16, tws_next_vfork\n"
+	"	ldr x16, [x16, :lo12:tws_next_vfork]\n"
+	"	br x16\n"
+	".size vfork, .-vfork\n"
+	".globl dlopen\n"
+	".type dlopen, %function\n"
+	"dlopen:\n"
+	"	stp x29, x30, [sp, -32]!\n"
+	"	stp x0, x1, [sp, 16]\n"
+	"	bl tws_before_dlopen\n"
+	"	mov w9, w0\n"
+	"	ldp x0, x1, [sp, 16]\n"
+	"	ldp x29, x30, [sp], 32\n"
+	"	mov w1, w9\n"
+	"	adrp x16, tws_next_dlopen\n"
+	"	ldr x16, [x16, :lo12:tws_next_dlopen]\n"
+	"	br x16\n"
+	".size dlopen, .-dlopen\n");
+#endif

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a wrapped call means for us: one pair of functions (before, after) or one function
+ * for each meaning; entry.c joins them with the real calls, so that close() and
+ * syscall(SYS_close) are the same to everything behind. All preserve errno.
+ */
+#ifndef TWS_SHIM_HOOKS_H
+#define TWS_SHIM_HOOKS_H
+
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "shim/conn.h"
+
+/* One copy of the library asks another whether it stands behind it. */
+#define TWS_ARE_YOU_THERE 0x7477736869L
+#define TWS_I_AM	  0x7477736d65L
+
+/* Environment variable from a former image to its successor: names of segments. */
+#define TWS_HANDOVER "TWSHIM_HANDOVER"
+
+/* ------------------------------------------------- hook_open.c: born */
+
+/* A new descriptor of any kind came up: if its number is in the table, what was there is
+ * gone unseen. `word`: its word from now on. */
+void tws_hook_made(int fd, uint32_t word);
+void tws_hook_socket(int fd, int domain, int type, int protocol);
+void tws_hook_bind(int fd, const struct sockaddr *address, socklen_t length);
+void tws_hook_bound(int fd, const struct sockaddr *address, socklen_t length);
+
+struct tws_connecting {
+	struct tws_conn conn; /* book NULL: nothing to be done afterwards */
+	bool again;	      /* a connect() on a connecting socket */
+	bool deferred;	      /* the SYN goes later (TCP_FASTOPEN_CONNECT) */
+	bool disconnected;    /* AF_UNSPEC */
+	struct tws_end end;
+	uint64_t began_ns;
+};
+
+void tws_hook_connect(int fd, const struct sockaddr *address, socklen_t length,
+		      struct tws_connecting *ret_connecting);
+/* `error`: the errno of a failed call, 0: it succeeded. `sent`: by sendto() and kin. */
+void tws_hook_connected(int fd, struct tws_connecting *connecting, int error, bool sent);
+
+/* Descriptors in an SCM_RIGHTS message: sent ones are shared from now on, received ones
+ * are adopted. */
+void tws_hook_rights_sent(const struct msghdr *message);
+void tws_hook_rights_received(struct msghdr *message);
+
+/* ------------------------------------------------ hook_close.c: dies */
+
+/* Before and after whatever takes the descriptor away. The pair costs one look for a
+ * descriptor that is none of ours. */
+bool tws_hook_close(int fd, enum tws_via via, struct tws_end *ret_end);
+void tws_hook_closed(struct tws_end *end);
+
+/* Over a range, last inclusive: all of ours in it end before the real call. */
+void tws_hook_close_range(unsigned first, unsigned last);
+
+/* dup2() and dup3(): `to` is about to be overwritten; and was, if `result` is `to`. */
+void tws_hook_overwrite(int from, int to, struct tws_end *ret_end);
+void tws_hook_overwritten(int from, int to, int result, struct tws_end *end);
+
+/* ------------------------------------------- hook_option.c: changed */
+
+void tws_hook_setsockopt(int fd, int level, int name, const void *value,
+			 socklen_t length);
+void tws_hook_getsockopt(int fd, int level, int name, const void *value);
+void tws_hook_shutdown(int fd, int how, struct tws_conn *ret_conn, bool *ret_peer_first);
+void tws_hook_shut(const struct tws_conn *conn, int how, bool peer_first);
+
+/* ------------------------------------------- hook_process.c: processes */
+
+/* The process goes: every connection ends. */
+void tws_hook_exit(void);
+
+/* Before and after an exec that may fail. `ret_handover` is what the
+ * new image is to be told, as NAME=VALUE; empty: nothing. */
+struct tws_exec {
+	char handover[1040];
+};
+void tws_hook_exec(struct tws_exec *ret_exec);
+void tws_hook_exec_failed(void);
+
+/* In the new image: takes over connections that stayed open. */
+void tws_hook_take_over(void);
+
+#endif

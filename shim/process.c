@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Begin, fork, and the question whose memory this is.
+ */
+#include "shim/process.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "shim/books.h"
+#include "shim/conn.h"
+#include "shim/hooks.h"
+#include "shim/policy.h"
+#include "shim/real.h"
+#include "shim/sys.h"
+#include "shim/text.h"
+
+enum { STAGE_NONE = 0, STAGE_BEGUN = 1, STAGE_AT_WORK = 2, STAGE_DISABLED = 3 };
+
+struct tws_process tws_process;
+
+static const char *environment(const char *name)
+{
+	size_t length = strlen(name);
+
+	for (char **at = environ; at && *at; at++)
+		if (!strncmp(*at, name, length) && (*at)[length] == '=')
+			return *at + length + 1;
+	return NULL;
+}
+
+static void copy_environment(const char *name, char *to, size_t size)
+{
+	const char *value = environment(name);
+	struct tws_text text = tws_text_begin(to, size);
+
+	/* A path cut short would be another path. */
+	if (value && strlen(value) < size)
+		tws_text_add(&text, value);
+}
+
+/* Told to us, and not to be handed on to children: the value becomes empty in place. */
+static void forget_environment(const char *name)
+{
+	char *value = (char *)(uintptr_t)environment(name);
+
+	if (value)
+		*value = '\0';
+}
+
+/* A page that the kernel gives to a forked child as zeros (madvise(2), Linux 4.14). Where
+ * that fails every step asks getpid() instead. */
+static uint32_t *make_alive(void)
+{
+	static uint32_t never;
+	long page = tws_sys6(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page < 0 && page > -4096)
+		return &never;
+	if (tws_sys3(SYS_madvise, page, 4096, MADV_WIPEONFORK) != 0) {
+		tws_sys2(SYS_munmap, page, 4096);
+		return &never;
+	}
+	*(uint32_t *)page = 1;
+	return (uint32_t *)page;
+}
+
+/* Listed twice in LD_PRELOAD by different paths, two copies are loaded and would count
+ * everything twice: the one that is called first (the other stands behind it) goes quiet.
+ */
+static bool is_outer_copy(void)
+{
+	return tws_real.syscall(TWS_ARE_YOU_THERE, 0, 0, 0, 0, 0, 0) == TWS_I_AM;
+}
+
+static bool listed_twice(void)
+{
+	const char *list = environment("LD_PRELOAD");
+	const char *first = list ? strstr(list, "libtwshim") : NULL;
+
+	return first && strstr(first + 1, "libtwshim");
+}
+
+static int first_stage(void)
+{
+	if (environment("TWSHIM_DISABLED"))
+		return strcmp(environment("TWSHIM_DISABLED"), "0") == 0 ? STAGE_AT_WORK
+									: STAGE_DISABLED;
+	return listed_twice() && is_outer_copy() ? STAGE_DISABLED : STAGE_AT_WORK;
+}
+
+void tws_process_begin(void)
+{
+	int none = STAGE_NONE;
+	int stage;
+
+	if (!environ ||
+	    !__atomic_compare_exchange_n(&tws_process.stage, &none, STAGE_BEGUN, false,
+					 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		return;
+	stage = first_stage();
+	if (stage == STAGE_AT_WORK) {
+		copy_environment("TWSHIM_DIR", tws_process.directory,
+				 sizeof(tws_process.directory));
+		copy_environment("XDG_RUNTIME_DIR", tws_process.runtime,
+				 sizeof(tws_process.runtime));
+		copy_environment(TWS_HANDOVER, tws_process.handover,
+				 sizeof(tws_process.handover));
+		forget_environment(TWS_HANDOVER);
+		tws_process.pid = (int32_t)tws_sys1(SYS_getpid, 0);
+		tws_process.alive = make_alive();
+	}
+	__atomic_store_n(&tws_process.stage, stage, __ATOMIC_RELEASE);
+}
+
+/* ---------------------------------------------------------------- children */
+
+void tws_process_note_fork(void)
+{
+	if (tws_process.stage == STAGE_AT_WORK)
+		tws_conn_share_all();
+}
+
+/* We are a fork's child: the memory is our own copy, the books are not ours. */
+static void become_child(int32_t pid)
+{
+	tws_process.pid = pid;
+	tws_process.memory_shared = 0;
+	tws_process.files_shared = 0;
+	tws_process.handover[0] = '\0';
+	tws_books_forked();
+	tws_policy_forked();
+	__atomic_store_n(tws_process.alive, 1, __ATOMIC_RELEASE);
+}
+
+static void after_fork_in_child(void)
+{
+	if (tws_process.stage == STAGE_AT_WORK)
+		become_child((int32_t)tws_sys1(SYS_getpid, 0));
+}
+
+void tws_process_note_spawn(void)
+{
+	__atomic_fetch_add(&tws_process.spawns, 1, __ATOMIC_RELAXED);
+}
+
+void tws_process_note_vfork(bool files)
+{
+	if (files)
+		__atomic_store_n(&tws_process.files_shared, 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&tws_process.memory_shared, 1, __ATOMIC_RELEASE);
+	tws_process_note_spawn();
+}
+
+bool tws_process_check(void)
+{
+	int32_t pid;
+
+	if (tws_process.stage == STAGE_NONE)
+		tws_process_begin();
+	if (tws_process.stage != STAGE_AT_WORK)
+		return false;
+	pid = (int32_t)tws_sys1(SYS_getpid, 0);
+	if (pid == tws_process.pid)
+		return true;
+	if (!*tws_process.alive) {
+		become_child(pid); /* a fork that no handler told us of */
+		return true;
+	}
+	/* A child in our memory. With our descriptors too it is one of us. */
+	if (tws_process.files_shared)
+		return true;
+	tws_count_process(TWS_stood_aside);
+	return false;
+}
+
+/* ------------------------------------------------------- constructor, exit */
+
+__attribute__((constructor)) static void construct(void)
+{
+	tws_real_resolve();
+	tws_process_begin();
+	if (tws_process.stage != STAGE_AT_WORK)
+		return;
+	pthread_atfork(tws_process_note_fork, NULL, after_fork_in_child);
+	tws_policy_begin(false);
+	if (tws_process.handover[0])
+		tws_hook_take_over();
+}
+
+__attribute__((destructor)) static void destruct(void)
+{
+	if (tws_process.stage == STAGE_AT_WORK)
+		tws_hook_exit();
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Whose process is this, and may we keep books in it? One static state, no lock.
+ *
+ * A forked child finds out by itself (a page that the kernel wipes at fork, whatever the
+ * way of forking). A child that shares our memory (vfork, clone with CLONE_VM) cannot be
+ * told by looking at memory: once such a child may exist, each step asks getpid().
+ */
+#ifndef TWS_SHIM_PROCESS_H
+#define TWS_SHIM_PROCESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct tws_process {
+	int stage;		/* atomic; 0 not begun, 1 begun, 2 at work, 3 disabled */
+	int32_t pid;		/* whose memory this is */
+	uint32_t memory_shared; /* atomic; a vfork or clone(CLONE_VM) was seen */
+	uint32_t files_shared;	/* atomic; a clone(CLONE_VM | CLONE_FILES) was seen */
+	uint32_t *alive;	/* 1 in the process that set it, 0 after a fork */
+	uint32_t spawns;	/* atomic; children that may hold our descriptors */
+	char directory[512];	/* TWSHIM_DIR, or empty: look for one */
+	char runtime[256];	/* XDG_RUNTIME_DIR, or empty */
+	char handover[1024];	/* TWSHIM_HANDOVER, or empty */
+};
+
+extern struct tws_process tws_process;
+
+/* Slow half of tws_may_work(). */
+bool tws_process_check(void);
+
+/* Whether this call may keep books: at work, and the books are this process's own. To be
+ * asked before each step on the way of a connection; not for other descriptors. */
+static inline bool tws_may_work(void)
+{
+	if (__builtin_expect(tws_process.stage == 2 && !tws_process.memory_shared &&
+				 *tws_process.alive,
+			     1))
+		return true;
+	return tws_process_check();
+}
+
+/* Begins: reads the environment, once. Called by the constructor and by whatever comes
+ * before it. */
+void tws_process_begin(void);
+
+/* Before a child that gets copies of our descriptors: open connections may be shared from
+ * now on. */
+void tws_process_note_spawn(void);
+
+/* Before a fork: the child gets every descriptor, close-on-exec or not. */
+void tws_process_note_fork(void);
+
+/* Before a child that shares our memory; `files`: our descriptors too. */
+void tws_process_note_vfork(bool files);
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The next definition of every wrapped symbol: libc's, or another preload's that stands
+ * behind us. Usable at any time, before any constructor too: a pointer starts at a stub
+ * that resolves them all. Nothing in shim/ calls a wrapped name otherwise.
+ */
+#ifndef TWS_SHIM_REAL_H
+#define TWS_SHIM_REAL_H
+
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+/* By need: required, optional, variadic (the execl family, made from the execv one). */
+#define WRAP(ret, name, params, args, need)    WRAP_##need(ret, name, params, args)
+#define WRAP_required(ret, name, params, args) ret(*name) params;
+#define WRAP_optional(ret, name, params, args) ret(*name) params;
+#define WRAP_variadic(ret, name, params, args)
+
+struct tws_real {
+#include "shim/wrapped.def"
+};
+
+#undef WRAP_required
+#undef WRAP_optional
+#undef WRAP_variadic
+
+extern struct tws_real tws_real;
+
+/* Resolves all of them now; later calls do nothing. */
+void tws_real_resolve(void);
+
+#endif

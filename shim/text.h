@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Strings in fixed buffers without stdio: async-signal-safe, never overflows, always
+ * NUL-terminated; what does not fit is cut off.
+ */
+#ifndef TWS_SHIM_TEXT_H
+#define TWS_SHIM_TEXT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct tws_text {
+	char *at;
+	char *end; /* last byte, kept for the NUL */
+};
+
+static inline struct tws_text tws_text_begin(char *buffer, size_t size)
+{
+	buffer[0] = '\0';
+	return (struct tws_text){.at = buffer, .end = buffer + size - 1};
+}
+
+static inline void tws_text_add(struct tws_text *text, const char *string)
+{
+	while (*string && text->at < text->end)
+		*text->at++ = *string++;
+	*text->at = '\0';
+}
+
+static inline void tws_text_number(struct tws_text *text, uint64_t number)
+{
+	char digits[24];
+	char *at = digits + sizeof(digits) - 1;
+
+	*at = '\0';
+	do
+		*--at = (char)('0' + number % 10);
+	while (number /= 10);
+	tws_text_add(text, at);
+}
+
+/* Decimal digits from `string` on; 0 where there are none. */
+static inline uint64_t tws_text_parse(const char *string)
+{
+	uint64_t ret = 0;
+
+	while (*string >= '0' && *string <= '9')
+		ret = ret * 10 + (uint64_t)(*string++ - '0');
+	return ret;
+}
+
+#endif
