@@ -299,8 +299,10 @@ struct tws_policy_image *tws_compile(const struct tws_source *source,
 				     struct tws_complaints *complaints)
 {
 	size_t errors_before = complaints->errors;
-	struct tws_draft *draft =
-	    tws_draft_new(complaints, source->file ? source->file : "-p");
+	const char *name = source->file		? source->file
+			   : source->rule_count ? "-p"
+						: "nothing";
+	struct tws_draft *draft = tws_draft_new(complaints, name);
 	struct tws_policy_image *ret = NULL;
 
 	if (!draft)

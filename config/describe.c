@@ -113,6 +113,14 @@ static bool is_group(const struct tws_setting *setting)
 	return setting->kind == TWS_KIND_GROUP || setting->kind == TWS_KIND_PARTS;
 }
 
+/* Text of an image that the compiler did not make may be no UTF-8. */
+static json_t *text_json(const char *text)
+{
+	json_t *ret = json_string(text);
+
+	return ret ? ret : json_string("(no UTF-8)");
+}
+
 /* One element of exe, to or uid as JSON; the text printer prints that. */
 static json_t *element_json(const struct scene *scene, const struct tws_setting *setting,
 			    unsigned index)
@@ -123,7 +131,7 @@ static json_t *element_json(const struct scene *scene, const struct tws_setting 
 	char text[TWS_TARGET_TEXT_SIZE];
 
 	if (setting->kind == TWS_KIND_GLOBS)
-		return json_string_nocheck(tws_policy_at(scene->image, words[index]));
+		return text_json(tws_policy_at(scene->image, words[index]));
 	if (setting->kind == TWS_KIND_TARGETS)
 		return json_string(tws_target_format(&targets[index], text));
 	return json_integer(words[index]);
@@ -167,9 +175,9 @@ static json_t *setting_json(const struct scene *scene, const struct tws_setting 
 	char buffer[16];
 
 	if (setting->kind == TWS_KIND_NAME)
-		return scene->part.name ? json_string_nocheck(tws_policy_at(
-					      scene->image, scene->part.name))
-					: NULL;
+		return scene->part.name
+			   ? text_json(tws_policy_at(scene->image, scene->part.name))
+			   : NULL;
 	if (is_list(setting))
 		return list_of(scene, setting)->count ? list_json(scene, setting) : NULL;
 	if (!tws_setting_load(setting, &scene->top, &scene->part, buffer, &value))
@@ -236,7 +244,7 @@ static void print_string(FILE *out, const char *text)
 	for (; *text; text++) {
 		if (*text == '"' || *text == '\\')
 			fputc('\\', out);
-		fputc(*text, out);
+		fputc((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text, out);
 	}
 	fputc('"', out);
 }

@@ -22,7 +22,8 @@ json_t *tws_describe_json(const struct tws_policy_image *image);
 /* What an action asks for, on one line: "close = "fin-reset"; late_bind = true;". */
 char *tws_describe_action(const struct tws_action *action);
 
-/* The table of all settings, as Markdown and as a JSON array. */
+/* All settings: to read on a terminal, as a Markdown table, as a JSON array. */
+char *tws_describe_settings_text(void);
 char *tws_describe_settings_markdown(void);
 json_t *tws_describe_settings_json(void);
 

@@ -33,6 +33,27 @@ static void print_places(FILE *out, const struct tws_setting *setting)
 	}
 }
 
+char *tws_describe_settings_text(void)
+{
+	char *text = NULL, range[160];
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		return NULL;
+	for (unsigned i = 0; i < TWS_SETTING_COUNT; i++) {
+		const struct tws_setting *setting = &tws_setting_table[i];
+
+		tws_setting_describe_range(setting, range, sizeof(range));
+		fprintf(out, "%s (in: ", setting->name);
+		print_places(out, setting);
+		fprintf(out, ")\n    %s\n    %s%s%s\n", setting->help, range,
+			*setting->fallback ? "; default " : "", setting->fallback);
+	}
+	fclose(out);
+	return text;
+}
+
 char *tws_describe_settings_markdown(void)
 {
 	char *text = NULL, range[160];

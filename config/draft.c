@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config/draft.h"
 
-#include <ctype.h>
-#include <inttypes.h>
+#include <jansson.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,12 +69,16 @@ static bool refuse(struct tws_problem *problem, const struct tws_setting *settin
 	return false;
 }
 
-static bool has_control(const char *text)
+/* Whether a terminal and a JSON text can carry it: UTF-8 without control characters. */
+static bool is_printable(const char *text)
 {
+	json_t *string = json_string(text); /* takes UTF-8 alone */
+	bool ret = string != NULL;
+
+	json_decref(string);
 	for (; *text; text++)
-		if (iscntrl((unsigned char)*text))
-			return true;
-	return false;
+		ret &= (unsigned char)*text >= ' ' && *text != 0x7f;
+	return ret;
 }
 
 /* Text of 1 to `size` - 1 bytes that may be printed anywhere. */
@@ -88,9 +91,9 @@ static bool check_text(const struct tws_setting *setting, const struct tws_value
 	if (!*value->text)
 		return refuse(problem, setting, "is empty",
 			      "write a text, or leave it out");
-	if (has_control(value->text))
-		return refuse(problem, setting, "has control characters in it",
-			      "leave them out");
+	if (!is_printable(value->text))
+		return refuse(problem, setting, "has bytes that are no printable UTF-8",
+			      "leave them out; in a glob, write '?' for each");
 	if (strlen(value->text) < size)
 		return true;
 	tws_problem_what(problem, "%s is too long", setting->name);

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/policy_actions.h"
+
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/address.h"
+#include "config/describe.h"
+#include "tools/policy_explain.h"
+#include "tools/policy_store.h"
+
+int policy_fail(int status, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	fputs("twshim: ", stderr);
+	vfprintf(stderr, format, arguments);
+	fputc('\n', stderr);
+	va_end(arguments);
+	return status;
+}
+
+int policy_print_json(json_t *object)
+{
+	int result = json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(12));
+
+	fputc('\n', stdout);
+	json_decref(object);
+	return result == 0
+		   ? 0
+		   : policy_fail(POLICY_FAILURE, "policy: the JSON could not be written");
+}
+
+/* ------------------------------------------------------------------ compiling */
+
+static struct tws_source source_of(const struct policy_options *options)
+{
+	return (struct tws_source){.file = options->file,
+				   .rules = options->rules,
+				   .rule_count = options->rule_count};
+}
+
+static const char *source_name(const struct policy_options *options)
+{
+	return options->file ? options->file : "-p";
+}
+
+static json_t *complaints_json(const struct tws_complaints *complaints, bool warnings)
+{
+	json_t *ret = json_array();
+
+	for (size_t i = 0; i < complaints->count; i++) {
+		const struct tws_complaint *complaint = &complaints->list[i];
+
+		if (complaint->warning == warnings)
+			json_array_append_new(
+			    ret, json_pack("{s:s*, s:i, s:s*, s:s*}", "file",
+					   complaint->file, "line", (int)complaint->line,
+					   "what", complaint->problem.what, "cure",
+					   complaint->problem.cure));
+	}
+	return ret;
+}
+
+/* The image, its warnings printed to stderr; NULL: its errors are. */
+struct tws_policy_image *policy_compile(const struct policy_options *options)
+{
+	struct tws_complaints complaints = {0};
+	struct tws_source source = source_of(options);
+	struct tws_policy_image *ret = tws_compile(&source, &complaints);
+
+	tws_policy_print_complaints(stderr, &complaints);
+	if (!ret)
+		policy_fail(POLICY_FAILURE,
+			    "%s: %zu error%s in the policy: nothing was done",
+			    source_name(options), complaints.errors,
+			    complaints.errors == 1 ? "" : "s");
+	tws_complaints_free(&complaints);
+	return ret;
+}
+
+/* ------------------------------------------------------------------ check */
+
+static int print_check_json(const struct tws_policy_image *image,
+			    const struct tws_complaints *complaints)
+{
+	json_t *object =
+	    json_pack("{s:s, s:b, s:o, s:o}", "schema", "twshim.policy-check/1", "ok",
+		      image != NULL, "errors", complaints_json(complaints, false),
+		      "warnings", complaints_json(complaints, true));
+
+	if (image)
+		json_object_set_new(object, "policy", tws_describe_json(image));
+	return policy_print_json(object);
+}
+
+void policy_print(const struct tws_policy_image *image)
+{
+	char *text = tws_describe_text(image);
+
+	if (text)
+		fputs(*text == '\n' ? "# nothing: all connections are observed only\n"
+				    : text,
+		      stdout);
+	free(text);
+}
+
+int policy_check(const struct policy_options *options)
+{
+	struct tws_complaints complaints = {0};
+	struct tws_source source = source_of(options);
+	struct tws_policy_image *image = tws_compile(&source, &complaints);
+	int status = image ? 0 : POLICY_FAILURE;
+
+	if (options->json) {
+		status |= print_check_json(image, &complaints);
+	} else {
+		tws_policy_print_complaints(stderr, &complaints);
+		if (image)
+			policy_print(image);
+		else
+			policy_fail(POLICY_FAILURE, "%s: %zu error%s",
+				    source_name(options), complaints.errors,
+				    complaints.errors == 1 ? "" : "s");
+	}
+	tws_complaints_free(&complaints);
+	free(image);
+	return status;
+}
+
+/* ---------------------------------------------------------------- explain */
+
+static bool parse_uid(const char *text, uint32_t *ret_uid)
+{
+	const struct passwd *user = getpwnam(text);
+	char *end;
+	unsigned long number;
+
+	if (user) {
+		*ret_uid = user->pw_uid;
+		return true;
+	}
+	number = strtoul(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || number >= UINT32_MAX)
+		return false;
+	*ret_uid = (uint32_t)number;
+	return true;
+}
+
+static int explain_image(const struct policy_options *options,
+			 const struct tws_policy_image *image,
+			 const struct tws_subject *subject,
+			 const struct tws_address *address)
+{
+	json_t *object;
+
+	if (!options->json) {
+		printf("%s, uid %u, to %s:\n", subject->exe, subject->uid, options->to);
+		tws_policy_explain_text(stdout, image, subject, address);
+		return 0;
+	}
+	object = tws_policy_explain_json(image, subject, address);
+	json_object_set_new(object, "schema", json_string("twshim.policy-explain/1"));
+	return policy_print_json(object);
+}
+
+int policy_explain(const struct policy_options *options)
+{
+	struct tws_subject subject = {.exe = options->exe, .uid = geteuid()};
+	struct tws_policy_image *image;
+	struct tws_problem problem = {0};
+	struct tws_address address;
+	int status;
+
+	if (!options->exe || !options->to)
+		return policy_fail(POLICY_USAGE,
+				   "policy explain: --exe and --to are needed: say which "
+				   "program connects where, as --exe /usr/bin/curl --to "
+				   "10.0.0.7:6379");
+	if (!tws_address_parse(options->to, &address, &problem))
+		return policy_fail(POLICY_USAGE, "--to: %s: %s", problem.what,
+				   problem.cure);
+	if (options->uid && !parse_uid(options->uid, &subject.uid))
+		return policy_fail(POLICY_USAGE,
+				   "--uid: \"%s\" is no user: write a number or a name "
+				   "that exists here",
+				   options->uid);
+	image = policy_compile(options);
+	if (!image)
+		return POLICY_FAILURE;
+	status = explain_image(options, image, &subject, &address);
+	free(image);
+	return status;
+}
+
+int policy_settings(const struct policy_options *options)
+{
+	char *text;
+
+	if (options->json)
+		return policy_print_json(json_pack("{s:s, s:o}", "schema",
+						   "twshim.policy-settings/1", "settings",
+						   tws_describe_settings_json()));
+	text = options->markdown ? tws_describe_settings_markdown()
+				 : tws_describe_settings_text();
+	if (!text)
+		return policy_fail(POLICY_FAILURE, "policy settings: out of memory");
+	fputs(text, stdout);
+	free(text);
+	return 0;
+}

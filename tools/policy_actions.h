@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What each subcommand of `twshim policy` does, once its options are read. Results go to
+ * stdout, errors to stderr.
+ */
+#ifndef TWS_TOOLS_POLICY_ACTIONS_H
+#define TWS_TOOLS_POLICY_ACTIONS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "shim/policy_image.h"
+
+#define POLICY_FAILURE 1
+#define POLICY_USAGE   2
+
+/* What the options of all subcommands say. */
+struct policy_options {
+	const char *directory;
+	const char *exe;
+	const char *to;
+	const char *uid;
+	const char *rules[TWS_RULES];
+	unsigned rule_count;
+	const char *file;
+	bool json, markdown;
+};
+
+/* Each returns the exit status. */
+int policy_check(const struct policy_options *options);
+int policy_explain(const struct policy_options *options);
+int policy_load(const struct policy_options *options);
+int policy_show(const struct policy_options *options);
+int policy_clear(const struct policy_options *options);
+int policy_settings(const struct policy_options *options);
+
+/* Prints "twshim: " and the line to stderr; returns `status`. */
+int policy_fail(int status, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Prints the object on one line and drops the reference. The exit status. */
+int policy_print_json(json_t *object);
+
+/* The image of FILE and -p, its warnings printed; NULL: its errors are. */
+struct tws_policy_image *policy_compile(const struct policy_options *options);
+
+/* Prints the policy as text of the language. */
+void policy_print(const struct tws_policy_image *image);
+
+#endif
