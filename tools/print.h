@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "shim/segment.h"
 
@@ -18,7 +19,7 @@ enum print_color { PRINT_COLOR_AUTO, PRINT_COLOR_NEVER, PRINT_COLOR_ALWAYS };
 /* The value of --color=WHEN: auto, never, always. -EINVAL for another word. */
 int print_color_parse(const char *when, enum print_color *ret_color);
 
-/* Whether to colour `out`: auto does on a terminal, unless $NO_COLOR is set to anything
+/* Whether to colour `out`: auto does on a terminal, unless $NO_COLOR is set and not empty
  * or $TERM is "dumb". */
 bool print_color_wanted(enum print_color color, FILE *out);
 
@@ -60,8 +61,12 @@ const char *print_plural(uint64_t number, const char *one, const char *many);
 /* 10.0.0.7:6379, [fd00::7]:6379, "other" for no family. Of PRINT_ADDRESS_SIZE. */
 const char *print_address(char *buffer, const struct tws_address *address);
 
-/* 2025-11-23T21:23:00Z of CLOCK_REALTIME now. Of PRINT_TIME_SIZE. */
-const char *print_time_now(char *buffer);
+/* 2025-11-23T21:23:00Z. Of PRINT_TIME_SIZE. */
+const char *print_time(char *buffer, time_t time);
+
+/* Writes `text` broken at blanks before `width`; lines but the first begin with `indent`
+ * blanks, and the first is taken to have as many before it. Ends with a newline. */
+void print_wrapped(FILE *out, const char *text, int indent, int width);
 
 /* A table whose columns are as wide as their widest cell. Cells are copied. */
 struct print_column {

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * twshim report: what is known now.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/report.h"
+
+static const char usage[] =
+    "Usage: twshim report [OPTION...] [APPLICATION|PID]\n"
+    "What is known now: who opened connections to where, who closed them first, and "
+    "which\n"
+    "TIME_WAIT sockets they left; of all applications, of one (its name or path), or of\n"
+    "one process.\n"
+    "\n"
+    "      --json          one JSON object, schema twshim.report/1\n"
+    "      --dir DIR       read this run-time directory\n"
+    "      --color WHEN    auto (default), always, never\n"
+    "      --help          this text\n";
+
+static int complain(const char *what, const char *why)
+{
+	fprintf(stderr, "twshim: report: %s: %s; see twshim report --help\n", what, why);
+	return 2;
+}
+
+/* A number is a pid, anything else an application. */
+static void set_subject(struct report_options *options, const char *subject)
+{
+	char *end;
+	long pid;
+
+	errno = 0;
+	pid = strtol(subject, &end, 10);
+	if (*subject && !*end && !errno && pid > 0 && pid <= INT32_MAX)
+		options->pid = (pid_t)pid;
+	else
+		options->app = subject;
+}
+
+/* -1: go on; else the exit status. */
+static int parse(int argc, char **argv, struct report_options *options)
+{
+	static const struct option longs[] = {
+	    {"json", no_argument, NULL, 'j'},
+	    {"dir", required_argument, NULL, 'd'},
+	    {"color", required_argument, NULL, 'c'},
+	    {"help", no_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0},
+	};
+	int option;
+
+	optind = 0;
+	opterr = 0;
+	while ((option = getopt_long(argc, argv, ":", longs, NULL)) != -1) {
+		if (option == 'j') {
+			options->json = true;
+		} else if (option == 'd') {
+			options->dir = optarg;
+		} else if (option == 'c') {
+			if (print_color_parse(optarg, &options->color) != 0)
+				return complain(optarg, "not auto, always or never");
+		} else if (option == 'h') {
+			fputs(usage, stdout);
+			return 0;
+		} else {
+			return complain(argv[optind - 1], option == ':'
+							      ? "an argument is missing"
+							      : "no such option");
+		}
+	}
+	if (argc - optind > 1)
+		return complain(argv[optind + 1], "only one application or process");
+	if (optind < argc)
+		set_subject(options, argv[optind]);
+	return -1;
+}
+
+int cmd_report(int argc, char **argv)
+{
+	struct report_options options = {.color = PRINT_COLOR_AUTO};
+	char error[256];
+	int status = parse(argc, argv, &options);
+
+	if (status >= 0)
+		return status;
+	if (report_print(stdout, &options, error, sizeof(error)) != 0) {
+		fprintf(stderr, "twshim: %s\n", error);
+		return 1;
+	}
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		fprintf(stderr, "twshim: standard output: %s\n", strerror(errno));
+		return 1;
+	}
+	return 0;
+}
