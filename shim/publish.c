@@ -14,12 +14,15 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include "shim/fold.h"
 #include "shim/policy.h"
 #include "shim/process.h"
 #include "shim/sys.h"
 #include "shim/text.h"
 
 #define IMAGES_MAX 256
+#define FOLD_EVERY 64  /* segments made */
+#define FOLD_MOST  128 /* segments folded at once */
 
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1
@@ -301,6 +304,20 @@ static struct tws_header *make_in(int directory, int fd, const char *temporary)
 	return NULL;
 }
 
+/* Now and then a process that makes a segment clears away those of dead ones, a bounded
+ * number; so the directory stays bounded though nobody reads it. */
+static void fold_sometimes(int directory)
+{
+	struct tws_settings settings = tws_policy_settings();
+	struct tws_fold_limits limits = {.retention_s = settings.retention_s,
+					 .max_segments = settings.max_segments,
+					 .most = FOLD_MOST};
+	uint32_t chance = (uint32_t)tws_process.pid * 2654435761u;
+
+	if ((chance >> 16) % FOLD_EVERY == 0)
+		tws_fold(directory, &limits);
+}
+
 struct tws_header *tws_publish(void)
 {
 	char temporary[64];
@@ -322,6 +339,7 @@ struct tws_header *tws_publish(void)
 		if (!ret)
 			tws_sys3(SYS_unlinkat, directory, temporary, 0);
 		tws_sys1(SYS_close, fd);
+		fold_sometimes(directory);
 	}
 	tws_sys1(SYS_close, directory);
 	return ret;
