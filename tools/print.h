@@ -71,7 +71,8 @@ void print_wrapped(FILE *out, const char *text, int indent, int width);
 /* A table whose columns are as wide as their widest cell. Cells are copied. */
 struct print_column {
 	const char *title;
-	bool right; /* aligned to the right */
+	bool right;    /* aligned to the right */
+	bool optional; /* left out where all its cells are "0" */
 };
 
 struct print_table;

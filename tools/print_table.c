@@ -68,11 +68,23 @@ static int text_width(const char *text)
 	return width;
 }
 
+static bool is_left_out(const struct print_table *table, size_t column)
+{
+	bool left_out = table->columns[column].optional;
+
+	for (size_t i = column; i < table->cell_count; i += table->column_count)
+		left_out = left_out && strcmp(table->cells[i], "0") == 0;
+	return left_out;
+}
+
+/* -1: the column is left out. */
 static int column_width(const struct print_table *table, size_t column)
 {
 	int width = text_width(table->columns[column].title);
 	int cell;
 
+	if (is_left_out(table, column))
+		return -1;
 	for (size_t i = column; i < table->cell_count; i += table->column_count) {
 		cell = text_width(table->cells[i]);
 		if (cell > width)
@@ -88,6 +100,8 @@ static void write_cell(const struct print_table *table, FILE *out, size_t column
 	int pad = width - text_width(text);
 	bool last = column + 1 == table->column_count;
 
+	if (width < 0)
+		return;
 	if (table->columns[column].right)
 		fprintf(out, "%*s%s", pad, "", text);
 	else

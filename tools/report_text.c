@@ -3,154 +3,18 @@
  * The report for a person: one sentence with the numbers, a table by destination, at most
  * three pieces of advice, and what is not known.
  */
-#include "tools/report.h"
+#include "tools/report_text.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tools/advice.h"
 #include "tools/join.h"
-#include "tools/model.h"
 
-#define ROWS	    12
-#define ADVICE_MAX  3
-#define WIDTH	    90
-#define NAME_SIZE   64
-#define SENTENCE    1024
-#define NUMBER(n)   print_number((char[PRINT_NUMBER_SIZE]){0}, (n))
-#define DURATION(s) print_duration((char[PRINT_NUMBER_SIZE]){0}, (s))
-
-struct text {
-	FILE *out;
-	const struct model *model;
-	const struct report_options *options;
-	bool color;
-	bool several; /* applications that have something to show */
-};
-
-/* ----------------------------------------------------------------- headline */
-
-/* Appends to a sentence; what does not fit is cut. */
-__attribute__((format(printf, 2, 3))) static void say(char *sentence, const char *format,
-						      ...)
-{
-	size_t used = strlen(sentence);
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(sentence + used, SENTENCE - used, format, arguments);
-	va_end(arguments);
-}
-
-static const struct model_app *app_at(const struct model *model, uint32_t rank)
-{
-	return &model->apps[model->order[rank]];
-}
-
-static bool is_empty(const struct tws_counters *counters)
-{
-	return !counters->value[TWS_attempts] && !counters->value[TWS_unobserved] &&
-	       !counters->value[TWS_adopted];
-}
-
-static uint32_t count_busy(const struct model *model)
-{
-	uint32_t busy = 0;
-
-	for (uint32_t i = 0; i < model->order_count; i++)
-		busy += !is_empty(&app_at(model, i)->counters);
-	return busy;
-}
-
-static void say_subject(const struct text *text, char *sentence)
-{
-	const struct model *model = text->model;
-	char name[NAME_SIZE];
-
-	if (text->several) {
-		say(sentence, "%u applications", count_busy(model));
-		return;
-	}
-	say(sentence, "%s", print_escape(name, sizeof(name), app_at(model, 0)->name));
-	if (app_at(model, 0)->processes > 1)
-		say(sentence, " (%s processes)", NUMBER(app_at(model, 0)->processes));
-}
-
-static void say_opened(const struct text *text, char *sentence)
-{
-	const uint64_t *value = text->model->total.value;
-	uint64_t failed = join_failed(&text->model->total);
-
-	say(sentence, " opened %s %s", NUMBER(value[TWS_established]),
-	    print_plural(value[TWS_established], "connection", "connections"));
-	if (text->options->run)
-		say(sentence, " in %s", DURATION(text->options->run->elapsed_seconds));
-	if (value[TWS_short_lived])
-		say(sentence, ", %s of them short-lived", NUMBER(value[TWS_short_lived]));
-	if (failed)
-		say(sentence, " (%s more failed)", NUMBER(failed));
-}
-
-static void say_confirmed(const struct text *text, char *sentence)
-{
-	const struct model_time_wait *time_wait = &text->model->time_wait;
-
-	if (!text->model->has_table)
-		say(sentence, " (the kernel could not be asked)");
-	else if (time_wait->predicted)
-		say(sentence, " (%s confirmed by the kernel)",
-		    NUMBER(time_wait->confirmed));
-}
-
-static void say_closed(const struct text *text, char *sentence)
-{
-	const uint64_t *value = text->model->total.value;
-	uint64_t here = value[TWS_ended_local_fin];
-	uint64_t left = text->model->time_wait.predicted;
-
-	say(sentence, "; %s closed first on %s", text->several ? "they" : "it",
-	    here ? NUMBER(here) : "none");
-	if (left)
-		say(sentence, " and left %s TIME_WAIT %s", NUMBER(left),
-		    print_plural(left, "socket", "sockets"));
-	else if (here)
-		say(sentence, ", none of them in the last minute");
-	else
-		say(sentence, " and left no TIME_WAIT socket");
-	say_confirmed(text, sentence);
-	say(sentence, ".");
-}
-
-static void write_headline(const struct text *text)
-{
-	char sentence[SENTENCE] = "";
-
-	say_subject(text, sentence);
-	say_opened(text, sentence);
-	say_closed(text, sentence);
-	fputs(print_style(PRINT_BOLD, text->color), text->out);
-	print_wrapped(text->out, sentence, 0, WIDTH);
-	fputs(print_style(PRINT_PLAIN, text->color), text->out);
-}
-
-static void write_nothing(const struct text *text)
-{
-	if (text->options->run)
-		fputs("No TCP connection was observed. Either the command opened none, "
-		      "or the preload did not\nreach it; twshim doctor COMMAND says "
-		      "which.\n",
-		      text->out);
-	else if (text->options->app || text->options->pid)
-		fputs("Nothing is known of this application. twshim report shows all "
-		      "that are known.\n",
-		      text->out);
-	else
-		fputs("Nothing is known yet. Start a program with twshim run -- COMMAND, "
-		      "or see twshim env.\n",
-		      text->out);
-}
+#define ROWS	   12
+#define ADVICE_MAX 3
+#define SENTENCE   1024
 
 /* -------------------------------------------------------------------- table */
 
@@ -171,12 +35,18 @@ enum column {
 };
 
 static const struct print_column columns[COLUMNS] = {
-    [COLUMN_APP] = {"APPLICATION", false}, [COLUMN_TO] = {"TO", false},
-    [COLUMN_OPENED] = {"OPENED", true},	   [COLUMN_FAILED] = {"FAILED", true},
-    [COLUMN_OPEN] = {"OPEN", true},	   [COLUMN_PEAK] = {"PEAK", true},
-    [COLUMN_FIRST] = {"WE CLOSED", true},  [COLUMN_PEER] = {"PEER CLOSED", true},
-    [COLUMN_RESET] = {"RESET", true},	   [COLUMN_TIME_WAIT] = {"TIME_WAIT", true},
-    [COLUMN_LEAVE] = {"LEAVE IN", true},   [COLUMN_PORTS] = {"PORTS", true},
+    [COLUMN_APP] = {"APPLICATION", false, false},
+    [COLUMN_TO] = {"TO", false, false},
+    [COLUMN_OPENED] = {"OPENED", true, false},
+    [COLUMN_FAILED] = {"FAILED", true, true},
+    [COLUMN_OPEN] = {"OPEN", true, true},
+    [COLUMN_PEAK] = {"PEAK", true, false},
+    [COLUMN_FIRST] = {"WE CLOSED", true, false},
+    [COLUMN_PEER] = {"PEER DID", true, false},
+    [COLUMN_RESET] = {"RESET", true, true},
+    [COLUMN_TIME_WAIT] = {"TIME_WAIT", true, false},
+    [COLUMN_LEAVE] = {"LEAVE IN", true, false},
+    [COLUMN_PORTS] = {"PORTS", true, false},
 };
 
 static uint64_t count_resets(const struct tws_counters *counters)
@@ -208,15 +78,15 @@ static void format_ports(char *cell, size_t size, const struct model_ports *port
 			 100.0 * ports->used / ports->range);
 }
 
-static int add_row(const struct text *text, struct print_table *table,
+static int add_row(const struct report_text *text, struct print_table *table,
 		   const struct model_app *app,
 		   const struct model_destination *destination)
 {
 	const uint64_t *value = destination->counters.value;
-	char cells[COLUMNS][NAME_SIZE];
+	char cells[COLUMNS][REPORT_NAME_SIZE];
 	const char *row[COLUMNS];
 
-	print_escape(cells[COLUMN_APP], NAME_SIZE, app->name);
+	print_escape(cells[COLUMN_APP], REPORT_NAME_SIZE, app->name);
 	print_address(cells[COLUMN_TO], &destination->address);
 	print_number(cells[COLUMN_OPENED], value[TWS_established]);
 	print_number(cells[COLUMN_FAILED], join_failed(&destination->counters));
@@ -228,15 +98,15 @@ static int add_row(const struct text *text, struct print_table *table,
 	if (text->model->has_table)
 		print_number(cells[COLUMN_TIME_WAIT], destination->time_wait.confirmed);
 	else
-		snprintf(cells[COLUMN_TIME_WAIT], NAME_SIZE, "?");
-	format_leave(cells[COLUMN_LEAVE], NAME_SIZE, &destination->time_wait);
-	format_ports(cells[COLUMN_PORTS], NAME_SIZE, &destination->ports);
+		snprintf(cells[COLUMN_TIME_WAIT], REPORT_NAME_SIZE, "?");
+	format_leave(cells[COLUMN_LEAVE], REPORT_NAME_SIZE, &destination->time_wait);
+	format_ports(cells[COLUMN_PORTS], REPORT_NAME_SIZE, &destination->ports);
 	for (unsigned i = 0; i < COLUMNS; i++)
 		row[i] = cells[i];
 	return print_table_add(table, text->several ? row : row + 1);
 }
 
-static int write_table(const struct text *text)
+static int write_table(const struct report_text *text)
 {
 	unsigned first = text->several ? COLUMN_APP : COLUMN_TO;
 	struct print_table *table = print_table_new(columns + first, COLUMNS - first);
@@ -246,10 +116,10 @@ static int write_table(const struct text *text)
 	int result = table ? 0 : -ENOMEM;
 
 	for (uint32_t i = 0; i < text->model->order_count; i++) {
-		app = app_at(text->model, i);
+		app = report_text_app(text->model, i);
 		for (uint32_t d = 0; result == 0 && d < app->destination_count; d++) {
 			destination = &app->destinations[app->order[d]];
-			if (is_empty(&destination->counters))
+			if (report_text_is_empty(&destination->counters))
 				continue;
 			if (rows == ROWS) {
 				left++;
@@ -293,7 +163,8 @@ static bool said_before(const struct advice *advice, size_t index)
 	return false;
 }
 
-static void write_finding(const struct text *text, const struct advice_finding *finding)
+static void write_finding(const struct report_text *text,
+			  const struct advice_finding *finding)
 {
 	enum print_style style = verdict_style(finding->verdict);
 	char sentence[2 * ADVICE_TEXT_SIZE + 8];
@@ -305,10 +176,10 @@ static void write_finding(const struct text *text, const struct advice_finding *
 	fprintf(text->out, "  %s", finding->id);
 	fputs(print_style(PRINT_PLAIN, text->color), text->out);
 	fputs("  ", text->out);
-	print_wrapped(text->out, sentence, 9, WIDTH);
+	print_wrapped(text->out, sentence, 9, REPORT_WIDTH);
 }
 
-static int write_advice(const struct text *text)
+static int write_advice(const struct report_text *text)
 {
 	struct advice advice;
 	unsigned said = 0;
@@ -327,7 +198,7 @@ static int write_advice(const struct text *text)
 
 /* -------------------------------------------------------------------- notes */
 
-static void write_kernel(const struct text *text)
+static void write_kernel(const struct report_text *text)
 {
 	const struct model *model = text->model;
 
@@ -338,42 +209,43 @@ static void write_kernel(const struct text *text)
 		fprintf(
 		    text->out,
 		    "  %s more %s in FIN_WAIT: TIME_WAIT begins when the peer closes\n",
-		    NUMBER(model->time_wait.pending),
+		    REPORT_NUMBER(model->time_wait.pending),
 		    print_plural(model->time_wait.pending, "is", "are"));
 	if (model->time_wait.gone_early)
 		fprintf(
 		    text->out,
 		    "  %s TIME_WAIT %s gone early: the peer reset after our close, or "
 		    "the port was reused\n",
-		    NUMBER(model->time_wait.gone_early),
+		    REPORT_NUMBER(model->time_wait.gone_early),
 		    print_plural(model->time_wait.gone_early, "socket is",
 				 "sockets are"));
 	if (model->has_table && !text->options->run)
 		fprintf(text->out,
 			"\n  This host: %s TIME_WAIT %s, %s of known applications, %s of "
 			"others\n",
-			NUMBER(model->kernel.time_wait),
+			REPORT_NUMBER(model->kernel.time_wait),
 			print_plural(model->kernel.time_wait, "socket", "sockets"),
-			NUMBER(model->kernel.owned), NUMBER(model->kernel.unowned));
+			REPORT_NUMBER(model->kernel.owned),
+			REPORT_NUMBER(model->kernel.unowned));
 }
 
-static void write_unknown(const struct text *text)
+static void write_unknown(const struct report_text *text)
 {
 	const struct model *model = text->model;
-	char name[NAME_SIZE * 2];
+	char name[REPORT_NAME_SIZE * 2];
 
 	if (model->other_namespace)
 		fprintf(
 		    text->out,
 		    "  %s %s in another network namespace, whose sockets are not in "
 		    "this kernel table\n",
-		    NUMBER(model->other_namespace),
+		    REPORT_NUMBER(model->other_namespace),
 		    print_plural(model->other_namespace, "process is", "processes are"));
 	if (model->listener_lost)
 		fprintf(text->out,
 			"  announcements of ended sockets were lost %s %s: some endings "
 			"are unseen\n",
-			NUMBER(model->listener_lost),
+			REPORT_NUMBER(model->listener_lost),
 			print_plural(model->listener_lost, "time", "times"));
 	for (size_t i = 0; i < model->skipped_count && i < ADVICE_MAX; i++)
 		fprintf(text->out, "  skipped %s: %s\n",
@@ -387,8 +259,8 @@ static void write_unknown(const struct text *text)
 int report_print_text(FILE *out, const struct model *model,
 		      const struct report_options *options)
 {
-	uint32_t busy = count_busy(model);
-	struct text text = {
+	uint32_t busy = report_text_busy(model);
+	struct report_text text = {
 	    .out = out,
 	    .model = model,
 	    .options = options,
@@ -398,10 +270,10 @@ int report_print_text(FILE *out, const struct model *model,
 	int result = 0;
 
 	if (busy) {
-		write_headline(&text);
+		report_text_headline(&text);
 		result = write_table(&text);
 	} else {
-		write_nothing(&text);
+		report_text_nothing(&text);
 	}
 	write_kernel(&text);
 	if (result == 0 && busy)
