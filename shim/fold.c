@@ -253,8 +253,12 @@ static void scan_name(struct scan *scan, const char *name)
 
 static void add_counters(struct tws_counters *to, const struct tws_counters *from)
 {
+	uint64_t peak = to->value[TWS_peak_open];
+
 	for (unsigned i = 0; i < TWS_COUNTERS; i++)
 		to->value[i] += from->value[i];
+	to->value[TWS_peak_open] =
+		peak > from->value[TWS_peak_open] ? peak : from->value[TWS_peak_open];
 	for (unsigned h = 0; h < TWS_HISTOGRAMS; h++) {
 		for (unsigned b = 0; b < TWS_BUCKETS; b++)
 			to->histogram[h].count[b] += from->histogram[h].count[b];
