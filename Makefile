@@ -50,6 +50,7 @@ PROGS := $(patsubst tests/progs/%.c,$(BUILD)/tests/%,$(wildcard tests/progs/*.c)
 UNITS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 
 .PHONY: all
+.DEFAULT_GOAL := all
 all: $(BUILD)/libtwshim.so $(BUILD)/twshim
 
 $(BUILD)/libtwshim.so: $(SHIM_OBJ) $(BUILD)/shim/exports.map
@@ -92,3 +93,72 @@ $(BUILD)/tests/%: tests/progs/%.c
 	$(Q)$(CC) $(COMMON) -D_GNU_SOURCE -o $@ $< -lpthread -ldl $(if $(findstring thread,$(SAN)),$(SANFLAGS))
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+# ------------------------------------------------------------------- set-up
+
+# Only what is missing, and says what. CLIENTS: what the end-to-end tests drive.
+.PHONY: deps deps-build deps-test deps-lint
+deps: deps-build deps-test deps-lint
+
+deps-build:
+	@tests/deps $(BUILD_PACKAGES)
+
+deps-test:
+	@tests/deps $(BUILD_PACKAGES) $(TEST_PACKAGES)
+	@tests/deps --optional $(shell sed 's/\#.*//' tests/packages 2>/dev/null)
+
+deps-lint:
+	@tests/deps $(LINT_PACKAGES)
+
+# -------------------------------------------------------------------- tests
+
+.PHONY: tests check check-quick demo lint bench
+tests: all $(UNITS) $(PROGS)
+
+check: deps-test deps-lint
+	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)tests/run --build $(BUILD)
+
+check-quick: deps-test
+	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)tests/run --build $(BUILD) --quick
+
+demo:
+	@tests/deps $(BUILD_PACKAGES) iproute2 curl
+	$(Q)$(MAKE) --no-print-directory all $(BUILD)/tests/demo_server
+	$(Q)tests/demo $(BUILD)
+
+lint: deps-lint
+	$(Q)tests/lint
+
+bench: deps-test
+	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)tests/bench --build $(BUILD)
+
+# ------------------------------------------------------------------ install
+
+.PHONY: install uninstall clean help
+install: all
+	install -D -m 755 $(BUILD)/twshim $(DESTDIR)$(BINDIR)/twshim
+	install -D -m 755 $(BUILD)/libtwshim.so $(DESTDIR)$(LIBDIR)/libtwshim.so
+	for f in config/examples/*.conf; do \
+		install -D -m 644 $$f $(DESTDIR)$(DATADIR)/examples/$$(basename $$f); done
+
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/twshim $(DESTDIR)$(LIBDIR)/libtwshim.so
+	rm -rf $(DESTDIR)$(DATADIR)
+
+clean:
+	rm -rf build build-*
+
+help:
+	@echo 'make             build/twshim and build/libtwshim.so'
+	@echo 'make demo        all set-up, then the main job on a real client'
+	@echo 'make check       all set-up, then every test; the last line counts them'
+	@echo 'make check-quick the tests that take under two minutes'
+	@echo 'make deps        install what is missing (Debian packages)'
+	@echo 'make lint        layering, format, clang-tidy, cppcheck, shellcheck'
+	@echo 'make bench       what the shim costs, beside strace and bpftrace'
+	@echo 'make install     PREFIX=$(PREFIX) DESTDIR='
+	@echo 'make SAN=address,undefined check   the same with sanitizers, in a folder of its own'
+	@echo 'V=1 shows the commands'
