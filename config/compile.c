@@ -251,18 +251,29 @@ static char *read_text(const char *path, const char **ret_why)
 	return text;
 }
 
+/* What libconfig's own words stand for; the last row for all others. */
+static const struct {
+	const char *text, *what, *cure;
+} SYNTAX[] = {
+    {"duplicate", "this line says a setting twice in one group", "leave one out"},
+    {"mismatched", "this line mixes types in [ ]", "write ( ) around them"},
+    {"include", "@include is not supported", "write the policy in one file"},
+    {"", "this line is no libconfig syntax",
+     "look here and on the line before for a missing ';', ',', '\"' or bracket"},
+};
+
 static void complain_syntax(struct tws_draft *draft, const config_t *config)
 {
 	unsigned line = (unsigned)config_error_line(config);
 	const char *text = config_error_text(config);
-	bool twice = text && strstr(text, "duplicate");
+	struct tws_problem problem = {0};
+	size_t i = 0;
 
-	complain(draft, line ? line : 1, twice ? "a setting" : "this line",
-		 twice ? "is said twice in one group" : "is no libconfig syntax",
-		 twice
-		     ? "leave one out"
-		     : "look here and on the line before for a missing ';', ',', '\"' or "
-		       "bracket");
+	while (*SYNTAX[i].text && !(text && strstr(text, SYNTAX[i].text)))
+		i++;
+	tws_problem_what(&problem, "%s", SYNTAX[i].what);
+	tws_problem_cure(&problem, "%s", SYNTAX[i].cure);
+	tws_draft_complain(draft, line ? line : 1, &problem);
 }
 
 static void read_file(struct tws_draft *draft, const char *path)
@@ -312,7 +323,7 @@ struct tws_policy_image *tws_compile(const struct tws_source *source,
 		tws_rule_text_read(draft, source->rules[i], i + 1);
 	if (source->file)
 		read_file(draft, source->file);
-	if (complaints->errors == errors_before)
+	if (complaints->errors == errors_before && !draft->full)
 		tws_guard(draft);
 	if (complaints->errors == errors_before) {
 		ret = tws_draft_finish(draft);

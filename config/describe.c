@@ -259,6 +259,7 @@ static void print_value(FILE *out, const json_t *value)
 {
 	size_t i;
 	json_t *element;
+	bool lists;
 
 	switch (json_typeof(value)) {
 	case JSON_STRING:
@@ -271,13 +272,15 @@ static void print_value(FILE *out, const json_t *value)
 		fprintf(out, "%.4f", json_real_value(value));
 		break;
 	case JSON_ARRAY:
-		fputs("[", out);
+		/* In [ ] an integer and one of 64 bits can't stand together. */
+		lists = json_is_integer(json_array_get(value, 0));
+		fputs(lists ? "(" : "[", out);
 		json_array_foreach(value, i, element)
 		{
 			fputs(i ? ", " : "", out);
 			print_value(out, element);
 		}
-		fputs("]", out);
+		fputs(lists ? ")" : "]", out);
 		break;
 	default:
 		fputs(json_is_true(value) ? "true" : "false", out);

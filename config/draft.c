@@ -48,7 +48,9 @@ struct tws_draft *tws_draft_new(struct tws_complaints *complaints, const char *s
 
 void tws_draft_begin(struct tws_draft *draft, struct tws_draft_part *part, unsigned line)
 {
-	*part = (struct tws_draft_part){.file = draft->file, .line = line};
+	memset(part, 0, sizeof(*part));
+	part->file = draft->file;
+	part->line = line;
 	tws_part_init(&part->part);
 	draft->lists.exe_count = draft->lists.to_count = draft->lists.uid_count = 0;
 }
@@ -261,46 +263,56 @@ static uint32_t name_or_number(struct tws_draft *draft, const struct tws_draft_p
 	return put_text(draft, name);
 }
 
+/* Copies an action with its padding: what is on our stack has no place in an image. */
+static void copy_action(struct tws_action *to, const struct tws_draft_part *part)
+{
+	memcpy(to, &part->part.action, sizeof(*to));
+}
+
 static void put_rules(struct tws_draft *draft, struct tws_policy_image *image)
 {
 	struct tws_rule rules[TWS_RULES];
 
+	memset(rules, 0, sizeof(rules));
 	for (unsigned i = 0; i < draft->rule_count; i++) {
 		const struct tws_draft_part *part = &draft->rules[i];
 
-		rules[i] = (struct tws_rule){
-		    .name = name_or_number(draft, part, "rule", i + 1),
-		    .line = part->line,
-		    .match = part->part.match,
-		    .action = part->part.action,
-		};
+		rules[i].name = name_or_number(draft, part, "rule", i + 1);
+		rules[i].line = part->line;
+		rules[i].match = part->part.match;
+		copy_action(&rules[i].action, part);
 	}
 	image->rules.count = draft->rule_count;
 	image->rules.offset = put(draft, rules, sizeof(*rules) * draft->rule_count, 8);
 }
 
-static void put_experiment(struct tws_draft *draft, struct tws_policy_image *image)
+static struct tws_list put_arms(struct tws_draft *draft)
 {
 	struct tws_policy_arm arms[TWS_ARMS];
 
-	if (!draft->has_experiment)
-		return;
+	memset(arms, 0, sizeof(arms));
 	for (unsigned i = 0; i < draft->arm_count; i++) {
 		const struct tws_draft_part *part = &draft->arms[i];
 
-		arms[i] = (struct tws_policy_arm){
-		    .name = name_or_number(draft, part, "arm", i + 1),
-		    .weight = part->part.weight,
-		    .action = part->part.action,
-		};
+		arms[i].name = name_or_number(draft, part, "arm", i + 1);
+		arms[i].weight = part->part.weight;
+		copy_action(&arms[i].action, part);
 	}
-	image->experiment = (struct tws_experiment){
-	    .name = name_or_number(draft, &draft->experiment, "experiment", 1),
-	    .seed = draft->experiment.part.seed,
-	    .match = draft->experiment.part.match,
-	    .arms.count = draft->arm_count,
-	    .arms.offset = put(draft, arms, sizeof(*arms) * draft->arm_count, 8),
-	};
+	return (struct tws_list){
+	    .offset = put(draft, arms, sizeof(*arms) * draft->arm_count, 8),
+	    .count = draft->arm_count};
+}
+
+static void put_experiment(struct tws_draft *draft, struct tws_policy_image *image)
+{
+	struct tws_experiment *experiment = &image->experiment;
+
+	if (!draft->has_experiment)
+		return;
+	experiment->name = name_or_number(draft, &draft->experiment, "experiment", 1);
+	experiment->seed = draft->experiment.part.seed;
+	experiment->match = draft->experiment.part.match;
+	experiment->arms = put_arms(draft);
 }
 
 static uint64_t realtime_ns(void)

@@ -187,6 +187,11 @@ static void guard_short_lived(const struct ward *ward)
 		warning(ward, TWS_SETTING_short_lived,
 			"short_lived concerns close alone, and close is \"keep\"",
 			"set close, or leave short_lived out");
+	else if (ward->action->close == TWS_CLOSE_LINGER ||
+		 ward->action->close == TWS_CLOSE_GRACEFUL)
+		error(ward, TWS_SETTING_short_lived,
+		      "short_lived contradicts a close that is set at connect",
+		      "use close = \"fin-reset\" or \"reset-drained\", or leave it out");
 	else if (ward->action->close == TWS_CLOSE_FIN_RESET)
 		warning(ward, TWS_SETTING_short_lived,
 			"with short_lived, fin-reset is decided at close() and does not "

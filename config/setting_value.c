@@ -278,7 +278,7 @@ bool tws_setting_load(const struct tws_setting *setting, const struct tws_top *t
 
 void tws_part_init(struct tws_part *part)
 {
-	*part = (struct tws_part){0};
+	memset(part, 0, sizeof(*part));
 	for (unsigned i = 0; i < TWS_SETTING_COUNT; i++) {
 		const struct tws_setting *setting = &tws_setting_table[i];
 

@@ -1,0 +1,688 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The policy language: what it takes, what it says about what it does not take, and that
+ * what comes out of an image goes in again. Run from the root of the tree.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/address.h"
+#include "config/compile.h"
+#include "config/describe.h"
+
+#define COUNT(array) (sizeof(array) / sizeof(*(array)))
+
+static char policy_file[] = "/tmp/twshim-policy-XXXXXX";
+
+static struct tws_policy_image *compile_text(const char *text,
+					     struct tws_complaints *complaints)
+{
+	const struct tws_source source = {.file = policy_file};
+	FILE *file = fopen(policy_file, "we");
+
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+	*complaints = (struct tws_complaints){0};
+	return tws_compile(&source, complaints);
+}
+
+/* Compiles what must have no errors. */
+static struct tws_policy_image *accept(const char *text)
+{
+	struct tws_complaints complaints;
+	struct tws_policy_image *image = compile_text(text, &complaints);
+
+	for (size_t i = 0; i < complaints.count; i++)
+		if (!complaints.list[i].warning)
+			print_message("%s: %s\n", complaints.list[i].problem.what,
+				      complaints.list[i].problem.cure);
+	tws_complaints_free(&complaints);
+	assert_non_null(image);
+	assert_null(tws_policy_validate(image, image->size));
+	return image;
+}
+
+static const struct tws_rule *rule_of(const struct tws_policy_image *image,
+				      unsigned index)
+{
+	const struct tws_rule *rules = tws_policy_at(image, image->rules.offset);
+
+	assert_true(index < image->rules.count);
+	return &rules[index];
+}
+
+/* ------------------------------------------------------------- destinations */
+
+static void destinations_are_read_and_written(void **state)
+{
+	static const struct {
+		const char *text, *again;
+	} ROWS[] = {
+	    {"10.0.0.0/8:6379", "10.0.0.0/8:6379"},
+	    {"[fd00::/8]:6379", "[fd00::/8]:6379"},
+	    {"*:443", "*:443"},
+	    {":443", "*:443"},
+	    {"*", "*"},
+	    {"*:*", "*"},
+	    {"10.0.0.7", "10.0.0.7"},
+	    {"10.0.0.7/32", "10.0.0.7"},
+	    {"10.0.0.7:*", "10.0.0.7"},
+	    {"[::1]:80-90", "[::1]:80-90"},
+	    {"[::1]", "[::1]"},
+	    {"::1", "[::1]"},
+	    {"::", "[::]"},
+	    {"::/0", "[::/0]"},
+	    {"fd00::/8", "[fd00::/8]"},
+	    {"0.0.0.0/0:1-65535", "0.0.0.0/0:1-65535"},
+	    {"[::ffff:10.0.0.7]:80", "10.0.0.7:80"},
+	    {"[::ffff:10.0.0.0/104]:80", "10.0.0.0/8:80"},
+	};
+	char text[TWS_TARGET_TEXT_SIZE];
+	struct tws_problem problem;
+	struct tws_target target;
+
+	for (size_t i = 0; i < COUNT(ROWS); i++) {
+		if (!tws_target_parse(ROWS[i].text, &target, &problem))
+			fail_msg("%s: %s", problem.what, problem.cure);
+		assert_string_equal(tws_target_format(&target, text), ROWS[i].again);
+	}
+}
+
+static void wrong_destinations_come_with_a_cure(void **state)
+{
+	static const struct {
+		const char *text, *what, *cure;
+	} ROWS[] = {
+	    {"", "names no destination", "\"*\""},
+	    {"redis", "is no IPv4 or IPv6 address", "not looked up"},
+	    {"redis:6379", "is no IPv4 or IPv6 address", "not looked up"},
+	    {"10.0.0", "is no IPv4 or IPv6 address", "not looked up"},
+	    {"10.0.0.1/8", "beyond its prefix", "write \"10.0.0.0/8\""},
+	    {"[fd00::1/8]:80", "beyond its prefix", "write \"[fd00::/8]:80\""},
+	    {"10.0.0.0/33", "malformed prefix", "/0 to /32"},
+	    {"10.0.0.0/", "malformed prefix", "/0 to /32"},
+	    {"10.0.0.0/-1", "malformed prefix", "/0 to /32"},
+	    {"[::/129]", "malformed prefix", "/0 to /128"},
+	    {"10.0.0.1:0", "is no port", "1 to 65535"},
+	    {"10.0.0.1:65536", "is no port", "1 to 65535"},
+	    {"10.0.0.1:", "is no port", "1 to 65535"},
+	    {"10.0.0.1:http", "is no port", "1 to 65535"},
+	    {"10.0.0.1:80-", "is no port", "1 to 65535"},
+	    {"10.0.0.1:90-80", "runs backwards", "write \"80-90\""},
+	    {"[::1", "'[' without its ']'", "[fd00::1]:6379"},
+	    {"[fd00::]/8:80", "after the ']'", "inside"},
+	    {"*/8", "prefix without an address", "before the '/'"},
+	    {"[]:80", "prefix without an address", "before the '/'"},
+	    {"fe80::1%eth0", "is no IPv4 or IPv6 address", "zone"},
+	    {"1111111111111111111111111111111111111111111111111111111111111111111111",
+	     "too long", "IPv4 or IPv6"},
+	};
+	struct tws_problem problem;
+	struct tws_target target;
+
+	for (size_t i = 0; i < COUNT(ROWS); i++) {
+		if (tws_target_parse(ROWS[i].text, &target, &problem))
+			fail_msg("\"%s\" was taken", ROWS[i].text);
+		if (!strstr(problem.what, ROWS[i].what) ||
+		    !strstr(problem.cure, ROWS[i].cure))
+			fail_msg("\"%s\": %s: %s", ROWS[i].text, problem.what,
+				 problem.cure);
+	}
+}
+
+static void an_address_is_one_address_and_port(void **state)
+{
+	struct tws_problem problem;
+	struct tws_address address;
+
+	assert_true(tws_address_parse("[fd00::1]:80", &address, &problem));
+	assert_int_equal(address.family, TWS_IPV6);
+	assert_int_equal(address.port, 80);
+	assert_false(tws_address_parse("10.0.0.1", &address, &problem));
+	assert_false(tws_address_parse("*:80", &address, &problem));
+	assert_false(tws_address_parse("10.0.0.0/8:80", &address, &problem));
+	assert_false(tws_address_parse("10.0.0.1:80-81", &address, &problem));
+}
+
+/* ------------------------------------------------------------------- errors */
+
+struct row {
+	const char *text;
+	unsigned line;
+	const char *what, *cure;
+};
+
+/* One rule, of which the interesting part is at line 2. */
+#define RULE(text)  "rules = ( {\n" text " } );"
+#define MATCH(text) RULE("match = { " text " };")
+#define FIFTY	    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+static const struct row ERRORS[] = {
+    /* syntax */
+    {"rules = (\n{ close = reset; } );", 2, "is no libconfig syntax", "missing ';'"},
+    {"detail = true\nx", 2, "is no libconfig syntax", "missing"},
+    {"detail = true;\ndetail = false;", 2, "a setting twice", "leave one out"},
+    {"\n@include \"/nonexistent\"\n", 2, "@include is not supported", "one file"},
+    {MATCH("uid = [1, \"x\"];"), 2, "mixes types", "( )"},
+    /* names and places */
+    {"\nshortlived_ms = 1;", 2, "shortlived_ms is no setting", "short_lived_ms?"},
+    {"\nqqqqqqqq = 1;", 2, "qqqqqqqq is no setting", "policy settings"},
+    {"\nclose = \"reset\";", 2, "close may not stand in the file itself", "a rule"},
+    {RULE("to = \"*\";"), 2, "to may not stand in a rule", "match = {"},
+    {RULE("weight = 1;"), 2, "weight may not stand in a rule", "an arm"},
+    {"experiment = { arms = (\n{ stop_if = { }; } ); };", 2, "may not stand in an arm",
+     "a rule"},
+    {RULE("failed_percent = 1;"), 2, "may not stand in a rule", "stop_if = {"},
+    {"experiment = { arms = (\n{ sample = 1; } ); };", 2, "may not stand in an arm",
+     "a rule"},
+    {MATCH("seed = 1;"), 2, "may not stand in match", "the experiment"},
+    {RULE("stop_if = { rules = 1; };"), 2, "may not stand in stop_if", "the file itself"},
+    /* types and ranges */
+    {"\nshort_lived_ms = 0;", 2, "= 0 is out of range", "1 to 3600000"},
+    {"\nshort_lived_ms = 1.5;", 2, "of another type", "1 to 3600000"},
+    {"\ndetail = 1;", 2, "of another type", "true or false"},
+    {"\nretention_seconds = 86401;", 2, "out of range", "1 to 86400"},
+    {"\nmax_segments = -1;", 2, "= -1 is out of range", "1 to 65536"},
+    {"\ndestination_slots = 1;", 2, "out of range", "2 to 65535"},
+    {"\nconnection_slots = [1];", 2, "single value", "16 to"},
+    {"\ndeepbind = \"stripp\";", 2, "\"stripp\" is no value", "\"strip\"?"},
+    {"\nreadable_by_group = \"no such group\";", 2, "no group \"no such group\"",
+     "number"},
+    {"\nreadable_by_group = 0;", 2, "out of range", "group's name or number"},
+    {RULE("close = \"rst\";"), 2, "\"rst\" is no value", "\"reset\"?"},
+    {RULE("close = \"qqqqqqqq\";"), 2, "is no value", "\"fin-reset\""},
+    {RULE("close = true;"), 2, "close is of another type", "\"graceful\""},
+    {RULE("sample = 101;"), 2, "= 101 is out of range", "0 to 100"},
+    {RULE("drain_ms = 60001;"), 2, "out of range", "0 to 60000"},
+    {RULE("fin_timeout = 0;"), 2, "out of range", "1 to 120"},
+    {RULE("port_range = \"9-3\";"), 2, "\"9-3\" runs backwards", "\"3-9\""},
+    {RULE("port_ring = \"all\";"), 2, "\"all\" is no port", "LOW-HIGH"},
+    {RULE("port_ring = 5;"), 2, "of another type", "\"full\""},
+    {RULE("stop_if = { failed_percent = 0; };"), 2, "out of range", "over 0, to 100"},
+    {RULE("stop_if = { failed_percent = 100.5; };"), 2, "out of range", "over 0"},
+    {RULE("stop_if = { bytes_discarded = 0; };"), 2, "out of range", "1 or more"},
+    {RULE("name = 5;"), 2, "name is of another type", "in quotes"},
+    {RULE("name = \"\";"), 2, "name is empty", "leave it out"},
+    {RULE("name = \"a\\x1b[31m\";"), 2, "no printable UTF-8", "leave them out"},
+    {RULE("name = \"\\xff\";"), 2, "no printable UTF-8", "leave them out"},
+    {RULE("name = \"" FIFTY "\";"), 2, "name is too long", "47 bytes"},
+    /* match */
+    {MATCH("to = \"10.0.0.1/8\";"), 2, "beyond its prefix", "\"10.0.0.0/8\""},
+    {MATCH("to = 5;"), 2, "to is of another type", "in quotes"},
+    {MATCH("to = [];"), 2, "to is an empty list", "leave it out"},
+    {MATCH("to = { };"), 2, "single value", "destination"},
+    {MATCH("exe = \"bin/curl\";"), 2, "neither a name nor a full path", "\"curl\""},
+    {MATCH("exe = [1];"), 2, "exe is of another type", "in quotes"},
+    {MATCH("uid = \"no such user\";"), 2, "no user \"no such user\"", "number"},
+    {MATCH("uid = -1;"), 2, "uid is out of range", "0 to"},
+    {MATCH("uid = true;"), 2, "uid is of another type", "number or name"},
+    {MATCH("short_lived = 1;"), 2, "of another type", "true or false"},
+    /* shapes */
+    {"\nrules = { };", 2, "rules is no list", "rules = ("},
+    {"rules = (\n5 );", 2, "holds something that is no group", "rules = ("},
+    {"\nexperiment = 5;", 2, "experiment is no group", "{ ... }"},
+    {RULE("match = ( );"), 2, "match is no group", "{ ... }"},
+    {"experiment = {\narms = 5; };", 2, "arms is no list", "arms = ("},
+    {"experiment = { arms = ( {}, {}, {}, {}, {}, {}, {}, {},\n{} ); };", 2,
+     "too many elements", "at most 8"},
+    /* together */
+    {RULE("close = \"linger\";"), 2, "has no linger_seconds", "linger_seconds = 1"},
+    {RULE("linger_seconds = 5;"), 2, "linger_seconds without", "close = \"linger\""},
+    {RULE("drain_ms = 5;"), 2, "drain_ms without", "close = \"reset-drained\""},
+    {RULE("port_ring = \"full\";\nport_range = \"full\";"), 3, "contradict",
+     "leave port_range out"},
+    {RULE("port_ring = \"full\";\nreuseaddr = false;"), 3, "contradict",
+     "leave reuseaddr out"},
+    {RULE("ring_age_ms = 5;"), 2, "ring_age_ms without", "set port_ring"},
+    {RULE("close = \"fin-reset\";\nfin_timeout = 5;"), 3, "contradict",
+     "leave fin_timeout out"},
+    {RULE("max_resets_per_second = 5;"), 2, "without a reset", "close = \"reset\""},
+    {RULE("stop_if = { bytes_discarded = 5; };"), 2, "without a reset",
+     "close = \"reset\""},
+    {RULE("close = \"reset\";"), 2, "every program and destination",
+     "allow_everything = true"},
+    {RULE("match = { uid = 0; };\nclose = \"reset\";"), 3,
+     "every program and destination", "`to` or `exe`"},
+    {RULE("match = { short_lived = true; };\nclose = \"graceful\";"), 2,
+     "short_lived contradicts", "fin-reset"},
+    {"\nexperiment = { };", 2, "the experiment has no arms", "arms = ("},
+    {"experiment = { arms = ( { name = \"a\"; },\n{ name = \"a\"; } ); };", 2,
+     "two arms have this name", "rename one"},
+    {"experiment = { arms = ( { },\n{ close = \"reset\"; } ); };", 2,
+     "every program and destination", "allow_everything"},
+};
+
+static const struct row WARNINGS[] = {
+    {RULE("reuseaddr = true;"), 2, "placebo", "port_ring"},
+    {RULE("close = \"linger\"; linger_seconds = 1;"), 2, "60 s of TIME_WAIT",
+     "fin-reset"},
+    {RULE("fin_timeout = 5;"), 2, "FIN_WAIT_2 alone", "fin-reset"},
+    {RULE("match = { to = \"*:80\"; };\nclose = \"reset\";"), 3,
+     "throws unsent data away", "fin-reset"},
+    {RULE("close = \"reset-drained\";\ndrain_ms = 5;"), 3, "makes close() wait",
+     "event loop"},
+    {RULE("sample = 0; close = \"fin-reset\";"), 2, "sample = 0", "raise it"},
+    {RULE("dry_run = true;"), 2, "dry_run has nothing to try", "fin-reset"},
+    {RULE("stop_if = { failed_percent = 5; };"), 2, "stop_if has nothing to stop",
+     "leave it out"},
+    {MATCH("short_lived = true;"), 2, "short_lived concerns close alone", "set close"},
+    {RULE("match = { short_lived = true; };\nclose = \"fin-reset\";"), 2,
+     "does not hold at exit", "leave short_lived out"},
+    {"rules = ( { close = \"keep\"; },\n{ close = \"fin-reset\"; } );", 2,
+     "never reached: rule 1", "move it"},
+    {"rules = ( { match = { to = \"10.0.0.0/8\"; }; },\n"
+     "{ match = { to = [\"10.1.0.0/16:80\", \"10.0.0.1\"]; exe = \"x\"; }; } );",
+     2, "never reached: rule 1", "narrow"},
+    {"experiment = { arms = ( { name = \"a\"; }, { name = \"b\"; } ); };\n"
+     "rules = (\n{ close = \"fin-reset\"; } );",
+     3, "the experiment takes all", "narrow the experiment's match"},
+    {"rules = ( { name = \"a\"; match = { to = \"*:1\"; }; },\n"
+     "{ name = \"a\"; match = { to = \"*:2\"; }; } );",
+     2, "two rules have this name", "rename one"},
+    {"experiment = {\narms = ( { } ); };", 2, "nothing to be compared with",
+     "add a second"},
+};
+
+/* The complaint of this kind; there must be one alone. Warnings may stand beside an
+ * error. */
+static const struct tws_complaint *only_one(const struct tws_complaints *complaints,
+					    bool warning, const char *text)
+{
+	const struct tws_complaint *ret = NULL;
+
+	for (size_t i = 0; i < complaints->count; i++) {
+		const struct tws_complaint *complaint = &complaints->list[i];
+
+		if (complaint->warning != warning && !warning)
+			continue;
+		if (ret || complaint->warning != warning)
+			fail_msg("also: %s, about: %s", complaint->problem.what, text);
+		ret = complaint;
+	}
+	if (!ret)
+		fail_msg("no complaint about: %s", text);
+	return ret;
+}
+
+static void expect_one(const struct row *row, bool warning)
+{
+	struct tws_complaints complaints;
+	struct tws_policy_image *image = compile_text(row->text, &complaints);
+	const struct tws_complaint *one = only_one(&complaints, warning, row->text);
+
+	if (one->line != row->line || !strstr(one->problem.what, row->what) ||
+	    !strstr(one->problem.cure, row->cure))
+		fail_msg("%s\n: %u: %s: %s", row->text, one->line, one->problem.what,
+			 one->problem.cure);
+	assert_string_equal(one->file, policy_file);
+	assert_int_equal(image != NULL, warning);
+	tws_complaints_free(&complaints);
+	free(image);
+}
+
+static void every_error_names_its_line_and_a_cure(void **state)
+{
+	for (size_t i = 0; i < COUNT(ERRORS); i++)
+		expect_one(&ERRORS[i], false);
+}
+
+static void every_warning_names_its_line_and_a_cure(void **state)
+{
+	for (size_t i = 0; i < COUNT(WARNINGS); i++)
+		expect_one(&WARNINGS[i], true);
+}
+
+static void all_errors_are_told_at_once(void **state)
+{
+	struct tws_complaints complaints;
+
+	assert_null(compile_text("a = 1;\nb = 2;\ndetail = 3;\nrules = 4;", &complaints));
+	assert_int_equal(complaints.count, 4);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(complaints.list[i].line, i + 1);
+	tws_complaints_free(&complaints);
+}
+
+static void an_unreadable_file_is_an_error(void **state)
+{
+	static const char *const PATHS[] = {"/nonexistent", "/", "/dev/zero"};
+	static const char *const WHY[] = {"No such file", "is a directory",
+					  "longer than 1 MiB"};
+
+	for (size_t i = 0; i < COUNT(PATHS); i++) {
+		const struct tws_source source = {.file = PATHS[i]};
+		struct tws_complaints complaints = {0};
+
+		assert_null(tws_compile(&source, &complaints));
+		assert_int_equal(complaints.count, 1);
+		assert_non_null(strstr(complaints.list[0].problem.what, WHY[i]));
+		tws_complaints_free(&complaints);
+	}
+}
+
+static void an_include_is_refused(void **state)
+{
+	char path[] = "/tmp/twshim-include-XXXXXX", text[128];
+	struct tws_complaints complaints;
+	int fd = mkstemp(path);
+
+	assert_int_equal(write(fd, "detail = true;\n", 15), 15);
+	close(fd);
+	snprintf(text, sizeof(text), "@include \"%s\"\n", path + strlen("/tmp/"));
+	assert_null(compile_text(text, &complaints));
+	assert_non_null(strstr(complaints.list[0].problem.what, "@include"));
+	tws_complaints_free(&complaints);
+	unlink(path);
+}
+
+static void what_finds_no_room_is_an_error(void **state)
+{
+	size_t size = 4u * 1024 * 1024, used;
+	struct tws_complaints complaints;
+	char *text = malloc(size);
+
+	used = (size_t)sprintf(text, "rules = (");
+	for (unsigned i = 0; i < 64; i++) {
+		used += (size_t)sprintf(text + used, "%s{ match = { exe = [\"x%u\"",
+					i ? "," : "", i);
+		for (unsigned j = 0; j < 600; j++)
+			used += (size_t)sprintf(text + used, ",\"%u-%ux\"", i, j);
+		used += (size_t)sprintf(text + used, "]; }; }");
+	}
+	sprintf(text + used, ");");
+	assert_null(compile_text(text, &complaints));
+	assert_int_equal(complaints.count, 1);
+	assert_non_null(strstr(complaints.list[0].problem.what, "256 KiB"));
+	tws_complaints_free(&complaints);
+	free(text);
+}
+
+/* --------------------------------------------------------------- what it means */
+
+static void fallbacks_hold_where_nothing_is_said(void **state)
+{
+	struct tws_policy_image *image = accept("rules = ( { } );");
+	const struct tws_rule *rule = rule_of(image, 0);
+
+	assert_int_equal(rule->action.close, TWS_CLOSE_KEEP);
+	assert_int_equal(rule->action.flags, 0);
+	assert_int_equal(rule->action.sample_percent, 100);
+	assert_int_equal(rule->action.ring_age_ms, 1000);
+	assert_string_equal(tws_policy_at(image, rule->name), "rule 1");
+	assert_int_equal(image->settings.short_lived_ms, 0);
+	assert_int_equal(image->settings.detail, 0);
+	free(image);
+}
+
+static void every_setting_reaches_its_field(void **state)
+{
+	struct tws_policy_image *image = accept(
+	    "short_lived_ms = 5; detail = false; deepbind = \"strip\";\n"
+	    "readable_by_group = 7; retention_seconds = 8; max_segments = 9;\n"
+	    "connection_slots = 16; destination_slots = 17; ended_slots = 18;\n"
+	    "time_wait_slots = 19; allow_everything = true;\n"
+	    "rules = ( { name = \"r\"; match = { uid = (\"root\", 5); };\n"
+	    "close = \"reset\"; late_bind = true; reuseaddr = true;\n"
+	    "port_ring = \"100-200\"; ring_age_ms = 0; app_options = \"override\";\n"
+	    "dry_run = true; sample = 3; max_resets_per_second = 4;\n"
+	    "stop_if = { failed_percent = 0.5; peer_reset_percent = 100;\n"
+	    "bytes_discarded = 5000000000L; }; },\n"
+	    "{ close = \"reset-drained\"; drain_ms = 6; port_range = \"full\";\n"
+	    "fin_timeout = 7; reuseaddr = false; } );");
+	const struct tws_action *first = &rule_of(image, 0)->action;
+	const struct tws_action *second = &rule_of(image, 1)->action;
+	const uint32_t *uids = tws_policy_at(image, rule_of(image, 0)->match.uid.offset);
+
+	assert_int_equal(image->settings.short_lived_ms, 5);
+	assert_int_equal(image->settings.detail, 2);
+	assert_int_equal(image->settings.deepbind, TWS_DEEPBIND_STRIP);
+	assert_int_equal(image->settings.group, 7);
+	assert_int_equal(image->settings.retention_s, 8);
+	assert_int_equal(image->settings.max_segments, 9);
+	assert_int_equal(image->settings.connections, 16);
+	assert_int_equal(image->settings.destinations, 17);
+	assert_int_equal(image->settings.ended, 18);
+	assert_int_equal(image->settings.time_wait, 19);
+	assert_int_equal(uids[0], 0);
+	assert_int_equal(uids[1], 5);
+	assert_int_equal(first->close, TWS_CLOSE_RESET);
+	assert_int_equal(first->flags, TWS_ACTION_LATE_BIND | TWS_ACTION_REUSEADDR_ON |
+					   TWS_ACTION_PORT_RING | TWS_ACTION_OVERRIDE |
+					   TWS_ACTION_DRY_RUN);
+	assert_int_equal(first->ring_low, 100);
+	assert_int_equal(first->ring_high, 200);
+	assert_int_equal(first->ring_age_ms, 0);
+	assert_int_equal(first->sample_percent, 3);
+	assert_int_equal(first->max_resets_per_second, 4);
+	assert_int_equal(first->stop_failed_ppm, 5000);
+	assert_int_equal(first->stop_peer_reset_ppm, 1000000);
+	assert_true(first->stop_bytes_discarded == 5000000000ull);
+	assert_int_equal(second->close, TWS_CLOSE_RESET_DRAINED);
+	assert_int_equal(second->drain_ms, 6);
+	assert_int_equal(second->fin_timeout_seconds, 7);
+	assert_int_equal(second->flags, TWS_ACTION_PORT_RANGE | TWS_ACTION_FIN_TIMEOUT |
+					    TWS_ACTION_REUSEADDR_OFF);
+	assert_int_equal(second->port_low, 0);
+	assert_int_equal(second->port_high, 0);
+	free(image);
+}
+
+static void an_experiment_has_its_arms(void **state)
+{
+	struct tws_policy_image *image = accept(
+	    "experiment = { name = \"e\"; seed = 4000000000L;\n"
+	    "arms = ( { }, { name = \"b\"; weight = 3; close = \"fin-reset\"; } );\n"
+	    "match = { to = [\"*:80\", \"10.0.0.1\"]; }; };");
+	const struct tws_experiment *experiment = &image->experiment;
+	const struct tws_policy_arm *arms = tws_policy_at(image, experiment->arms.offset);
+
+	assert_string_equal(tws_policy_at(image, experiment->name), "e");
+	assert_int_equal(experiment->seed, 4000000000u);
+	assert_int_equal(experiment->match.to.count, 2);
+	assert_int_equal(experiment->arms.count, 2);
+	assert_string_equal(tws_policy_at(image, arms[0].name), "arm 1");
+	assert_int_equal(arms[0].weight, 1);
+	assert_int_equal(arms[1].weight, 3);
+	assert_int_equal(arms[1].action.close, TWS_CLOSE_FIN_RESET);
+	free(image);
+}
+
+/* Describes, compiles that, describes again. */
+static void expect_round_trip(struct tws_policy_image *image)
+{
+	char *first = tws_describe_text(image), *second;
+	struct tws_policy_image *again = accept(first);
+
+	second = tws_describe_text(again);
+	assert_string_equal(first, second);
+	assert_int_equal(image->rules.count, again->rules.count);
+	for (unsigned i = 0; i < image->rules.count; i++)
+		assert_memory_equal(&rule_of(image, i)->action,
+				    &rule_of(again, i)->action,
+				    sizeof(struct tws_action));
+	free(first);
+	free(second);
+	free(again);
+	free(image);
+}
+
+static void what_is_described_compiles_to_the_same(void **state)
+{
+	expect_round_trip(accept(""));
+	expect_round_trip(accept(
+	    "detail = false; deepbind = \"strip\"; short_lived_ms = 20;\n"
+	    "rules = ( { name = \"a \\\"quoted\\\" \\\\ name\";\n"
+	    "match = { exe = [\"a\\\\*b\", \"c\"]; to = [\"[::1]:5-6\", "
+	    "\"10.0.0.0/8\"];\n"
+	    "uid = (1, 4294967294L); short_lived = true; }; close = \"reset-drained\";\n"
+	    "drain_ms = 5; reuseaddr = true; sample = 0; ring_age_ms = 0;\n"
+	    "port_ring = \"5-6\"; stop_if = { failed_percent = 2.5;\n"
+	    "bytes_discarded = 99999999999L; }; },\n"
+	    "{ port_range = \"full\"; late_bind = true; dry_run = true; } );\n"
+	    "experiment = { name = \"x\"; seed = 9; match = { uid = 3; };\n"
+	    "arms = ( { name = \"p\"; }, { name = \"q\"; weight = 7; } ); };"));
+}
+
+/* ------------------------------------------------------------ rules of one line */
+
+static void a_rule_of_one_line_is_a_rule(void **state)
+{
+	static const char *const RULES[] = {
+	    "close=reset,to=10.0.0.7:6379,to=[::1]:80,exe=curl,uid=root,"
+	    "failed_percent=2.5,dry_run=true,name=mine",
+	};
+	const struct tws_source source = {.rules = RULES, .rule_count = 1};
+	struct tws_complaints complaints = {0};
+	struct tws_policy_image *image = tws_compile(&source, &complaints);
+	const struct tws_rule *rule;
+
+	assert_non_null(image);
+	rule = rule_of(image, 0);
+	assert_string_equal(tws_policy_at(image, rule->name), "mine");
+	assert_string_equal(tws_policy_at(image, image->source), "-p");
+	assert_int_equal(rule->match.to.count, 2);
+	assert_int_equal(rule->match.exe.count, 1);
+	assert_int_equal(rule->match.uid.count, 1);
+	assert_int_equal(rule->action.close, TWS_CLOSE_RESET);
+	assert_int_equal(rule->action.stop_failed_ppm, 25000);
+	assert_int_equal(rule->action.flags, TWS_ACTION_DRY_RUN);
+	tws_complaints_free(&complaints);
+	free(image);
+}
+
+static void errors_of_one_line_name_the_rule(void **state)
+{
+	static const struct {
+		const char *rule, *what, *cure;
+	} ROWS[] = {
+	    {"clse=reset", "clse is no setting", "did you mean close?"},
+	    {"close", "close has no value", "close=VALUE"},
+	    {"match=x", "match is a group", "to=10.0.0.7:6379"},
+	    {"stop_if=x", "stop_if is a group", "failed_percent=5"},
+	    {"close=keep,close=keep", "close is said twice", "leave one out"},
+	    {"close=keep,", " is no setting", ""},
+	    {"close=rst", "\"rst\" is no value", "\"reset\"?"},
+	    {"late_bind=yes", "of another type", "true or false"},
+	    {"sample=ten", "of another type", "0 to 100"},
+	    {"sample=1e3", "of another type", "0 to 100"},
+	    {"sample=99999999999999999999", "of another type", "0 to 100"},
+	    {"failed_percent=x", "of another type", "over 0"},
+	    {"failed_percent=nan", "out of range", "over 0"},
+	    {"to=redis", "is no IPv4 or IPv6", "not looked up"},
+	    {"detail=true", "may not stand in a rule", "the file itself"},
+	    {"close=reset", "every program", "allow_everything = true"},
+	};
+
+	for (size_t i = 0; i < COUNT(ROWS); i++) {
+		const char *const rules[] = {"close=keep,to=*:1", ROWS[i].rule};
+		const struct tws_source source = {.rules = rules, .rule_count = 2};
+		struct tws_complaints complaints = {0};
+
+		assert_null(tws_compile(&source, &complaints));
+		assert_string_equal(complaints.list[0].file, "-p");
+		assert_int_equal(complaints.list[0].line, 2);
+		if (!strstr(complaints.list[0].problem.what, ROWS[i].what) ||
+		    !strstr(complaints.list[0].problem.cure, ROWS[i].cure))
+			fail_msg("%s: %s: %s", ROWS[i].rule,
+				 complaints.list[0].problem.what,
+				 complaints.list[0].problem.cure);
+		tws_complaints_free(&complaints);
+	}
+}
+
+static void a_rule_of_one_line_may_allow_everything(void **state)
+{
+	static const char *const RULES[] = {"close=reset,allow_everything=true"};
+	const struct tws_source source = {.rules = RULES, .rule_count = 1};
+	struct tws_complaints complaints = {0};
+	struct tws_policy_image *image = tws_compile(&source, &complaints);
+
+	assert_non_null(image);
+	tws_complaints_free(&complaints);
+	free(image);
+}
+
+/* ------------------------------------------------------- what is shipped with it */
+
+static void every_example_is_accepted_without_a_warning(void **state)
+{
+	glob_t found;
+
+	assert_int_equal(glob("config/examples/*.conf", 0, NULL, &found), 0);
+	assert_true(found.gl_pathc >= 7);
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		const struct tws_source source = {.file = found.gl_pathv[i]};
+		struct tws_complaints complaints = {0};
+		struct tws_policy_image *image = tws_compile(&source, &complaints);
+
+		if (complaints.count)
+			fail_msg("%s: %s", found.gl_pathv[i],
+				 complaints.list[0].problem.what);
+		assert_non_null(image);
+		expect_round_trip(image);
+	}
+	globfree(&found);
+}
+
+static void the_manual_has_the_table_of_settings(void **state)
+{
+	char *table = tws_describe_settings_markdown(), *manual = calloc(1, 1 << 20);
+	FILE *file = fopen("docs/policy.md", "re");
+
+	assert_non_null(file);
+	assert_true(fread(manual, 1, (1 << 20) - 1, file) > 0);
+	fclose(file);
+	if (!strstr(manual, table))
+		fail_msg("docs/policy.md: put the output of `twshim policy settings "
+			 "--markdown` between its markers");
+	free(table);
+	free(manual);
+}
+
+static int make_file(void **state)
+{
+	int fd = mkstemp(policy_file);
+
+	return fd < 0 ? -1 : close(fd);
+}
+
+static int remove_file(void **state)
+{
+	return unlink(policy_file);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(destinations_are_read_and_written),
+	    cmocka_unit_test(wrong_destinations_come_with_a_cure),
+	    cmocka_unit_test(an_address_is_one_address_and_port),
+	    cmocka_unit_test(every_error_names_its_line_and_a_cure),
+	    cmocka_unit_test(every_warning_names_its_line_and_a_cure),
+	    cmocka_unit_test(all_errors_are_told_at_once),
+	    cmocka_unit_test(an_unreadable_file_is_an_error),
+	    cmocka_unit_test(an_include_is_refused),
+	    cmocka_unit_test(what_finds_no_room_is_an_error),
+	    cmocka_unit_test(fallbacks_hold_where_nothing_is_said),
+	    cmocka_unit_test(every_setting_reaches_its_field),
+	    cmocka_unit_test(an_experiment_has_its_arms),
+	    cmocka_unit_test(what_is_described_compiles_to_the_same),
+	    cmocka_unit_test(a_rule_of_one_line_is_a_rule),
+	    cmocka_unit_test(errors_of_one_line_name_the_rule),
+	    cmocka_unit_test(a_rule_of_one_line_may_allow_everything),
+	    cmocka_unit_test(every_example_is_accepted_without_a_warning),
+	    cmocka_unit_test(the_manual_has_the_table_of_settings),
+	};
+
+	return cmocka_run_group_tests(tests, make_file, remove_file);
+}
