@@ -41,7 +41,7 @@ TOOL_FLAGS := -D_GNU_SOURCE -DTWSHIM_VERSION='"$(VERSION)"' -DTWSHIM_LIBDIR='"$(
 TOOL_LIBS = $(shell pkg-config --libs $(LIBRARIES)) -lm $(SANFLAGS)
 
 # What the tools know of the shim: its headers, its tables, and these pure parts.
-PURE := shim/ending.c shim/match.c shim/layout.c shim/policy_image.c shim/fold.c
+PURE := shim/ending.c shim/match.c shim/layout.c shim/policy_image.c $(wildcard shim/fold*.c)
 SHIM_SRC := $(wildcard shim/*.c)
 TOOL_SRC := $(filter-out tools/main.c,$(wildcard tools/*.c)) $(wildcard config/*.c) $(PURE)
 SHIM_OBJ := $(SHIM_SRC:%.c=$(BUILD)/shim-pic/%.o)

@@ -3,15 +3,14 @@
  * Sets the socket options that a rule asks for. An option that the program set itself
  * stands unless the rule overrides; one that the kernel lacks is counted and left.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
 
-#include "shim/conn_move.h"
-#include "shim/facts.h"
-#include "shim/policy.h"
-#include "shim/sys.h"
+#include "shim/apply_option.h"
+#include "shim/ring.h"
 
 #ifndef IP_LOCAL_PORT_RANGE
 #define IP_LOCAL_PORT_RANGE 51
@@ -20,40 +19,7 @@
 #define IP_BIND_ADDRESS_NO_PORT 24
 #endif
 
-/* What the slot keeps of the decision, for the close. */
-enum { ACTION_CLOSE = 0, ACTION_DRAIN_MS = 1 };
-#define CLOSE_MODE(word)  ((enum tws_close_mode)((word)&0xff))
-#define CLOSE_DRY_RUN	  (1u << 8)
-#define CLOSE_SHORT_LIVED (1u << 9)
-#define CLOSE_OVERRIDE	  (1u << 10)
-
-/* How a connection fared with its rule at connect: the worst of its settings tells. */
-struct outcome {
-	bool set;
-	bool kept_app_option;
-	bool unsupported;
-};
-
-static void set_option(int fd, int level, int name, const void *value, uint32_t size,
-		       struct outcome *outcome)
-{
-	if (tws_setsockopt(fd, level, name, value, size) == 0)
-		outcome->set = true;
-	else
-		outcome->unsupported = true;
-}
-
-static void set_int(int fd, int level, int name, int value, struct outcome *outcome)
-{
-	set_option(fd, level, name, &value, sizeof(value), outcome);
-}
-
-static void set_linger(int fd, int on, int seconds, struct outcome *outcome)
-{
-	struct linger linger = {on, seconds};
-
-	set_option(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger), outcome);
-}
+#define RING_TRIES 8
 
 /* True: the program set one of `flags` itself and the rule respects that. */
 static bool program_decided(const struct tws_action *action, uint32_t flags,
@@ -115,6 +81,85 @@ static void apply_port_range(int fd, const struct tws_action *action, uint32_t f
 	set_option(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, &range, sizeof(range), outcome);
 }
 
+static bool is_blocking(int fd)
+{
+	return !(tws_sys2(SYS_fcntl, fd, F_GETFL) & O_NONBLOCK);
+}
+
+static long bind_to(int fd, bool ipv6, uint16_t port)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+
+	return ipv6 ? tws_sys3(SYS_bind, fd, &in6, sizeof(in6))
+		    : tws_sys3(SYS_bind, fd, &in, sizeof(in));
+}
+
+/* Takes a port, waiting for one to come of age if the program can wait. */
+static int take_port(int fd, const struct tws_conn *conn, const struct tws_action *action,
+		     uint32_t range, uint16_t *ret_port)
+{
+	uint32_t *word = &conn->slot->action[TWS_ACTION_RING_PORT];
+	uint32_t wait_ms;
+	int ret = tws_ring_take((uint16_t)range, (uint16_t)(range >> 16),
+				action->ring_age_ms, ret_port, word, &wait_ms);
+	struct timespec wait;
+
+	if (ret != -EAGAIN || !wait_ms || !is_blocking(fd))
+		return ret;
+	tws_conn_count(conn, TWS_policy_waited, 1);
+	for (uint32_t waited = 0; ret == -EAGAIN && waited <= action->ring_age_ms;
+	     waited++) {
+		wait =
+		    (struct timespec){wait_ms / 1000, wait_ms % 1000 * 1000000 + 500000};
+		tws_sys2(SYS_nanosleep, &wait, 0);
+		waited += wait_ms;
+		ret = tws_ring_take((uint16_t)range, (uint16_t)(range >> 16),
+				    action->ring_age_ms, ret_port, word, &wait_ms);
+	}
+	return ret;
+}
+
+/* A port that others hold (EADDRINUSE) goes to the end of the ring, and the next is
+ * tried. */
+static void bind_ring_port(int fd, const struct tws_conn *conn,
+			   const struct tws_action *action, uint32_t range,
+			   struct outcome *outcome)
+{
+	uint32_t *word = &conn->slot->action[TWS_ACTION_RING_PORT];
+	uint16_t port;
+
+	for (int tries = 0; tries < RING_TRIES; tries++) {
+		*word = 0;
+		if (take_port(fd, conn, action, range, &port) != 0)
+			break;
+		if (bind_to(fd, conn->slot->flags & TWS_CONN_IPV6, port) == 0)
+			return;
+		tws_ring_give(*word);
+	}
+	*word = 0;
+	outcome->set = false;
+	tws_conn_count(conn, TWS_policy_skipped_busy, 1);
+}
+
+static void apply_port_ring(int fd, const struct tws_conn *conn,
+			    const struct tws_action *action, struct outcome *outcome)
+{
+	uint32_t range = (uint32_t)action->ring_high << 16 | action->ring_low;
+
+	if (!(action->flags & TWS_ACTION_PORT_RING) ||
+	    conn->slot->flags & TWS_CONN_APP_BOUND ||
+	    conn->slot->action[TWS_ACTION_RING_PORT])
+		return;
+	if (!tws_ring_supported()) {
+		outcome->unsupported = true;
+		return;
+	}
+	set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1, outcome);
+	if (outcome->set)
+		bind_ring_port(fd, conn, action, range ? range : full_range(), outcome);
+}
+
 static void apply_fin_timeout(int fd, const struct tws_action *action, uint32_t flags,
 			      struct outcome *outcome)
 {
@@ -163,24 +208,8 @@ static void remember(const struct tws_conn *conn, const struct tws_decision *dec
 		word |= CLOSE_SHORT_LIVED;
 	if (decision->action.flags & TWS_ACTION_OVERRIDE)
 		word |= CLOSE_OVERRIDE;
-	slot->action[ACTION_CLOSE] = word;
-	slot->action[ACTION_DRAIN_MS] = decision->action.drain_ms;
-}
-
-static void count_outcome(const struct tws_conn *conn, const struct outcome *outcome)
-{
-	struct tws_rule_status *status =
-	    conn->slot->rule ? &conn->book->rules[conn->slot->rule - 1] : NULL;
-
-	if (outcome->unsupported)
-		tws_conn_count(conn, TWS_policy_unsupported, 1);
-	if (outcome->kept_app_option)
-		tws_conn_count(conn, TWS_policy_skipped_app_option, 1);
-	if (!outcome->set)
-		return;
-	tws_conn_count(conn, TWS_policy_applied, 1);
-	if (status)
-		tws_add(&status->applied, 1);
+	slot->action[TWS_ACTION_CLOSE] = word;
+	slot->action[TWS_ACTION_DRAIN_MS] = decision->action.drain_ms;
 }
 
 /* Whether anything is asked for that is set at connect. */
@@ -203,9 +232,10 @@ static void set_all(int fd, const struct tws_conn *conn,
 
 	apply_reuseaddr(fd, &decision->action, flags, &outcome);
 	apply_port_range(fd, &decision->action, flags, &outcome);
+	apply_port_ring(fd, conn, &decision->action, &outcome);
 	apply_fin_timeout(fd, &decision->action, flags, &outcome);
 	apply_close_mode(fd, conn, decision, &outcome);
-	count_outcome(conn, &outcome);
+	tws_apply_count(conn, &outcome);
 }
 
 void tws_apply_connect(int fd, const struct tws_conn *conn)
@@ -214,7 +244,7 @@ void tws_apply_connect(int fd, const struct tws_conn *conn)
 
 	conn->slot->rule = decision.rule;
 	conn->slot->arm = decision.arm;
-	conn->slot->action[ACTION_CLOSE] = TWS_CLOSE_KEEP;
+	conn->slot->action[TWS_ACTION_CLOSE] = TWS_CLOSE_KEEP;
 	if (!decision.matched)
 		return;
 	if (!tws_rule_matched(&decision)) {
@@ -251,123 +281,14 @@ void tws_apply_app_linger(int fd, const struct tws_conn *conn)
 	struct tws_connection *slot = conn->slot;
 	struct outcome outcome = {false, false, false};
 
-	if (CLOSE_MODE(slot->action[ACTION_CLOSE]) != TWS_CLOSE_GRACEFUL)
+	if (CLOSE_MODE(slot->action[TWS_ACTION_CLOSE]) != TWS_CLOSE_GRACEFUL)
 		return;
-	if (slot->action[ACTION_CLOSE] & CLOSE_DRY_RUN) {
+	if (slot->action[TWS_ACTION_CLOSE] & CLOSE_DRY_RUN) {
 		tws_conn_count(conn, TWS_policy_would_apply, 1);
 		return;
 	}
 	set_linger(fd, 0, 0, &outcome);
 	if (outcome.set)
 		slot->flags &= ~(uint32_t)TWS_CONN_APP_LINGER_0;
-	count_outcome(conn, &outcome);
-}
-
-/* ------------------------------------------------------------------ at close */
-
-/* Why a reset that the rule asks for is not done; TWS_COUNTERS: nothing speaks against.
- */
-static enum tws_counter objection(const struct tws_end *end, uint32_t word)
-{
-	uint32_t app = TWS_CONN_APP_LINGER_0 | TWS_CONN_APP_LINGER_N;
-
-	if (CLOSE_MODE(word) == TWS_CLOSE_FIN_RESET)
-		app = TWS_CONN_APP_LINGER2;
-	if (end->verdict.doubtful)
-		return TWS_policy_too_late;
-	if (end->shared)
-		return TWS_policy_skipped_shared;
-	if (end->conn.slot->flags & app && !(word & CLOSE_OVERRIDE))
-		return TWS_policy_skipped_app_option;
-	return TWS_COUNTERS;
-}
-
-/* Waits until all is acknowledged, at most `ms`; sleeps a millisecond at a time, since no
- * event tells. */
-static bool drained(int fd, uint32_t ms)
-{
-	struct timespec tick = {0, 1000000};
-	uint64_t until = tws_now() + (uint64_t)ms * 1000000;
-
-	while (tws_facts_unsent(fd)) {
-		if (tws_now() >= until)
-			return false;
-		tws_sys2(SYS_nanosleep, &tick, 0);
-	}
-	return true;
-}
-
-static void reset(struct tws_end *end, uint32_t unsent)
-{
-	const struct tws_conn *conn = &end->conn;
-	struct outcome outcome = {false, false, false};
-
-	set_linger(end->fd, 1, 0, &outcome);
-	count_outcome(conn, &outcome);
-	if (!outcome.set)
-		return;
-	conn->slot->flags |= TWS_CONN_POLICY_RESET;
-	end->verdict.ending = TWS_END_RESET_POLICY;
-	end->verdict.time_wait = false;
-	if (unsent)
-		tws_conn_count(conn, TWS_bytes_discarded, unsent);
-	tws_rule_discarded(conn, unsent);
-}
-
-static void fin_reset(struct tws_end *end)
-{
-	struct outcome outcome = {false, false, false};
-
-	set_int(end->fd, IPPROTO_TCP, TCP_LINGER2, -1, &outcome);
-	count_outcome(&end->conn, &outcome);
-	if (!outcome.set)
-		return;
-	end->conn.slot->flags |= TWS_CONN_POLICY_LINGER2;
-	end->verdict.ending = TWS_END_FIN_RESET;
-	end->verdict.time_wait = false;
-}
-
-static bool is_short_lived(const struct tws_end *end)
-{
-	uint64_t lifetime = tws_now() - end->conn.slot->established_ns;
-
-	return lifetime / 1000000 < end->conn.book->header->short_lived_ms;
-}
-
-static void carry_out(struct tws_end *end, uint32_t word)
-{
-	const struct tws_conn *conn = &end->conn;
-	enum tws_close_mode mode = CLOSE_MODE(word);
-
-	if (mode == TWS_CLOSE_FIN_RESET)
-		fin_reset(end);
-	else if (mode == TWS_CLOSE_RESET_DRAINED &&
-		 !drained(end->fd, conn->slot->action[ACTION_DRAIN_MS]))
-		tws_conn_count(conn, TWS_policy_skipped_unsent, 1);
-	else if (!tws_rule_may_reset(conn))
-		tws_conn_count(conn, TWS_policy_skipped_rate, 1);
-	else
-		reset(end, mode == TWS_CLOSE_RESET ? tws_facts_unsent(end->fd) : 0);
-}
-
-void tws_apply_close(struct tws_end *end)
-{
-	uint32_t word = end->conn.book ? end->conn.slot->action[ACTION_CLOSE] : 0;
-	enum tws_close_mode mode = CLOSE_MODE(word);
-	enum tws_counter against;
-
-	if (mode != TWS_CLOSE_RESET && mode != TWS_CLOSE_RESET_DRAINED &&
-	    !(mode == TWS_CLOSE_FIN_RESET && word & CLOSE_SHORT_LIVED))
-		return;
-	if (!end->ends || !end->verdict.time_wait)
-		return;
-	if (word & CLOSE_SHORT_LIVED && !is_short_lived(end))
-		return;
-	against = objection(end, word);
-	if (against != TWS_COUNTERS)
-		tws_conn_count(&end->conn, against, 1);
-	else if (word & CLOSE_DRY_RUN)
-		tws_conn_count(&end->conn, TWS_policy_would_apply, 1);
-	else
-		carry_out(end, word);
+	tws_apply_count(conn, &outcome);
 }

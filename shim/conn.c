@@ -10,6 +10,7 @@
 
 #include "shim/conn_move.h"
 #include "shim/process.h"
+#include "shim/ring.h"
 #include "shim/sys.h"
 
 uint32_t tws_fds[TWS_FDS];
@@ -126,8 +127,12 @@ bool tws_conn_move(const struct tws_conn *conn, enum tws_conn_state from,
 
 void tws_conn_free(const struct tws_conn *conn)
 {
+	uint32_t ring_port = conn->slot->action[TWS_ACTION_RING_PORT];
+
 	tws_conn_move(conn, TWS_CONN_ENDING, TWS_CONN_FREE);
 	tws_conn_move(conn, TWS_CONN_CLAIMED, TWS_CONN_FREE);
+	if (ring_port)
+		tws_ring_give(ring_port);
 	if (conn->book == &tws_books[tws_own_book & (TWS_BOOKS - 1)])
 		__atomic_store_n(&hint, (uint32_t)(conn->slot - conn->book->connections),
 				 __ATOMIC_RELAXED);
@@ -201,7 +206,8 @@ bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn)
 	slot->flags = flags;
 	slot->fd = fd;
 	slot->descriptors = 1;
-	slot->action[3] = __atomic_load_n(&tws_process.spawns, __ATOMIC_RELAXED);
+	slot->action[TWS_ACTION_SPAWNS] =
+	    __atomic_load_n(&tws_process.spawns, __ATOMIC_RELAXED);
 	tws_fd_set(fd, ret_conn->word);
 	return true;
 }

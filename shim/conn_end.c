@@ -220,7 +220,7 @@ static bool may_be_shared(const struct tws_end *end)
 
 	if (slot->flags & TWS_CONN_SHARED || !tws_conn_owned(&end->conn))
 		return true;
-	return slot->action[3] !=
+	return slot->action[TWS_ACTION_SPAWNS] !=
 		   __atomic_load_n(&tws_process.spawns, __ATOMIC_RELAXED) &&
 	       !closes_on_exec(end->fd);
 }

@@ -10,6 +10,14 @@
 
 #include "shim/conn.h"
 
+/* What a slot's action[] holds. */
+enum tws_slot_action {
+	TWS_ACTION_CLOSE,     /* how to close, see apply.c */
+	TWS_ACTION_DRAIN_MS,  /* of reset-drained */
+	TWS_ACTION_RING_PORT, /* to give back, see ring.h */
+	TWS_ACTION_SPAWNS,    /* children spawned before the connection was made */
+};
+
 /* Moves the slot if it is still in state `from` of the same generation. */
 bool tws_conn_move(const struct tws_conn *conn, enum tws_conn_state from,
 		   enum tws_conn_state to);

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Exported wrappers of what makes processes, changes their image and ends them.
+ */
+#include <alloca.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <unistd.h>
+
+#include "shim/entry.h"
+#include "shim/process.h"
+
+int tws_wrap_clone(int (*function)(void *), void *stack, int flags, void *argument,
+		   void *parent, void *tls, void *child)
+{
+	if (flags & CLONE_VM && !(flags & CLONE_THREAD))
+		tws_process_note_vfork(flags & CLONE_FILES);
+	else if (!(flags & CLONE_VM))
+		tws_process_note_fork();
+	return tws_real.clone(function, stack, flags, argument, parent, tls, child);
+}
+
+int tws_wrap_posix_spawn(pid_t *pid, const char *path, const void *actions,
+			 const void *attributes, char *const argv[], char *const envp[])
+{
+	tws_process_note_spawn();
+	return tws_real.posix_spawn(pid, path, actions, attributes, argv, envp);
+}
+
+int tws_wrap_posix_spawnp(pid_t *pid, const char *path, const void *actions,
+			  const void *attributes, char *const argv[], char *const envp[])
+{
+	tws_process_note_spawn();
+	return tws_real.posix_spawnp(pid, path, actions, attributes, argv, envp);
+}
+
+int tws_wrap_system(const char *command)
+{
+	tws_process_note_spawn();
+	return tws_real.system(command);
+}
+
+FILE *tws_wrap_popen(const char *command, const char *mode)
+{
+	tws_process_note_spawn();
+	return tws_real.popen(command, mode);
+}
+
+/* The environment of the new image, with our word in it; `envp` itself where there is
+ * none. On the stack: an exec may stand in a vfork child or a signal handler. */
+#define ENVIRONMENT(envp, exec)                                                          \
+	((exec).handover[0]                                                              \
+	     ? add_handover(alloca((count_strings(envp) + 2) * sizeof(char *)), (envp),  \
+			    (exec).handover)                                             \
+	     : (envp))
+
+static size_t count_strings(char *const *list)
+{
+	size_t ret = 0;
+
+	while (list && list[ret])
+		ret++;
+	return ret;
+}
+
+static bool is_handover(const char *string)
+{
+	const char *name = TWS_HANDOVER "=";
+
+	while (*name && *name == *string)
+		name++, string++;
+	return !*name;
+}
+
+static char *const *add_handover(char **list, char *const *envp, char *handover)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; envp && envp[i]; i++)
+		if (!is_handover(envp[i]))
+			list[count++] = envp[i];
+	list[count++] = handover;
+	list[count] = NULL;
+	return list;
+}
+
+static int exec_failed(int ret)
+{
+	tws_hook_exec_failed();
+	return ret;
+}
+
+int tws_wrap_execve(const char *path, char *const argv[], char *const envp[])
+{
+	struct tws_exec exec;
+
+	tws_hook_exec(&exec);
+	return exec_failed(tws_real.execve(path, argv, ENVIRONMENT(envp, exec)));
+}
+
+int tws_wrap_execv(const char *path, char *const argv[])
+{
+	return tws_wrap_execve(path, argv, environ);
+}
+
+int tws_wrap_execvpe(const char *file, char *const argv[], char *const envp[])
+{
+	struct tws_exec exec;
+
+	tws_hook_exec(&exec);
+	return exec_failed(tws_real.execvpe(file, argv, ENVIRONMENT(envp, exec)));
+}
+
+int tws_wrap_execvp(const char *file, char *const argv[])
+{
+	return tws_wrap_execvpe(file, argv, environ);
+}
+
+int tws_wrap_fexecve(int fd, char *const argv[], char *const envp[])
+{
+	struct tws_exec exec;
+
+	tws_hook_exec(&exec);
+	return exec_failed(tws_real.fexecve(fd, argv, ENVIRONMENT(envp, exec)));
+}
+
+int tws_wrap_execveat(int directory, const char *path, char *const argv[],
+		      char *const envp[], int flags)
+{
+	struct tws_exec exec;
+
+	tws_hook_exec(&exec);
+	return exec_failed(
+	    tws_real.execveat(directory, path, argv, ENVIRONMENT(envp, exec), flags));
+}
+
+/* The arguments of the execl family as a list on the stack. */
+#define COLLECT(argument, ret_argv, ret_envp, has_envp)                                  \
+	do {                                                                             \
+		va_list list;                                                            \
+		size_t count = 1;                                                        \
+		va_start(list, argument);                                                \
+		while ((argument) && va_arg(list, char *))                               \
+			count++;                                                         \
+		va_end(list);                                                            \
+		(ret_argv) = alloca((count + 1) * sizeof(char *));                       \
+		va_start(list, argument);                                                \
+		(ret_argv)[0] = (char *)(uintptr_t)(argument);                           \
+		for (size_t i = 1; (argument) && i <= count; i++)                        \
+			(ret_argv)[i] = va_arg(list, char *);                            \
+		if (has_envp)                                                            \
+			(ret_envp) = va_arg(list, char **);                              \
+		va_end(list);                                                            \
+	} while (0)
+
+int tws_wrap_execl(const char *path, const char *argument, ...)
+{
+	char **argv, **envp = environ;
+
+	COLLECT(argument, argv, envp, false);
+	return tws_wrap_execve(path, argv, envp);
+}
+
+int tws_wrap_execlp(const char *file, const char *argument, ...)
+{
+	char **argv, **envp = environ;
+
+	COLLECT(argument, argv, envp, false);
+	return tws_wrap_execvpe(file, argv, envp);
+}
+
+int tws_wrap_execle(const char *path, const char *argument, ...)
+{
+	char **argv, **envp = environ;
+
+	COLLECT(argument, argv, envp, true);
+	return tws_wrap_execve(path, argv, envp);
+}
+
+void tws_wrap__exit(int status)
+{
+	tws_hook_exit();
+	tws_real._exit(status);
+	__builtin_unreachable();
+}
+
+void tws_wrap__Exit(int status)
+{
+	tws_hook_exit();
+	tws_real._Exit(status);
+	__builtin_unreachable();
+}
+
+void tws_wrap_quick_exit(int status)
+{
+	tws_hook_exit();
+	tws_real.quick_exit(status);
+	__builtin_unreachable();
+}
