@@ -11,16 +11,17 @@
 #include "config/describe.h"
 #include "tools/policy_explain.h"
 #include "tools/policy_store.h"
+#include "tools/print.h"
 
 int policy_fail(int status, const char *format, ...)
 {
+	char line[4096], safe[8192];
 	va_list arguments;
 
 	va_start(arguments, format);
-	fputs("twshim: ", stderr);
-	vfprintf(stderr, format, arguments);
-	fputc('\n', stderr);
+	vsnprintf(line, sizeof(line), format, arguments);
 	va_end(arguments);
+	fprintf(stderr, "twshim: %s\n", print_escape(safe, sizeof(safe), line));
 	return status;
 }
 
@@ -33,6 +34,13 @@ int policy_print_json(json_t *object)
 	return result == 0
 		   ? 0
 		   : policy_fail(POLICY_FAILURE, "policy: the JSON could not be written");
+}
+
+json_t *policy_json_text(const char *text)
+{
+	char buffer[4096];
+
+	return json_string(print_utf8(buffer, sizeof(buffer), text));
 }
 
 /* ------------------------------------------------------------------ compiling */
@@ -58,10 +66,12 @@ static json_t *complaints_json(const struct tws_complaints *complaints, bool war
 
 		if (complaint->warning == warnings)
 			json_array_append_new(
-			    ret, json_pack("{s:s*, s:i, s:s*, s:s*}", "file",
-					   complaint->file, "line", (int)complaint->line,
-					   "what", complaint->problem.what, "cure",
-					   complaint->problem.cure));
+			    ret,
+			    json_pack("{s:o, s:i, s:o, s:o}", "file",
+				      policy_json_text(complaint->file), "line",
+				      (int)complaint->line, "what",
+				      policy_json_text(complaint->problem.what), "cure",
+				      policy_json_text(complaint->problem.cure)));
 	}
 	return ret;
 }

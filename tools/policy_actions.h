@@ -41,6 +41,9 @@ int policy_fail(int status, const char *format, ...)
 /* Prints the object on one line and drops the reference. The exit status. */
 int policy_print_json(json_t *object);
 
+/* Any text as a JSON string: what is no UTF-8 in it is replaced. A new reference. */
+json_t *policy_json_text(const char *text);
+
 /* The image of FILE and -p, its warnings printed; NULL: its errors are. */
 struct tws_policy_image *policy_compile(const struct policy_options *options);
 

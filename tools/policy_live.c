@@ -88,8 +88,8 @@ static int put_in_force(const struct policy_options *options,
 		return fail_store(path, result);
 	if (options->json)
 		return policy_print_json(
-		    json_pack("{s:s, s:s*, s:I, s:i}", "schema", "twshim.policy-load/1",
-			      "directory", path, "generation",
+		    json_pack("{s:s, s:o, s:I, s:i}", "schema", "twshim.policy-load/1",
+			      "directory", policy_json_text(path), "generation",
 			      (json_int_t)loading.generation, "runs", (int)loading.runs));
 	printf("%s in %s", verb, path);
 	if (loading.runs)
@@ -141,11 +141,11 @@ static int show_image(const struct policy_options *options, const char *path,
 
 	format_time(image->compiled_realtime_ns, compiled);
 	if (options->json)
-		return policy_print_json(
-		    json_pack("{s:s, s:s*, s:I, s:s, s:s*, s:o}", "schema",
-			      "twshim.policy/1", "directory", path, "generation",
-			      (json_int_t)image->generation, "compiled", compiled,
-			      "source", source, "policy", tws_describe_json(image)));
+		return policy_print_json(json_pack(
+		    "{s:s, s:o, s:I, s:s, s:o, s:o}", "schema", "twshim.policy/1",
+		    "directory", policy_json_text(path), "generation",
+		    (json_int_t)image->generation, "compiled", compiled, "source",
+		    policy_json_text(source), "policy", tws_describe_json(image)));
 	printf("# generation %llu in %s, compiled %s from %s\n",
 	       (unsigned long long)image->generation, path, compiled, source);
 	policy_print(image);
@@ -155,9 +155,9 @@ static int show_image(const struct policy_options *options, const char *path,
 static int show_none(const struct policy_options *options, const char *path)
 {
 	if (options->json)
-		return policy_print_json(json_pack("{s:s, s:s*, s:i}", "schema",
-						   "twshim.policy/1", "directory", path,
-						   "generation", 0));
+		return policy_print_json(
+		    json_pack("{s:s, s:o, s:i}", "schema", "twshim.policy/1", "directory",
+			      policy_json_text(path), "generation", 0));
 	printf("# no policy was ever loaded in %s: all connections are observed only\n",
 	       path);
 	return 0;

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tools/print.h"
 #include "tools/rundir.h"
 
 #define LOCK_NAME     "policy.lock"
@@ -337,9 +338,12 @@ void tws_policy_print_complaints(FILE *out, const struct tws_complaints *complai
 {
 	for (size_t i = 0; i < complaints->count; i++) {
 		const struct tws_complaint *complaint = &complaints->list[i];
+		char file[1024], what[1024], cure[1024];
 
-		fprintf(out, "%s:%u: %s%s: %s\n", complaint->file, complaint->line,
-			complaint->warning ? "warning: " : "", complaint->problem.what,
-			complaint->problem.cure);
+		fprintf(out, "%s:%u: %s%s: %s\n",
+			print_escape(file, sizeof(file), complaint->file),
+			complaint->line, complaint->warning ? "warning: " : "",
+			print_escape(what, sizeof(what), complaint->problem.what),
+			print_escape(cure, sizeof(cure), complaint->problem.cure));
 	}
 }
