@@ -42,8 +42,6 @@ uint32_t tws_facts_unsent(int fd)
 static void read_bytes(const struct tcp_info *info, uint32_t length,
 		       struct tws_bytes *ret_bytes)
 {
-	uint8_t state = info->tcpi_state;
-
 	if (!HAS(length, tcpi_bytes_retrans))
 		return;
 	ret_bytes->sent =
@@ -94,6 +92,22 @@ static void read_error(int fd, struct tws_facts *facts)
 		facts->socket_error = error;
 }
 
+/* The peer's FIN is counted as a byte received; a state after our own shutdown that is
+ * CLOSE without an error came by it. */
+static bool fin_received(const struct tws_facts *facts)
+{
+	switch (facts->tcp_state) {
+	case STATE_CLOSE_WAIT:
+	case STATE_LAST_ACK:
+	case STATE_CLOSING:
+		return true;
+	case STATE_CLOSE:
+		return facts->flags & TWS_CONN_SHUT_WRITE && !facts->socket_error;
+	default:
+		return false;
+	}
+}
+
 void tws_facts_read(int fd, bool detail, bool last, struct tws_facts *facts,
 		    struct tws_bytes *ret_bytes)
 {
@@ -110,4 +124,6 @@ void tws_facts_read(int fd, bool detail, bool last, struct tws_facts *facts,
 		facts->unread = 1;
 	if (last && facts->has_info && facts->tcp_state == STATE_CLOSE)
 		read_error(fd, facts);
+	if (facts->has_info && ret_bytes->received && fin_received(facts))
+		ret_bytes->received--;
 }

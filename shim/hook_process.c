@@ -46,6 +46,8 @@ void tws_hook_exit(void)
 	for (int fd = 0; fd <= tws_fd_highest(); fd++)
 		if (tws_fd(fd) & TWS_FD_SLOT)
 			end_at_exit(fd);
+	if (tws_own_book >= 0)
+		tws_conn_sweep(&tws_books[tws_own_book]);
 	set_state(TWS_SEGMENT_EXITED);
 }
 

@@ -145,6 +145,18 @@ static const struct tws_policy_image *open_image(uint64_t generation)
 	return ret;
 }
 
+/* The kernel adds this to the path of an executable that was replaced since it started.
+ */
+static void strip_deleted(char *path)
+{
+	static const char suffix[] = " (deleted)";
+	size_t length = strlen(path);
+
+	if (length > sizeof(suffix) - 1 &&
+	    !strcmp(path + length - sizeof(suffix) + 1, suffix))
+		path[length - sizeof(suffix) + 1] = '\0';
+}
+
 static void match_subject(struct handle *handle)
 {
 	const struct tws_policy_image *image = handle->image;
@@ -155,6 +167,7 @@ static void match_subject(struct handle *handle)
 	    tws_sys4(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", exe, sizeof(exe) - 1);
 
 	exe[length > 0 ? length : 0] = '\0';
+	strip_deleted(exe);
 	handle->subject_matches = 0;
 	for (uint32_t i = 0; i < image->rules.count && i < TWS_RULES; i++)
 		if (tws_match_subject(image, &rule[i].match, &subject))
@@ -305,12 +318,6 @@ static bool in_sample(const struct tws_action *action, uint32_t seed)
 	       (uint64_t)draw(seed) * 100 >> 32 < action->sample_percent;
 }
 
-static bool wants_at_bind(const struct tws_action *action)
-{
-	return action->flags & (TWS_ACTION_LATE_BIND | TWS_ACTION_REUSEADDR_ON |
-				TWS_ACTION_REUSEADDR_OFF);
-}
-
 static void decide_rule(struct tws_book *book, struct handle *handle,
 			const struct tws_address *remote, struct tws_decision *ret)
 {
@@ -321,7 +328,7 @@ static void decide_rule(struct tws_book *book, struct handle *handle,
 		if (!(handle->subject_matches >> i & 1))
 			continue;
 		if (remote ? !tws_match_address(image, &rule[i].match, remote)
-			   : !wants_at_bind(&rule[i].action))
+			   : !tws_action_acts_at_bind(&rule[i].action))
 			continue;
 		ret->rule = (uint16_t)(i + 1);
 		ret->short_lived_only = rule[i].match.short_lived_only;
