@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/cli.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/print.h"
+
+#define OPTIONS_MAX 32
+#define HELP_VALUE  512
+#define VALUE_FIRST 256 /* getopt's value of row 0: beyond any letter */
+#define LINE_SIZE   2048
+#define HELP_COLUMN 24
+
+int cli_fail(int status, const char *format, ...)
+{
+	char line[LINE_SIZE], safe[LINE_SIZE];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(line, sizeof(line), format, arguments);
+	va_end(arguments);
+	fprintf(stderr, "twshim: %s\n", print_escape(safe, sizeof(safe), line));
+	return status;
+}
+
+/* -------------------------------------------------------------------- options */
+
+struct getopt_tables {
+	char letters[3 + 2 * OPTIONS_MAX];
+	struct option longs[OPTIONS_MAX + 2];
+};
+
+/* The table as getopt_long() wants it. */
+static void translate(const struct cli_command *command, struct getopt_tables *tables)
+{
+	size_t letter = 0, row = 0;
+
+	if (command->stop_at_word)
+		tables->letters[letter++] = '+';
+	tables->letters[letter++] = ':';
+	for (; command->options[row].name && row < OPTIONS_MAX; row++) {
+		const struct cli_option *option = &command->options[row];
+
+		tables->longs[row] = (struct option){
+		    option->name, option->argument ? required_argument : no_argument,
+		    NULL, VALUE_FIRST + (int)row};
+		if (option->letter)
+			tables->letters[letter++] = option->letter;
+		if (option->letter && option->argument)
+			tables->letters[letter++] = ':';
+	}
+	tables->letters[letter] = '\0';
+	tables->longs[row] = (struct option){"help", no_argument, NULL, HELP_VALUE};
+	tables->longs[row + 1] = (struct option){NULL, 0, NULL, 0};
+}
+
+static int row_of(const struct cli_command *command, int value)
+{
+	if (value >= VALUE_FIRST)
+		return value - VALUE_FIRST;
+	for (int row = 0; command->options[row].name; row++)
+		if (command->options[row].letter == value)
+			return row;
+	return CLI_INVALID;
+}
+
+/* Names what getopt refused: by its letter, or as it stands on the command line. */
+static int refuse(const struct cli_command *command, int value, char **argv)
+{
+	const char letter[] = {'-', (char)optopt, '\0'};
+	bool is_letter = optopt > 0 && optopt < VALUE_FIRST;
+	const char *word = is_letter ? letter : argv[optind - 1];
+
+	cli_fail(0, "%s: %s %s: see twshim %s --help", command->name, word,
+		 value == ':' ? "needs a value" : "is no option of it", command->name);
+	return CLI_INVALID;
+}
+
+int cli_next(const struct cli_command *command, int argc, char **argv)
+{
+	struct getopt_tables tables;
+	int value;
+
+	translate(command, &tables);
+	opterr = 0;
+	optopt = 0;
+	value = getopt_long(argc, argv, tables.letters, tables.longs, NULL);
+	if (value == -1)
+		return CLI_END;
+	if (value == '?' || value == ':')
+		return refuse(command, value, argv);
+	if (value != HELP_VALUE)
+		return row_of(command, value);
+	cli_help(command);
+	return CLI_HELP;
+}
+
+/* ----------------------------------------------------------------------- help */
+
+/* One option; the lines of its help stand below each other. */
+static void help_option(const struct cli_option *option)
+{
+	char letter[] = {'-', option->letter, ',', '\0'};
+	char left[128];
+	const char *line = option->help;
+	int width =
+	    snprintf(left, sizeof(left), "  %3s --%s%s%s", option->letter ? letter : "",
+		     option->name, option->argument ? " " : "",
+		     option->argument ? option->argument : "");
+
+	printf("%-*s", HELP_COLUMN, left);
+	if (width >= HELP_COLUMN)
+		printf("\n%*s", HELP_COLUMN, "");
+	for (; strchr(line, '\n'); line = strchr(line, '\n') + 1)
+		printf("%.*s%*s", (int)(strchr(line, '\n') + 1 - line), line, HELP_COLUMN,
+		       "");
+	puts(line);
+}
+
+void cli_help(const struct cli_command *command)
+{
+	static const struct cli_option help = {"help", 0, NULL, "this text"};
+
+	printf("Usage: twshim %s [OPTION]...%s%s\n\n%s\n", command->name,
+	       *command->operands ? " " : "", command->operands, command->summary);
+	for (const struct cli_option *option = command->options; option->name; option++)
+		help_option(option);
+	help_option(&help);
+	if (command->notes)
+		printf("\n%s", command->notes);
+}
+
+/* ---------------------------------------------------------------------- words */
+
+static size_t least(size_t a, size_t b, size_t c)
+{
+	size_t smaller = a < b ? a : b;
+
+	return smaller < c ? smaller : c;
+}
+
+/* Letters to insert, remove or change; words over 31 letters are as far as can be. */
+static size_t distance(const char *a, const char *b)
+{
+	size_t row[32], length = strlen(b);
+
+	if (length >= sizeof(row) / sizeof(*row))
+		return SIZE_MAX;
+	for (size_t j = 0; j <= length; j++)
+		row[j] = j;
+	for (size_t i = 1; *a; a++, i++) {
+		size_t diagonal = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= length; j++) {
+			size_t above = row[j];
+
+			row[j] =
+			    least(above + 1, row[j - 1] + 1, diagonal + (*a != b[j - 1]));
+			diagonal = above;
+		}
+	}
+	return row[length];
+}
+
+const char *cli_nearest(const char *word, const char *const *words, size_t count)
+{
+	size_t best = strlen(word) / 2 + 1;
+	const char *ret = NULL;
+
+	for (size_t i = 0; i < count; i++) {
+		size_t now = distance(word, words[i]);
+
+		if (now < best && now < strlen(words[i])) {
+			best = now;
+			ret = words[i];
+		}
+	}
+	return ret;
+}
+
+int cli_finish_output(void)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return 0;
+	return cli_fail(CLI_FAILURE, "standard output: %s", strerror(errno));
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The subcommands of twshim: name and one line of help. A row is a subcommand; its
+ * function is cmd_NAME(argc, argv) in tools/cmd_NAME.c, with argv[0] its name, and
+ * returns the exit status.
+ */
+#ifndef TWS_TOOLS_COMMANDS_H
+#define TWS_TOOLS_COMMANDS_H
+
+/* clang-format off */
+#define COMMANDS(COMMAND)                                                                 \
+	COMMAND(run, "start a command under the shim, wait, report")                      \
+	COMMAND(env, "print the environment that preloads the shim")                      \
+	COMMAND(report, "what is known now: applications, destinations, advice")          \
+	COMMAND(policy, "check, explain, load, show and clear policies")
+/* clang-format on */
+
+#define COMMAND(name, help) int cmd_##name(int argc, char **argv);
+COMMANDS(COMMAND)
+#undef COMMAND
+
+#endif
