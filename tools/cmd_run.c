@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * twshim run: starts a command with the shim, waits, reports. In order: everything that
+ * can fail (options, policy, library, directory, report file), then the command, then the
+ * report; whatever goes wrong after the start leaves the exit status the command's.
+ */
+#include "tools/commands.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tools/cli.h"
+#include "tools/kernel.h"
+#include "tools/launch.h"
+#include "tools/library.h"
+#include "tools/lineage.h"
+#include "tools/output.h"
+#include "tools/policy_store.h"
+#include "tools/print.h"
+#include "tools/reach.h"
+#include "tools/report.h"
+#include "tools/run_directory.h"
+
+#define OWN_FAILURE    125
+#define NOT_EXECUTABLE 126
+#define NOT_FOUND      127
+#define NAMED	       5 /* processes that still run */
+
+enum { OPTION_FILE, OPTION_RULE, OPTION_OUTPUT, OPTION_JSON, OPTION_QUIET, OPTION_KEEP };
+
+static const struct cli_option OPTIONS[] = {
+    [OPTION_FILE] = {"config", 'c', "FILE", "the policy; default: observe only"},
+    [OPTION_RULE] = {"policy", 'p', "RULE",
+		     "a rule of one line, as close=fin-reset,to=*:443;\n"
+		     "stands before FILE's; may be repeated"},
+    [OPTION_OUTPUT] = {"output", 'o', "FILE",
+		       "where the report goes; default: standard error"},
+    [OPTION_JSON] = {"json", 0, NULL, "the report as one JSON object"},
+    [OPTION_QUIET] = {"quiet", 'q', NULL, "no report, no notices"},
+    [OPTION_KEEP] = {"keep", 0, NULL,
+		     "keep the run's directory, for twshim report --dir"},
+    {0},
+};
+
+static const struct cli_command COMMAND = {
+    .name = "run",
+    .operands = "[--] COMMAND [ARGUMENT]...",
+    .summary = "Starts COMMAND and its children with the shim, waits, and reports who "
+	       "opened which\nconnections and what TIME_WAIT they left.\n",
+    .notes =
+	"Exit status: COMMAND's; 125 failure of twshim itself, 126 COMMAND can't be "
+	"run,\n127 it is not found. Where COMMAND dies of a signal, so does twshim.\n",
+    .options = OPTIONS,
+    .usage_status = OWN_FAILURE,
+    .stop_at_word = true,
+};
+
+struct run {
+	const char *rules[TWS_RULES];
+	struct tws_source source;
+	const char *output_path;
+	bool json, quiet, keep;
+	char **argv;
+
+	char library[PATH_MAX];
+	struct run_directory directory;
+	struct output output;
+	struct kernel_listener *listener;
+	char **environment;
+	struct launch_result result;
+};
+
+/* -------------------------------------------------------------------- options */
+
+static int set_option(struct run *run, int option)
+{
+	switch (option) {
+	case OPTION_FILE:
+		run->source.file = optarg;
+		return 0;
+	case OPTION_RULE:
+		if (run->source.rule_count == TWS_RULES)
+			return cli_fail(OWN_FAILURE, "-p: too many rules: at most %d fit",
+					TWS_RULES);
+		run->rules[run->source.rule_count++] = optarg;
+		return 0;
+	case OPTION_OUTPUT:
+		run->output_path = optarg;
+		return 0;
+	case OPTION_JSON:
+		run->json = true;
+		return 0;
+	case OPTION_QUIET:
+		run->quiet = true;
+		return 0;
+	default:
+		run->keep = true;
+		return 0;
+	}
+}
+
+/* -1: go on; else the exit status. */
+static int read_options(struct run *run, int argc, char **argv)
+{
+	int option, status = 0;
+
+	optind = 0;
+	run->source.rules = run->rules;
+	while ((option = cli_next(&COMMAND, argc, argv)) != CLI_END) {
+		if (option == CLI_HELP)
+			return cli_finish_output();
+		status = option == CLI_INVALID ? OWN_FAILURE : set_option(run, option);
+		if (status != 0)
+			return status;
+	}
+	if (optind == argc)
+		return cli_fail(OWN_FAILURE,
+				"run: COMMAND is missing: say what to start, as in "
+				"twshim run -- curl http://10.0.0.7/");
+	run->argv = argv + optind;
+	return -1;
+}
+
+/* ---------------------------------------------------------------- preparations */
+
+/* Puts the policy into the run's directory. */
+static int store_policy(struct run *run)
+{
+	struct tws_complaints complaints = {0};
+	int result = 0;
+
+	if (run->source.file || run->source.rule_count)
+		result =
+		    tws_policy_install(&run->source, run->directory.path, &complaints);
+	if (complaints.errors || !run->quiet)
+		tws_policy_print_complaints(stderr, &complaints);
+	if (result != 0 && !complaints.errors)
+		cli_fail(0, "%s: the policy can't be stored: %s", run->directory.path,
+			 strerror(-result));
+	tws_complaints_free(&complaints);
+	return result ? OWN_FAILURE : 0;
+}
+
+static int open_output(struct run *run)
+{
+	int result;
+
+	if (!run->output_path)
+		return 0;
+	result = output_open(&run->output, run->output_path);
+	if (result == 0)
+		return 0;
+	return cli_fail(OWN_FAILURE,
+			"%s: %s: name a file (-o) that you may write, in a directory "
+			"that exists",
+			run->output_path, strerror(-result));
+}
+
+/* 0, or the exit status with the reason said. */
+static int prepare(struct run *run)
+{
+	char error[PATH_MAX + 256];
+
+	if (library_find(run->library, sizeof(run->library), error, sizeof(error)) != 0 ||
+	    run_directory_create(&run->directory, error, sizeof(error)) != 0)
+		return cli_fail(OWN_FAILURE, "%s", error);
+	if (store_policy(run) != 0 || open_output(run) != 0)
+		return OWN_FAILURE;
+	run->environment = launch_environment(environ, run->library, run->directory.path);
+	if (!run->environment)
+		return cli_fail(OWN_FAILURE, "run: %s", strerror(ENOMEM));
+	/* Without it the report still knows what the programs know. */
+	if (!run->quiet)
+		kernel_listener_open(&run->listener, error, sizeof(error));
+	return 0;
+}
+
+static void name_unreachable(const struct run *run)
+{
+	struct reach reach = reach_command(run->argv[0], run->library);
+
+	if (reach_is_reached(reach.verdict) || reach.verdict == REACH_NOT_FOUND)
+		return;
+	cli_fail(0, "%s: the shim does not reach it: %s%s%s", run->argv[0], reach.why,
+		 *reach.instead ? ": " : "", reach.instead);
+}
+
+/* ------------------------------------------------------------------ the report */
+
+/* argv as one would type it, more or less: for a person. NULL: out of memory. */
+static char *join_arguments(char *const *argv)
+{
+	size_t size = 1;
+	char *ret, *at;
+
+	for (size_t i = 0; argv[i]; i++)
+		size += strlen(argv[i]) + 1;
+	ret = malloc(size);
+	if (!ret)
+		return NULL;
+	at = stpcpy(ret, argv[0]);
+	for (size_t i = 1; argv[i]; i++) {
+		*at++ = ' ';
+		at = stpcpy(at, argv[i]);
+	}
+	return ret;
+}
+
+static void print_report(struct run *run, FILE *out)
+{
+	char error[512];
+	char *command = join_arguments(run->argv);
+	const struct report_run about = {
+	    .command = command ? command : run->argv[0],
+	    .exit_status = launch_exit_status(&run->result),
+	    .elapsed_seconds = run->result.elapsed_seconds,
+	};
+	const struct report_options options = {
+	    .dir = run->directory.path,
+	    .only_dir = true,
+	    .json = run->json,
+	    .color = PRINT_COLOR_AUTO,
+	    .listener = run->listener,
+	    .run = &about,
+	};
+
+	if (report_print(out, &options, error, sizeof(error)) != 0)
+		cli_fail(0, "%s", error);
+	free(command);
+}
+
+static void report(struct run *run)
+{
+	int result;
+
+	if (!run->output_path) {
+		print_report(run, stderr);
+		return;
+	}
+	print_report(run, run->output.file);
+	result = output_commit(&run->output);
+	if (result != 0)
+		cli_fail(0, "%s: the report can't be written: %s", run->output_path,
+			 strerror(-result));
+}
+
+/* Daemons, and what was left in the background. */
+static void name_running(const struct run *run)
+{
+	char list[256] = "", name[32];
+	pid_t pids[NAMED];
+	size_t count = lineage_of_directory(run->directory.path, pids, NAMED), length = 0;
+
+	if (count == 0)
+		return;
+	for (size_t i = 0; i < count && i < NAMED; i++)
+		length += (size_t)snprintf(
+		    list + length, sizeof(list) - length, "%s%s (%d)", i ? ", " : "",
+		    lineage_name(pids[i], name, sizeof(name)), (int)pids[i]);
+	cli_fail(0,
+		 "%zu of its processes still run%s: %s%s: twshim report shows them "
+		 "as well",
+		 count, count == 1 ? "s" : "", list, count > NAMED ? " ..." : "");
+}
+
+/* ---------------------------------------------------------------------- the run */
+
+static void drain(void *listener)
+{
+	kernel_listener_drain(listener);
+}
+
+static int start(struct run *run)
+{
+	struct launch launch = {
+	    .argv = run->argv,
+	    .environment = run->environment,
+	    .watch = run->listener ? kernel_listener_fd(run->listener) : -1,
+	    .watched = drain,
+	    .data = run->listener,
+	};
+	int result = launch_run(&launch, &run->result);
+
+	if (result != 0)
+		return cli_fail(OWN_FAILURE, "%s: can't be started: %s", run->argv[0],
+				strerror(-result));
+	if (run->result.exec_error == 0)
+		return 0;
+	return cli_fail(run->result.exec_error == ENOENT ? NOT_FOUND : NOT_EXECUTABLE,
+			"%s: %s", run->argv[0],
+			run->result.exec_error == ENOENT
+			    ? "not found"
+			    : strerror(run->result.exec_error));
+}
+
+static void conclude(struct run *run)
+{
+	if (run->listener)
+		kernel_listener_drain(run->listener);
+	if (!run->quiet) {
+		report(run);
+		name_running(run);
+	}
+	if (run->keep)
+		cli_fail(0, "kept in %s", run->directory.path);
+	run_directory_finish(&run->directory, run->keep);
+}
+
+static void release(struct run *run)
+{
+	output_abandon(&run->output);
+	run_directory_discard(&run->directory);
+	if (run->listener)
+		kernel_listener_close(run->listener);
+}
+
+int cmd_run(int argc, char **argv)
+{
+	struct run run = {.directory.fd = -1};
+	int status = read_options(&run, argc, argv);
+
+	if (status >= 0)
+		return status;
+	status = prepare(&run);
+	if (status == 0 && !run.quiet)
+		name_unreachable(&run);
+	if (status == 0)
+		status = start(&run);
+	if (status == 0)
+		conclude(&run);
+	release(&run);
+	if (status == 0)
+		launch_end_like(&run.result);
+	return status;
+}
