@@ -35,7 +35,7 @@ SHIM_FLAGS := -fPIC -fvisibility=hidden -fno-plt -D_GNU_SOURCE \
 	-fno-stack-protector
 SHIM_LDFLAGS := -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack -Wl,-z,nodelete \
 	-Wl,--version-script=$(BUILD)/shim/exports.map -Wl,--no-undefined \
-	-Wl,-soname,libtwshim.so -ldl
+	-Wl,-soname,libtwshim.so -Wl,-z,noseparate-code -Wl,--hash-style=gnu
 TOOL_FLAGS := -D_GNU_SOURCE -DTWSHIM_VERSION='"$(VERSION)"' -DTWSHIM_LIBDIR='"$(LIBDIR)"' \
 	$(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null) $(SANFLAGS)
 TOOL_LIBS = $(shell pkg-config --libs $(LIBRARIES)) -lm $(SANFLAGS)

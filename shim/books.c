@@ -65,6 +65,7 @@ static struct tws_book *make_own(void)
 	int none = -1;
 	int index, directory;
 
+	tws_process_own();
 	tws_policy_begin(true);
 	header = tws_publish();
 	if (!header)

@@ -46,11 +46,7 @@ static void read_bytes(const struct tcp_info *info, uint32_t length,
 		return;
 	ret_bytes->sent =
 	    info->tcpi_bytes_sent - info->tcpi_bytes_retrans + info->tcpi_notsent_bytes;
-	/* The peer's FIN is counted as one. */
 	ret_bytes->received = info->tcpi_bytes_received;
-	if (ret_bytes->received && (state == STATE_CLOSE_WAIT ||
-				    state == STATE_LAST_ACK || state == STATE_CLOSING))
-		ret_bytes->received--;
 }
 
 static void read_info(int fd, struct tws_facts *facts, struct tws_bytes *ret_bytes)

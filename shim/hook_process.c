@@ -226,6 +226,7 @@ void tws_hook_take_over(void)
 {
 	char *at = tws_process.handover;
 
+	tws_process_own();
 	for (int i = 0; i < TWS_BOOKS - 1 && *at; i++) {
 		char *name = at;
 

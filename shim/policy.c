@@ -76,18 +76,41 @@ static void map_control(int fd)
 				    false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
+/* At start-up: one system call where no policy was ever loaded. The file itself says
+ * whether it is to be trusted. */
+static void open_control(void)
+{
+	char path[sizeof(tws_process.directory) + 32];
+	struct tws_text text = tws_text_begin(path, sizeof(path));
+	int fd;
+
+	tws_text_add(&text,
+		     tws_process.directory[0] ? tws_process.directory : "/run/twshim");
+	tws_text_add(&text, "/" TWS_POLICY_CONTROL);
+	fd =
+	    (int)tws_sys4(SYS_openat, AT_FDCWD, path, O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	map_control(fd);
+	tws_sys1(SYS_close, fd);
+}
+
 void tws_policy_begin(bool make)
 {
 	int directory, fd;
 
 	if (__atomic_load_n(&control, __ATOMIC_ACQUIRE))
 		return;
-	directory = tws_publish_directory(make);
+	if (!make) {
+		open_control();
+		return;
+	}
+	directory = tws_publish_directory(true);
 	if (directory < 0)
 		return;
 	fd = (int)tws_sys4(SYS_openat, directory, TWS_POLICY_CONTROL,
 			   O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0);
-	if (fd == -ENOENT && make)
+	if (fd == -ENOENT)
 		fd = make_control(directory);
 	if (fd >= 0) {
 		map_control(fd);

@@ -19,7 +19,9 @@
 
 enum { STAGE_NONE = 0, STAGE_BEGUN = 1, STAGE_AT_WORK = 2, STAGE_DISABLED = 3 };
 
-struct tws_process tws_process;
+static uint32_t assumed_alive = 1;
+
+struct tws_process tws_process = {.alive = &assumed_alive};
 
 static const char *environment(const char *name)
 {
@@ -110,10 +112,17 @@ void tws_process_begin(void)
 		copy_environment(TWS_HANDOVER, tws_process.handover,
 				 sizeof(tws_process.handover));
 		forget_environment(TWS_HANDOVER);
-		tws_process.pid = (int32_t)tws_sys1(SYS_getpid, 0);
-		tws_process.alive = make_alive();
 	}
 	__atomic_store_n(&tws_process.stage, stage, __ATOMIC_RELEASE);
+}
+
+/* Before there are books it does not matter whose memory this is. */
+void tws_process_own(void)
+{
+	if (!tws_process.pid)
+		tws_process.pid = (int32_t)tws_sys1(SYS_getpid, 0);
+	if (tws_process.alive == &assumed_alive)
+		tws_process.alive = make_alive();
 }
 
 /* ---------------------------------------------------------------- children */
@@ -138,7 +147,7 @@ static void become_child(int32_t pid)
 
 static void after_fork_in_child(void)
 {
-	if (tws_process.stage == STAGE_AT_WORK)
+	if (tws_process.stage == STAGE_AT_WORK && tws_process.pid)
 		become_child((int32_t)tws_sys1(SYS_getpid, 0));
 }
 
@@ -149,6 +158,8 @@ void tws_process_note_spawn(void)
 
 void tws_process_note_vfork(bool files)
 {
+	if (!tws_process.pid)
+		tws_process.pid = (int32_t)tws_sys1(SYS_getpid, 0);
 	if (files)
 		__atomic_store_n(&tws_process.files_shared, 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&tws_process.memory_shared, 1, __ATOMIC_RELEASE);

@@ -45,6 +45,9 @@ static inline bool tws_may_work(void)
  * before it. */
 void tws_process_begin(void);
 
+/* Before the first book is made, and in a child that makes its own. */
+void tws_process_own(void);
+
 /* Before a child that gets copies of our descriptors: open connections may be shared from
  * now on. */
 void tws_process_note_spawn(void);
