@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The server of `make demo`: answers each request of HTTP/1.1 and waits for the client to
- * close first, as most servers do with keep-alive. Prints its port, serves until killed or
+ * The server of `make demo`: answers each request with HTTP/1.0, and leaves it to the client to
+ * close first, as curl then does after each answer. Prints its port, serves until killed or
  * until 60 seconds pass without a client.
  *
  * demo_server ADDRESS
@@ -18,7 +18,7 @@
 #define CLIENTS 256
 #define IDLE_MS 60000
 
-static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi\n";
+static const char answer[] = "HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nhi\n";
 
 static int listen_on(const char *address)
 {
