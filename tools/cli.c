@@ -107,7 +107,7 @@ static void help_option(const struct cli_option *option)
 {
 	char letter[] = {'-', option->letter, ',', '\0'};
 	char left[128];
-	const char *line = option->help;
+	const char *line = option->help, *end;
 	int width =
 	    snprintf(left, sizeof(left), "  %3s --%s%s%s", option->letter ? letter : "",
 		     option->name, option->argument ? " " : "",
@@ -116,9 +116,10 @@ static void help_option(const struct cli_option *option)
 	printf("%-*s", HELP_COLUMN, left);
 	if (width >= HELP_COLUMN)
 		printf("\n%*s", HELP_COLUMN, "");
-	for (; strchr(line, '\n'); line = strchr(line, '\n') + 1)
-		printf("%.*s%*s", (int)(strchr(line, '\n') + 1 - line), line, HELP_COLUMN,
-		       "");
+	for (end = strchr(line, '\n'); end; end = strchr(line, '\n')) {
+		printf("%.*s\n%*s", (int)(end - line), line, HELP_COLUMN, "");
+		line = end + 1;
+	}
 	puts(line);
 }
 
