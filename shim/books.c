@@ -117,11 +117,12 @@ static void raise_u32(uint32_t *maximum, uint32_t value)
 
 /* The elements that the next piece of memory holds: at first two pages' worth, then as
  * much again as is there, so that a long run asks seldom and a short one takes little. */
-static uint32_t next_ready(const struct tws_section *section, uint32_t index)
+static uint32_t next_ready(const struct tws_section *section, uint32_t ready,
+			   uint32_t index)
 {
 	uint32_t least = 8192 / section->element_size;
-	uint32_t ready = section->ready * 2;
 
+	ready *= 2;
 	if (ready < least)
 		ready = least;
 	if (ready <= index)
@@ -132,9 +133,9 @@ static uint32_t next_ready(const struct tws_section *section, uint32_t index)
 static bool back_section(struct tws_header *header, struct tws_section *section,
 			 uint32_t index)
 {
-	uint32_t ready = next_ready(section, index);
-	uint64_t from =
-	    section->offset + (uint64_t)section->ready * section->element_size;
+	uint32_t before = __atomic_load_n(&section->ready, __ATOMIC_RELAXED);
+	uint32_t ready = next_ready(section, before, index);
+	uint64_t from = section->offset + (uint64_t)before * section->element_size;
 	uint64_t to = section->offset + (uint64_t)ready * section->element_size;
 	long ret;
 
@@ -206,7 +207,7 @@ static bool is_entry(struct tws_book *book, uint32_t index,
 {
 	struct tws_destination *entry = &book->destinations[index];
 
-	return index && index < book->header->section[TWS_SECTION_DESTINATIONS].used &&
+	return index && index < tws_book_used(book, TWS_SECTION_DESTINATIONS) &&
 	       __atomic_load_n(&entry->state, __ATOMIC_ACQUIRE) ==
 		   TWS_DESTINATION_READY &&
 	       same_address(&entry->address, address);
@@ -214,7 +215,7 @@ static bool is_entry(struct tws_book *book, uint32_t index,
 
 static uint16_t append(struct tws_book *book, const struct tws_address *address)
 {
-	uint32_t used = book->header->section[TWS_SECTION_DESTINATIONS].used;
+	uint32_t used = tws_book_used(book, TWS_SECTION_DESTINATIONS);
 
 	for (uint32_t i = used ? used : 1; i < used + PROBES && i < UINT16_MAX; i++) {
 		if (!tws_book_reach(book, TWS_SECTION_DESTINATIONS, i))

@@ -38,6 +38,11 @@ int tws_book_add(void *mapping);
  */
 bool tws_book_reach(struct tws_book *book, enum tws_section_id section, uint32_t index);
 
+static inline uint32_t tws_book_used(const struct tws_book *book, enum tws_section_id id)
+{
+	return __atomic_load_n(&book->header->section[id].used, __ATOMIC_ACQUIRE);
+}
+
 /* The destination's entry, made if there is room; else 0, `other`. */
 uint16_t tws_book_destination(struct tws_book *book, const struct tws_address *address);
 

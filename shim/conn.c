@@ -167,7 +167,7 @@ static bool find_slot(struct tws_book *book, struct tws_conn *ret_conn)
 {
 	const struct tws_section *section =
 	    &book->header->section[TWS_SECTION_CONNECTIONS];
-	uint32_t used = __atomic_load_n(&section->used, __ATOMIC_RELAXED);
+	uint32_t used = tws_book_used(book, TWS_SECTION_CONNECTIONS);
 	uint32_t start = __atomic_load_n(&hint, __ATOMIC_RELAXED);
 
 	for (uint32_t i = start; i < used; i++)
@@ -179,7 +179,7 @@ static bool find_slot(struct tws_book *book, struct tws_conn *ret_conn)
 	for (uint32_t i = used; i < section->count; i++)
 		if (try_claim(book, i, ret_conn))
 			goto found;
-		else if (i >= section->ready)
+		else if (i >= __atomic_load_n(&section->ready, __ATOMIC_RELAXED))
 			break; /* no memory */
 	return false;
 found:
@@ -352,7 +352,7 @@ void tws_conn_share_all(void)
 {
 	int own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
 	struct tws_book *book = &tws_books[own < 0 ? 0 : own];
-	uint32_t used = own < 0 ? 0 : book->header->section[TWS_SECTION_CONNECTIONS].used;
+	uint32_t used = own < 0 ? 0 : tws_book_used(book, TWS_SECTION_CONNECTIONS);
 
 	for (uint32_t i = 0; i < used; i++) {
 		uint32_t state =

@@ -51,6 +51,11 @@ struct tws_conn {
 /* The connection of a table word; book NULL where it is none. */
 struct tws_conn tws_conn_of(uint32_t word);
 
+static inline enum tws_conn_state tws_conn_state(const struct tws_connection *slot)
+{
+	return (enum tws_conn_state)__atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
+}
+
 /* Flags of a socket or connection, by descriptor; 0 for others. */
 uint32_t tws_conn_flags(int fd);
 void tws_conn_flags_change(int fd, uint32_t set, uint32_t clear);

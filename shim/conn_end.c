@@ -73,8 +73,9 @@ static void push_ended(const struct tws_end *end, uint64_t now)
 	if (!tws_book_reach(book, TWS_SECTION_ENDED, (uint32_t)(ticket % count)))
 		return;
 	record = &book->ended[ticket % count];
-	__atomic_store_n(&record->sequence, 0, __ATOMIC_RELAXED);
-	__atomic_thread_fence(__ATOMIC_RELEASE);
+	/* A writer that stands since the last time round still has it: leave it to him. */
+	if (!__atomic_exchange_n(&record->sequence, 0, __ATOMIC_ACQ_REL) && ticket >= count)
+		return;
 	fill_ended(record, end, now);
 	__atomic_store_n(&record->sequence, ticket + 1, __ATOMIC_RELEASE);
 }
@@ -191,7 +192,7 @@ void tws_conn_vanished(int fd, uint32_t word)
 		return;
 	end.verdict =
 	    (struct tws_verdict){.ending = TWS_END_UNSEEN, .failure = TWS_COUNTERS};
-	if (end.conn.slot->state == TWS_CONN_CONNECTING)
+	if (tws_conn_state(end.conn.slot) == TWS_CONN_CONNECTING)
 		end.verdict.ending = TWS_END_ABANDONED;
 	tws_conn_end(&end);
 }
@@ -244,7 +245,7 @@ static void judge(struct tws_end *end)
 	end->shared = may_be_shared(end);
 	*facts = (struct tws_facts){.flags = slot->flags};
 	facts->established =
-	    slot->state == TWS_CONN_OPEN && !(slot->flags & TWS_CONN_BELIEVED);
+	    tws_conn_state(slot) == TWS_CONN_OPEN && !(slot->flags & TWS_CONN_BELIEVED);
 	tws_facts_read(end->fd, end->conn.book->header->detail, !end->shared, facts,
 		       &bytes);
 	end->bytes_sent = bytes.sent;
@@ -266,9 +267,11 @@ bool tws_conn_look(int fd, enum tws_via via, struct tws_end *ret_end)
 	if (!ret_end->conn.book)
 		return true; /* a socket not connected: only its word goes */
 	owned = tws_conn_owned(&ret_end->conn);
-	if (ret_end->conn.slot->state == TWS_CONN_CLAIMED)
+	if (tws_conn_state(ret_end->conn.slot) == TWS_CONN_CLAIMED)
 		return true;
-	if (owned ? ret_end->conn.slot->descriptors > 1 : has_other_descriptor(fd, word))
+	if (owned
+		? __atomic_load_n(&ret_end->conn.slot->descriptors, __ATOMIC_ACQUIRE) > 1
+		: has_other_descriptor(fd, word))
 		return true;
 	if (tws_conn_cookie(fd) != ret_end->conn.slot->cookie) {
 		tws_conn_vanished(fd, word);
@@ -284,7 +287,7 @@ bool tws_conn_look(int fd, enum tws_via via, struct tws_end *ret_end)
 /* Two threads closed the last two descriptors at once, and each saw the other's. */
 static void look_again(struct tws_end *end)
 {
-	end->ends = end->conn.slot->state != TWS_CONN_CLAIMED &&
+	end->ends = tws_conn_state(end->conn.slot) != TWS_CONN_CLAIMED &&
 		    tws_conn_cookie(end->fd) == end->conn.slot->cookie;
 	if (end->ends)
 		judge(end);
@@ -366,7 +369,7 @@ static void sweep_slot(struct tws_book *book, uint32_t index)
 	struct tws_end end = {.fd = -1, .via = (enum tws_via)slot->via};
 	int state;
 
-	if (slot->state != TWS_CONN_OPEN || !(slot->flags & TWS_CONN_LEFT))
+	if (tws_conn_state(slot) != TWS_CONN_OPEN || !(slot->flags & TWS_CONN_LEFT))
 		return;
 	end.conn = (struct tws_conn){book, slot, 0, slot->generation};
 	end.verdict.ending = (enum tws_ending)slot->ending;
@@ -382,7 +385,7 @@ static void sweep_slot(struct tws_book *book, uint32_t index)
 
 void tws_conn_sweep(struct tws_book *book)
 {
-	uint32_t used = book->header->section[TWS_SECTION_CONNECTIONS].used;
+	uint32_t used = tws_book_used(book, TWS_SECTION_CONNECTIONS);
 
 	for (uint32_t i = 0; i < used; i++)
 		sweep_slot(book, i);

@@ -91,11 +91,11 @@ static void disconnect(int fd, struct tws_connecting *connecting)
 
 	if (!tws_conn_look(fd, TWS_VIA_NONE, end) || !end->conn.book)
 		return;
-	if (end->conn.slot->state == TWS_CONN_CLAIMED)
+	if (tws_conn_state(end->conn.slot) == TWS_CONN_CLAIMED)
 		return;
 	end->verdict = (struct tws_verdict){
-	    .ending = end->conn.slot->state == TWS_CONN_OPEN ? TWS_END_RESET_APP
-							     : TWS_END_ABANDONED,
+	    .ending = tws_conn_state(end->conn.slot) == TWS_CONN_OPEN ? TWS_END_RESET_APP
+								      : TWS_END_ABANDONED,
 	    .failure = TWS_COUNTERS};
 	connecting->disconnected = true;
 }
@@ -169,7 +169,7 @@ void tws_hook_connect(int fd, const struct sockaddr *address, socklen_t length,
 	ret_connecting->conn = slot_for(fd);
 	if (!ret_connecting->conn.book)
 		return;
-	switch (ret_connecting->conn.slot->state) {
+	switch (tws_conn_state(ret_connecting->conn.slot)) {
 	case TWS_CONN_CLAIMED:
 		begin(fd, &remote, ret_connecting);
 		break;

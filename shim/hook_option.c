@@ -17,7 +17,7 @@ static void count_call(int fd, enum tws_counter counter)
 {
 	struct tws_conn conn = tws_conn_of(tws_fd(fd));
 
-	if (conn.book && conn.slot->state != TWS_CONN_CLAIMED)
+	if (conn.book && tws_conn_state(conn.slot) != TWS_CONN_CLAIMED)
 		tws_conn_count(&conn, counter, 1);
 }
 
@@ -34,7 +34,7 @@ static void note_linger(int fd, const struct linger *linger)
 	count_call(fd, TWS_setsockopt_linger);
 	if (set == TWS_CONN_APP_LINGER_0) {
 		count_call(fd, TWS_setsockopt_linger_zero);
-		if (conn.book && conn.slot->state != TWS_CONN_CLAIMED)
+		if (conn.book && tws_conn_state(conn.slot) != TWS_CONN_CLAIMED)
 			tws_apply_app_linger(fd, &conn);
 	}
 }
@@ -80,7 +80,7 @@ void tws_hook_getsockopt(int fd, int level, int name, const void *value)
 	error = *(const int *)value;
 	if (!error)
 		tws_conn_establish(&conn, true);
-	else if (conn.slot->state == TWS_CONN_CONNECTING)
+	else if (tws_conn_state(conn.slot) == TWS_CONN_CONNECTING)
 		tws_conn_fail(&conn, error);
 	else if (conn.slot->flags & TWS_CONN_BELIEVED)
 		tws_conn_disbelieve(&conn, error);

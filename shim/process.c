@@ -66,7 +66,7 @@ static uint32_t *make_alive(void)
 		tws_sys2(SYS_munmap, page, 4096);
 		return &never;
 	}
-	*(uint32_t *)page = 1;
+	__atomic_store_n((uint32_t *)page, 1, __ATOMIC_RELAXED);
 	return (uint32_t *)page;
 }
 
@@ -116,13 +116,19 @@ void tws_process_begin(void)
 	__atomic_store_n(&tws_process.stage, stage, __ATOMIC_RELEASE);
 }
 
+static void know_pid(void)
+{
+	if (!__atomic_load_n(&tws_process.pid, __ATOMIC_RELAXED))
+		__atomic_store_n(&tws_process.pid, (int32_t)tws_sys1(SYS_getpid, 0),
+				 __ATOMIC_RELAXED);
+}
+
 /* Before there are books it does not matter whose memory this is. */
 void tws_process_own(void)
 {
-	if (!tws_process.pid)
-		tws_process.pid = (int32_t)tws_sys1(SYS_getpid, 0);
-	if (tws_process.alive == &assumed_alive)
-		tws_process.alive = make_alive();
+	know_pid();
+	if (__atomic_load_n(&tws_process.alive, __ATOMIC_ACQUIRE) == &assumed_alive)
+		__atomic_store_n(&tws_process.alive, make_alive(), __ATOMIC_RELEASE);
 }
 
 /* ---------------------------------------------------------------- children */
@@ -158,8 +164,7 @@ void tws_process_note_spawn(void)
 
 void tws_process_note_vfork(bool files)
 {
-	if (!tws_process.pid)
-		tws_process.pid = (int32_t)tws_sys1(SYS_getpid, 0);
+	know_pid();
 	if (files)
 		__atomic_store_n(&tws_process.files_shared, 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&tws_process.memory_shared, 1, __ATOMIC_RELEASE);

@@ -34,9 +34,13 @@ bool tws_process_check(void);
  * asked before each step on the way of a connection; not for other descriptors. */
 static inline bool tws_may_work(void)
 {
-	if (__builtin_expect(tws_process.stage == 2 && !tws_process.memory_shared &&
-				 *tws_process.alive,
-			     1))
+	uint32_t *alive = __atomic_load_n(&tws_process.alive, __ATOMIC_ACQUIRE);
+
+	if (__builtin_expect(
+		__atomic_load_n(&tws_process.stage, __ATOMIC_ACQUIRE) == 2 &&
+		    !__atomic_load_n(&tws_process.memory_shared, __ATOMIC_RELAXED) &&
+		    __atomic_load_n(alive, __ATOMIC_RELAXED),
+		1))
 		return true;
 	return tws_process_check();
 }
