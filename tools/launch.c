@@ -166,17 +166,26 @@ static void look(struct waiting *waiting)
 	}
 }
 
+/* A stopped child, most often in our group, was continued with us, or is now. */
+static void go_on(struct waiting *waiting, const struct signalfd_siginfo *info)
+{
+	bool was_stopped = waiting->stopped;
+
+	look(waiting);
+	waiting->told_to_stop = false;
+	if (waiting->stopped)
+		kill(waiting->child, SIGCONT);
+	else if (!was_stopped)
+		hand_on(waiting, info);
+}
+
 static void take_signal(struct waiting *waiting, const struct signalfd_siginfo *info)
 {
 	switch (info->ssi_signo) {
 	case SIGCHLD:
 		break;
 	case SIGCONT:
-		/* The child is in our group, most often, and was continued with us. */
-		look(waiting);
-		waiting->told_to_stop = false;
-		if (waiting->stopped)
-			kill(waiting->child, SIGCONT);
+		go_on(waiting, info);
 		break;
 	case SIGTSTP:
 	case SIGTTIN:
