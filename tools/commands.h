@@ -12,6 +12,7 @@
 	COMMAND(run, "start a command under the shim, wait, report")                      \
 	COMMAND(env, "print the environment that preloads the shim")                      \
 	COMMAND(report, "what is known now: applications, destinations, advice")          \
+	COMMAND(owners, "whose the TIME_WAIT sockets of this host are")                   \
 	COMMAND(policy, "check, explain, load, show and clear policies")
 /* clang-format on */
 

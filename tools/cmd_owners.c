@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * twshim owners: whose the TIME_WAIT sockets of this host are.
+ */
+#include "tools/commands.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tools/cli.h"
+#include "tools/owners.h"
+#include "tools/print.h"
+
+enum { OPTION_ALL, OPTION_JSON, OPTION_DIR, OPTION_COLOR };
+
+static const struct cli_option OPTIONS[] = {
+    [OPTION_ALL] = {"all", 'a', NULL, "one line a socket"},
+    [OPTION_JSON] = {"json", 0, NULL, "one JSON object, schema twshim.owners/1"},
+    [OPTION_DIR] = {"dir", 0, "DIR", "read this run-time directory"},
+    [OPTION_COLOR] = {"color", 0, "WHEN", "auto (default), always, never"},
+    {0},
+};
+
+static const struct cli_command COMMAND = {
+    .name = "owners",
+    .operands = "",
+    .summary = "Every TIME_WAIT socket of this network namespace: which application and "
+	       "process left\nit, to which destination, and when it leaves. What ran "
+	       "without the shim is unowned.\nNeeds no root.\n",
+    .options = OPTIONS,
+    .usage_status = CLI_USAGE,
+};
+
+struct request {
+	bool all, json;
+	const char *dir;
+	enum print_color color;
+};
+
+static int set_option(struct request *request, int option)
+{
+	switch (option) {
+	case OPTION_ALL:
+		request->all = true;
+		return 0;
+	case OPTION_JSON:
+		request->json = true;
+		return 0;
+	case OPTION_DIR:
+		request->dir = optarg;
+		return 0;
+	default:
+		if (print_color_parse(optarg, &request->color) == 0)
+			return 0;
+		return cli_fail(CLI_USAGE,
+				"--color %s: no such way: auto, always or never", optarg);
+	}
+}
+
+/* -1: go on; else the exit status. */
+static int read_options(struct request *request, int argc, char **argv)
+{
+	int option, status;
+
+	optind = 0;
+	while ((option = cli_next(&COMMAND, argc, argv)) != CLI_END) {
+		if (option == CLI_HELP)
+			return cli_finish_output();
+		status = option == CLI_INVALID ? CLI_USAGE : set_option(request, option);
+		if (status != 0)
+			return status;
+	}
+	if (optind < argc)
+		return cli_fail(CLI_USAGE,
+				"owners: %s: it takes no operand: see twshim owners "
+				"--help",
+				argv[optind]);
+	return -1;
+}
+
+static int print(const struct request *request, const struct model *model)
+{
+	struct owners owners;
+	int result = owners_group(&owners, model);
+
+	if (result == 0)
+		result =
+		    request->json
+			? owners_print_json(&owners, request->all)
+			: owners_print_text(&owners, request->all,
+					    print_color_wanted(request->color, stdout));
+	owners_free(&owners);
+	if (result != 0)
+		return cli_fail(CLI_FAILURE, "owners: %s", strerror(-result));
+	return cli_finish_output();
+}
+
+int cmd_owners(int argc, char **argv)
+{
+	struct request request = {.color = PRINT_COLOR_AUTO};
+	struct model_options options = {
+	    .states = KERNEL_STATE(TCP_TIME_WAIT) | KERNEL_STATE(TCP_LISTEN),
+	};
+	struct model *model = NULL;
+	char error[256];
+	int status = read_options(&request, argc, argv);
+
+	if (status >= 0)
+		return status;
+	options.dir = request.dir;
+	if (model_build(&model, &options, error, sizeof(error)) != 0)
+		return cli_fail(CLI_FAILURE, "%s", error);
+	if (model->has_table)
+		status = print(&request, model);
+	else
+		status = cli_fail(CLI_FAILURE,
+				  "owners: %s: without it nothing is known of TIME_WAIT",
+				  model->table_error);
+	model_free(model);
+	return status;
+}
