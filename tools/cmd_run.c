@@ -68,6 +68,7 @@ struct run {
 	char **argv;
 
 	char library[PATH_MAX];
+	struct reach reach;
 	struct run_directory directory;
 	struct output output;
 	struct kernel_listener *listener;
@@ -182,12 +183,12 @@ static int prepare(struct run *run)
 
 static void name_unreachable(const struct run *run)
 {
-	struct reach reach = reach_command(run->argv[0], run->library);
+	const struct reach *reach = &run->reach;
 
-	if (reach_is_reached(reach.verdict) || reach.verdict == REACH_NOT_FOUND)
+	if (reach_is_reached(reach->verdict) || reach->verdict == REACH_NOT_FOUND)
 		return;
-	cli_fail(0, "%s: the shim does not reach it: %s%s%s", run->argv[0], reach.why,
-		 *reach.instead ? ": " : "", reach.instead);
+	cli_fail(0, "%s: the shim does not reach it: %s%s%s", run->argv[0], reach->why,
+		 *reach->instead ? ": " : "", reach->instead);
 }
 
 /* ------------------------------------------------------------------ the report */
@@ -203,9 +204,11 @@ static char *join_arguments(char *const *argv)
 	ret = malloc(size);
 	if (!ret)
 		return NULL;
-	at = stpcpy(ret, argv[0]);
-	for (size_t i = 1; argv[i]; i++) {
-		*at++ = ' ';
+	at = ret;
+	*at = '\0';
+	for (size_t i = 0; argv[i]; i++) {
+		if (i)
+			*at++ = ' ';
 		at = stpcpy(at, argv[i]);
 	}
 	return ret;

@@ -47,10 +47,12 @@ char **launch_environment(char *const *environment, const char *library,
 	if (!ret)
 		return NULL;
 	memcpy(ret, environment, count * sizeof(*ret));
-	place = place_of(ret, PRELOAD);
-	*place = preload_entry(*place, library);
-	if (!*place)
-		goto out;
+	if (library) {
+		place = place_of(ret, PRELOAD);
+		*place = preload_entry(*place, library);
+		if (!*place)
+			goto out;
+	}
 	place = place_of(ret, DIRECTORY);
 	*place = entry(DIRECTORY, directory);
 	if (*place)

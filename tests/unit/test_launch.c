@@ -106,7 +106,7 @@ static void we_end_as_the_command_ended(void **state)
 	status = end_like("kill -TERM $$");
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), SIGTERM);
-	status = end_like("ulimit -c unlimited; kill -SEGV $$");
+	status = end_like("cd \"$TWSHIM_DIR\"; ulimit -c unlimited; kill -SEGV $$");
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), SIGSEGV);
 	assert_false(WCOREDUMP(status));
