@@ -172,7 +172,11 @@ static int prepare(struct run *run)
 		return cli_fail(OWN_FAILURE, "%s", error);
 	if (store_policy(run) != 0 || open_output(run) != 0)
 		return OWN_FAILURE;
-	run->environment = launch_environment(environ, run->library, run->directory.path);
+	run->reach = reach_command(run->argv[0], run->library);
+	/* Another C library's loader may refuse to start a program with our library. */
+	run->environment = launch_environment(
+	    environ, run->reach.verdict == REACH_LOADER ? NULL : run->library,
+	    run->directory.path);
 	if (!run->environment)
 		return cli_fail(OWN_FAILURE, "run: %s", strerror(ENOMEM));
 	/* Without it the report still knows what the programs know. */
