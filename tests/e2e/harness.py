@@ -1,0 +1,404 @@
+# SPDX-License-Identifier: MIT
+"""What an end-to-end test works with.
+
+Test      a run-time directory, processes, reports; everything it started ends with it
+Server    a TCP server in a process of its own, whose counts are the truth
+kernel    the kernel's tables, read from /proc, not through twshim
+"""
+import atexit
+import ctypes
+import json
+import os
+import re
+import selectors
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+
+ADDRESS = "10.77.0.1"
+ADDRESS6 = "fd77::1"
+TIME_WAIT, ESTABLISHED = 6, 1
+ENDINGS = ("ended_local_fin", "ended_remote_fin", "ended_fin_reset", "ended_reset_policy",
+           "ended_reset_app", "ended_reset_unread", "ended_reset_remote", "ended_unseen")
+FAILURES = ("failed_refused", "failed_timed_out", "failed_unreachable", "failed_no_port",
+            "failed_address_in_use", "failed_other", "abandoned")
+
+
+class Skip(Exception):
+    """The test cannot be run here, and why."""
+
+
+def set_up_network():
+    """lo up, with addresses outside of 127/8, which the kernel exempts from much."""
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    subprocess.run(["ip", "address", "add", f"{ADDRESS}/24", "dev", "lo"], check=True)
+    subprocess.run(["ip", "address", "add", f"{ADDRESS6}/64", "dev", "lo", "nodad"], check=False)
+
+
+def sysctl(name, value=None):
+    """Reads or sets a sysctl of this network namespace."""
+    path = "/proc/sys/" + name.replace(".", "/")
+    if value is None:
+        with open(path, encoding="ascii") as file:
+            return file.read().split()
+    with open(path, "w", encoding="ascii") as file:
+        file.write(str(value))
+    return None
+
+
+def wait_for(condition, what, seconds=20):
+    """Polls until the condition holds; fails, naming it, if it never does."""
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            raise AssertionError(f"never came true: {what}")
+        time.sleep(0.005)
+
+
+class Server:
+    """One TCP server process.
+
+    mode  echo      answers each piece of data with the same; closes when the client has
+          first     answers once, then closes before the client does
+          silent    reads and answers nothing
+          unread    sends 1,000 bytes at once, and never reads
+          reset     answers once, then resets (SO_LINGER {1,0})
+          http      HTTP/1.0 answers; closes when the client has
+          slow      small window, reads nothing until told (drain())
+    """
+
+    COUNTS = ("accepted", "eofs", "resets", "bytes")
+
+    def __init__(self, mode="echo", address=ADDRESS, backlog=4096):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.listener = socket.socket(family, socket.SOCK_STREAM)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if mode == "slow":
+            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.listener.bind((address, 0))
+        self.listener.listen(backlog)
+        self.address, self.port = self.listener.getsockname()[:2]
+        self.to = f"[{address}]:{self.port}" if family == socket.AF_INET6 \
+            else f"{address}:{self.port}"
+        self.control, inner = socket.socketpair()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self.control.close()
+            os.closerange(3, min(inner.fileno(), self.listener.fileno()))
+            try:
+                _Serving(mode, self.listener, inner).run()
+            finally:
+                os._exit(0)
+        inner.close()
+        self.listener.close()
+        self.lock = threading.Lock()
+
+    def _ask(self, what):
+        with self.lock:
+            self.control.sendall(what)
+            return struct.unpack("4Q", self.control.recv(32, socket.MSG_WAITALL))
+
+    @property
+    def counts(self):
+        """{accepted, eofs, resets, bytes} so far."""
+        return dict(zip(self.COUNTS, self._ask(b"?")))
+
+    def drain(self):
+        """A slow server reads from now on."""
+        self._ask(b"d")
+
+    def wait(self, name, value):
+        """Until a count is reached."""
+        wait_for(lambda: self.counts[name] >= value, f"server {name} = {value}")
+
+    def close(self):
+        """Ends the process."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            self.control.close()
+            self.pid = 0
+
+
+class _Serving:
+    """The inside of a server's process."""
+
+    def __init__(self, mode, listener, control):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        self.mode = mode
+        self.counts = [0, 0, 0, 0]
+        self.selector = selectors.DefaultSelector()
+        self.listener = listener
+        self.control = control
+        self.held = []
+        listener.setblocking(False)
+        self.selector.register(listener, selectors.EVENT_READ, self.accept)
+        self.selector.register(control, selectors.EVENT_READ, self.answer)
+
+    def run(self):
+        """Until killed, or the test is gone."""
+        while True:
+            for key, _ in self.selector.select():
+                key.data(key.fileobj)
+
+    def answer(self, control):
+        """The test asks for the counts, or tells to drain."""
+        what = control.recv(1)
+        if not what:
+            os._exit(0)
+        if what == b"d":
+            for conn in self.held:
+                self.selector.register(conn, selectors.EVENT_READ, self.read)
+            self.held = []
+            self.mode = "silent"
+        control.sendall(struct.pack("4Q", *self.counts))
+
+    def accept(self, listener):
+        """All that wait."""
+        while True:
+            try:
+                conn, _ = listener.accept()
+            except OSError:
+                return
+            self.counts[0] += 1
+            conn.setblocking(False)
+            if self.mode == "unread":
+                conn.send(b"u" * 1000)
+            if self.mode == "slow":
+                self.held.append(conn)
+            else:
+                self.selector.register(conn, selectors.EVENT_READ, self.read)
+
+    def read(self, conn):
+        """One readable connection."""
+        try:
+            data = conn.recv(262144)
+        except ConnectionResetError:
+            self.counts[2] += 1
+            self.drop(conn)
+            return
+        except BlockingIOError:
+            return
+        if not data:
+            self.counts[1] += 1
+            self.drop(conn)
+            return
+        self.counts[3] += len(data)
+        self.reply(conn, data)
+
+    def reply(self, conn, data):
+        """What the mode answers."""
+        try:
+            if self.mode in ("echo", "first", "reset"):
+                conn.send(data)
+            elif self.mode == "http" and b"\r\n\r\n" in data:
+                conn.send(b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nhi\n")
+        except OSError:
+            pass
+        if self.mode == "reset":
+            conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if self.mode in ("first", "reset"):
+            self.drop(conn)
+
+    def drop(self, conn):
+        """Closes it."""
+        self.selector.unregister(conn)
+        conn.close()
+
+
+def kernel_sockets(state, port=None, local=False):
+    """Sockets of a TCP state as (local port, remote port), from /proc/net/tcp and tcp6."""
+    found = []
+    for name in ("tcp", "tcp6"):
+        with open(f"/proc/net/{name}", encoding="ascii") as file:
+            next(file)
+            for line in file:
+                field = line.split()
+                if int(field[3], 16) != state:
+                    continue
+                ports = [int(field[i].rsplit(":", 1)[1], 16) for i in (1, 2)]
+                if port is None or ports[0 if local else 1] == port:
+                    found.append(tuple(ports))
+    return found
+
+
+def time_wait(port=None):
+    """TIME_WAIT sockets that a client keeps, to this port of a server."""
+    return len(kernel_sockets(TIME_WAIT, port))
+
+
+def check_counters(counters, where):
+    """The identities: what was tried became something, what was open ended somehow."""
+    attempts = counters["established"] + sum(counters[f] for f in FAILURES) \
+        + counters["connecting"]
+    assert counters["attempts"] == attempts, \
+        f"{where}: attempts {counters['attempts']} but {attempts} accounted for"
+    established = counters["open"] + sum(counters[e] for e in ENDINGS)
+    assert counters["established"] == established, \
+        f"{where}: established {counters['established']} but {established} accounted for"
+
+
+def check_identities(report):
+    """In the whole, in each application, in each destination; and they add up."""
+    check_counters(report["total"], "total")
+    for app in report["apps"]:
+        check_counters(app["counters"], app["app"])
+        for destination in app["destinations"]:
+            check_counters(destination["counters"], f"{app['app']} {destination['to']}")
+        for name in ("attempts", "established") + ENDINGS:
+            parts = sum(d["counters"][name] for d in app["destinations"])
+            assert app["counters"][name] == parts, f"{app['app']} {name}: {parts}"
+    for name in ("attempts", "established") + ENDINGS:
+        parts = sum(a["counters"][name] for a in report["apps"])
+        assert report["total"][name] == parts, f"total {name}: {parts}"
+
+
+class Test:
+    """One test: its namespace is made, its directory empty."""
+
+    def __init__(self, build, seed):
+        self.build = build
+        self.seed = seed
+        self.library = os.path.join(build, "libtwshim.so")
+        self.twshim = os.path.join(build, "twshim")
+        self.scratch = tempfile.mkdtemp(prefix="twshim-test-")
+        self.dir = tempfile.mkdtemp(prefix="twshim-test-", dir="/dev/shm")
+        os.chmod(self.dir, 0o700)
+        self.servers = []
+        self.processes = []
+        set_up_network()
+        atexit.register(self.close)
+
+    def close(self):
+        """Ends what was started."""
+        for server in self.servers:
+            server.close()
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        self.servers, self.processes = [], []
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    # ------------------------------------------------------------ what it needs
+
+    def server(self, mode="echo", address=ADDRESS):
+        """A server that ends with the test."""
+        server = Server(mode, address)
+        self.servers.append(server)
+        return server
+
+    def need(self, *programs):
+        """Skips where one of the programs is absent."""
+        for program in programs:
+            if not shutil.which(program):
+                raise Skip(f"{program} is not installed")
+
+    def prog(self, name):
+        """The path of a program of tests/progs."""
+        return os.path.join(self.build, "tests", name)
+
+    def file(self, name, text):
+        """A file in the scratch directory."""
+        path = os.path.join(self.scratch, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+    # ----------------------------------------------------------------- running
+
+    def environment(self, shim=True, **more):
+        """The environment of a client."""
+        environment = {k: v for k, v in os.environ.items()
+                       if k not in ("LD_PRELOAD", "TWSHIM_DIR", "TWSHIM_DISABLED")}
+        environment["TWSHIM_DIR"] = self.dir
+        if shim:
+            environment["LD_PRELOAD"] = self.library
+        environment.update(more)
+        return environment
+
+    def start(self, *command, shim=True, env=None, **options):
+        """A client in the background; it ends with the test."""
+        options.setdefault("stdin", subprocess.DEVNULL)
+        process = subprocess.Popen(command, env=self.environment(shim, **(env or {})), **options)
+        self.processes.append(process)
+        return process
+
+    def run(self, *command, shim=True, env=None, status=0, timeout=100, **options):
+        """A client; its exit status must be as said (None: any)."""
+        options.setdefault("stdout", subprocess.PIPE)
+        options.setdefault("stderr", subprocess.PIPE)
+        options.setdefault("stdin", subprocess.DEVNULL)
+        result = subprocess.run(command, env=self.environment(shim, **(env or {})),
+                                timeout=timeout, check=False, **options)
+        if status is not None and result.returncode != status:
+            raise AssertionError(f"{command[0]}: status {result.returncode}, not {status}\n"
+                                 f"{result.stdout}\n{result.stderr}")
+        return result
+
+    def twshim_run(self, *command, options=(), status=0, **more):
+        """Under `twshim run`; its report, as JSON, identities checked."""
+        path = os.path.join(self.scratch, "report.json")
+        self.run(self.twshim, "run", "--json", "-o", path, *options, "--", *command,
+                 shim=False, status=status, **more)
+        with open(path, encoding="utf-8") as file:
+            report = json.load(file)
+        check_identities(report)
+        return report
+
+    def report(self, *arguments):
+        """What `twshim report` knows of this test's directory, identities checked."""
+        result = self.run(self.twshim, "report", "--json", *arguments, shim=False)
+        report = json.loads(result.stdout)
+        check_identities(report)
+        return report
+
+    def bare_and_shimmed(self, *command, **options):
+        """The control: output and status are the same with and without the shim."""
+        bare = self.run(*command, shim=False, status=None, **options)
+        shimmed = self.run(*command, status=None, **options)
+        assert (bare.returncode, bare.stdout, bare.stderr) == \
+            (shimmed.returncode, shimmed.stdout, shimmed.stderr), f"{bare}\n{shimmed}"
+        return shimmed
+
+    # -------------------------------------------------------------- comparing
+
+    def counters(self, report, **expected):
+        """The totals are as said; any counter of an ending or failure not named is 0."""
+        total = report["total"]
+        for name in ("attempts", "established") + ENDINGS + FAILURES:
+            if name in expected or name.startswith(("ended_", "failed_", "abandoned")):
+                assert total[name] == expected.get(name, 0), \
+                    f"{name} is {total[name]}, not {expected.get(name, 0)}\n{total}"
+        for name in expected:
+            assert total[name] == expected[name], f"{name}: {total[name]}, {expected[name]}"
+
+    def time_wait_agrees(self, report, server, number):
+        """The kernel's own table, the prediction and the confirmation are all `number`."""
+        kernel = time_wait(server.port)
+        assert kernel == number, f"{kernel} TIME_WAIT sockets in the kernel, not {number}"
+        found = [d["time_wait"] for a in report["apps"] for d in a["destinations"]
+                 if d["to"] == server.to]
+        for kind in ("predicted", "confirmed"):
+            said = sum(f[kind] for f in found)
+            assert said == number, f"{kind}: {said}, not {number}"
+
+
+def added_system_calls(bare, shimmed):
+    """From two `strace -c` summaries: {call: how many more}."""
+    def read(path):
+        counts = {}
+        with open(path, encoding="utf-8") as file:
+            for line in file:
+                match = re.match(r"\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(\w+)$", line)
+                if match and match[2] != "total":
+                    counts[match[2]] = int(match[1])
+        return counts
+    before, after = read(bare), read(shimmed)
+    return {n: after.get(n, 0) - before.get(n, 0) for n in set(before) | set(after)}
