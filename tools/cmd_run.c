@@ -322,6 +322,7 @@ static void release(struct run *run)
 {
 	output_abandon(&run->output);
 	run_directory_discard(&run->directory);
+	launch_environment_free(run->environment);
 	if (run->listener)
 		kernel_listener_close(run->listener);
 }

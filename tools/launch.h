@@ -37,10 +37,12 @@ int launch_exit_status(const struct launch_result *result);
  * without a core dump of our own. */
 void launch_end_like(const struct launch_result *result) __attribute__((noreturn));
 
-/* The environment with the library last in LD_PRELOAD (`library` NULL: as it is) and
- * TWSHIM_DIR set; strings that stay are shared with `environment`. NULL: out of memory.
- */
+/* A copy of the environment with the library last in LD_PRELOAD (`library` NULL: as it
+ * is) and TWSHIM_DIR set. NULL: out of memory. */
 char **launch_environment(char *const *environment, const char *library,
 			  const char *directory);
+
+/* May be NULL. */
+void launch_environment_free(char **environment);
 
 #endif

@@ -266,14 +266,17 @@ static void the_environment_keeps_its_order_and_gains_two(void **state)
 	char **after = launch_environment(before, "/x/libtwshim.so", "/run/d");
 
 	assert_non_null(after);
-	assert_ptr_equal(after[0], a);
+	assert_string_equal(after[0], a);
 	assert_string_equal(after[1], "LD_PRELOAD=liba.so:/x/libtwshim.so");
-	assert_ptr_equal(after[2], b);
+	assert_string_equal(after[2], b);
 	assert_string_equal(after[3], "TWSHIM_DIR=/run/d");
 	assert_null(after[4]);
-	free(after[1]);
-	free(after[3]);
-	free(after);
+	launch_environment_free(after);
+
+	after = launch_environment(before, NULL, "/run/d");
+	assert_string_equal(after[1], preload);
+	assert_string_equal(after[3], "TWSHIM_DIR=/run/d");
+	launch_environment_free(after);
 }
 
 /* ------------------------------------------------------------------------ output */
