@@ -13,7 +13,8 @@
 	COMMAND(env, "print the environment that preloads the shim")                      \
 	COMMAND(report, "what is known now: applications, destinations, advice")          \
 	COMMAND(owners, "whose the TIME_WAIT sockets of this host are")                   \
-	COMMAND(policy, "check, explain, load, show and clear policies")
+	COMMAND(policy, "check, explain, load, show and clear policies")                          \
+	COMMAND(lab, "try on this kernel what is said about TIME_WAIT")
 /* clang-format on */
 
 #define COMMAND(name, help) int cmd_##name(int argc, char **argv);
