@@ -20,6 +20,7 @@ struct tws_book tws_books[TWS_BOOKS];
 int tws_own_book = -1;
 
 static uint64_t next_try_ns;
+static uint64_t early[TWS_COUNTERS]; /* counted before there was a book */
 
 static void fill_book(struct tws_book *book, struct tws_header *header)
 {
@@ -52,6 +53,14 @@ int tws_book_add(void *mapping)
 	return -1;
 }
 
+static void add_early(struct tws_book *book)
+{
+	for (unsigned i = 0; i < TWS_COUNTERS; i++)
+		if (early[i])
+			tws_add(&book->process->value[i],
+				__atomic_exchange_n(&early[i], 0, __ATOMIC_ACQ_REL));
+}
+
 static void drop_mapping(struct tws_header *header)
 {
 	tws_sys2(SYS_munmap, header, header->size);
@@ -74,8 +83,10 @@ static struct tws_book *make_own(void)
 	if (index >= 0 &&
 	    tws_book_reach(&tws_books[index], TWS_SECTION_DESTINATIONS, 0) &&
 	    __atomic_compare_exchange_n(&tws_own_book, &none, index, false,
-					__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+					__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+		add_early(&tws_books[index]);
 		return &tws_books[index];
+	}
 	directory = tws_publish_directory(false);
 	if (directory >= 0) {
 		tws_publish_name(header, name);
@@ -272,6 +283,7 @@ void tws_books_forked(void)
 {
 	tws_own_book = -1;
 	next_try_ns = 0;
+	__builtin_memset(early, 0, sizeof(early));
 	__builtin_memset(index_of_hash, 0, sizeof(index_of_hash));
 }
 
@@ -279,6 +291,5 @@ void tws_count_process(enum tws_counter counter)
 {
 	int own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
 
-	if (own >= 0)
-		tws_add(&tws_books[own].process->value[counter], 1);
+	tws_add(own >= 0 ? &tws_books[own].process->value[counter] : &early[counter], 1);
 }

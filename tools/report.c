@@ -2,8 +2,40 @@
 #include "tools/report.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "tools/model.h"
+
+/* How often, and for how long each time, a finished run's report looks again for sockets
+ * that are on their way to TIME_WAIT: the peer's FIN is still to come. */
+#define LOOKS	20
+#define LOOK_MS 25
+
+static bool is_settled(const struct model *model)
+{
+	for (size_t i = 0; i < model->app_count; i++)
+		for (size_t j = 0; j < model->apps[i].destination_count; j++)
+			if (model->apps[i].destinations[j].time_wait.pending)
+				return false;
+	return true;
+}
+
+/* The command is over, so what it left moves only towards its end. */
+static int build_settled(struct model **ret_model, const struct model_options *wanted,
+			 char *ret_error, size_t size)
+{
+	const struct timespec pause = {0, LOOK_MS * 1000000L};
+	int result = model_build(ret_model, wanted, ret_error, size);
+
+	for (int look = 1; result == 0 && look < LOOKS && !is_settled(*ret_model);
+	     look++) {
+		model_free(*ret_model);
+		*ret_model = NULL;
+		nanosleep(&pause, NULL);
+		result = model_build(ret_model, wanted, ret_error, size);
+	}
+	return result;
+}
 
 int report_print(FILE *out, const struct report_options *options, char *ret_error,
 		 size_t size)
@@ -16,7 +48,8 @@ int report_print(FILE *out, const struct report_options *options, char *ret_erro
 	    .listener = options->listener,
 	};
 	struct model *model = NULL;
-	int result = model_build(&model, &wanted, ret_error, size);
+	int result = options->run ? build_settled(&model, &wanted, ret_error, size)
+				  : model_build(&model, &wanted, ret_error, size);
 
 	if (result != 0)
 		return result;
