@@ -120,7 +120,8 @@ void tws_apply_close(struct tws_end *end)
 	if (mode != TWS_CLOSE_RESET && mode != TWS_CLOSE_RESET_DRAINED &&
 	    !(mode == TWS_CLOSE_FIN_RESET && word & CLOSE_SHORT_LIVED))
 		return;
-	if (!end->ends || !end->verdict.time_wait)
+	/* A child's part in an inherited connection is none of the rule's business. */
+	if (!end->ends || !end->verdict.time_wait || !tws_conn_owned(&end->conn))
 		return;
 	if (word & CLOSE_SHORT_LIVED && !is_short_lived(end))
 		return;

@@ -73,8 +73,10 @@ static void push_ended(const struct tws_end *end, uint64_t now)
 	if (!tws_book_reach(book, TWS_SECTION_ENDED, (uint32_t)(ticket % count)))
 		return;
 	record = &book->ended[ticket % count];
-	/* A writer that stands since the last time round still has it: leave it to him. */
-	if (!__atomic_exchange_n(&record->sequence, 0, __ATOMIC_ACQ_REL) && ticket >= count)
+	/* A writer that stands since the last time round still has it: leave it to him.
+	 */
+	if (!__atomic_exchange_n(&record->sequence, 0, __ATOMIC_ACQ_REL) &&
+	    ticket >= count)
 		return;
 	fill_ended(record, end, now);
 	__atomic_store_n(&record->sequence, ticket + 1, __ATOMIC_RELEASE);

@@ -63,8 +63,12 @@ static bool is_candidate(const struct tws_scan *scan, int fd,
 {
 	uint64_t size;
 
-	if (!tws_fold_read_header(fd, ret_header, &size) ||
-	    ret_header->state == TWS_SEGMENT_TOTALS || !is_dead(scan, ret_header))
+	if (!tws_fold_read_header(fd, ret_header, &size))
+		return false;
+	if (ret_header->state == TWS_SEGMENT_TOTALS)
+		return true; /* the totals of a finished run, moved up under a name like
+				this */
+	if (!is_dead(scan, ret_header))
 		return false;
 	return scan->now_ns - ret_header->heartbeat_ns > HELD_AT_MOST_S * SECOND_NS ||
 	       !is_held(fd, ret_header);

@@ -4,7 +4,7 @@
  */
 #include "shim/process.h"
 
-#include <pthread.h>
+#include <dlfcn.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -193,6 +193,27 @@ bool tws_process_check(void)
 	return false;
 }
 
+/* glibc's pthread_atfork() is linked statically and calls __register_atfork, which
+ * another libc does not have; a reference that it cannot resolve would end the client. */
+extern int __register_atfork(void (*prepare)(void), void (*parent)(void),
+			     void (*child)(void), void *dso) __attribute__((weak));
+extern void *__dso_handle __attribute__((visibility("hidden")));
+
+static void register_fork(void)
+{
+	int (*atfork)(void (*)(void), void (*)(void), void (*)(void));
+
+	if (__register_atfork) {
+		__register_atfork(tws_process_note_fork, NULL, after_fork_in_child,
+				  &__dso_handle);
+		return;
+	}
+	atfork = (int (*)(void (*)(void), void (*)(void), void (*)(void)))(
+	    uintptr_t)dlsym(RTLD_DEFAULT, "pthread_atfork");
+	if (atfork)
+		atfork(tws_process_note_fork, NULL, after_fork_in_child);
+}
+
 /* ------------------------------------------------------- constructor, exit */
 
 __attribute__((constructor)) static void construct(void)
@@ -201,7 +222,7 @@ __attribute__((constructor)) static void construct(void)
 	tws_process_begin();
 	if (tws_process.stage != STAGE_AT_WORK)
 		return;
-	pthread_atfork(tws_process_note_fork, NULL, after_fork_in_child);
+	register_fork();
 	tws_policy_begin(false);
 	if (tws_process.handover[0])
 		tws_hook_take_over();

@@ -235,8 +235,13 @@ void join_derive(struct tws_counters *counters)
 
 void join_add(struct tws_counters *sum, const struct tws_counters *one)
 {
+	uint64_t peak = sum->value[TWS_peak_open];
+
 	for (unsigned i = 0; i < TWS_COUNTERS; i++)
 		sum->value[i] += one->value[i];
+	if (peak < one->value[TWS_peak_open])
+		peak = one->value[TWS_peak_open];
+	sum->value[TWS_peak_open] = peak;
 	for (unsigned h = 0; h < TWS_HISTOGRAMS; h++) {
 		for (unsigned i = 0; i < TWS_BUCKETS; i++)
 			sum->histogram[h].count[i] += one->histogram[h].count[i];
