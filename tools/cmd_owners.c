@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "tools/cli.h"
+#include "tools/memory.h"
 #include "tools/owners.h"
 #include "tools/print.h"
 
@@ -110,6 +111,7 @@ int cmd_owners(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
+	memory_prefer_huge_pages();
 	options.dir = request.dir;
 	if (model_build(&model, &options, error, sizeof(error)) != 0)
 		return cli_fail(CLI_FAILURE, "%s", error);

@@ -25,9 +25,8 @@ static struct cookie_entry *place(struct cookie_entry *entries, size_t room,
 	return &entries[i];
 }
 
-static int grow(struct cookie_map *map)
+static int grow_to(struct cookie_map *map, size_t room)
 {
-	size_t room = map->room ? map->room * 2 : FIRST_ROOM;
 	struct cookie_entry *entries = calloc(room, sizeof(*entries));
 
 	if (!entries)
@@ -41,13 +40,28 @@ static int grow(struct cookie_map *map)
 	return 0;
 }
 
+static bool is_full(size_t count, size_t room)
+{
+	return count + count / 2 >= room;
+}
+
+int cookie_map_reserve(struct cookie_map *map, size_t count)
+{
+	size_t room = map->room ? map->room : FIRST_ROOM;
+
+	while (is_full(count, room))
+		room *= 2;
+	return room > map->room ? grow_to(map, room) : 0;
+}
+
 int cookie_map_add(struct cookie_map *map, uint64_t cookie, uint32_t value)
 {
 	struct cookie_entry *entry;
 
 	if (!cookie)
 		return 1;
-	if (map->count + map->count / 2 >= map->room && grow(map) != 0)
+	if (is_full(map->count, map->room) &&
+	    grow_to(map, map->room ? map->room * 4 : FIRST_ROOM) != 0)
 		return -ENOMEM;
 	entry = place(map->entries, map->room, cookie);
 	if (entry->cookie)

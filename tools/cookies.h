@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * A map from socket cookies to small numbers: open addressing, no removal, grows by
- * doubling. Cookie 0 is nobody's and never in it.
+ * factors of four. Cookie 0 is nobody's and never in it.
  */
 #ifndef TWS_TOOLS_COOKIES_H
 #define TWS_TOOLS_COOKIES_H
@@ -24,6 +24,9 @@ struct cookie_entry {
 /* Sets the value of a cookie. 0; 1 if the cookie had a value, which then stays; -ENOMEM.
  */
 int cookie_map_add(struct cookie_map *map, uint64_t cookie, uint32_t value);
+
+/* Makes room for `count` in all at once. 0 or -ENOMEM. */
+int cookie_map_reserve(struct cookie_map *map, size_t count);
 
 /* Where the value of a cookie lies, or NULL. */
 uint32_t *cookie_map_find(const struct cookie_map *map, uint64_t cookie);

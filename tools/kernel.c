@@ -43,29 +43,52 @@ uint64_t kernel_decode_cookie(const struct inet_diag_sockid *id)
 
 const struct inet_diag_msg *kernel_decode_message(const struct nlmsghdr *message)
 {
-	if (message->nlmsg_type != SOCK_DIAG_BY_FAMILY ||
+	if ((message->nlmsg_type != SOCK_DIAG_BY_FAMILY &&
+	     message->nlmsg_type != TCPDIAG_GETSOCK) ||
 	    mnl_nlmsg_get_payload_len(message) < sizeof(struct inet_diag_msg))
 		return NULL;
 	return mnl_nlmsg_get_payload(message);
 }
 
-int kernel_table_add(struct kernel_table *table, const struct kernel_socket *socket)
+/* Room for one more at the end, or NULL. */
+static struct kernel_socket *next_socket(struct kernel_table *table)
 {
 	struct kernel_socket *sockets;
 	size_t room;
 
 	if (table->count == table->room) {
-		room = table->room ? table->room * 2 : 1024;
+		room = table->room ? table->room * 4 : 1024;
 		sockets = reallocarray(table->sockets, room, sizeof(*sockets));
 		if (!sockets)
-			return -ENOMEM;
+			return NULL;
 		table->sockets = sockets;
 		table->room = room;
 	}
-	if (cookie_map_add(&table->by_cookie, socket->cookie, (uint32_t)table->count) < 0)
+	return &table->sockets[table->count];
+}
+
+int kernel_table_add(struct kernel_table *table, const struct kernel_socket *socket)
+{
+	struct kernel_socket *next = next_socket(table);
+
+	if (!next ||
+	    cookie_map_add(&table->by_cookie, socket->cookie, (uint32_t)table->count) < 0)
 		return -ENOMEM;
-	table->sockets[table->count++] = *socket;
+	*next = *socket;
+	table->count++;
 	return 0;
+}
+
+/* All at once, when their number is known, is half the work of one by one. */
+static int index_sockets(struct kernel_table *table)
+{
+	int result = cookie_map_reserve(&table->by_cookie, table->count);
+
+	for (size_t i = 0; result == 0 && i < table->count; i++)
+		if (cookie_map_add(&table->by_cookie, table->sockets[i].cookie,
+				   (uint32_t)i) < 0)
+			result = -ENOMEM;
+	return result;
 }
 
 const struct kernel_socket *kernel_table_find(const struct kernel_table *table,
@@ -86,36 +109,39 @@ void kernel_table_free(struct kernel_table *table)
 static int take_message(const struct nlmsghdr *message, void *data)
 {
 	const struct inet_diag_msg *diag = kernel_decode_message(message);
-	struct kernel_socket socket;
+	struct kernel_table *table = data;
+	struct kernel_socket *socket;
 
 	if (!diag)
 		return MNL_CB_OK;
-	socket = (struct kernel_socket){
-	    .cookie = kernel_decode_cookie(&diag->id),
-	    .expires_ms = diag->idiag_expires,
-	    .uid = diag->idiag_uid,
-	    .inode = diag->idiag_inode,
-	    .unread = diag->idiag_rqueue,
-	    .state = diag->idiag_state,
-	};
-	kernel_decode_address(&socket.local, diag->id.idiag_src, diag->id.idiag_sport,
+	socket = next_socket(table);
+	if (!socket)
+		return MNL_CB_ERROR;
+	table->count++;
+	socket->cookie = kernel_decode_cookie(&diag->id);
+	socket->expires_ms = diag->idiag_expires;
+	socket->uid = diag->idiag_uid;
+	socket->inode = diag->idiag_inode;
+	socket->unread = diag->idiag_rqueue;
+	socket->state = diag->idiag_state;
+	kernel_decode_address(&socket->local, diag->id.idiag_src, diag->id.idiag_sport,
 			      diag->idiag_family);
-	kernel_decode_address(&socket.remote, diag->id.idiag_dst, diag->id.idiag_dport,
+	kernel_decode_address(&socket->remote, diag->id.idiag_dst, diag->id.idiag_dport,
 			      diag->idiag_family);
-	return kernel_table_add(data, &socket) == 0 ? MNL_CB_OK : MNL_CB_ERROR;
+	return MNL_CB_OK;
 }
 
-static int send_request(struct mnl_socket *netlink, uint8_t family, uint32_t states)
+/* The request of sock_diag's first version: one walk of the kernel's hash table brings
+ * both families, where the second's takes one walk each, and the walk is what costs. */
+static int send_request(struct mnl_socket *netlink, uint32_t states)
 {
 	char buffer[256] __attribute__((aligned(8)));
 	struct nlmsghdr *header = mnl_nlmsg_put_header(buffer);
-	struct inet_diag_req_v2 *request;
+	struct inet_diag_req *request;
 
-	header->nlmsg_type = SOCK_DIAG_BY_FAMILY;
+	header->nlmsg_type = TCPDIAG_GETSOCK;
 	header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	request = mnl_nlmsg_put_extra_header(header, sizeof(*request));
-	request->sdiag_family = family;
-	request->sdiag_protocol = IPPROTO_TCP;
 	request->idiag_states = states;
 	return mnl_socket_sendto(netlink, header, header->nlmsg_len) < 0 ? -errno : 0;
 }
@@ -140,22 +166,18 @@ static int receive_all(struct mnl_socket *netlink, char *buffer,
 	return result == MNL_CB_ERROR ? (errno ? -errno : -ENOMEM) : 0;
 }
 
-static int dump_families(struct mnl_socket *netlink, uint32_t states,
-			 struct kernel_table *table)
+static int dump(struct mnl_socket *netlink, uint32_t states, struct kernel_table *table)
 {
-	static const uint8_t families[] = {AF_INET, AF_INET6};
 	char *buffer = malloc(RECEIVE_SIZE);
 	int result = buffer ? 0 : -ENOMEM;
 
-	for (size_t i = 0; result == 0 && i < 2; i++) {
-		errno = 0;
-		result = send_request(netlink, families[i], states);
-		if (result == 0)
-			result = receive_all(netlink, buffer, table);
-		/* A kernel without IPv6 has no such sockets. */
-		if (result == -ENOENT && families[i] == AF_INET6)
-			result = 0;
-	}
+	errno = 0;
+	if (result == 0)
+		result = send_request(netlink, states);
+	if (result == 0)
+		result = receive_all(netlink, buffer, table);
+	if (result == 0)
+		result = index_sockets(table);
 	free(buffer);
 	return result;
 }
@@ -170,7 +192,7 @@ int kernel_table_read(struct kernel_table *ret_table, uint32_t states, char *ret
 	if (result == 0 && mnl_socket_bind(netlink, 0, MNL_SOCKET_AUTOPID) < 0)
 		result = -errno;
 	if (result == 0)
-		result = dump_families(netlink, states, &table);
+		result = dump(netlink, states, &table);
 	if (netlink)
 		mnl_socket_close(netlink);
 	if (result != 0) {

@@ -4,21 +4,27 @@
  * pair of source address and destination, so the fullest source address counts.
  */
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <string.h>
 
 #include "tools/model.h"
 
-/* FNV-1a, never 0. Two pairs of the same hash would share one count; with 64 bits that
- * does not happen by chance. */
+static uint64_t mix(uint64_t hash, uint64_t word)
+{
+	hash = (hash ^ word) * 0x9e3779b97f4a7c15ULL;
+	return hash ^ hash >> 32;
+}
+
+/* Never 0. Two pairs of the same hash would share one count; with 64 bits that does not
+ * happen by chance. By words, not bytes: it is done for each socket of the host. */
 static uint64_t hash_address(uint64_t hash, const struct tws_address *address, bool port)
 {
-	const uint8_t tail[3] = {address->family, (uint8_t)(port ? address->port : 0),
-				 (uint8_t)(port ? address->port >> 8 : 0)};
+	uint64_t words[2];
 
-	for (size_t i = 0; i < sizeof(address->bytes); i++)
-		hash = (hash ^ address->bytes[i]) * 1099511628211ULL;
-	for (size_t i = 0; i < sizeof(tail); i++)
-		hash = (hash ^ tail[i]) * 1099511628211ULL;
+	memcpy(words, address->bytes, sizeof(words));
+	hash = mix(hash, words[0]);
+	hash = mix(hash, words[1]);
+	hash = mix(hash, (uint64_t)address->family << 16 | (port ? address->port : 0));
 	return hash ? hash : 1;
 }
 
@@ -68,6 +74,10 @@ int model_count_ports(struct model *model)
 	const struct kernel_socket *socket;
 	int result = 0;
 
+	/* Of some states only, the table does not say what is in use. */
+	if (model->options.states &&
+	    !(model->options.states & KERNEL_STATE(TCP_ESTABLISHED)))
+		return 0;
 	for (size_t i = 0; result == 0 && i < model->table.count; i++) {
 		socket = &model->table.sockets[i];
 		if (socket->local.port >= model->port_low &&

@@ -61,20 +61,29 @@ static struct owners_group describe(const struct grouping *grouping, size_t inde
 	return group;
 }
 
-static uint64_t hash_group(const struct owners_group *group)
+static uint64_t mix(uint64_t hash, uint64_t word)
 {
-	const uint64_t words[] = {(uint64_t)group->kind << 16 | group->local_port,
-				  (uint64_t)group->app << 32 | group->process};
-	uint64_t hash = model_hash_address(&group->to);
+	hash = (hash ^ word) * 0x9e3779b97f4a7c15ULL;
+	return hash ^ hash >> 32;
+}
 
-	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
-		hash = (hash ^ words[i]) * 0x9e3779b97f4a7c15ULL;
-		hash ^= hash >> 29;
-	}
+/* A known owner's destination stands for the address, except `other`, which is many. */
+static uint64_t hash_group(const struct model *model, size_t index,
+			   const struct owners_group *group)
+{
+	const struct model_owner *owner = &model->owners[index];
+	uint64_t hash = mix((uint64_t)group->kind << 16 | group->local_port,
+			    (uint64_t)group->app << 32 | group->process);
+
+	if (owner->app != MODEL_NOBODY &&
+	    model->apps[owner->app].destinations[owner->destination].address.family)
+		hash = mix(hash, owner->destination);
+	else
+		hash = mix(hash, model_hash_address(&group->to));
 	return hash ? hash : 1;
 }
 
-/* Adds a group; its index, or -ENOMEM. */
+/* 0 or -ENOMEM. */
 static int add_group(struct owners *owners, const struct owners_group *group)
 {
 	struct owners_group *groups;
@@ -106,7 +115,7 @@ static int take_socket(struct grouping *grouping, size_t index)
 {
 	struct owners *owners = grouping->owners;
 	struct owners_group group = describe(grouping, index);
-	uint64_t key = hash_group(&group);
+	uint64_t key = hash_group(owners->model, index, &group);
 	int added = cookie_map_add(&grouping->by_key, key, (uint32_t)owners->count);
 
 	if (added == 0)
