@@ -23,7 +23,13 @@ static const struct experiment {
 } EXPERIMENTS[] = {
     {"close", "all ways to close: TIME_WAIT left, data lost, what the reader saw", true,
      lab_close},
-    {"link", "the same across a link with 20 ms delay and 2 % loss", true, lab_link},
+    {"ports", "how many connections 20 ports carry, and which advice changes that", true,
+     lab_ports},
+    {"brownout", "what connect() costs as the port range fills up", true, lab_brownout},
+    {"timewait",
+     "how long TIME_WAIT lasts, whatever tcp_fin_timeout is; takes two minutes", false,
+     lab_timewait},
+    {"link", "`close` across a link with 20 ms delay and 2 % loss", true, lab_link},
 };
 
 #define COUNT (sizeof(EXPERIMENTS) / sizeof(*EXPERIMENTS))

@@ -17,6 +17,8 @@
 #include "shim/segment.h"
 
 #define LAB_ADDRESS	   "10.199.0.1" /* on lo; not 127/8, which tcp_tw_reuse=2 exempts */
+#define LAB_TW_PORTS	   20		/* in the port range of most experiments: */
+#define LAB_TW_RANGE	   "40000 40019"
 #define LAB_LINK_CLIENT	   "10.198.0.1"
 #define LAB_LINK_SERVER	   "10.198.0.2"
 #define LAB_PORT	   7000 /* of the server, and those that follow */
@@ -121,6 +123,7 @@ struct lab_board {
 		uint64_t overflows;	    /* TcpExt TCPTimeWaitOverflow */
 	} kernel;
 	struct tws_counters shim; /* total of the client's segment */
+	uint64_t figure[8];	  /* what a body found; its own business */
 	char failure[LAB_REASON]; /* why the case could not be run; "": it was */
 	struct lab_connection connection[];
 };

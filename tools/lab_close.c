@@ -99,7 +99,7 @@ static void add_row(struct lab_table *table, const struct lab_case *what)
 	lab_put_count(row, "bytes_sent", lab_bytes_sent(what));
 	lab_put_count(row, "bytes_received", seen->bytes);
 	lab_put_real(row, "lost_percent", lab_lost_percent(what));
-	lab_put_text(row, "reader", "%s", lab_describe_reader(text, sizeof(text), seen));
+	lab_put_text(row, "reader", "%s", lab_describe_reader(text, sizeof(text), what));
 	lab_put_count(row, "eof", seen->ended);
 	lab_put_count(row, "reset", seen->reset);
 	lab_put_count(row, "hung", seen->hung);

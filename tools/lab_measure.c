@@ -84,12 +84,17 @@ static void append(char *buffer, size_t size, uint64_t count, const char *word)
 			 (unsigned long long)count, word);
 }
 
-const char *lab_describe_reader(char *buffer, size_t size, const struct lab_seen *seen)
+const char *lab_describe_reader(char *buffer, size_t size, const struct lab_case *what)
 {
+	const struct lab_seen *seen = &what->board->seen;
+	unsigned opened = lab_count_established(what);
+
 	*buffer = '\0';
 	append(buffer, size, seen->ended, "EOF");
 	append(buffer, size, seen->reset, "reset");
 	append(buffer, size, seen->hung, "hung");
+	if (opened > seen->accepted)
+		append(buffer, size, opened - seen->accepted, "never knew");
 	return buffer;
 }
 

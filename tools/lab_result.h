@@ -77,7 +77,7 @@ double lab_connect_us(const struct lab_case *what, double quantile, unsigned fir
 double lab_close_us(const struct lab_case *what, double quantile);
 
 /* "20 EOF, 1 reset, 1 hung". Returns `buffer`. */
-const char *lab_describe_reader(char *buffer, size_t size, const struct lab_seen *seen);
+const char *lab_describe_reader(char *buffer, size_t size, const struct lab_case *what);
 
 /* What the shim counted of the rule: "20 applied, 2 skipped: unsent data". */
 const char *lab_describe_policy(char *buffer, size_t size, const struct lab_case *what);
