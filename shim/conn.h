@@ -89,9 +89,10 @@ struct tws_end {
 	struct tws_facts facts;
 	uint64_t bytes_sent;
 	uint64_t bytes_received;
-	bool ends;   /* the last descriptor of this process goes */
-	bool shared; /* ask the kernel afterwards whether it lives on elsewhere */
-	struct tws_address local; /* with shared */
+	bool ends;    /* the last descriptor of this process goes */
+	bool shared;  /* ask the kernel afterwards whether it lives on elsewhere */
+	bool recheck; /* ask it whether TIME_WAIT stands after all */
+	struct tws_address local; /* with shared and recheck */
 };
 
 /* Looks at the socket and decides. Changes nothing. False: `fd` is no connection of ours
@@ -102,7 +103,7 @@ bool tws_conn_look(int fd, enum tws_via via, struct tws_end *ret_end);
  * needs no later look. To be called before the real call. */
 void tws_conn_detach(struct tws_end *end);
 
-/* After the real call: settles a shared connection with the kernel. */
+/* After the real call: settles a connection that is shared or to be rechecked. */
 void tws_conn_settle(struct tws_end *end);
 
 /* Leaves a shared connection to its other holders: our part in it is over, and if nobody

@@ -10,6 +10,7 @@
  * only one.
  */
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <string.h>
 
 #include "shim/conn.h"
@@ -238,6 +239,15 @@ static void read_local(int fd, struct tws_address *ret_local)
 		memset(ret_local, 0, sizeof(*ret_local));
 }
 
+/* We shut down first and our close would reset: the peer's FIN may come between this look
+ * and the close, and then TIME_WAIT stands before there is anything to reset. */
+static bool races_with_fin(const struct tws_end *end)
+{
+	return end->facts.flags & TWS_CONN_SHUT_WRITE &&
+	       (end->verdict.ending == TWS_END_RESET_UNREAD ||
+		end->verdict.ending == TWS_END_RESET_APP);
+}
+
 static void judge(struct tws_end *end)
 {
 	const struct tws_connection *slot = end->conn.slot;
@@ -253,7 +263,8 @@ static void judge(struct tws_end *end)
 	end->bytes_sent = bytes.sent;
 	end->bytes_received = bytes.received;
 	end->verdict = tws_ending_decide(facts);
-	if (end->shared || slot->flags & TWS_CONN_MPTCP)
+	end->recheck = !end->shared && races_with_fin(end);
+	if (end->shared || end->recheck || slot->flags & TWS_CONN_MPTCP)
 		read_local(end->fd, &end->local);
 }
 
@@ -315,27 +326,35 @@ void tws_conn_detach(struct tws_end *end)
 		if (!left && !end->ends)
 			tws_conn_free(&end->conn);
 	}
-	if (end->ends && !end->shared)
+	if (end->ends && !end->shared && !end->recheck)
 		tws_conn_end(end);
 }
 
 /* ------------------------------------------------------------------- settling */
 
-/* States in which somebody still has a descriptor. After our own shutdown FIN_WAIT says
- * nothing; then the closing is taken for the end. */
-static bool lives_on(int tcp_state)
+/* States in which somebody may still have a descriptor: after our own shutdown FIN_WAIT
+ * is one of them. */
+static bool lives_on(int tcp_state, uint32_t flags)
 {
 	switch (tcp_state) {
-	case 1: /* ESTABLISHED */
-	case 2: /* SYN_SENT */
-	case 8: /* CLOSE_WAIT */
+	case TCP_ESTABLISHED:
+	case TCP_SYN_SENT:
+	case TCP_CLOSE_WAIT:
 		return true;
-	case 4: /* FIN_WAIT1 */
-	case 5: /* FIN_WAIT2 */
-		return false;
+	case TCP_FIN_WAIT1:
+	case TCP_FIN_WAIT2:
+		return flags & TWS_CONN_SHUT_WRITE;
 	default:
 		return tcp_state < 0;
 	}
+}
+
+/* What the kernel says now stands against what the socket said when we looked. */
+static void correct(struct tws_end *end, int tcp_state)
+{
+	if (tcp_state == TCP_TIME_WAIT)
+		end->verdict.ending = TWS_END_LOCAL_FIN;
+	end->verdict.time_wait = end->verdict.ending == TWS_END_LOCAL_FIN;
 }
 
 void tws_conn_leave(const struct tws_end *end)
@@ -344,6 +363,8 @@ void tws_conn_leave(const struct tws_end *end)
 
 	if (!tws_conn_owned(&end->conn) && !(slot->flags & TWS_CONN_LEFT))
 		return; /* the owner still has it */
+	if (came_to_be(&end->verdict))
+		tws_conn_establish(&end->conn, false);
 	slot->ending = (uint8_t)end->verdict.ending;
 	slot->via = (uint8_t)end->via;
 	slot->local = end->local;
@@ -356,13 +377,15 @@ void tws_conn_settle(struct tws_end *end)
 	const struct tws_connection *slot = end->conn.slot;
 	int state;
 
-	if (!end->ends || !end->shared)
+	if (!end->ends || !(end->shared || end->recheck))
 		return;
 	state = tws_diag_state(&end->local, &slot->remote, slot->cookie);
-	if (!lives_on(state))
-		tws_conn_end(end);
-	else
+	if (end->shared && lives_on(state, slot->flags)) {
 		tws_conn_leave(end);
+		return;
+	}
+	correct(end, state);
+	tws_conn_end(end);
 }
 
 static void sweep_slot(struct tws_book *book, uint32_t index)
@@ -377,11 +400,9 @@ static void sweep_slot(struct tws_book *book, uint32_t index)
 	end.verdict.ending = (enum tws_ending)slot->ending;
 	end.verdict.failure = TWS_COUNTERS;
 	state = tws_diag_state(&slot->local, &slot->remote, slot->cookie);
-	if (lives_on(state))
+	if (lives_on(state, slot->flags))
 		return;
-	if (state == 6)
-		end.verdict.ending = TWS_END_LOCAL_FIN;
-	end.verdict.time_wait = end.verdict.ending == TWS_END_LOCAL_FIN;
+	correct(&end, state);
 	tws_conn_end(&end);
 }
 

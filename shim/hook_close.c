@@ -21,6 +21,14 @@ void tws_hook_closed(struct tws_end *end)
 	tws_conn_settle(end);
 }
 
+void tws_hook_went(struct tws_end *end)
+{
+	if (end->ends && end->shared)
+		tws_conn_leave(end);
+	else if (end->ends && end->recheck)
+		tws_conn_end(end);
+}
+
 /* Shared connections cannot be settled one by one here, since the real call takes them
  * all at once; they are left to the reader and to the next sweep. */
 void tws_hook_close_range(unsigned first, unsigned last)
@@ -31,10 +39,8 @@ void tws_hook_close_range(unsigned first, unsigned last)
 	if (highest < 0 || first > (unsigned)highest || !tws_may_work())
 		return;
 	for (unsigned fd = first; fd <= last && fd <= (unsigned)highest; fd++)
-		if (tws_fd((int)fd) &&
-		    tws_hook_close((int)fd, TWS_VIA_CLOSE_RANGE, &end) && end.ends &&
-		    end.shared)
-			tws_conn_leave(&end);
+		if (tws_fd((int)fd) && tws_hook_close((int)fd, TWS_VIA_CLOSE_RANGE, &end))
+			tws_hook_went(&end);
 }
 
 void tws_hook_overwrite(int from, int to, struct tws_end *ret_end)

@@ -26,8 +26,8 @@ static void end_at_exit(int fd)
 {
 	struct tws_end end;
 
-	if (tws_hook_close(fd, TWS_VIA_EXIT, &end) && end.ends && end.shared)
-		tws_conn_leave(&end);
+	if (tws_hook_close(fd, TWS_VIA_EXIT, &end))
+		tws_hook_went(&end);
 }
 
 static void set_state(enum tws_segment_state state)

@@ -54,6 +54,9 @@ void tws_hook_rights_received(struct msghdr *message);
 bool tws_hook_close(int fd, enum tws_via via, struct tws_end *ret_end);
 void tws_hook_closed(struct tws_end *end);
 
+/* Where nothing can be asked afterwards (exit, a range): the look before has to do. */
+void tws_hook_went(struct tws_end *end);
+
 /* Over a range, last inclusive: all of ours in it end before the real call. */
 void tws_hook_close_range(unsigned first, unsigned last);
 

@@ -232,6 +232,14 @@ def time_wait(port=None):
     return len(kernel_sockets(TIME_WAIT, port))
 
 
+def time_wait_cookies():
+    """The socket cookies of all TIME_WAIT sockets, as ss(8) shows them. A local port may come
+    up twice to one server where the first connection was reset; a cookie never does."""
+    text = subprocess.run(["ss", "-Htnea", "state", "time-wait"], stdout=subprocess.PIPE,
+                          check=True).stdout.decode()
+    return {int(cookie, 16) for cookie in re.findall(r"\bsk:([0-9a-f]+)", text)}
+
+
 def check_counters(counters, where):
     """The identities: what was tried became something, what was open ended somehow."""
     attempts = counters["established"] + sum(counters[f] for f in FAILURES) \

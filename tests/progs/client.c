@@ -7,6 +7,7 @@
  *
  * Steps work on the descriptor `c` (the connection) and up to one other, `d`:
  *   socket[:mptcp|:6] bind nonblock connect connect? (may fail) connect-poll connect-again
+ *   port:N (of the server, from here on)
  *   unspec fastopen fastopen-connect
  *   send:N recv recv:N wait-readable wait-hup
  *   linger:N reuseaddr linger2:N shutdown:wr|rd|rdwr
@@ -14,6 +15,7 @@
  *   freopen dup2-over dup3-over
  *   cloexec exec:PATH fork-close fork-hold spawn system pause-child
  *   exit:N _exit:N quick_exit abort kill
+ *   note:TAG (prints TAG, SO_COOKIE and the local port)
  *   sleep:MS repeat:N (all steps before it, N times in all)
  */
 #include <arpa/inet.h>
@@ -142,6 +144,8 @@ static int opening(const char *step)
 		need(fcntl(c, F_SETFL, O_NONBLOCK) == 0, step);
 	else if (is(step, "block"))
 		need(fcntl(c, F_SETFL, 0) == 0, step);
+	else if (is(step, "port"))
+		server.in.sin_port = htons((uint16_t)atoi(argument_of(step)));
 	else if (is(step, "connect"))
 		need(connect(c, &server.any, server_length) == 0, step);
 	else if (is(step, "connect?"))
@@ -209,8 +213,24 @@ static void do_linger(const char *step)
 	need(setsockopt(c, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) == 0, step);
 }
 
+static void do_note(const char *step)
+{
+	unsigned long long cookie = 0;
+	struct sockaddr_in6 local;
+	socklen_t length = sizeof(cookie), size = sizeof(local);
+
+	need(getsockopt(c, SOL_SOCKET, SO_COOKIE, &cookie, &length) == 0, step);
+	need(getsockname(c, (struct sockaddr *)&local, &size) == 0, step);
+	printf("%s %llu %d\n", argument_of(step), cookie, ntohs(local.sin6_port));
+	fflush(stdout);
+}
+
 static int using(const char *step)
 {
+	if (is(step, "note")) {
+		do_note(step);
+		return 1;
+	}
 	if (is(step, "send"))
 		do_send(step);
 	else if (is(step, "recv"))
