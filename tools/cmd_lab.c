@@ -30,6 +30,7 @@ static const struct experiment {
      "how long TIME_WAIT lasts, whatever tcp_fin_timeout is; takes two minutes", false,
      lab_timewait},
     {"link", "`close` across a link with 20 ms delay and 2 % loss", true, lab_link},
+    {"myths", "every popular claim about TIME_WAIT, tried here", true, lab_myths},
 };
 
 #define COUNT (sizeof(EXPERIMENTS) / sizeof(*EXPERIMENTS))
