@@ -77,11 +77,12 @@ static struct tws_verdict decide_state(const struct tws_facts *facts, uint8_t st
 	return verdict(TWS_END_LOCAL_FIN);
 }
 
-/* TCP_FASTOPEN_CONNECT puts the SYN off to the first write, which never came. */
+/* No SYN ever left: TCP_FASTOPEN_CONNECT puts it off to the first write, and a thread may
+ * be cancelled at the entry of connect(). */
 static bool never_sent(const struct tws_facts *facts, uint8_t state)
 {
-	return state == TCP_CLOSE && facts->flags & TWS_CONN_FASTOPEN_CONNECT &&
-	       !facts->acknowledged && !facts->socket_error && !facts->error;
+	return state == TCP_CLOSE && !facts->acknowledged && !facts->syn_sent &&
+	       !facts->socket_error;
 }
 
 /* The connect() was never seen to succeed. */

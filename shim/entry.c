@@ -36,6 +36,8 @@ int tws_wrap_connect(int fd, const struct sockaddr *address, socklen_t length)
 	struct tws_connecting connecting;
 	int ret;
 
+	if (tws_fd(fd))
+		pthread_testcancel(); /* as connect() does first, and before we count */
 	tws_hook_connect(fd, address, length, &connecting);
 	ret = tws_real.connect(fd, address, length);
 	tws_hook_connected(fd, &connecting, error_of(ret), false);

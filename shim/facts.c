@@ -60,6 +60,8 @@ static void read_info(int fd, struct tws_facts *facts, struct tws_bytes *ret_byt
 	facts->tcp_state = info.tcpi_state;
 	facts->acknowledged = length >= offsetof(struct tcp_info, tcpi_bytes_acked) + 8 &&
 			      info.tcpi_bytes_acked > 0;
+	facts->syn_sent = length < offsetof(struct tcp_info, tcpi_segs_out) + 4 ||
+			  info.tcpi_segs_out > 0;
 	read_bytes(&info, length, ret_bytes);
 }
 

@@ -28,12 +28,13 @@ struct row {
 	bool doubtful;
 };
 
-#define SHUT	TWS_CONN_SHUT_WRITE
-#define FIRST	(TWS_CONN_SHUT_WRITE | TWS_CONN_PEER_FIRST)
-#define APP0	TWS_CONN_APP_LINGER_0
-#define APPN	TWS_CONN_APP_LINGER_N
-#define RESET	TWS_CONN_POLICY_RESET
-#define LINGER2 TWS_CONN_POLICY_LINGER2
+#define SHUT	   TWS_CONN_SHUT_WRITE
+#define FIRST	   (TWS_CONN_SHUT_WRITE | TWS_CONN_PEER_FIRST)
+#define APP0	   TWS_CONN_APP_LINGER_0
+#define APPN	   TWS_CONN_APP_LINGER_N
+#define RESET	   TWS_CONN_POLICY_RESET
+#define NEVER_SENT TWS_CONN_FASTOPEN_CONNECT
+#define LINGER2	   TWS_CONN_POLICY_LINGER2
 
 /* clang-format off */
 static const struct row rows[] = {
@@ -65,7 +66,7 @@ static const struct row rows[] = {
 	{"reset by the peer, the program has read the error", TCP_CLOSE, 0, 0, 0, true, false, TWS_END_RESET_REMOTE, false, false},
 	{"closed while connecting", TCP_SYN_SENT, 0, 0, 0, false, true, TWS_END_ABANDONED, false, false},
 	{"closed while the SYN crossed another", TCP_SYN_RECV, 0, 0, 0, false, true, TWS_END_ABANDONED, false, false},
-	{"Fast Open put off, never written", TCP_CLOSE, TWS_CONN_FASTOPEN_CONNECT, 0, 0, false, true, TWS_END_ABANDONED, false, false},
+	{"no SYN ever left", TCP_CLOSE, NEVER_SENT, 0, 0, false, true, TWS_END_ABANDONED, false, false},
 	{"refused, nobody asked", TCP_CLOSE, 0, 0, ECONNREFUSED, false, true, TWS_END_FAILED, false, false},
 	{"failed, the error is lost", TCP_CLOSE, 0, 0, 0, false, true, TWS_END_FAILED, false, false},
 	{"established unnoticed, we close first", TCP_ESTABLISHED, 0, 0, 0, true, true, TWS_END_LOCAL_FIN, true, false},
@@ -80,6 +81,7 @@ static struct tws_facts from_info(const struct row *row)
 				  .has_info = true,
 				  .tcp_state = row->state,
 				  .acknowledged = row->acknowledged,
+				  .syn_sent = !(row->flags & NEVER_SENT),
 				  .unread = row->unread,
 				  .socket_error = row->error};
 }

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: MIT
+"""The shim as a guest: what it needs, exports, costs, and leaves alone."""
+import os
+import re
+import subprocess
+
+from harness import ADDRESS, added_system_calls
+
+STEPS = ("socket", "connect", "send:1", "recv", "close")
+
+
+def _lines(*command):
+    return subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.decode().splitlines()
+
+
+def _wrapped():
+    path = os.path.join(os.path.dirname(__file__), "..", "..", "shim", "wrapped.def")
+    with open(path, encoding="utf-8") as file:
+        return sorted(re.findall(r"^WRAP\([^,]+, (\w+),", file.read(), re.M))
+
+
+def test_the_library_needs_libc_only(t):
+    needed = [l for l in _lines("readelf", "-d", t.library) if "NEEDED" in l]
+    assert len(needed) == 1 and "libc.so" in needed[0], needed
+
+
+def test_the_library_is_bound_at_load_and_stays(t):
+    flags = " ".join(l for l in _lines("readelf", "-d", t.library) if "FLAGS" in l)
+    assert "NOW" in flags and "NODELETE" in flags, flags
+    headers = _lines("readelf", "-lW", t.library)
+    assert any("GNU_RELRO" in l for l in headers)
+    [stack] = [l for l in headers if "GNU_STACK" in l]
+    assert " RWE " not in stack, stack
+
+
+def test_it_exports_the_wrapped_symbols_and_nothing_else(t):
+    exported = sorted(l.split()[-1].split("@")[0]
+                      for l in _lines("nm", "-D", "--defined-only", t.library))
+    assert exported == _wrapped()
+
+
+def test_a_process_that_never_connects_makes_no_file_and_no_call_after_start(t):
+    bare, shimmed = (os.path.join(t.scratch, n) for n in ("bare", "shimmed"))
+    t.run("strace", "-o", bare, "cat", "/etc/hostname", shim=False)
+    t.run("strace", "-o", shimmed, "-E", f"LD_PRELOAD={t.library}", "cat", "/etc/hostname",
+          shim=False)
+    after = []
+    for path in (bare, shimmed):
+        with open(path, encoding="utf-8") as file:
+            calls = [l.split("(")[0] for l in file]
+        # From the client's own first act on: it opens its file.
+        with open(path, encoding="utf-8") as file:
+            start = next(i for i, l in enumerate(file) if "/etc/hostname" in l and "open" in l)
+        after.append(calls[start:])
+    assert after[0] == after[1], after
+    assert os.listdir(t.dir) == []
+
+
+def _counts(t, *steps, options=()):
+    """Added system calls of 1,000 connections."""
+    server = t.server()
+    paths = [os.path.join(t.scratch, n) for n in ("bare", "shimmed")]
+    client = (t.prog("client"), ADDRESS, str(server.port), *steps, "repeat:1000")
+    t.run("strace", "-f", "-c", "-o", paths[0], *client, shim=False)
+    t.run("strace", "-f", "-c", "-o", paths[1], "-E", f"LD_PRELOAD={t.library}", *options,
+          *client, shim=False)
+    return added_system_calls(*paths)
+
+
+def test_a_connection_costs_at_most_four_system_calls(t):
+    added = _counts(t, *STEPS)
+    many = {n: c for n, c in added.items() if c >= 500}
+    assert sum(many.values()) <= 4000, many
+    rest = sum(c for c in added.values() if 0 < c < 500)
+    assert rest < 120, added
+
+
+def test_a_non_blocking_connection_costs_at_most_four_too(t):
+    added = _counts(t, "socket", "nonblock", "connect-poll", "send:1", "recv", "close")
+    many = {n: c for n, c in added.items() if c >= 500}
+    assert sum(many.values()) <= 4000, many
+
+
+def test_closing_a_plain_file_costs_none(t):
+    paths = [os.path.join(t.scratch, n) for n in ("bare", "shimmed")]
+    loop = "import os\nfor _ in range(1000): os.close(os.open('/dev/null', os.O_RDONLY))"
+    script = t.file("files.py", loop)
+    t.run("strace", "-c", "-o", paths[0], "python3", script, shim=False)
+    t.run("strace", "-c", "-o", paths[1], "-E", f"LD_PRELOAD={t.library}", "python3", script,
+          shim=False)
+    many = {n: c for n, c in added_system_calls(*paths).items() if c > 100}
+    assert not many, many
+
+
+def test_nothing_is_printed_and_nothing_changes(t):
+    server = t.server()
+    t.bare_and_shimmed(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:10")
+    t.bare_and_shimmed("sh", "-c", "echo out; echo err >&2; exit 7")
+
+
+def test_disabled_means_unobserved(t):
+    server = t.server()
+    t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, env={"TWSHIM_DISABLED": "1"})
+    assert os.listdir(t.dir) == []
+
+
+def test_listed_twice_it_counts_once(t):
+    server = t.server()
+    copy = os.path.join(t.scratch, "libtwshim.so")
+    with open(t.library, "rb") as source, open(copy, "wb") as target:
+        target.write(source.read())
+    for preload in (f"{t.library} {t.library}", f"{t.library}:{copy}", f"{copy} {t.library}"):
+        t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:10",
+              env={"LD_PRELOAD": preload})
+    t.counters(t.report(), attempts=30, established=30, ended_local_fin=30)
+
+
+def test_a_directory_that_cannot_be_had_leaves_the_client_alone(t):
+    server = t.server()
+    for directory in ("/proc/nothing", "/etc/hostname", t.scratch, "/dev/null"):
+        t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:3",
+              env={"TWSHIM_DIR": directory})
+    assert server.counts["accepted"] == 12
+
+
+def test_beside_other_preloads(t):
+    server = t.server()
+    stdbuf = "/usr/libexec/coreutils/libstdbuf.so"
+    preloads = [p for p in (stdbuf,) if os.path.exists(p)]
+    for other in preloads:
+        for preload in (f"{t.library} {other}", f"{other} {t.library}"):
+            t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:10",
+                  env={"LD_PRELOAD": preload})
+    number = 20 * len(preloads)
+    t.counters(t.report(), attempts=number, established=number, ended_local_fin=number)
+
+
+def test_under_strace_gdb_and_valgrind(t):
+    server = t.server()
+    number = 0
+    for command in (("strace", "-f", "-o", "/dev/null"),
+                    ("valgrind", "-q", "--error-exitcode=9"),
+                    ("gdb", "-q", "-batch", "-ex", "run", "--args")):
+        if subprocess.run(["which", command[0]], stdout=subprocess.DEVNULL,
+                          check=False).returncode:
+            continue
+        t.run(*command, t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:10")
+        number += 10
+    assert server.counts["accepted"] == number
+    report = t.report()
+    assert sum(a["counters"]["ended_local_fin"] for a in report["apps"]) == number

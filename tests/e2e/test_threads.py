@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""Threads, signals and odd children at once with connections: no lock, no lost count."""
+import os
+import shutil
+import subprocess
+
+from harness import ADDRESS, Skip, kernel_sockets, time_wait_created, wait_for
+
+
+def _races(t, mode, status=0):
+    server = t.server()
+    report = t.twshim_run(t.prog("races"), ADDRESS, str(server.port), mode, status=status,
+                          timeout=100)
+    return server, report
+
+
+def _all_accounted(t, server, report):
+    """What the server accepted is what was established; nothing is open; TIME_WAIT agrees."""
+    total = report["total"]
+    assert total["open"] == 0 and total["connecting"] == 0, total
+    assert total["established"] == server.counts["accepted"], \
+        f"{total['established']} established, {server.counts['accepted']} accepted"
+    wait_for(lambda: not any(kernel_sockets(s, server.port) for s in (1, 4, 5)), "all settled")
+    kernel = time_wait_created()
+    assert total["ended_local_fin"] == kernel, f"{kernel} TIME_WAIT sockets made, {total}"
+    return total
+
+
+def test_eight_threads_lose_no_count(t):
+    server, report = _races(t, "churn")
+    t.counters(report, attempts=4000, established=4000, ended_local_fin=4000)
+    t.time_wait_agrees(report, server, 4000)
+
+
+def test_a_number_that_is_closed_and_reused_at_once(t):
+    server, report = _races(t, "reuse")
+    t.counters(report, attempts=2000, established=2000, ended_local_fin=2000)
+    t.time_wait_agrees(report, server, 2000)
+
+
+def test_cancellation_in_connect_and_close(t):
+    server, report = _races(t, "cancel")
+    total = _all_accounted(t, server, report)
+    assert total["ended_unseen"] == 0, total
+
+
+def test_a_signal_handler_closes_what_connect_works_on(t):
+    server, report = _races(t, "handler")
+    total = report["total"]
+    assert total["attempts"] + total["unobserved"] <= 2000, total
+    assert total["open"] == 0 and total["connecting"] == 0, total
+
+
+def test_exit_while_threads_are_connecting(t):
+    server, report = _races(t, "exit")
+    total = report["total"]
+    assert total["open"] == 0 and total["connecting"] == 0, total
+    assert total["established"] >= 8
+
+
+def test_a_clone_that_shares_descriptors_closes_for_all(t):
+    server, report = _races(t, "clone-files")
+    t.counters(report, attempts=50, established=50, ended_local_fin=50)
+    t.time_wait_agrees(report, server, 50)
+
+
+def test_a_clone_that_shares_memory_only_ends_nothing(t):
+    server, report = _races(t, "clone-memory")
+    t.counters(report, attempts=50, established=50, ended_local_fin=50)
+    t.time_wait_agrees(report, server, 50)
+
+
+def test_a_clone_that_shares_nothing_ends_nothing(t):
+    server, report = _races(t, "clone-fork")
+    t.counters(report, attempts=50, established=50, ended_local_fin=50)
+    t.time_wait_agrees(report, server, 50)
+
+
+def test_closed_by_io_uring_is_unseen_or_settled_by_the_kernel(t):
+    server = t.server()
+    bare = t.run(t.prog("races"), ADDRESS, str(server.port), "io_uring", shim=False, status=None)
+    if bare.returncode == 77:
+        raise Skip("io_uring cannot be used here")
+    report = t.twshim_run(t.prog("races"), ADDRESS, str(server.port), "io_uring")
+    total = report["total"]
+    assert total["established"] == 20 and total["open"] == 0, total
+    assert total["ended_unseen"] + total["ended_local_fin"] == 20, total
+
+
+def test_thread_sanitizer_finds_nothing(t):
+    """The shim built with ThreadSanitizer, in a client built with it."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    if not shutil.which("gcc"):
+        raise Skip("no gcc")
+    library = os.path.join(t.scratch, "libtwshim.so")
+    client = os.path.join(t.scratch, "races")
+    shim = os.path.join(root, "shim")
+    sources = [os.path.join(shim, f) for f in sorted(os.listdir(shim)) if f.endswith(".c")]
+    exports = os.path.join(t.build, "shim", "exports.map")
+    subprocess.run(["gcc", "-std=gnu11", "-D_GNU_SOURCE", f"-I{root}", "-g", "-O1", "-fPIC",
+                    "-fvisibility=hidden", "-fsanitize=thread", "-shared", "-o", library,
+                    f"-Wl,--version-script={exports}", *sources], check=True)
+    subprocess.run(["gcc", "-D_GNU_SOURCE", "-g", "-O1", "-fsanitize=thread", "-o", client,
+                    os.path.join(root, "tests", "progs", "races.c"), "-lpthread"], check=True)
+    server = t.server()
+    for mode in ("churn", "reuse"):
+        result = t.run("setarch", "-R", client, ADDRESS, str(server.port), mode, status=None,
+                       env={"LD_PRELOAD": library}, timeout=200)
+        assert b"WARNING: ThreadSanitizer" not in result.stderr, result.stderr.decode()[:4000]
+        assert result.returncode == 0, result
+    t.counters(t.report(), attempts=6000, established=6000, ended_local_fin=6000)
+
+
+test_thread_sanitizer_finds_nothing.options = {"timeout": 300, "slow": True}

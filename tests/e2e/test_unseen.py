@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""Connections that vanish past the shim are found out, and said."""
+import shutil
+import subprocess
+import sys
+
+from harness import ADDRESS, Skip, time_wait
+
+OPEN = ("socket", "connect", "send:1", "recv")
+
+
+def _client(t, *steps):
+    server = t.server()
+    return server, t.twshim_run(t.prog("client"), ADDRESS, str(server.port), *steps)
+
+
+def test_a_raw_close_is_found_out_when_the_number_comes_up_again(t):
+    server, report = _client(t, *OPEN, "close-raw", "repeat:20", "socket", "close")
+    t.counters(report, attempts=20, established=20, ended_unseen=20)
+    assert time_wait(server.port) == 20
+
+
+def test_a_raw_close_is_found_out_at_the_end_of_the_process(t):
+    server, report = _client(t, *OPEN, "close-raw")
+    total = report["total"]
+    assert (total["attempts"], total["established"], total["open"]) == (1, 1, 0)
+    assert total["ended_unseen"] + total["ended_local_fin"] == 1
+    assert time_wait(server.port) == 1
+
+
+def test_a_number_reused_past_the_shim_is_not_taken_for_the_connection(t):
+    server = t.server()
+    script = t.file("reuse.py", f"""
+import ctypes, os, socket
+libc = ctypes.CDLL(None)
+c = socket.create_connection(("{ADDRESS}", {server.port}))
+c.send(b"x"); c.recv(1)
+fd = c.detach()
+# A close that the shim does not see, and an accepted connection under the same number.
+code = (b"\\x48\\xc7\\xc0\\x03\\x00\\x00\\x00\\x0f\\x05\\xc3")
+import mmap
+page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+page.write(code)
+raw_close = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_long)(
+    ctypes.addressof(ctypes.c_char.from_buffer(page)))
+assert raw_close(fd) == 0
+file = open("/dev/null")
+assert file.fileno() == fd
+file.close()
+""")
+    report = t.twshim_run(sys.executable, script, options=("-p", f"close=reset,to={server.to}"))
+    t.counters(report, attempts=1, established=1, ended_unseen=1, policy_applied=0)
+
+
+def test_a_static_program_is_named_before_it_starts(t):
+    if not shutil.which("gcc"):
+        raise Skip("no compiler")
+    source = t.file("static.c", "int main(void) { return 0; }")
+    binary = source[:-2]
+    if subprocess.run(["gcc", "-static", "-o", binary, source], check=False,
+                      stderr=subprocess.DEVNULL).returncode:
+        raise Skip("no static libc")
+    result = t.run(t.twshim, "run", "--", binary, shim=False)
+    first = result.stderr.decode().splitlines()[0]
+    assert "static" in first, first
