@@ -45,7 +45,7 @@ static int read_answer(int fd)
 	union {
 		struct nlmsghdr header;
 		char bytes[1024];
-	} answer;
+	} answer = {{0}};
 	long length =
 	    tws_sys6(SYS_recvfrom, fd, (long)&answer, sizeof(answer), MSG_DONTWAIT, 0, 0);
 

@@ -172,7 +172,7 @@ int tws_wrap_execlp(const char *file, const char *argument, ...)
 
 int tws_wrap_execle(const char *path, const char *argument, ...)
 {
-	char **argv, **envp = environ;
+	char **argv, **envp;
 
 	COLLECT(argument, argv, envp, true);
 	return tws_wrap_execve(path, argv, envp);

@@ -47,7 +47,7 @@ static bool read_sections(int fd, struct tws_header *header)
 
 bool tws_fold_read_header(int fd, struct tws_header *ret_header, uint64_t *ret_size)
 {
-	struct stat stat;
+	struct stat stat = {0};
 
 	if (tws_sys2(SYS_fstat, fd, &stat) != 0 || !S_ISREG(stat.st_mode) ||
 	    stat.st_size > SIZE_MAX_SEGMENT ||
@@ -68,7 +68,7 @@ int tws_fold_open(int directory, const char *name)
 struct tws_header *tws_fold_read_segment(int directory, const char *name,
 					 uint64_t *ret_size)
 {
-	struct tws_header header;
+	struct tws_header header = {0};
 	struct tws_header *ret = NULL;
 	int fd = tws_fold_open(directory, name);
 

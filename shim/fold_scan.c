@@ -77,7 +77,7 @@ static bool is_candidate(const struct tws_scan *scan, int fd,
 static void consider(struct tws_scan *scan, const char *name)
 {
 	struct tws_candidate *candidate = &scan->candidates[scan->count];
-	struct tws_header header;
+	struct tws_header header = {0};
 	int fd;
 
 	if (scan->count == TWS_FOLD_CANDIDATES || strlen(name) >= sizeof(candidate->name))
@@ -97,7 +97,7 @@ static void consider(struct tws_scan *scan, const char *name)
 /* What a process that was killed while making a segment left behind. */
 static void remove_if_old(int directory, const char *name)
 {
-	struct stat stat;
+	struct stat stat = {0};
 	struct timespec now;
 
 	clock_gettime(CLOCK_REALTIME, &now);
@@ -119,7 +119,7 @@ struct kernel_dirent {
 void tws_fold_each_name(struct tws_scan *scan,
 			void (*act)(struct tws_scan *scan, const char *name))
 {
-	char buffer[2048] __attribute__((aligned(8)));
+	char buffer[2048] __attribute__((aligned(8))) = {0};
 	long length;
 	int fd = (int)tws_sys4(SYS_openat, scan->directory, ".",
 			       O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
@@ -163,7 +163,7 @@ static void sort(struct tws_scan *scan)
 
 void tws_fold_scan(struct tws_scan *scan)
 {
-	struct stat stat;
+	struct stat stat = {0};
 
 	if (tws_sys4(SYS_newfstatat, AT_FDCWD, "/proc/self/ns/pid", &stat, 0) == 0)
 		scan->pid_namespace = stat.st_ino;

@@ -121,7 +121,7 @@ void tws_hook_exec(struct tws_exec *ret_exec)
 {
 	struct tws_text text =
 	    tws_text_begin(ret_exec->handover, sizeof(ret_exec->handover));
-	char *start = text.at;
+	char *start;
 
 	if (tws_fd_highest() < 0 || !tws_may_work())
 		return;

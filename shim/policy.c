@@ -63,7 +63,7 @@ static bool is_trusted(int fd, struct stat *ret_stat)
 static void map_control(int fd)
 {
 	struct tws_policy_control *none = NULL;
-	struct stat stat;
+	struct stat stat = {0};
 	long ret;
 
 	if (!is_trusted(fd, &stat) || stat.st_size < CONTROL_SIZE)
@@ -147,7 +147,7 @@ static const struct tws_policy_image *open_image(uint64_t generation)
 	const struct tws_policy_image *ret = NULL;
 	char name[48];
 	struct tws_text text = tws_text_begin(name, sizeof(name));
-	struct stat stat;
+	struct stat stat = {0};
 	int directory = tws_publish_directory(false);
 	int fd;
 

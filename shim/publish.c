@@ -37,8 +37,8 @@ static int open_directory(const char *path)
 /* Ours, not writable by others, and in memory. */
 static bool directory_is_safe(int fd)
 {
-	struct stat stat;
-	struct statfs fs;
+	struct stat stat = {0};
+	struct statfs fs = {0};
 
 	if (tws_sys2(SYS_fstat, fd, &stat) != 0 || tws_sys2(SYS_fstatfs, fd, &fs) != 0)
 		return false;
@@ -153,7 +153,7 @@ static void boot_id(uint8_t ret_id[16])
 
 static uint64_t inode_of(const char *path)
 {
-	struct stat stat;
+	struct stat stat = {0};
 
 	return tws_sys4(SYS_newfstatat, AT_FDCWD, path, &stat, 0) == 0 ? stat.st_ino : 0;
 }
@@ -349,8 +349,8 @@ struct tws_header *tws_publish(void)
 
 static struct tws_header *map_valid(int fd)
 {
-	struct tws_header copy;
-	struct stat stat;
+	struct tws_header copy = {0};
+	struct stat stat = {0};
 	long length = tws_sys4(SYS_pread64, fd, &copy, sizeof(copy), 0);
 
 	if (length < 0 || tws_sys2(SYS_fstat, fd, &stat) != 0 || !S_ISREG(stat.st_mode) ||

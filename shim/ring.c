@@ -70,16 +70,14 @@ static struct ring *map_ring(uint16_t low, uint16_t high)
 {
 	struct ring *ring;
 	int fd = open_file(low, high);
-	long ret;
 
 	if (fd < 0)
 		return NULL;
-	ret = tws_sys6(SYS_mmap, 0, (long)size_of(low, high), PROT_READ | PROT_WRITE,
-		       MAP_SHARED, fd, 0);
+	ring = tws_mapping(tws_sys6(SYS_mmap, 0, (long)size_of(low, high),
+				    PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
 	tws_sys1(SYS_close, fd);
-	if (ret < 0 && ret > -4096)
+	if (!ring)
 		return NULL;
-	ring = (struct ring *)ret;
 	ring->low = low;
 	ring->high = high;
 	__atomic_store_n(&ring->magic, MAGIC, __ATOMIC_RELEASE);

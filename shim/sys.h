@@ -66,6 +66,12 @@ static inline long tws_setsockopt(int fd, int level, int name, const void *value
 	return tws_sys5(SYS_setsockopt, fd, level, name, value, len);
 }
 
+/* The answer of mmap(2) as a pointer; NULL: it failed. */
+static inline void *tws_mapping(long answer)
+{
+	return (unsigned long)answer > -4096UL ? (void *)0 : (void *)answer;
+}
+
 /* CLOCK_MONOTONIC in nanoseconds; the vDSO, no system call. */
 static inline uint64_t tws_now(void)
 {

@@ -6,17 +6,14 @@
  * client ADDRESS PORT STEP...
  *
  * Steps work on the descriptor `c` (the connection) and up to one other, `d`:
- *   socket[:mptcp|:6] bind nonblock connect connect? (may fail) connect-poll connect-again
- *   port:N (of the server, from here on)
- *   unspec fastopen fastopen-connect
+ *   socket[:mptcp|:6] bind nonblock connect connect? (may fail) connect-poll
+ * connect-again port:N (of the server, from here on) unspec fastopen fastopen-connect
  *   send:N recv recv:N wait-readable wait-hup
  *   linger:N reuseaddr linger2:N shutdown:wr|rd|rdwr
- *   dup dup2 dup3 fdupfd close close-d close-raw close-syscall close-range closefrom fclose
- *   freopen dup2-over dup3-over
- *   cloexec exec:PATH fork-close fork-hold spawn system pause-child
- *   exit:N _exit:N quick_exit abort kill
- *   note:TAG (prints TAG, SO_COOKIE and the local port)
- *   sleep:MS repeat:N (all steps before it, N times in all)
+ *   dup dup2 dup3 fdupfd close close-d close-raw close-syscall close-range closefrom
+ * fclose freopen dup2-over dup3-over cloexec exec:PATH fork-close fork-hold spawn system
+ * pause-child exit:N _exit:N quick_exit abort kill note:TAG (prints TAG, SO_COOKIE and
+ * the local port) sleep:MS repeat:N (all steps before it, N times in all)
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -84,7 +81,8 @@ static int is(const char *step, const char *name)
 {
 	size_t length = strlen(name);
 
-	return !strncmp(step, name, length) && (step[length] == '\0' || step[length] == ':');
+	return !strncmp(step, name, length) &&
+	       (step[length] == '\0' || step[length] == ':');
 }
 
 /* ------------------------------------------------------------------- opening */
@@ -175,8 +173,8 @@ static void do_send(const char *step)
 	static char data[65536];
 
 	while (left > 0) {
-		ssize_t sent = send(c, data, (size_t)(left < 65536 ? left : 65536),
-				    MSG_NOSIGNAL);
+		ssize_t sent =
+		    send(c, data, (size_t)(left < 65536 ? left : 65536), MSG_NOSIGNAL);
 		if (sent < 0 && errno == EAGAIN)
 			return;
 		need(sent > 0, step);
@@ -203,7 +201,9 @@ static void do_shutdown(const char *step)
 {
 	const char *how = argument_of(step);
 
-	shutdown(c, !strcmp(how, "rd") ? SHUT_RD : !strcmp(how, "wr") ? SHUT_WR : SHUT_RDWR);
+	shutdown(c, !strcmp(how, "rd")	 ? SHUT_RD
+		    : !strcmp(how, "wr") ? SHUT_WR
+					 : SHUT_RDWR);
 }
 
 static void do_linger(const char *step)
@@ -289,7 +289,8 @@ static void do_over(const char *step)
 {
 	int null = open("/dev/null", O_RDWR);
 
-	need((is(step, "dup2-over") ? dup2(null, c) : dup3(null, c, O_CLOEXEC)) == c, step);
+	need((is(step, "dup2-over") ? dup2(null, c) : dup3(null, c, O_CLOEXEC)) == c,
+	     step);
 	close(c);
 	close(null);
 }
@@ -416,8 +417,9 @@ static void run(char **steps, int count)
 		if (is(steps[i], "repeat")) {
 			for (int n = atoi(argument_of(steps[i])); n > 1; n--)
 				run(steps, i);
-		} else if (!opening(steps[i]) && !using(steps[i]) && !dropping(steps[i]) &&
-			   !family(steps[i]) && !leaving(steps[i])) {
+		} else if (!opening(steps[i]) && !using(steps[i]) &&
+			   !dropping(steps[i]) && !family(steps[i]) &&
+			   !leaving(steps[i])) {
 			fprintf(stderr, "client: unknown step %s\n", steps[i]);
 			exit(2);
 		}

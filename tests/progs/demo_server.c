@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The server of `make demo`: answers each request with HTTP/1.0, and leaves it to the client to
- * close first, as curl then does after each answer. Prints its port, serves until killed or
- * until 60 seconds pass without a client.
+ * The server of `make demo`: answers each request with HTTP/1.0, and leaves it to the
+ * client to close first, as curl then does after each answer. Prints its port, serves
+ * until killed or until 60 seconds pass without a client.
  *
  * demo_server ADDRESS
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Threads, signals and odd children at once with connections. Each mode prints, as one line,
- * how many connections it established itself: the truth to hold the shim against.
+ * Threads, signals and odd children at once with connections. Each mode prints, as one
+ * line, how many connections it established itself: the truth to hold the shim against.
  *
  * races ADDRESS PORT MODE
  *   churn           8 threads of 500 connections
@@ -31,7 +31,7 @@
 #include <unistd.h>
 
 #define THREADS 8
-#define EACH 500
+#define EACH	500
 
 static struct sockaddr_in server;
 static int established; /* atomic */
@@ -146,7 +146,8 @@ static void handler(void)
 	for (int i = 0; i < 2000; i++) {
 		int fd = socket(AF_INET, SOCK_STREAM, 0);
 		struct itimerspec when = {.it_value = {0, 1 + rand_r(&seed) % 120000}};
-		struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
+		struct sigevent event = {.sigev_notify = SIGEV_SIGNAL,
+					 .sigev_signo = SIGALRM};
 		timer_t timer;
 
 		timer_create(CLOCK_MONOTONIC, &event, &timer);
@@ -221,18 +222,20 @@ static int uring_close(int fd)
 
 	if (uring < 0)
 		return -1;
-	ring = mmap(NULL, params.sq_off.array + params.sq_entries * 4, PROT_READ | PROT_WRITE,
-		    MAP_SHARED, uring, IORING_OFF_SQ_RING);
-	sqes = mmap(NULL, params.sq_entries * sizeof(*sqes), PROT_READ | PROT_WRITE, MAP_SHARED,
-		    uring, IORING_OFF_SQES);
+	ring = mmap(NULL, params.sq_off.array + params.sq_entries * 4,
+		    PROT_READ | PROT_WRITE, MAP_SHARED, uring, IORING_OFF_SQ_RING);
+	sqes = mmap(NULL, params.sq_entries * sizeof(*sqes), PROT_READ | PROT_WRITE,
+		    MAP_SHARED, uring, IORING_OFF_SQES);
 	if (ring == MAP_FAILED || sqes == MAP_FAILED)
 		return -1;
 	memset(sqes, 0, sizeof(*sqes));
 	sqes[0].opcode = IORING_OP_CLOSE;
 	sqes[0].fd = fd;
 	((unsigned *)(void *)(ring + params.sq_off.array))[0] = 0;
-	__atomic_store_n((unsigned *)(void *)(ring + params.sq_off.tail), 1, __ATOMIC_RELEASE);
-	if (syscall(SYS_io_uring_enter, uring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) != 1)
+	__atomic_store_n((unsigned *)(void *)(ring + params.sq_off.tail), 1,
+			 __ATOMIC_RELEASE);
+	if (syscall(SYS_io_uring_enter, uring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) !=
+	    1)
 		return -1;
 	close(uring);
 	return 0;
