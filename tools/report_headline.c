@@ -86,18 +86,33 @@ static void say_confirmed(const struct report_text *text, char *sentence)
 		    REPORT_NUMBER(time_wait->confirmed));
 }
 
+uint64_t report_text_by_policy(const struct tws_counters *counters)
+{
+	return counters->value[TWS_ended_fin_reset] +
+	       counters->value[TWS_ended_reset_policy];
+}
+
+/* A policy changes only how a connection is closed that we close first. */
+uint64_t report_text_closed_first(const struct tws_counters *counters)
+{
+	return counters->value[TWS_ended_local_fin] + report_text_by_policy(counters);
+}
+
 static void say_closed(const struct report_text *text, char *sentence)
 {
 	const uint64_t *value = text->model->total.value;
-	uint64_t here = value[TWS_ended_local_fin];
+	uint64_t here = report_text_closed_first(&text->model->total);
+	uint64_t treated = report_text_by_policy(&text->model->total);
 	uint64_t left = text->model->time_wait.predicted;
 
 	say(sentence, "; %s closed first on %s", text->several ? "they" : "it",
 	    here ? REPORT_NUMBER(here) : "none");
+	if (treated)
+		say(sentence, " (%s as a policy said)", REPORT_NUMBER(treated));
 	if (left)
 		say(sentence, " and left %s TIME_WAIT %s", REPORT_NUMBER(left),
 		    print_plural(left, "socket", "sockets"));
-	else if (here)
+	else if (value[TWS_ended_local_fin])
 		say(sentence, ", none of them in the last minute");
 	else
 		say(sentence, " and left no TIME_WAIT socket");

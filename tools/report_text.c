@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "tools/advice.h"
+#include "tools/arms.h"
 #include "tools/join.h"
 
 #define ROWS	   12
@@ -26,8 +27,10 @@ enum column {
 	COLUMN_OPEN,
 	COLUMN_PEAK,
 	COLUMN_FIRST,
+	COLUMN_POLICY,
 	COLUMN_PEER,
 	COLUMN_RESET,
+	COLUMN_UNSEEN,
 	COLUMN_TIME_WAIT,
 	COLUMN_LEAVE,
 	COLUMN_PORTS,
@@ -43,16 +46,19 @@ static const struct print_column columns[COLUMNS] = {
     [COLUMN_PEAK] = {"PEAK", true, false},
     [COLUMN_FIRST] = {"WE CLOSED", true, false},
     [COLUMN_PEER] = {"PEER DID", true, false},
+    [COLUMN_POLICY] = {"BY POLICY", true, true},
     [COLUMN_RESET] = {"RESET", true, true},
+    [COLUMN_UNSEEN] = {"UNSEEN", true, true},
     [COLUMN_TIME_WAIT] = {"TIME_WAIT", true, false},
     [COLUMN_LEAVE] = {"LEAVE IN", true, false},
     [COLUMN_PORTS] = {"PORTS", true, false},
 };
 
-static uint64_t count_resets(const struct tws_counters *counters)
+/* Resets that no policy asked for. */
+static uint64_t count_resets(const uint64_t *value)
 {
-	return join_ended(counters) - counters->value[TWS_ended_local_fin] -
-	       counters->value[TWS_ended_remote_fin] - counters->value[TWS_ended_unseen];
+	return value[TWS_ended_reset_app] + value[TWS_ended_reset_unread] +
+	       value[TWS_ended_reset_remote];
 }
 
 /* "12 s", "12-60 s", in whole seconds, rounded up. */
@@ -92,9 +98,12 @@ static int add_row(const struct report_text *text, struct print_table *table,
 	print_number(cells[COLUMN_FAILED], join_failed(&destination->counters));
 	print_number(cells[COLUMN_OPEN], value[TWS_open]);
 	print_number(cells[COLUMN_PEAK], value[TWS_peak_open]);
-	print_number(cells[COLUMN_FIRST], value[TWS_ended_local_fin]);
+	print_number(cells[COLUMN_FIRST],
+		     report_text_closed_first(&destination->counters));
+	print_number(cells[COLUMN_POLICY], report_text_by_policy(&destination->counters));
 	print_number(cells[COLUMN_PEER], value[TWS_ended_remote_fin]);
-	print_number(cells[COLUMN_RESET], count_resets(&destination->counters));
+	print_number(cells[COLUMN_RESET], count_resets(value));
+	print_number(cells[COLUMN_UNSEEN], value[TWS_ended_unseen]);
 	if (text->model->has_table)
 		print_number(cells[COLUMN_TIME_WAIT], destination->time_wait.confirmed);
 	else
@@ -272,6 +281,11 @@ int report_print_text(FILE *out, const struct model *model,
 	if (busy) {
 		report_text_headline(&text);
 		result = write_table(&text);
+		if (result == 0)
+			result = arms_write(out, model,
+					    options->run ? options->run->elapsed_seconds
+							 : arms_observed_seconds(model),
+					    text.color);
 	} else {
 		report_text_nothing(&text);
 	}
