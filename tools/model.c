@@ -234,10 +234,31 @@ static int add_destinations(struct model *model, struct segment *segment, uint32
 	return 0;
 }
 
-static struct model_arm *find_arm(struct model *model, const struct tws_arm *arm)
+/* The arms that a process used need not be the first ones. */
+static struct model_arm *insert_arm(struct model *model, const struct model_arm *new)
+{
+	struct model_arm *arms =
+	    reallocarray(model->arms, model->arm_count + 1, sizeof(*arms));
+	uint32_t at = model->arm_count;
+
+	if (!arms)
+		return NULL;
+	model->arms = arms;
+	for (; at > 0 && arms[at - 1].place > new->place &&strcmp(arms[at - 1].experiment,
+								  new->experiment) ==
+			     0;
+	     at--)
+		arms[at] = arms[at - 1];
+	arms[at] = *new;
+	model->arm_count++;
+	return &arms[at];
+}
+
+static struct model_arm *find_arm(struct model *model, const struct tws_arm *arm,
+				  uint32_t place)
 {
 	struct model_arm *found;
-	struct model_arm new = {.weight = arm->weight};
+	struct model_arm new = {.weight = arm->weight, .place = place};
 
 	memcpy(new.experiment, arm->experiment, TWS_NAME_SIZE - 1);
 	memcpy(new.name, arm->name, TWS_NAME_SIZE - 1);
@@ -247,12 +268,7 @@ static struct model_arm *find_arm(struct model *model, const struct tws_arm *arm
 		    strcmp(found->name, new.name) == 0)
 			return found;
 	}
-	found = reallocarray(model->arms, model->arm_count + 1, sizeof(*found));
-	if (!found)
-		return NULL;
-	model->arms = found;
-	model->arms[model->arm_count] = new;
-	return &model->arms[model->arm_count++];
+	return insert_arm(model, &new);
 }
 
 static int add_arms(struct model *model, struct segment *segment)
@@ -262,7 +278,7 @@ static int add_arms(struct model *model, struct segment *segment)
 	for (uint32_t i = 0; i < segment->used[TWS_SECTION_ARMS]; i++) {
 		if (segment->arms[i].state != TWS_DESTINATION_READY)
 			continue;
-		arm = find_arm(model, &segment->arms[i]);
+		arm = find_arm(model, &segment->arms[i], i);
 		if (!arm)
 			return -ENOMEM;
 		join_derive(&segment->arms[i].counters);

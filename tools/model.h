@@ -76,6 +76,7 @@ struct model_process {
 struct model_arm {
 	char experiment[TWS_NAME_SIZE];
 	char name[TWS_NAME_SIZE];
+	uint32_t place; /* in the policy; the arms of an experiment are in this order */
 	uint32_t weight;
 	struct tws_counters counters;
 };

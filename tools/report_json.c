@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tools/advice.h"
+#include "tools/arms.h"
 #include "tools/join.h"
 #include "tools/model.h"
 #include "tools/report.h"
@@ -191,8 +192,9 @@ static json_t *kernel(const struct model *model)
 	return object;
 }
 
-static json_t *arms(const struct model *model)
+static json_t *arms(const struct model *model, const struct report_run *run)
 {
+	double elapsed = run ? run->elapsed_seconds : arms_observed_seconds(model);
 	json_t *array = json_array(), *object;
 
 	for (uint32_t i = 0; i < model->arm_count; i++) {
@@ -201,6 +203,7 @@ static json_t *arms(const struct model *model)
 		set(object, "arm", string(model->arms[i].name));
 		set(object, "weight", integer(model->arms[i].weight));
 		set(object, "counters", counters(&model->arms[i].counters));
+		set(object, "against_first", arms_json(model, i, elapsed));
 		append(array, object);
 	}
 	return array;
@@ -281,7 +284,7 @@ int report_print_json(FILE *out, const struct model *model,
 	set(object, "time_wait", time_wait(model, &model->time_wait));
 	set(object, "apps", apps(model));
 	set(object, "kernel", kernel(model));
-	set(object, "arms", arms(model));
+	set(object, "arms", arms(model, options->run));
 	set(object, "advice", advice_list(model));
 	set(object, "unseen", unseen(model));
 	if (!failed &&

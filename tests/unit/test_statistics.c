@@ -171,11 +171,6 @@ struct world {
 	double failed, time_wait, peer_reset, discards;
 };
 
-static void add(uint64_t *counter, double share)
-{
-	*counter += uniform() < share;
-}
-
 static void add_connection(struct tws_counters *arm, const struct world *world)
 {
 	uint64_t *value = arm->value;
