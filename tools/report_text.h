@@ -26,11 +26,11 @@ struct report_text {
 /* The application of a rank in the model's order. */
 const struct model_app *report_text_app(const struct model *model, uint32_t rank);
 
-/* Whether nothing ever happened there. */
 /* Connections that we closed first, and those of them that a policy closed. */
 uint64_t report_text_closed_first(const struct tws_counters *counters);
 uint64_t report_text_by_policy(const struct tws_counters *counters);
 
+/* Whether nothing ever happened there. */
 bool report_text_is_empty(const struct tws_counters *counters);
 
 /* How many applications have something to show. */
