@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The shim as a guest: what it needs, exports, costs, and leaves alone."""
+import glob
 import os
 import re
 import subprocess
 
-from harness import ADDRESS, added_system_calls
+from harness import ADDRESS, Skip, added_system_calls
 
 STEPS = ("socket", "connect", "send:1", "recv", "close")
 
@@ -123,16 +124,34 @@ def test_a_directory_that_cannot_be_had_leaves_the_client_alone(t):
     assert server.counts["accepted"] == 12
 
 
-def test_beside_other_preloads(t):
+OTHERS = ("/usr/libexec/coreutils/libstdbuf.so", "/usr/lib/*/faketime/libfaketime.so.1",
+          "/usr/lib/*/libjemalloc.so.2")
+
+
+def test_beside_other_preloads_before_and_after(t):
     server = t.server()
-    stdbuf = "/usr/libexec/coreutils/libstdbuf.so"
-    preloads = [p for p in (stdbuf,) if os.path.exists(p)]
-    for other in preloads:
+    others = [path for pattern in OTHERS for path in glob.glob(pattern)]
+    assert others, "stdbuf is part of every Debian"
+    for other in others:
         for preload in (f"{t.library} {other}", f"{other} {t.library}"):
             t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:10",
-                  env={"LD_PRELOAD": preload})
-    number = 20 * len(preloads)
+                  env={"LD_PRELOAD": preload, "FAKETIME": "-1d", "_STDBUF_O": "0"})
+    number = 20 * len(others)
     t.counters(t.report(), attempts=number, established=number, ended_local_fin=number)
+
+
+def test_a_client_built_with_address_sanitizer(t):
+    source = os.path.join(os.path.dirname(__file__), "..", "progs", "client.c")
+    client = os.path.join(t.scratch, "client")
+    if subprocess.run(["gcc", "-D_GNU_SOURCE", "-fsanitize=address,undefined", "-o", client,
+                       source], check=False, stderr=subprocess.DEVNULL).returncode:
+        raise Skip("no gcc with sanitizers")
+    runtime = _lines("gcc", "-print-file-name=libasan.so")[0]
+    server = t.server()
+    # The runtime has to come first: it says so itself, and would end the client otherwise.
+    t.run(client, ADDRESS, str(server.port), *STEPS, "repeat:10",
+          env={"LD_PRELOAD": f"{runtime} {t.library}"})
+    t.counters(t.report(), attempts=10, established=10, ended_local_fin=10)
 
 
 def test_under_strace_gdb_and_valgrind(t):
