@@ -94,7 +94,7 @@ bool tws_conn_address(const struct sockaddr *address, socklen_t length,
 	const struct sockaddr_in *in = (const void *)address;
 
 	memset(ret_address, 0, sizeof(*ret_address));
-	if (!address || length < sizeof(*in))
+	if (!tws_conn_plausible(address) || length < sizeof(*in))
 		return false;
 	ret_address->port = ntohs(in->sin_port);
 	if (in->sin_family == AF_INET) {

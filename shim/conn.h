@@ -126,6 +126,13 @@ void tws_conn_share_all(void);
 bool tws_conn_address(const struct sockaddr *address, socklen_t length,
 		      struct tws_address *ret_address);
 
+/* Whether a pointer of the client's can be one: before the kernel has looked at it, a
+ * wrong one must give EFAULT there and not a fault here. */
+static inline bool tws_conn_plausible(const void *pointer)
+{
+	return (uintptr_t)pointer - 4096 < (1UL << 47) - 4096;
+}
+
 /* SO_COOKIE; 0: not a socket. */
 uint64_t tws_conn_cookie(int fd);
 

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <pthread.h>
+#include <sys/uio.h>
 
 #include "shim/entry.h"
 #include "shim/policy.h"
@@ -63,9 +64,9 @@ ssize_t tws_wrap_sendmsg(int fd, const struct msghdr *message, int flags)
 	struct tws_connecting connecting;
 	ssize_t ret;
 
-	if (message && message->msg_control)
+	if (tws_fd_highest() >= 0)
 		tws_hook_rights_sent(message);
-	if (!message || !opens_connection(fd, flags))
+	if (!opens_connection(fd, flags) || !tws_conn_plausible(message))
 		return tws_real.sendmsg(fd, message, flags);
 	tws_hook_connect(fd, message->msg_name, message->msg_namelen, &connecting);
 	ret = tws_real.sendmsg(fd, message, flags);
@@ -78,10 +79,9 @@ int tws_wrap_sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, int 
 	struct tws_connecting connecting;
 	int ret;
 
-	for (unsigned i = 0; messages && i < count; i++)
-		if (messages[i].msg_hdr.msg_control)
-			tws_hook_rights_sent(&messages[i].msg_hdr);
-	if (!count || !messages || !opens_connection(fd, flags))
+	for (unsigned i = 0; tws_fd_highest() >= 0 && i < count && i < UIO_MAXIOV; i++)
+		tws_hook_rights_sent(&messages[i].msg_hdr);
+	if (!count || !tws_conn_plausible(messages) || !opens_connection(fd, flags))
 		return tws_real.sendmmsg(fd, messages, count, flags);
 	tws_hook_connect(fd, messages->msg_hdr.msg_name, messages->msg_hdr.msg_namelen,
 			 &connecting);

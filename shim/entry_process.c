@@ -15,7 +15,7 @@ int tws_wrap_clone(int (*function)(void *), void *stack, int flags, void *argume
 		   void *parent, void *tls, void *child)
 {
 	if (flags & CLONE_VM && !(flags & CLONE_THREAD))
-		tws_process_note_vfork(flags & CLONE_FILES);
+		tws_process_note_clone(flags & CLONE_FILES);
 	else if (!(flags & CLONE_VM))
 		tws_process_note_fork();
 	return tws_real.clone(function, stack, flags, argument, parent, tls, child);

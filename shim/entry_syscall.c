@@ -110,7 +110,7 @@ static void note_before(long number, const long *a)
 		break;
 	case SYS_clone:
 		if (a[0] & CLONE_VM)
-			tws_process_note_vfork(a[0] & CLONE_FILES);
+			tws_process_note_clone(a[0] & CLONE_FILES);
 		else
 			tws_process_note_fork();
 		break;

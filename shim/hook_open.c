@@ -49,7 +49,7 @@ void tws_hook_bind(int fd, const struct sockaddr *address, socklen_t length)
 {
 	uint32_t word = tws_fd(fd);
 
-	if (word && address && tws_may_work() && tws_policy_active())
+	if (word && tws_conn_plausible(address) && tws_may_work() && tws_policy_active())
 		tws_apply_bind(fd, is_port_0(address, length));
 }
 
@@ -157,7 +157,7 @@ void tws_hook_connect(int fd, const struct sockaddr *address, socklen_t length,
 
 	ret_connecting->conn.book = NULL;
 	ret_connecting->again = ret_connecting->disconnected = false;
-	if (!address || length < sizeof(sa_family_t))
+	if (!tws_conn_plausible(address) || length < sizeof(sa_family_t))
 		return;
 	if (address->sa_family == AF_UNSPEC) {
 		if (tws_fd(fd))
@@ -258,7 +258,7 @@ static void each_right(const struct msghdr *message, void (*act)(int fd))
 {
 	struct msghdr *header = (struct msghdr *)(uintptr_t)message;
 
-	if (!message || !message->msg_control)
+	if (!tws_conn_plausible(message) || !tws_conn_plausible(message->msg_control))
 		return;
 	for (struct cmsghdr *at = CMSG_FIRSTHDR(header); at;
 	     at = CMSG_NXTHDR(header, at)) {

@@ -257,7 +257,7 @@ void tws_before_vfork(void)
 	tws_real_resolve();
 	__atomic_store_n(&tws_next_vfork, (void *)(uintptr_t)tws_real.vfork,
 			 __ATOMIC_RELEASE);
-	tws_process_note_vfork(false);
+	tws_process_note_vfork();
 }
 
 static void count_deepbind(void)

@@ -17,6 +17,8 @@
 #include "shim/sys.h"
 #include "shim/text.h"
 
+#define VFORKING ((int)(sizeof(tws_process.vforking) / sizeof(tws_process.vforking[0])))
+
 enum { STAGE_NONE = 0, STAGE_BEGUN = 1, STAGE_AT_WORK = 2, STAGE_DISABLED = 3 };
 
 static uint32_t assumed_alive = 1;
@@ -144,6 +146,7 @@ static void become_child(int32_t pid)
 {
 	tws_process.pid = pid;
 	tws_process.memory_shared = 0;
+	memset(tws_process.vforking, 0, sizeof(tws_process.vforking));
 	tws_process.files_shared = 0;
 	tws_process.handover[0] = '\0';
 	tws_books_forked();
@@ -162,12 +165,52 @@ void tws_process_note_spawn(void)
 	__atomic_fetch_add(&tws_process.spawns, 1, __ATOMIC_RELAXED);
 }
 
-void tws_process_note_vfork(bool files)
+static bool is_swapped(int32_t *place, int32_t from, int32_t to)
+{
+	return __atomic_compare_exchange_n(place, &from, to, false, __ATOMIC_ACQ_REL,
+					   __ATOMIC_RELAXED);
+}
+
+/* A thread comes back from vfork() only when its child has left our memory, so the
+ * thread's next step tells that it has. One that finds no place here is counted for ever.
+ */
+void tws_process_note_vfork(void)
+{
+	int32_t thread = (int32_t)tws_sys1(SYS_gettid, 0);
+
+	know_pid();
+	__atomic_fetch_add(&tws_process.memory_shared, 1, __ATOMIC_ACQ_REL);
+	for (int i = 0; i < VFORKING; i++)
+		if (is_swapped(&tws_process.vforking[i], 0, thread))
+			break;
+	tws_process_note_spawn();
+}
+
+static void forget_vfork(void)
+{
+	int32_t thread = (int32_t)tws_sys1(SYS_gettid, 0);
+
+	for (int i = 0; i < VFORKING; i++)
+		if (is_swapped(&tws_process.vforking[i], thread, 0))
+			__atomic_fetch_sub(&tws_process.memory_shared, 1,
+					   __ATOMIC_ACQ_REL);
+}
+
+static bool someone_vforks(void)
+{
+	for (int i = 0; i < VFORKING; i++)
+		if (__atomic_load_n(&tws_process.vforking[i], __ATOMIC_RELAXED))
+			return true;
+	return false;
+}
+
+/* Nobody tells when such a child is gone. */
+void tws_process_note_clone(bool files)
 {
 	know_pid();
 	if (files)
 		__atomic_store_n(&tws_process.files_shared, 1, __ATOMIC_RELEASE);
-	__atomic_store_n(&tws_process.memory_shared, 1, __ATOMIC_RELEASE);
+	__atomic_fetch_add(&tws_process.memory_shared, 1, __ATOMIC_ACQ_REL);
 	tws_process_note_spawn();
 }
 
@@ -180,8 +223,11 @@ bool tws_process_check(void)
 	if (tws_process.stage != STAGE_AT_WORK)
 		return false;
 	pid = (int32_t)tws_sys1(SYS_getpid, 0);
-	if (pid == tws_process.pid)
+	if (pid == tws_process.pid) {
+		if (someone_vforks())
+			forget_vfork();
 		return true;
+	}
 	if (!*tws_process.alive) {
 		become_child(pid); /* a fork that no handler told us of */
 		return true;

@@ -16,7 +16,8 @@
 struct tws_process {
 	int stage;		/* atomic; 0 not begun, 1 begun, 2 at work, 3 disabled */
 	int32_t pid;		/* whose memory this is */
-	uint32_t memory_shared; /* atomic; a vfork or clone(CLONE_VM) was seen */
+	uint32_t memory_shared; /* atomic; children that may share our memory now */
+	int32_t vforking[8];	/* atomic; threads inside vfork(), counted above */
 	uint32_t files_shared;	/* atomic; a clone(CLONE_VM | CLONE_FILES) was seen */
 	uint32_t *alive;	/* 1 in the process that set it, 0 after a fork */
 	uint32_t spawns;	/* atomic; children that may hold our descriptors */
@@ -59,7 +60,10 @@ void tws_process_note_spawn(void);
 /* Before a fork: the child gets every descriptor, close-on-exec or not. */
 void tws_process_note_fork(void);
 
-/* Before a child that shares our memory; `files`: our descriptors too. */
-void tws_process_note_vfork(bool files);
+/* Before vfork(). */
+void tws_process_note_vfork(void);
+
+/* Before a clone() that shares our memory; `files`: our descriptors too. */
+void tws_process_note_clone(bool files);
 
 #endif

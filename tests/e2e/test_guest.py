@@ -57,14 +57,14 @@ def test_a_process_that_never_connects_makes_no_file_and_no_call_after_start(t):
     assert os.listdir(t.dir) == []
 
 
-def _counts(t, *steps, options=()):
+def _counts(t, *steps, before=()):
     """Added system calls of 1,000 connections."""
     server = t.server()
     paths = [os.path.join(t.scratch, n) for n in ("bare", "shimmed")]
-    client = (t.prog("client"), ADDRESS, str(server.port), *steps, "repeat:1000")
+    client = (t.prog("client"), ADDRESS, str(server.port), *before, *(steps * 1000))
     t.run("strace", "-f", "-c", "-o", paths[0], *client, shim=False)
-    t.run("strace", "-f", "-c", "-o", paths[1], "-E", f"LD_PRELOAD={t.library}", *options,
-          *client, shim=False)
+    t.run("strace", "-f", "-c", "-o", paths[1], "-E", f"LD_PRELOAD={t.library}", *client,
+          shim=False)
     return added_system_calls(*paths)
 
 
@@ -80,6 +80,30 @@ def test_a_non_blocking_connection_costs_at_most_four_too(t):
     added = _counts(t, "socket", "nonblock", "connect-poll", "send:1", "recv", "close")
     many = {n: c for n, c in added.items() if c >= 500}
     assert sum(many.values()) <= 4000, many
+
+
+def test_a_vfork_long_ago_costs_nothing_now(t):
+    added = _counts(t, *STEPS, before=("socket", "connect", "vfork-close", "close"))
+    many = {n: c for n, c in added.items() if c >= 500}
+    assert sum(many.values()) <= 4010, many
+
+
+def test_wrong_pointers_give_the_error_that_they_give_bare(t):
+    script = t.file("efault.py", """
+import ctypes, socket
+libc = ctypes.CDLL(None, use_errno=True)
+s = socket.socket()
+for pointer in (0, 1, -1):
+    at = ctypes.c_void_p(pointer)
+    for call in (lambda: libc.connect(s.fileno(), at, 16), lambda: libc.bind(s.fileno(), at, 16),
+                 lambda: libc.sendmsg(s.fileno(), at, 0),
+                 lambda: libc.sendmmsg(s.fileno(), at, 1, 0),
+                 lambda: libc.setsockopt(s.fileno(), 1, 13, at, 8),
+                 lambda: libc.sendto(s.fileno(), b"x", 1, 0x20000000, at, 16)):
+        print(call(), ctypes.get_errno())
+""")
+    result = t.bare_and_shimmed("python3", script)
+    assert result.returncode == 0 and len(result.stdout.splitlines()) == 18, result
 
 
 def test_closing_a_plain_file_costs_none(t):
