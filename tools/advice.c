@@ -1,21 +1,35 @@
 /* SPDX-License-Identifier: MIT */
-#include "tools/advice.h"
+#include "tools/advice_rule.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/holders.h"
 #include "tools/print.h"
+#include "tools/traffic.h"
 
-static const struct {
-	const char *id;
-	const char *title;
-	enum advice_scope scope;
-	advice_rule rule;
-} rules[] = {
-#define FINDING(id, rule, scope, title) {#id, title, ADVICE_##scope, rule_##rule},
+static const advice_rule rules[] = {
+#define FINDING(id, rule, scope, title, background, sources) rule_##rule,
 #include "tools/findings.def"
 };
+
+#define COUNT (sizeof(rules) / sizeof(*rules))
+
+const struct advice_explanation advice_explanations[COUNT] = {
+#define FINDING(id, rule, scope, title, background, sources)                             \
+	{#id, title, ADVICE_##scope, background, sources},
+#include "tools/findings.def"
+};
+const size_t advice_explanation_count = COUNT;
+
+const struct advice_explanation *advice_explain(const char *id)
+{
+	for (size_t i = 0; i < COUNT; i++)
+		if (strcasecmp(advice_explanations[i].id, id) == 0)
+			return &advice_explanations[i];
+	return NULL;
+}
 
 static int add(struct advice *advice, const struct advice_finding *finding)
 {
@@ -33,29 +47,50 @@ static int add(struct advice *advice, const struct advice_finding *finding)
 	return 0;
 }
 
+static int examine(struct advice *advice, size_t index, const struct advice_facts *facts)
+{
+	const struct advice_explanation *about = &advice_explanations[index];
+	bool by_app = about->scope == ADVICE_DESTINATION || about->scope == ADVICE_APP;
+	struct advice_finding finding = {
+	    .id = about->id,
+	    .title = about->title,
+	    .certainty = by_app ? CERTAINTY_COUNTED : CERTAINTY_READ,
+	};
+
+	rules[index](facts, &finding);
+	if (finding.verdict == VERDICT_OK && !(advice->keep_ok && *finding.evidence))
+		return 0;
+	if (facts->app && !*finding.app)
+		snprintf(finding.app, sizeof(finding.app), "%s", facts->app);
+	if (facts->to && !*finding.to)
+		snprintf(finding.to, sizeof(finding.to), "%s", facts->to);
+	return add(advice, &finding);
+}
+
 int advice_examine(struct advice *advice, enum advice_scope scope,
 		   const struct advice_facts *facts)
 {
-	struct advice_finding finding;
 	int result = 0;
 
-	for (size_t i = 0; result == 0 && i < sizeof(rules) / sizeof(*rules); i++) {
-		if (rules[i].scope != scope)
-			continue;
-		finding =
-		    (struct advice_finding){.id = rules[i].id, .title = rules[i].title};
-		rules[i].rule(facts, &finding);
-		if (finding.verdict == VERDICT_OK)
-			continue;
-		snprintf(finding.app, sizeof(finding.app), "%s", facts->app);
-		snprintf(finding.to, sizeof(finding.to), "%s",
-			 facts->to ? facts->to : "");
-		result = add(advice, &finding);
-	}
+	for (size_t i = 0; result == 0 && i < COUNT; i++)
+		if (advice_explanations[i].scope == scope)
+			result = examine(advice, i, facts);
 	return result;
 }
 
-static int examine_app(struct advice *advice, const struct model_app *app)
+/* The pair is of whoever holds most of it: only that one hears of it. */
+static void set_pair(struct advice_facts *facts, const struct model *model,
+		     const struct model_app *app, const struct tws_address *to)
+{
+	const struct traffic_pair *pair = traffic_find(facts->traffic, to);
+
+	facts->pair = pair && pair->app == app - model->apps ? pair : NULL;
+	if (pair && !facts->pair)
+		facts->ports = (struct model_ports){0};
+}
+
+static int examine_app(struct advice *advice, const struct model *model,
+		       const struct model_app *app, const struct traffic *traffic)
 {
 	const struct model_destination *destination;
 	char name[64], to[PRINT_ADDRESS_SIZE];
@@ -65,6 +100,8 @@ static int examine_app(struct advice *advice, const struct model_app *app)
 	    .time_wait = app->time_wait,
 	    .processes = app->processes,
 	    .short_lived_ms = app->short_lived_ms,
+	    .recent = traffic ? &app->recent : NULL,
+	    .traffic = traffic,
 	};
 	int result = advice_examine(advice, ADVICE_APP, &facts);
 
@@ -74,6 +111,9 @@ static int examine_app(struct advice *advice, const struct model_app *app)
 		facts.counters = &destination->counters;
 		facts.time_wait = destination->time_wait;
 		facts.ports = destination->ports;
+		facts.recent = traffic ? &destination->recent : NULL;
+		if (traffic)
+			set_pair(&facts, model, app, &destination->address);
 		result = advice_examine(advice, ADVICE_DESTINATION, &facts);
 	}
 	return result;
@@ -85,9 +125,66 @@ int advice_of_model(struct advice *ret_advice, const struct model *model)
 	int result = 0;
 
 	for (uint32_t i = 0; result == 0 && i < model->order_count; i++)
-		result = examine_app(&advice, &model->apps[model->order[i]]);
+		result = examine_app(&advice, model, &model->apps[model->order[i]], NULL);
 	advice_sort(&advice);
 	*ret_advice = advice;
+	return result;
+}
+
+/* Ports that programs without the shim fill: no counters, but the pair speaks. */
+static int examine_unowned(struct advice *advice, const struct traffic *traffic)
+{
+	static const struct tws_counters none;
+	char to[PRINT_ADDRESS_SIZE];
+	struct advice_facts facts = {
+	    .app = "programs without the shim", .counters = &none, .traffic = traffic};
+	int result = 0;
+
+	for (size_t i = 0; result == 0 && i < traffic->pair_count; i++) {
+		facts.pair = &traffic->pairs[i];
+		if (facts.pair->app != MODEL_NOBODY)
+			continue;
+		facts.to = print_address(to, &facts.pair->to);
+		facts.ports.used = facts.pair->used;
+		facts.ports.range = facts.pair->range;
+		result = advice_examine(advice, ADVICE_DESTINATION, &facts);
+	}
+	return result;
+}
+
+static int examine_holders(struct advice *advice, const struct holders *holders)
+{
+	struct advice_facts facts = {.holders = holders};
+	int result = 0;
+
+	for (size_t i = 0; result == 0 && i < holders->count; i++) {
+		facts.holder = &holders->list[i];
+		facts.app = facts.holder->pid ? facts.holder->name : NULL;
+		result = advice_examine(advice, ADVICE_HOLDER, &facts);
+	}
+	return result;
+}
+
+int advice_of_host(struct advice *advice, const struct model *model,
+		   const struct host *host, const struct traffic *traffic,
+		   const struct holders *holders)
+{
+	struct advice_facts facts = {
+	    .host = host,
+	    .traffic = traffic,
+	    .holders = holders,
+	};
+	int result = 0;
+
+	for (uint32_t i = 0; result == 0 && i < model->order_count; i++)
+		result =
+		    examine_app(advice, model, &model->apps[model->order[i]], traffic);
+	if (result == 0 && host)
+		result = advice_examine(advice, ADVICE_HOST, &facts);
+	if (result == 0 && host && traffic)
+		result = examine_unowned(advice, traffic);
+	if (result == 0 && holders)
+		result = examine_holders(advice, holders);
 	return result;
 }
 
@@ -128,4 +225,42 @@ const char *advice_verdict_name(enum advice_verdict verdict)
 	};
 
 	return names[verdict];
+}
+
+const char *advice_certainty_name(enum advice_certainty certainty)
+{
+	static const char *const names[] = {
+	    [CERTAINTY_COUNTED] = "counted",
+	    [CERTAINTY_READ] = "read",
+	    [CERTAINTY_INFERRED] = "inferred",
+	};
+
+	return names[certainty];
+}
+
+/* -------- what the rules share */
+
+const char *advice_number(uint64_t value)
+{
+	static char buffers[8][PRINT_NUMBER_SIZE];
+	static unsigned next;
+
+	return print_number(buffers[next++ % 8], value);
+}
+
+uint64_t advice_percent(uint64_t part, uint64_t whole)
+{
+	return whole ? part * 100 / whole : 0;
+}
+
+void advice_set(struct advice_finding *finding, enum advice_verdict verdict,
+		uint64_t weight)
+{
+	finding->verdict = verdict;
+	finding->weight = weight;
+}
+
+enum advice_verdict advice_by_number(uint64_t connections)
+{
+	return connections >= VERY_MANY ? VERDICT_WARNING : VERDICT_NOTICE;
 }

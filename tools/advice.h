@@ -9,6 +9,13 @@
 
 #include "tools/model.h"
 
+struct host;
+struct traffic;
+struct traffic_pair;
+struct holders;
+struct holder;
+struct reach;
+
 enum advice_verdict {
 	VERDICT_OK,
 	VERDICT_UNKNOWN,
@@ -17,7 +24,23 @@ enum advice_verdict {
 	VERDICT_PROBLEM,
 };
 
-/* What one application did, or did to one destination. */
+/* How a finding is known. */
+enum advice_certainty {
+	CERTAINTY_COUNTED,  /* by the shim, connection by connection */
+	CERTAINTY_READ,	    /* from the kernel's tables and settings */
+	CERTAINTY_INFERRED, /* from what they show */
+};
+
+/* Connections of a network namespace over some time: those that we counted, and the
+ * kernel. */
+struct advice_coverage {
+	uint64_t seen;
+	uint64_t opened;
+	double seconds; /* 0: since the namespace was made */
+};
+
+/* What one application did, or did to one destination; or, by scope, what is known of the
+ * host, of a process that holds connections, or of what `doctor` was asked about. */
 struct advice_facts {
 	const char *app; /* name, safe to print */
 	const char *to;	 /* "10.0.0.7:6379"; NULL: all destinations */
@@ -26,9 +49,18 @@ struct advice_facts {
 	struct model_ports ports;
 	uint64_t processes;
 	uint32_t short_lived_ms;
+	/* NULL: not known. */
+	const struct model_recent *recent; /* then what is over is passed over */
+	const struct host *host;
+	const struct traffic *traffic;
+	const struct traffic_pair *pair; /* the fullest to this destination */
+	const struct holders *holders;
+	const struct holder *holder;
+	const struct reach *reach;
+	const struct advice_coverage *coverage;
 };
 
-#define ADVICE_TEXT_SIZE 320
+#define ADVICE_TEXT_SIZE 640
 
 struct advice_finding {
 	const char *id;
@@ -39,22 +71,38 @@ struct advice_finding {
 	char to[64]; /* "" for all */
 	char evidence[ADVICE_TEXT_SIZE];
 	char advice[ADVICE_TEXT_SIZE];
+	enum advice_certainty certainty;
 };
 
 struct advice {
+	bool keep_ok; /* also what was looked at and found well, with its evidence */
 	struct advice_finding *findings; /* most important first */
 	size_t count;
 	size_t room;
 };
 
-enum advice_scope { ADVICE_DESTINATION, ADVICE_APP };
+enum advice_scope {
+	ADVICE_DESTINATION,
+	ADVICE_APP,
+	ADVICE_HOST,
+	ADVICE_HOLDER,
+	ADVICE_SUBJECT
+};
 
-/* Adds what the rules of a scope find in the facts (verdicts above OK). 0 or -ENOMEM. */
+/* Adds what the rules of a scope find in the facts (verdicts other than OK). 0 or
+ * -ENOMEM. */
 int advice_examine(struct advice *advice, enum advice_scope scope,
 		   const struct advice_facts *facts);
 
 /* Examines all applications that are not hidden, and sorts. 0 or -ENOMEM. */
 int advice_of_model(struct advice *ret_advice, const struct model *model);
+
+/* Adds what is found in the applications (destinations with `traffic` in view), on the
+ * host, and in the processes that hold connections; does not sort. Facts that are NULL
+ * are not asked for. 0 or -ENOMEM. */
+int advice_of_host(struct advice *advice, const struct model *model,
+		   const struct host *host, const struct traffic *traffic,
+		   const struct holders *holders);
 
 /* By verdict, then weight. */
 void advice_sort(struct advice *advice);
@@ -64,12 +112,30 @@ void advice_free(struct advice *advice);
 /* "ok", "unknown", "notice", "warning", "problem". */
 const char *advice_verdict_name(enum advice_verdict verdict);
 
+/* "counted", "read", "inferred". */
+const char *advice_certainty_name(enum advice_certainty certainty);
+
+/* What is known of a finding whatever the facts are. */
+struct advice_explanation {
+	const char *id;
+	const char *title;
+	enum advice_scope scope;
+	const char *background;
+	const char *sources; /* separated by "; " */
+};
+
+extern const struct advice_explanation advice_explanations[];
+extern const size_t advice_explanation_count;
+
+/* By id, whatever the case of its letters; NULL: there is no such finding. */
+const struct advice_explanation *advice_explain(const char *id);
+
 /* -------- the rules; for advice.c */
 
 typedef void (*advice_rule)(const struct advice_facts *facts,
 			    struct advice_finding *ret_finding);
 
-#define FINDING(id, rule, scope, title)                                                  \
+#define FINDING(id, rule, scope, title, background, sources)                             \
 	void rule_##rule(const struct advice_facts *facts,                               \
 			 struct advice_finding *ret_finding);
 #include "tools/findings.def"

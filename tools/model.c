@@ -313,6 +313,8 @@ int model_take(struct segment *segment, void *data)
 	if (result == 0 && !hidden)
 		result = add_arms(model, segment);
 	if (result == 0)
+		model_note_recent(model, segment, index, indexes);
+	if (result == 0)
 		result = model_join_time_wait(model, segment, index, indexes, process);
 out:
 	free(indexes);

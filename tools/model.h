@@ -35,11 +35,23 @@ struct model_ports {
 	uint32_t range; /* how many the range has; 0: not known */
 };
 
+/* Of the last minute, as far as the rings go back: at least as many. */
+struct model_recent {
+	uint64_t ended;			     /* and came to nothing */
+	uint64_t ending[TWS_END_FAILED + 1]; /* by enum tws_ending */
+	uint64_t no_port;		     /* EADDRNOTAVAIL, EADDRINUSE */
+	uint64_t short_lived;
+	uint64_t early_bind;  /* to port 0, before connect() */
+	uint64_t reuseaddr;   /* the program's own SO_REUSEADDR */
+	uint64_t linger_time; /* ... SO_LINGER {1,n} */
+};
+
 struct model_destination {
 	struct tws_address address; /* family 0: `other` */
 	struct tws_counters counters;
 	struct model_time_wait time_wait;
 	struct model_ports ports;
+	struct model_recent recent;
 	uint32_t next; /* same hash; UINT32_MAX none */
 };
 
@@ -53,6 +65,7 @@ struct model_app {
 	bool detail; /* bytes were counted in all its processes */
 	struct tws_counters counters;
 	struct model_time_wait time_wait;
+	struct model_recent recent;
 	struct model_destination *destinations;
 	uint32_t destination_count;
 	uint32_t destination_room;
@@ -175,6 +188,10 @@ void model_settle(const struct model *model, struct segment *segment);
  * -ENOMEM. */
 int model_join_time_wait(struct model *model, const struct segment *segment, uint32_t app,
 			 const uint32_t *indexes, uint32_t process);
+
+/* Adds the segment's last minute. */
+void model_note_recent(struct model *model, const struct segment *segment, uint32_t app,
+		       const uint32_t *indexes);
 
 /* Never 0. */
 uint64_t model_hash_address(const struct tws_address *address);

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the rules share. Thresholds stand here and are those of the measurements in the
+ * manual: from half of a destination's ports on, connect() takes up to a hundred times
+ * the CPU.
+ */
+#ifndef TWS_TOOLS_ADVICE_RULE_H
+#define TWS_TOOLS_ADVICE_RULE_H
+
+#include <stdio.h>
+
+#include "tools/advice.h"
+
+#define MANY	  20   /* connections; below it nobody need care */
+#define VERY_MANY 1000 /* connections */
+#define BROWNOUT  50   /* per cent of the port range */
+#define EXHAUSTED 80   /* per cent of the port range */
+
+#define EVIDENCE(...) snprintf(ret_finding->evidence, ADVICE_TEXT_SIZE, __VA_ARGS__)
+#define ADVICE(...)   snprintf(ret_finding->advice, ADVICE_TEXT_SIZE, __VA_ARGS__)
+
+/* A number with its separators, in one of a few buffers: for one printf. */
+const char *advice_number(uint64_t value);
+
+/* Rounded down; 0 of nothing. */
+uint64_t advice_percent(uint64_t part, uint64_t whole);
+
+void advice_set(struct advice_finding *finding, enum advice_verdict verdict,
+		uint64_t weight);
+
+/* NOTICE, or WARNING for very many connections. */
+enum advice_verdict advice_by_number(uint64_t connections);
+
+#endif

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * twshim doctor: what is wrong, whose fault it is, and what cures it.
+ */
+#include "tools/commands.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tools/cli.h"
+#include "tools/doctor.h"
+#include "tools/memory.h"
+
+#define WATCH_SECONDS 2
+#define PATIENCE      2 /* seconds until we say that it takes longer */
+
+enum {
+	OPTION_ONLY,
+	OPTION_EXPLAIN,
+	OPTION_ALL,
+	OPTION_COVERAGE,
+	OPTION_WATCH,
+	OPTION_JSON,
+	OPTION_MARKDOWN,
+	OPTION_DIR,
+	OPTION_COLOR
+};
+
+static const struct cli_option OPTIONS[] = {
+    [OPTION_ONLY] = {"only", 0, "ID", "this finding alone, also if it is fine"},
+    [OPTION_EXPLAIN] = {"explain", 0, "ID", "background and sources of a finding"},
+    [OPTION_ALL] = {"all", 'a', NULL, "also what is fine"},
+    [OPTION_COVERAGE] = {"coverage", 0, NULL,
+			 "measure for a second which share of the connections\n"
+			 "the shims see"},
+    [OPTION_WATCH] = {"watch", 'w', NULL, "look again every 2 seconds"},
+    [OPTION_JSON] = {"json", 0, NULL, "one JSON object, schema twshim.doctor/1"},
+    [OPTION_MARKDOWN] = {"markdown", 0, NULL, "all explanations, for the manual"},
+    [OPTION_DIR] = {"dir", 0, "DIR", "read this run-time directory"},
+    [OPTION_COLOR] = {"color", 0, "WHEN", "auto (default), always, never"},
+    {0},
+};
+
+static const struct cli_command COMMAND = {
+    .name = "doctor",
+    .operands = "[COMMAND|PID]",
+    .summary = "What is wrong with TIME_WAIT on this host, most important first: the "
+	       "evidence, whose\nfault it is, and the cure. With COMMAND or PID: whether "
+	       "the shim can reach it, and\nwhat is found in it alone.\n",
+    .notes = "Exit status: 0 fine (or notices), 1 warnings, 2 problems.\n",
+    .options = OPTIONS,
+    .usage_status = CLI_USAGE,
+};
+
+struct request {
+	struct doctor_request doctor;
+	const char *explain;
+	bool markdown;
+};
+
+static int check_id(const char *id)
+{
+	if (advice_explain(id))
+		return 0;
+	return cli_fail(CLI_USAGE,
+			"doctor: %s: no such finding: twshim doctor --markdown lists all",
+			id);
+}
+
+static int set_option(struct request *request, int option)
+{
+	switch (option) {
+	case OPTION_ONLY:
+		request->doctor.only = optarg;
+		return check_id(optarg);
+	case OPTION_EXPLAIN:
+		request->explain = optarg;
+		return check_id(optarg);
+	case OPTION_ALL:
+		request->doctor.all = true;
+		return 0;
+	case OPTION_COVERAGE:
+		request->doctor.coverage = true;
+		return 0;
+	case OPTION_WATCH:
+		request->doctor.watch = true;
+		return 0;
+	case OPTION_JSON:
+		request->doctor.json = true;
+		return 0;
+	case OPTION_MARKDOWN:
+		request->markdown = true;
+		return 0;
+	case OPTION_DIR:
+		request->doctor.dir = optarg;
+		return 0;
+	default:
+		if (print_color_parse(optarg, &request->doctor.color) == 0)
+			return 0;
+		return cli_fail(CLI_USAGE,
+				"--color %s: no such way: auto, always or never", optarg);
+	}
+}
+
+/* A number is a pid, anything else a command. */
+static void set_subject(struct doctor_request *request, const char *subject)
+{
+	char *end;
+	long pid;
+
+	errno = 0;
+	pid = strtol(subject, &end, 10);
+	request->subject = subject;
+	if (*subject && !*end && !errno && pid > 0 && pid <= INT32_MAX)
+		request->pid = (pid_t)pid;
+}
+
+/* -1: go on; else the exit status. */
+static int read_options(struct request *request, int argc, char **argv)
+{
+	int option, status;
+
+	optind = 0;
+	while ((option = cli_next(&COMMAND, argc, argv)) != CLI_END) {
+		if (option == CLI_HELP)
+			return cli_finish_output();
+		status = option == CLI_INVALID ? CLI_USAGE : set_option(request, option);
+		if (status != 0)
+			return status;
+	}
+	if (argc - optind > 1)
+		return cli_fail(CLI_USAGE, "doctor: %s: only one command or process",
+				argv[optind + 1]);
+	if (optind < argc)
+		set_subject(&request->doctor, argv[optind]);
+	return -1;
+}
+
+static void say_patience(int number)
+{
+	static const char text[] =
+	    "twshim: doctor: still looking: this host has many sockets or processes\n";
+	int error = errno;
+
+	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+		return;
+	errno = error;
+}
+
+static void watch_the_clock(void)
+{
+	const struct sigaction action = {.sa_handler = say_patience,
+					 .sa_flags = SA_RESTART};
+
+	sigaction(SIGALRM, &action, NULL);
+	alarm(PATIENCE);
+}
+
+/* Looks once and prints. The exit status. */
+static int look(const struct request *request)
+{
+	struct doctor doctor;
+	char error[512];
+	int status = 0, result;
+	enum advice_verdict worst = VERDICT_OK;
+
+	watch_the_clock();
+	result = doctor_examine(&doctor, &request->doctor, error, sizeof(error));
+	alarm(0);
+	if (result != 0) {
+		status = cli_fail(CLI_FAILURE, "%s", error);
+	} else if (request->doctor.json) {
+		if (doctor_print_json(stdout, &doctor) != 0)
+			status = cli_fail(CLI_FAILURE, "doctor: %s", strerror(ENOMEM));
+	} else {
+		doctor_print_text(stdout, &doctor);
+	}
+	if (result == 0)
+		worst = doctor_worst(&doctor);
+	doctor_free(&doctor);
+	if (status == 0)
+		status = cli_finish_output();
+	if (status != 0)
+		return status;
+	return worst == VERDICT_PROBLEM ? 2 : worst == VERDICT_WARNING;
+}
+
+/* Until a signal ends it. */
+static int watch(const struct request *request)
+{
+	static const char clear[] = "\033[H\033[2J";
+
+	for (;;) {
+		if (!request->doctor.json && isatty(STDOUT_FILENO))
+			fputs(clear, stdout);
+		look(request);
+		if (ferror(stdout))
+			return CLI_FAILURE;
+		sleep(WATCH_SECONDS);
+	}
+}
+
+int cmd_doctor(int argc, char **argv)
+{
+	struct request request = {.doctor.color = PRINT_COLOR_AUTO};
+	int status = read_options(&request, argc, argv);
+
+	if (status >= 0)
+		return status;
+	if (request.markdown || request.explain) {
+		if (request.markdown)
+			doctor_print_markdown(stdout);
+		else
+			doctor_print_explanation(
+			    stdout, advice_explain(request.explain),
+			    print_color_wanted(request.doctor.color, stdout));
+		return cli_finish_output();
+	}
+	memory_prefer_huge_pages();
+	return request.doctor.watch ? watch(&request) : look(&request);
+}
