@@ -231,13 +231,13 @@ int tws_wrap_close(int fd)
 int tws_wrap_close_range(unsigned int first, unsigned int last, int flags)
 {
 	if (!(flags & CLOSE_RANGE_CLOEXEC) && first <= last)
-		tws_hook_close_range(first, last);
+		tws_hook_close_range(first, last, flags & CLOSE_RANGE_UNSHARE);
 	return tws_real.close_range(first, last, flags);
 }
 
 void tws_wrap_closefrom(int first)
 {
-	tws_hook_close_range(first < 0 ? 0 : (unsigned)first, ~0u);
+	tws_hook_close_range(first < 0 ? 0 : (unsigned)first, ~0u, false);
 	tws_real.closefrom(first);
 }
 

@@ -97,7 +97,8 @@ static void note_before(long number, const long *a)
 	switch (number) {
 	case SYS_close_range:
 		if (!(a[2] & CLOSE_RANGE_CLOEXEC) && (unsigned)a[0] <= (unsigned)a[1])
-			tws_hook_close_range((unsigned)a[0], (unsigned)a[1]);
+			tws_hook_close_range((unsigned)a[0], (unsigned)a[1],
+					     a[2] & CLOSE_RANGE_UNSHARE);
 		break;
 	case SYS_exit_group:
 		tws_hook_exit();

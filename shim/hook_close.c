@@ -6,6 +6,7 @@
 #include "shim/hooks.h"
 #include "shim/policy.h"
 #include "shim/process.h"
+#include "shim/sys.h"
 
 bool tws_hook_close(int fd, enum tws_via via, struct tws_end *ret_end)
 {
@@ -29,18 +30,27 @@ void tws_hook_went(struct tws_end *end)
 		tws_conn_end(end);
 }
 
-/* Shared connections cannot be settled one by one here, since the real call takes them
- * all at once; they are left to the reader and to the next sweep. */
-void tws_hook_close_range(unsigned first, unsigned last)
+/* Each connection of ours is closed by itself, a moment before the real call would, so
+ * that the kernel can be asked about it afterwards. Not with CLOSE_RANGE_UNSHARE: before
+ * the real call the descriptors are still those of other threads. */
+void tws_hook_close_range(unsigned first, unsigned last, bool unshare)
 {
 	int highest = tws_fd_highest();
 	struct tws_end end;
 
 	if (highest < 0 || first > (unsigned)highest || !tws_may_work())
 		return;
-	for (unsigned fd = first; fd <= last && fd <= (unsigned)highest; fd++)
-		if (tws_fd((int)fd) && tws_hook_close((int)fd, TWS_VIA_CLOSE_RANGE, &end))
+	for (unsigned fd = first; fd <= last && fd <= (unsigned)highest; fd++) {
+		if (!tws_fd((int)fd) ||
+		    !tws_hook_close((int)fd, TWS_VIA_CLOSE_RANGE, &end))
+			continue;
+		if (unshare) {
 			tws_hook_went(&end);
+			continue;
+		}
+		tws_sys1(SYS_close, fd);
+		tws_hook_closed(&end);
+	}
 }
 
 void tws_hook_overwrite(int from, int to, struct tws_end *ret_end)

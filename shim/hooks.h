@@ -58,7 +58,7 @@ void tws_hook_closed(struct tws_end *end);
 void tws_hook_went(struct tws_end *end);
 
 /* Over a range, last inclusive: all of ours in it end before the real call. */
-void tws_hook_close_range(unsigned first, unsigned last);
+void tws_hook_close_range(unsigned first, unsigned last, bool unshare);
 
 /* dup2() and dup3(): `to` is about to be overwritten; and was, if `result` is `to`. */
 void tws_hook_overwrite(int from, int to, struct tws_end *ret_end);
