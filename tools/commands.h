@@ -12,8 +12,9 @@
 	COMMAND(run, "start a command under the shim, wait, report")                      \
 	COMMAND(env, "print the environment that preloads the shim")                      \
 	COMMAND(report, "what is known now: applications, destinations, advice")          \
+	COMMAND(ps, "one line a process: connections open, rate, TIME_WAIT")              \
 	COMMAND(owners, "whose the TIME_WAIT sockets of this host are")                   \
-	COMMAND(doctor, "what is wrong, whose fault it is, and what cures it")             \
+	COMMAND(doctor, "what is wrong, whose fault it is, and what cures it")            \
 	COMMAND(policy, "check, explain, load, show and clear policies")                          \
 	COMMAND(lab, "try on this kernel what is said about TIME_WAIT")
 /* clang-format on */

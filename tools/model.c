@@ -313,7 +313,7 @@ int model_take(struct segment *segment, void *data)
 	if (result == 0 && !hidden)
 		result = add_arms(model, segment);
 	if (result == 0)
-		model_note_recent(model, segment, index, indexes);
+		model_note_recent(model, segment, index, indexes, process);
 	if (result == 0)
 		result = model_join_time_wait(model, segment, index, indexes, process);
 out:

@@ -84,6 +84,7 @@ struct model_process {
 	uint64_t last_event_ns; /* CLOCK_MONOTONIC */
 	struct tws_counters counters;
 	uint64_t time_wait; /* confirmed */
+	double rate;	    /* connections begun a second, of late; 0 for the dead */
 };
 
 struct model_arm {
@@ -189,9 +190,9 @@ void model_settle(const struct model *model, struct segment *segment);
 int model_join_time_wait(struct model *model, const struct segment *segment, uint32_t app,
 			 const uint32_t *indexes, uint32_t process);
 
-/* Adds the segment's last minute. */
+/* Adds the segment's last minute. `process` as below. */
 void model_note_recent(struct model *model, const struct segment *segment, uint32_t app,
-		       const uint32_t *indexes);
+		       const uint32_t *indexes, uint32_t process);
 
 /* Never 0. */
 uint64_t model_hash_address(const struct tws_address *address);

@@ -6,6 +6,8 @@
  */
 #include "tools/model.h"
 
+#define RATE_NS 10000000000ULL /* that a rate is taken over */
+
 static void note(struct model_recent *recent, const struct tws_ended *ended)
 {
 	recent->ended++;
@@ -21,13 +23,49 @@ static void note(struct model_recent *recent, const struct tws_ended *ended)
 	recent->linger_time += (ended->flags & TWS_CONN_APP_LINGER_N) != 0;
 }
 
+static bool is_within(uint64_t then, uint64_t now)
+{
+	return then && then <= now && now - then < RATE_NS;
+}
+
+/* Connections begun a second: those that ended, and those that are open. A ring that was
+ * overwritten within the time tells of its own, shorter time; a process younger than the
+ * time of its life. */
+static double rate_of(const struct segment *segment, uint64_t now)
+{
+	uint64_t begun = 0, since = segment->header.created_monotonic_ns, oldest = now;
+	const struct tws_section *ring = &segment->header.section[TWS_SECTION_ENDED];
+	const struct tws_connection *slot;
+
+	for (uint32_t i = 0; i < segment->used[TWS_SECTION_ENDED]; i++) {
+		if (!segment_ended_is_whole(segment, i))
+			continue;
+		begun += is_within(segment->ended[i].began_ns, now);
+		if (segment->ended[i].ended_ns < oldest)
+			oldest = segment->ended[i].ended_ns;
+	}
+	for (uint32_t i = 0; i < segment->used[TWS_SECTION_CONNECTIONS]; i++) {
+		slot = &segment->connections[i];
+		begun += (slot->state == TWS_CONN_OPEN ||
+			  slot->state == TWS_CONN_CONNECTING) &&
+			 is_within(slot->began_ns, now);
+	}
+	if (segment->header.ended_tickets > ring->count && oldest > since)
+		since = oldest;
+	if (now < since || now - since > RATE_NS)
+		since = now - RATE_NS;
+	return now > since ? (double)begun * 1e9 / (double)(now - since) : 0;
+}
+
 void model_note_recent(struct model *model, const struct segment *segment, uint32_t app,
-		       const uint32_t *indexes)
+		       const uint32_t *indexes, uint32_t process)
 {
 	const struct tws_ended *ended;
 	struct model_app *owner = &model->apps[app];
 	uint32_t destination;
 
+	if (process != MODEL_NOBODY && segment->life != PROCESS_DEAD)
+		model->processes[process].rate = rate_of(segment, model->table_ns);
 	for (uint32_t i = 0; i < segment->used[TWS_SECTION_ENDED]; i++) {
 		ended = &segment->ended[i];
 		if (!segment_ended_is_whole(segment, i) ||

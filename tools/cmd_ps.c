@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * twshim ps: one line a process.
+ */
+#include "tools/commands.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/cli.h"
+#include "tools/model.h"
+#include "tools/print.h"
+
+#define CELL 80
+
+enum { OPTION_ALL, OPTION_JSON, OPTION_DIR, OPTION_COLOR };
+
+static const struct cli_option OPTIONS[] = {
+    [OPTION_ALL] = {"all", 'a', NULL, "also processes that have exited"},
+    [OPTION_JSON] = {"json", 0, NULL, "one JSON object, schema twshim.ps/1"},
+    [OPTION_DIR] = {"dir", 0, "DIR", "read this run-time directory"},
+    [OPTION_COLOR] = {"color", 0, "WHEN", "auto (default), always, never"},
+    {0},
+};
+
+static const struct cli_command COMMAND = {
+    .name = "ps",
+    .operands = "",
+    .summary = "The processes that the shim is in and that opened connections: how many "
+	       "they hold\nopen, open a second (over the last 10 s), and left in "
+	       "TIME_WAIT.\n",
+    .options = OPTIONS,
+    .usage_status = CLI_USAGE,
+};
+
+struct request {
+	bool all, json;
+	const char *dir;
+	enum print_color color;
+};
+
+enum column {
+	COLUMN_PID,
+	COLUMN_APP,
+	COLUMN_OPEN,
+	COLUMN_OPENED,
+	COLUMN_RATE,
+	COLUMN_TIME_WAIT,
+	COLUMNS
+};
+
+static const struct print_column columns[COLUMNS] = {
+    [COLUMN_PID] = {"PID", true, false},
+    [COLUMN_APP] = {"APPLICATION", false, false},
+    [COLUMN_OPEN] = {"OPEN", true, false},
+    [COLUMN_OPENED] = {"OPENED", true, false},
+    [COLUMN_RATE] = {"A SECOND", true, false},
+    [COLUMN_TIME_WAIT] = {"TIME_WAIT", true, false},
+};
+
+static int set_option(struct request *request, int option)
+{
+	switch (option) {
+	case OPTION_ALL:
+		request->all = true;
+		return 0;
+	case OPTION_JSON:
+		request->json = true;
+		return 0;
+	case OPTION_DIR:
+		request->dir = optarg;
+		return 0;
+	default:
+		if (print_color_parse(optarg, &request->color) == 0)
+			return 0;
+		return cli_fail(CLI_USAGE,
+				"--color %s: no such way: auto, always or never", optarg);
+	}
+}
+
+/* -1: go on; else the exit status. */
+static int read_options(struct request *request, int argc, char **argv)
+{
+	int option, status;
+
+	optind = 0;
+	while ((option = cli_next(&COMMAND, argc, argv)) != CLI_END) {
+		if (option == CLI_HELP)
+			return cli_finish_output();
+		status = option == CLI_INVALID ? CLI_USAGE : set_option(request, option);
+		if (status != 0)
+			return status;
+	}
+	if (optind < argc)
+		return cli_fail(CLI_USAGE,
+				"ps: %s: it takes no operand: see twshim ps --help",
+				argv[optind]);
+	return -1;
+}
+
+/* The gauge of a process: its own `open` is what its counters leave. */
+static uint64_t open_connections(const struct model_process *process)
+{
+	return process->counters.value[TWS_open];
+}
+
+static int add_row(struct print_table *table, const struct model *model,
+		   const struct model_process *process)
+{
+	char cells[COLUMNS][CELL];
+	const char *row[COLUMNS];
+
+	snprintf(cells[COLUMN_PID], CELL, "%d", (int)process->pid);
+	print_escape(cells[COLUMN_APP], CELL, model->apps[process->app].name);
+	print_number(cells[COLUMN_OPEN], open_connections(process));
+	print_number(cells[COLUMN_OPENED], process->counters.value[TWS_established]);
+	if (process->life == PROCESS_DEAD)
+		snprintf(cells[COLUMN_RATE], CELL, "exited");
+	else
+		snprintf(cells[COLUMN_RATE], CELL, "%.1f", process->rate);
+	if (model->has_table)
+		print_number(cells[COLUMN_TIME_WAIT], process->time_wait);
+	else
+		snprintf(cells[COLUMN_TIME_WAIT], CELL, "?");
+	for (unsigned i = 0; i < COLUMNS; i++)
+		row[i] = cells[i];
+	return print_table_add(table, row);
+}
+
+static bool is_shown(const struct request *request, const struct model_process *process)
+{
+	return request->all || process->life != PROCESS_DEAD;
+}
+
+static int print_text(const struct request *request, const struct model *model)
+{
+	struct print_table *table = print_table_new(columns, COLUMNS);
+	int result = table ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; result == 0 && i < model->process_count; i++)
+		if (is_shown(request, &model->processes[i]))
+			result = add_row(table, model, &model->processes[i]);
+	if (result == 0)
+		print_table_write(table, stdout, 0,
+				  print_color_wanted(request->color, stdout));
+	print_table_free(table);
+	return result;
+}
+
+static json_t *process_object(const struct model *model,
+			      const struct model_process *process)
+{
+	static const char *const lives[] = {
+	    [PROCESS_ALIVE] = "alive",
+	    [PROCESS_DEAD] = "exited",
+	    [PROCESS_UNKNOWN] = "unknown",
+	};
+	const struct model_app *app = &model->apps[process->app];
+	char name[3 * 256 + 1], exe[3 * TWS_EXE_SIZE + 1];
+
+	return json_pack(
+	    "{s:i, s:s, s:s, s:s, s:I, s:I, s:f, s:o}", "pid", (int)process->pid, "app",
+	    print_utf8(name, sizeof(name), app->name), "exe",
+	    print_utf8(exe, sizeof(exe), app->exe), "process", lives[process->life],
+	    "open", (json_int_t)open_connections(process), "established",
+	    (json_int_t)process->counters.value[TWS_established], "rate", process->rate,
+	    "time_wait",
+	    model->has_table ? json_integer((json_int_t)process->time_wait)
+			     : json_null());
+}
+
+static int print_json(const struct request *request, const struct model *model)
+{
+	json_t *array = json_array(), *object;
+	int result = array ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; result == 0 && i < model->process_count; i++)
+		if (is_shown(request, &model->processes[i]) &&
+		    json_array_append_new(
+			array, process_object(model, &model->processes[i])) != 0)
+			result = -ENOMEM;
+	object = json_pack("{s:s, s:o}", "schema", "twshim.ps/1", "processes", array);
+	if (result == 0 &&
+	    (!object ||
+	     json_dumpf(object, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(10)) != 0))
+		result = -ENOMEM;
+	json_decref(object);
+	if (result == 0)
+		putchar('\n');
+	return result;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct model_process *x = a, *y = b;
+
+	if (x->time_wait != y->time_wait)
+		return x->time_wait < y->time_wait ? 1 : -1;
+	return x->pid < y->pid ? -1 : x->pid > y->pid;
+}
+
+int cmd_ps(int argc, char **argv)
+{
+	struct request request = {.color = PRINT_COLOR_AUTO};
+	struct model_options options = {0};
+	struct model *model = NULL;
+	char error[512];
+	int status = read_options(&request, argc, argv), result;
+
+	if (status >= 0)
+		return status;
+	options.dir = request.dir;
+	if (model_build(&model, &options, error, sizeof(error)) != 0)
+		return cli_fail(CLI_FAILURE, "%s", error);
+	if (model->process_count)
+		qsort(model->processes, model->process_count, sizeof(*model->processes),
+		      compare);
+	result = (request.json ? print_json : print_text)(&request, model);
+	model_free(model);
+	if (result != 0)
+		return cli_fail(CLI_FAILURE, "ps: %s", strerror(-result));
+	return cli_finish_output();
+}
