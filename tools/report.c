@@ -4,12 +4,16 @@
 #include <string.h>
 #include <time.h>
 
+#include "tools/kernel.h"
 #include "tools/model.h"
 
-/* How often, and for how long each time, a finished run's report looks again for sockets
- * that are on their way to TIME_WAIT: the peer's FIN is still to come. */
-#define LOOKS	20
-#define LOOK_MS 25
+/* How often, and for how long each time, a finished run's report looks again: for sockets
+ * that are on their way to TIME_WAIT (the peer's FIN is still to come), and for the last
+ * words of those that are gone (the kernel announces them from a work queue, a moment
+ * later). */
+#define LOOKS		20
+#define LOOKS_FOR_WORDS 6
+#define LOOK_MS		25
 
 static bool is_settled(const struct model *model)
 {
@@ -20,18 +24,27 @@ static bool is_settled(const struct model *model)
 	return true;
 }
 
+static bool is_silent(const struct model *model, struct kernel_listener *listener,
+		      int look)
+{
+	return listener && look < LOOKS_FOR_WORDS && model->total.value[TWS_ended_unseen];
+}
+
 /* The command is over, so what it left moves only towards its end. */
 static int build_settled(struct model **ret_model, const struct model_options *wanted,
-			 char *ret_error, size_t size)
+			 struct kernel_listener *listener, char *ret_error, size_t size)
 {
 	const struct timespec pause = {0, LOOK_MS * 1000000L};
 	int result = model_build(ret_model, wanted, ret_error, size);
 
-	for (int look = 1; result == 0 && look < LOOKS && !is_settled(*ret_model);
-	     look++) {
+	for (int look = 1; result == 0 && look < LOOKS; look++) {
+		if (is_settled(*ret_model) && !is_silent(*ret_model, listener, look))
+			break;
 		model_free(*ret_model);
 		*ret_model = NULL;
 		nanosleep(&pause, NULL);
+		if (listener)
+			kernel_listener_drain(listener);
 		result = model_build(ret_model, wanted, ret_error, size);
 	}
 	return result;
@@ -48,7 +61,8 @@ int report_print(FILE *out, const struct report_options *options, char *ret_erro
 	    .listener = options->listener,
 	};
 	struct model *model = NULL;
-	int result = options->run ? build_settled(&model, &wanted, ret_error, size)
+	int result = options->run ? build_settled(&model, &wanted, options->listener,
+						  ret_error, size)
 				  : model_build(&model, &wanted, ret_error, size);
 
 	if (result != 0)
