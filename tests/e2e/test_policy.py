@@ -1,0 +1,571 @@
+# SPDX-License-Identifier: MIT
+"""What policies do to real connections, and what they must not do."""
+import glob
+import os
+import re
+import shutil
+import sys
+import threading
+import time
+
+from harness import (ADDRESS, ENDINGS, added_system_calls, sysctl, time_wait, wait_for)
+
+BYTES, CONNECTIONS = 100000, 200
+EXAMPLES = os.path.join(os.path.dirname(__file__), "..", "..", "config", "examples")
+EXCHANGE = ("socket", "connect", "send:1", "recv", "close")
+
+# Sends what the kernel takes at once, closes, and says how much was sent and how much of it
+# was not acknowledged at close: the kernel's own figure.
+IN_FLIGHT = f"""
+import fcntl, socket, struct, sys, termios
+sent = unacknowledged = 0
+for _ in range({CONNECTIONS}):
+    c = socket.socket()
+    c.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 262144)
+    c.connect(("{ADDRESS}", int(sys.argv[1])))
+    c.setblocking(False)
+    left = {BYTES}
+    while left:
+        left -= c.send(b"x" * left)
+    sent += {BYTES}
+    unacknowledged += struct.unpack("i", fcntl.ioctl(c, termios.TIOCOUTQ, b"0000"))[0]
+    c.close()
+print(sent, unacknowledged)
+"""
+
+# Opens one after another, exchanges a byte, closes; says how each connect ended.
+ONE_BY_ONE = f"""
+import collections, errno, socket, sys, time
+ends = collections.Counter()
+for i in range(int(sys.argv[2])):
+    c = socket.socket()
+    try:
+        c.connect(("{ADDRESS}", int(sys.argv[1])))
+        c.send(b"x"); c.recv(1)
+        ends["ok"] += 1
+    except OSError as error:
+        ends[errno.errorcode[error.errno]] += 1
+    c.close()
+    if i % 50 == 49:
+        time.sleep(0.05)
+print(dict(ends))
+"""
+
+
+def _python(t, name, text, *arguments, rule=None, **more):
+    options = ("-p", rule) if rule else ()
+    return t.twshim_run(sys.executable, t.file(name, text), *map(str, arguments),
+                        options=options, **more)
+
+
+def _exchange(t, server, number, *options, steps=EXCHANGE):
+    return t.twshim_run(t.prog("client"), ADDRESS, str(server.port), *steps, f"repeat:{number}",
+                        options=options)
+
+
+def _netstat(name):
+    with open("/proc/net/netstat", encoding="ascii") as file:
+        lines = [line.split() for line in file if line.startswith("TcpExt:")]
+    return int(dict(zip(*lines))[name])
+
+
+# ------------------------------------------------------------ data in flight
+
+def _in_flight(t, close):
+    server = t.server("slow")
+    script = t.file("in_flight.py", IN_FLIGHT)
+    output = os.path.join(t.scratch, "output")
+    with open(output, "wb") as file:
+        report = t.twshim_run(sys.executable, script, str(server.port), stdout=file,
+                              options=("-p", f"close={close},to={server.to}"))
+    with open(output, encoding="ascii") as file:
+        sent, unacknowledged = map(int, file.read().split())
+    server.wait("accepted", CONNECTIONS)
+    server.drain()
+    wait_for(lambda: server.counts["eofs"] + server.counts["resets"] == CONNECTIONS,
+             "all readers saw the end", 60)
+    assert sent == BYTES * CONNECTIONS and unacknowledged > sent / 2
+    return report, server, sent, unacknowledged
+
+
+def test_fin_reset_loses_nothing_in_flight_to_a_slow_reader(t):
+    report, server, sent, _ = _in_flight(t, "fin-reset")
+    assert (server.counts["eofs"], server.counts["bytes"]) == (CONNECTIONS, sent)
+    t.counters(report, attempts=200, established=200, ended_fin_reset=200, bytes_discarded=0)
+    wait_for(lambda: time_wait(server.port) == 0, "no TIME_WAIT", 2)
+
+
+def test_reset_drained_closes_normally_where_data_is_under_way(t):
+    report, server, sent, _ = _in_flight(t, "reset-drained")
+    assert (server.counts["eofs"], server.counts["bytes"]) == (CONNECTIONS, sent)
+    t.counters(report, attempts=200, established=200, ended_local_fin=200,
+               policy_skipped_unsent=200, bytes_discarded=0)
+    wait_for(lambda: time_wait(server.port) == CONNECTIONS, "200 TIME_WAIT", 5)
+
+
+def test_reset_loses_what_the_report_says(t):
+    report, server, sent, unacknowledged = _in_flight(t, "reset")
+    lost = sent - server.counts["bytes"]
+    assert server.counts["resets"] == CONNECTIONS and lost > sent / 2
+    t.counters(report, attempts=200, established=200, ended_reset_policy=200)
+    assert lost <= report["total"]["bytes_discarded"] <= unacknowledged, \
+        (lost, report["total"]["bytes_discarded"], unacknowledged)
+    assert time_wait(server.port) == 0
+
+
+def test_a_drain_waits_and_then_resets_without_loss(t):
+    server = t.server("silent")
+    script = t.file("drain.py", f"""
+import socket
+for _ in range(20):
+    c = socket.create_connection(("{ADDRESS}", {server.port}))
+    c.sendall(b"x" * 200000)
+    c.close()
+""")
+    report = t.twshim_run(sys.executable, script, options=(
+        "-p", f"close=reset-drained,drain_ms=2000,to={server.to}"))
+    server.wait("resets", 20)
+    assert server.counts["bytes"] == 20 * 200000
+    t.counters(report, attempts=20, established=20, ended_reset_policy=20, bytes_discarded=0)
+
+
+# -------------------------------------------------------------------- ports
+
+def _exhaust(t, rule):
+    server = t.server()
+    sysctl("net.ipv4.ip_local_port_range", "40000 40199")
+    sysctl("net.ipv4.tcp_tw_reuse", 0)
+    return _python(t, "exhaust.py", ONE_BY_ONE, server.port, 600, rule=rule)["total"]
+
+
+def test_three_times_the_port_range_fails_as_it_is(t):
+    total = _exhaust(t, None)
+    assert total["established"] == 200 and total["failed_no_port"] == 400, total
+
+
+def test_three_times_the_port_range_completes_under_fin_reset(t):
+    total = _exhaust(t, f"close=fin-reset,to={ADDRESS}")
+    assert total["established"] == 600 and total["ended_fin_reset"] == 600, total
+
+
+def test_plain_reuseaddr_is_a_placebo(t):
+    total = _exhaust(t, f"reuseaddr=true,to={ADDRESS}")
+    assert total["established"] == 200 and total["failed_no_port"] == 400, total
+    assert total["policy_applied"] == 600, total
+
+
+RING = f"""
+import socket, sys, time
+closed, youngest = {{}}, 1e9
+for _ in range(int(sys.argv[2])):
+    c = socket.create_connection(("{ADDRESS}", int(sys.argv[1])))
+    port, now = c.getsockname()[1], time.monotonic()
+    if port in closed:
+        youngest = min(youngest, now - closed[port])
+    c.send(b"x"); c.recv(1)
+    closed[port] = time.monotonic()
+    c.close()
+print(len(closed), youngest)
+"""
+
+
+def test_a_port_ring_of_2000_ports_carries_20000_connections(t):
+    sysctl("net.ipv4.tcp_tw_reuse", 0)
+    server = t.server()
+    before = {n: _netstat(n) for n in ("TCPSynRetrans", "TCPTimeouts")}
+    output = os.path.join(t.scratch, "output")
+    with open(output, "wb") as file:
+        report = t.twshim_run(
+            sys.executable, t.file("ring.py", RING), str(server.port), "20000", stdout=file,
+            options=("-p", f"port_ring=20000-21999,to={server.to}"))
+    with open(output, encoding="ascii") as file:
+        ports, youngest = file.read().split()
+    t.counters(report, attempts=20000, established=20000, ended_local_fin=20000,
+               policy_skipped_busy=0, policy_unsupported=0)
+    assert int(ports) == 2000 and float(youngest) >= 0.999, (ports, youngest)
+    assert {n: _netstat(n) for n in before} == before
+    assert time_wait(server.port) == 2000
+
+
+def test_a_port_ring_without_timestamps_is_unsupported_and_said(t):
+    sysctl("net.ipv4.tcp_timestamps", 0)
+    report = _exchange(t, t.server(), 20, "-p", f"port_ring=20000-21999,to={ADDRESS}")
+    t.counters(report, attempts=20, established=20, ended_local_fin=20, policy_unsupported=20,
+               policy_applied=0)
+
+
+def test_processes_share_a_port_ring(t):
+    sysctl("net.ipv4.tcp_tw_reuse", 0)
+    server = t.server()
+    script = t.file("many.py", f"""
+import os, socket
+for _ in range(4):
+    if os.fork() == 0:
+        for _ in range(100):
+            c = socket.create_connection(("{ADDRESS}", {server.port}))
+            c.send(b"x"); c.recv(1); c.close()
+        os._exit(0)
+for _ in range(4):
+    assert os.wait()[1] == 0
+""")
+    report = t.twshim_run(sys.executable, script, options=(
+        "-p", f"port_ring=20000-20099,ring_age_ms=500,to={server.to}"))
+    t.counters(report, attempts=400, established=400, ended_local_fin=400)
+
+
+# ---------------------------------------------------------------- guard rails
+
+def test_a_dry_run_does_nothing_and_counts_what_it_would(t):
+    server = t.server()
+    for close in ("fin-reset", "reset-drained", "reset"):
+        report = _exchange(t, server, 10, "-p", f"close={close},dry_run=true,to={server.to}")
+        t.counters(report, attempts=10, established=10, ended_local_fin=10,
+                   policy_would_apply=10, policy_applied=0)
+    assert time_wait(server.port) == 30
+
+
+def test_the_programs_own_linger_stands_unless_overridden(t):
+    steps = ("socket", "linger:5", "connect", "send:1", "recv", "close")
+    for close in ("reset", "reset-drained"):
+        server = t.server()
+        rule = f"close={close},to={server.to}"
+        report = _exchange(t, server, 10, "-p", rule, steps=steps)
+        t.counters(report, attempts=10, established=10, ended_local_fin=10,
+                   policy_skipped_app_option=10, policy_applied=0)
+        report = _exchange(t, server, 10, "-p", rule + ",app_options=override", steps=steps)
+        t.counters(report, attempts=10, established=10, ended_reset_policy=10,
+                   policy_skipped_app_option=0, policy_applied=10)
+
+
+def test_graceful_takes_away_the_programs_own_reset(t):
+    server = t.server()
+    for steps in (("socket", "linger:0", "connect", "send:1", "recv", "close"),
+                  ("socket", "connect", "linger:0", "send:1", "recv", "close")):
+        report = _exchange(t, server, 10, "-p", f"close=graceful,to={server.to}", steps=steps)
+        t.counters(report, attempts=10, established=10, ended_local_fin=10, ended_reset_app=0)
+
+
+def test_a_sample_takes_its_share(t):
+    server = t.server()
+    report = _exchange(t, server, 2000, "-p", f"close=fin-reset,sample=25,to={server.to}")
+    total = report["total"]
+    assert 400 < total["ended_fin_reset"] < 600, total
+    assert total["ended_local_fin"] == 2000 - total["ended_fin_reset"]
+    assert time_wait(server.port) == total["ended_local_fin"]
+
+
+def test_resets_are_capped_by_the_second(t):
+    server = t.server()
+    started = time.monotonic()
+    report = _exchange(t, server, 500, "-p",
+                       f"close=reset,max_resets_per_second=50,to={server.to}")
+    seconds = int(time.monotonic() - started) + 2
+    total = report["total"]
+    assert 50 <= total["ended_reset_policy"] <= 50 * seconds, total
+    assert total["policy_skipped_rate"] == 500 - total["ended_reset_policy"], total
+    assert total["ended_local_fin"] == total["policy_skipped_rate"]
+
+
+def test_a_rule_stops_where_it_discards_too_much(t):
+    server = t.server("slow")
+    report = t.twshim_run(
+        sys.executable, t.file("in_flight.py", IN_FLIGHT), str(server.port),
+        options=("-p", f"close=reset,bytes_discarded=1000000,to={server.to}"))
+    total = report["total"]
+    assert 1000000 < total["bytes_discarded"] < 1300000, total
+    assert 10 <= total["ended_reset_policy"] <= 15, total
+    assert total["policy_skipped_stopped"] + total["ended_reset_policy"] == CONNECTIONS, total
+
+
+def test_a_rule_stops_where_peers_reset_too_often(t):
+    server = t.server("reset")
+    steps = ("socket", "connect", "send:1", "wait-hup", "close")
+    report = _exchange(t, server, 100, "-p",
+                       f"close=fin-reset,peer_reset_percent=5,to={server.to}", steps=steps)
+    total = report["total"]
+    assert total["ended_reset_remote"] == 100 and total["policy_skipped_stopped"] > 50, total
+
+
+def test_a_rule_for_the_short_lived_leaves_the_others_alone(t):
+    server = t.server()
+    path = t.file("short.conf", f"""
+short_lived_ms = 200;
+rules = ( {{ match = {{ to = ["{server.to}"]; short_lived = true; }}; close = "fin-reset"; }} );
+""")
+    report = _exchange(t, server, 10, "-c", path)
+    t.counters(report, attempts=10, established=10, ended_fin_reset=10, short_lived=10)
+    report = _exchange(t, server, 5, "-c", path,
+                       steps=("socket", "connect", "send:1", "recv", "sleep:300", "close"))
+    t.counters(report, attempts=5, established=5, ended_local_fin=5, short_lived=0)
+
+
+def test_accepted_and_listening_sockets_are_never_touched(t):
+    script = t.file("both.py", f"""
+import socket, struct
+listener = socket.socket()
+listener.bind(("{ADDRESS}", 0)); listener.listen(64)
+for _ in range(20):
+    c = socket.create_connection(listener.getsockname())
+    s, _ = listener.accept()
+    assert struct.unpack("ii", s.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)) == (0, 0)
+    assert s.getsockopt(socket.IPPROTO_TCP, socket.TCP_LINGER2) > 0
+    s.close()
+    assert c.recv(1) == b""
+    c.close()
+assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_LINGER2) > 0
+""")
+    for close in ("reset", "fin-reset", "reset-drained"):
+        report = t.twshim_run(sys.executable, script,
+                              options=("-p", f"close={close},to={ADDRESS}"))
+        t.counters(report, attempts=20, established=20, ended_remote_fin=20)
+
+
+def test_a_connection_that_a_child_shares_is_closed_normally(t):
+    server = t.server()
+    for close in ("reset", "reset-drained"):
+        report = _exchange(t, server, 5, "-p", f"close={close},to={server.to}", steps=(
+            "socket", "connect", "send:1", "recv", "fork-hold", "close"))
+        total = report["total"]
+        assert total["ended_reset_policy"] == 0, total
+        assert total["policy_skipped_shared"] == 5, total
+
+
+def test_a_late_close_is_too_late_and_said(t):
+    server = t.server()
+    report = _exchange(t, server, 5, "-p", f"close=reset,to={server.to}", steps=(
+        "socket", "connect", "send:1", "recv", "shutdown:wr", "wait-hup", "close"))
+    assert report["total"]["policy_too_late"] == 5, report["total"]
+    assert time_wait(server.port) == 5
+
+
+def test_fin_reset_holds_at_exit_and_at_sigkill(t):
+    server = t.server()
+    for end in ("exit:0", "_exit:0", "kill"):
+        report = t.twshim_run(t.prog("client"), ADDRESS, str(server.port), "socket", "connect",
+                              "send:1", "recv", end, status=None,
+                              options=("-p", f"close=fin-reset,to={server.to}"))
+        t.counters(report, attempts=1, established=1, ended_fin_reset=1)
+    assert time_wait(server.port) == 0
+
+
+# ----------------------------------------------------------------------- live
+
+def _fnv(image):
+    value = 0x811c9dc5
+    for byte in image:
+        value = (value ^ byte) * 0x01000193 & 0xffffffff
+    return value
+
+
+def _images(t):
+    """Two images, as `policy load` made them."""
+    found = []
+    for close in ("fin-reset", "reset-drained"):
+        t.run(t.twshim, "policy", "load", "--dir", t.dir, "-p", f"close={close},to={ADDRESS}",
+              shim=False)
+        newest = max(glob.glob(t.dir + "/policy-*.img"), key=os.path.getmtime)
+        with open(newest, "rb") as file:
+            found.append(file.read())
+    return found
+
+
+def _swap(t, images, swaps, stop):
+    """Puts generation after generation in force, as the tool does, only faster."""
+    def put(image, at, value, size):
+        return image[:at] + value.to_bytes(size, "little") + image[at + size:]
+    with open(t.dir + "/policy.ctl", "r+b", buffering=0) as control:
+        first = int.from_bytes(os.pread(control.fileno(), 8, 8), "little")
+        for generation in range(first + 1, first + 1 + swaps):
+            image = put(put(images[generation % 2], 24, generation, 8), 20, 0, 4)
+            image = put(image, 20, _fnv(image), 4)
+            path = f"{t.dir}/policy-{generation}.img"
+            with open(path + ".tmp", "wb", opener=lambda p, f: os.open(p, f, 0o600)) as file:
+                file.write(image)
+            os.rename(path + ".tmp", path)
+            os.pwrite(control.fileno(), generation.to_bytes(8, "little"), 8)
+            if os.path.exists(f"{t.dir}/policy-{generation - 2000}.img"):
+                os.unlink(f"{t.dir}/policy-{generation - 2000}.img")
+    stop.set()
+
+
+LOAD = f"""
+import os, socket, sys, threading
+def one():
+    c = socket.create_connection(("{ADDRESS}", int(sys.argv[1])))
+    c.send(b"x"); c.recv(1); c.close()
+def work():
+    while not os.path.exists(sys.argv[2]):
+        one()
+one()
+threads = [threading.Thread(target=work) for _ in range(4)]
+for t in threads: t.start()
+for t in threads: t.join()
+"""
+
+
+def test_images_are_swapped_10000_times_under_load(t):
+    server = t.server()
+    images = _images(t)
+    done = os.path.join(t.scratch, "done")
+    client = t.start(sys.executable, t.file("load.py", LOAD), str(server.port), done)
+    wait_for(lambda: server.counts["accepted"] > 0, "the client runs")
+    stop = threading.Event()
+    _swap(t, images, 10000, stop)
+    with open(done, "wb"):
+        pass
+    assert client.wait(timeout=30) == 0
+    total = t.report()["total"]
+    ended = sum(total[e] for e in ENDINGS)
+    assert ended == total["attempts"] == server.counts["accepted"] > 1000, total
+    assert total["policy_image_refused"] == 0, total
+    assert total["ended_fin_reset"] + total["ended_reset_policy"] == ended, total
+    assert min(total["ended_fin_reset"], total["ended_reset_policy"]) > ended / 10, total
+
+
+def test_a_running_process_obeys_at_its_next_connection(t):
+    server = t.server()
+    script = t.file("obey.py", f"""
+import socket, sys
+for line in sys.stdin:
+    c = socket.create_connection(("{ADDRESS}", {server.port}))
+    c.send(b"x"); c.recv(1); c.close()
+    print("done", flush=True)
+""")
+    client = t.start(sys.executable, script, stdin=-1, stdout=-1)
+
+    def one():
+        client.stdin.write(b"go\n")
+        client.stdin.flush()
+        assert client.stdout.readline() == b"done\n"
+    policy = (t.twshim, "policy")
+    for rule in (None, "fin-reset", "reset", None):
+        if rule:
+            t.run(*policy, "load", "--dir", t.dir, "-p", f"close={rule},to={ADDRESS}", shim=False)
+        elif client.poll() is None:
+            t.run(*policy, "clear", "--dir", t.dir, shim=False)
+        one()
+    bad = t.file("bad.conf", "rules = ( { close = \"resett\"; } );")
+    t.run(*policy, "load", "--dir", t.dir, "-p", f"close=fin-reset,to={ADDRESS}", shim=False)
+    assert t.run(*policy, "load", "--dir", t.dir, bad, shim=False, status=None).returncode != 0
+    one()
+    client.stdin.close()
+    client.wait(timeout=10)
+    t.counters(t.report(), attempts=5, established=5, ended_local_fin=2, ended_fin_reset=2,
+               ended_reset_policy=1)
+
+
+# ---------------------------------------------------------------- experiments
+
+def _experiment(t, server, arms, seed=1):
+    return t.file("experiment.conf", f"""
+experiment = {{ name = "trial"; match = {{ to = ["{server.to}"]; }}; seed = {seed};
+  arms = ( {arms} ); }};
+""")
+
+
+EQUAL = '{ name = "a"; weight = 1; }, { name = "b"; weight = 1; }'
+DIFFERENT = ('{ name = "control"; weight = 1; }, '
+             '{ name = "treated"; weight = 1; close = "fin-reset"; }')
+
+
+def _shown(report):
+    arms = report["arms"]
+    assert len(arms) == 2, arms
+    return {line["measure"]: line["verdict"] for line in arms[1]["against_first"]
+            if line["verdict"] not in ("no difference shown", "too few connections")}
+
+
+def test_two_equal_arms_show_no_difference(t):
+    server = t.server()
+    shown = []
+    for run in range(100):
+        path = _experiment(t, server, EQUAL, t.seed % 1000000 * 100 + run)
+        report = _exchange(t, server, 150, "-c", path)
+        shown += [_shown(report)] if _shown(report) else []
+    assert len(shown) <= 5, shown
+
+
+def test_fin_reset_is_found_in_an_experiment(t):
+    server = t.server()
+    report = _exchange(t, server, 200, "-c", _experiment(t, server, DIFFERENT))
+    assert _shown(report).get("time_wait") == "better", report["arms"]
+    control, treated = (a["counters"] for a in report["arms"])
+    assert control["ended_local_fin"] == control["established"] == time_wait(server.port)
+    assert treated["ended_fin_reset"] == treated["established"]
+    assert control["established"] + treated["established"] == 200
+    assert 60 < treated["established"] < 140
+    line = [x for x in report["arms"][1]["against_first"] if x["measure"] == "time_wait"][0]
+    assert (line["first"], line["this"], line["difference"]) == (1000, 0, -1000)
+    assert -1000 <= line["low"] < line["high"] < -800, line
+
+
+def test_the_arms_stand_side_by_side_in_the_text(t):
+    server = t.server()
+    path = _experiment(t, server, DIFFERENT)
+    result = t.run(t.twshim, "run", "-c", path, "--", t.prog("client"), ADDRESS,
+                   str(server.port), *EXCHANGE, "repeat:100", shim=False)
+    text = result.stderr.decode()
+    assert 'experiment "trial":' in text
+    assert re.search(r"MEASURE +control +treated +DIFFERENCE \(95 %\) +VERDICT", text), text
+    assert re.search(r"TIME_WAIT left +1000 /1,000 +0 /1,000 .* better", text), text
+
+
+# ------------------------------------------------------------------- examples
+
+def test_every_example_is_valid_and_runs(t):
+    found = sorted(glob.glob(EXAMPLES + "/*.conf"))
+    assert len(found) >= 7
+    for path in found:
+        t.run(t.twshim, "policy", "check", path, shim=False)
+        server = t.server()
+        report = _exchange(t, server, 5, "-c", path)
+        t.counters(report, attempts=5, established=5, ended_local_fin=5, policy_image_refused=0)
+
+
+def test_the_php_example_does_what_it_says(t):
+    server = t.server()
+    with open(EXAMPLES + "/php-redis.conf", encoding="utf-8") as file:
+        text = file.read().replace("10.0.0.0/8:6379", f"10.0.0.0/8:{server.port}")
+    php = os.path.join(t.scratch, "php")
+    shutil.copy(t.prog("client"), php)
+    report = t.twshim_run(php, ADDRESS, str(server.port), *EXCHANGE, "repeat:10",
+                          options=("-c", t.file("php.conf", text)))
+    t.counters(report, attempts=10, established=10, ended_fin_reset=10)
+
+
+# ----------------------------------------------------------------------- cost
+
+ROWS = (
+    # rule, at connect, at close
+    ("close=fin-reset", 1, 0),
+    ("close=linger,linger_seconds=1", 1, 0),
+    ("close=reset-drained", 0, 2),
+    ("close=reset", 0, 2),
+    ("close=fin-reset,short_lived=true", 0, 2),
+    ("reuseaddr=true", 1, 0),
+    ("port_range=full", 1, 0),
+    ("fin_timeout=5", 1, 0),
+    ("port_ring=20000-29999", 2, 0),  # SO_REUSEADDR and the bind: two, by its nature
+)
+
+
+def test_a_policy_adds_at_most_one_call_at_connect_and_two_at_close(t):
+    t.need("strace")
+    server = t.server()
+    number = 300
+
+    def trace(rule):
+        path = os.path.join(t.scratch, "strace")
+        t.run(t.twshim, "policy", "load", "--dir", t.dir, "-p", f"{rule},to={server.to}",
+              shim=False)
+        t.run("strace", "-f", "-c", "-o", path, "-E", f"LD_PRELOAD={t.library}",
+              t.prog("client"), ADDRESS, str(server.port), *EXCHANGE, f"repeat:{number}",
+              shim=False)
+        os.rename(path, path + rule.replace("/", "_"))
+        return path + rule.replace("/", "_")
+    observed = trace("close=keep")
+    for rule, connect, close in ROWS:
+        added = added_system_calls(observed, trace(rule))
+        each = sum(n for n in added.values()) / number
+        print(f"{rule}: {each:.2f} more system calls a connection")
+        assert each <= connect + close + 0.1, (rule, {c: n for c, n in added.items() if n})
