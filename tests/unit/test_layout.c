@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The segment as an ABI: which file is one, where each field lies, and what its numbers
+ * stand for. The golden layout fails when a field moves: raise TWS_ABI_MAJOR (moved) or
+ * TWS_ABI_MINOR (appended) and write the new numbers here.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "shim/segment.h"
+
+#define AT(type, field) offsetof(struct type, field)
+
+/* A header that is a segment, small and whole. */
+static struct tws_header good(void)
+{
+	static const uint32_t size[TWS_SECTIONS] = {sizeof(struct tws_counters),
+						    sizeof(struct tws_connection),
+						    sizeof(struct tws_destination),
+						    sizeof(struct tws_arm),
+						    sizeof(struct tws_rule_status),
+						    sizeof(struct tws_ended),
+						    sizeof(uint64_t),
+						    sizeof(struct tws_folded)};
+	struct tws_header ret = {.magic = TWS_MAGIC,
+				 .byte_order = TWS_BYTE_ORDER,
+				 .abi_major = TWS_ABI_MAJOR,
+				 .abi_minor = TWS_ABI_MINOR,
+				 .header_size = sizeof(struct tws_header),
+				 .section_count = TWS_SECTIONS,
+				 .state = TWS_SEGMENT_LIVE,
+				 .exe = "/usr/bin/curl"};
+	uint64_t end = 4096;
+
+	for (unsigned i = 0; i < TWS_SECTIONS; i++) {
+		ret.section[i] = (struct tws_section){
+		    .offset = end, .element_size = size[i], .count = 2, .used = 1};
+		end = (end + size[i] * 2 + 63) / 64 * 64;
+	}
+	ret.section[TWS_SECTION_PROCESS].count = 1;
+	ret.size = end;
+	return ret;
+}
+
+static const char *validate(const struct tws_header *header)
+{
+	return tws_segment_validate(header, sizeof(*header), header->size);
+}
+
+static void a_whole_header_is_a_segment(void **state)
+{
+	struct tws_header header = good();
+
+	(void)state;
+	assert_null(validate(&header));
+}
+
+static void every_damage_is_refused_with_a_reason(void **state)
+{
+	struct tws_header whole = good();
+
+	(void)state;
+#define DAMAGE(change)                                                                   \
+	do {                                                                             \
+		struct tws_header header = whole;                                        \
+		change;                                                                  \
+		if (!tws_segment_validate(&header, sizeof(header), whole.size))          \
+			fail_msg("not refused: " #change);                               \
+	} while (0)
+	DAMAGE(header.magic++);
+	DAMAGE(header.byte_order = 0x04030201);
+	DAMAGE(header.abi_major++);
+	DAMAGE(header.size++);
+	DAMAGE(header.size--);
+	DAMAGE(header.size = 0);
+	DAMAGE(header.size = UINT64_MAX);
+	DAMAGE(header.header_size = 0);
+	DAMAGE(header.header_size = UINT32_MAX);
+	DAMAGE(header.section_count = 0);
+	DAMAGE(header.section_count = 1000);
+	DAMAGE(header.state = 0);
+	DAMAGE(header.state = 99);
+	DAMAGE(memset(header.exe, 'x', sizeof(header.exe)));
+	for (unsigned i = 0; i < TWS_SECTIONS; i++) {
+		DAMAGE(header.section[i].offset = UINT64_MAX - 63);
+		DAMAGE(header.section[i].offset = 0);
+		DAMAGE(header.section[i].offset += 1);
+		DAMAGE(header.section[i].count = UINT32_MAX);
+		DAMAGE(header.section[i].element_size = 0);
+		DAMAGE(header.section[i].element_size++);
+	}
+	assert_non_null(tws_segment_validate(&whole, 0, whole.size));
+	assert_non_null(tws_segment_validate(&whole, 8, whole.size));
+	assert_non_null(tws_segment_validate(&whole, sizeof(whole) - 1, whole.size));
+	assert_non_null(tws_segment_validate(&whole, sizeof(whole), whole.size - 64));
+	assert_non_null(tws_segment_validate(&whole, sizeof(whole), 0));
+}
+
+/* Whatever the bytes: no crash, and what is accepted lies inside of the file. */
+static void mutated_headers_never_lead_outside_of_the_file(void **state)
+{
+	unsigned seed = (unsigned)time(NULL);
+	const char *wanted = getenv("TWSHIM_TEST_SEED");
+
+	(void)state;
+	if (wanted)
+		seed = (unsigned)atoi(wanted);
+	print_message("seed %u\n", seed);
+	for (int round = 0; round < 200000; round++) {
+		struct tws_header header = good();
+		uint64_t size = header.size;
+
+		for (int i = rand_r(&seed) % 4; i >= 0; i--)
+			((uint8_t *)&header)[(unsigned)rand_r(&seed) % 400] ^=
+			    (uint8_t)(1u << rand_r(&seed) % 8);
+		if (tws_segment_validate(&header, sizeof(header), size))
+			continue;
+		for (unsigned i = 0; i < TWS_SECTIONS; i++) {
+			const struct tws_section *at = &header.section[i];
+
+			assert_true(at->offset <= size);
+			assert_true((uint64_t)at->count * at->element_size <=
+				    size - at->offset);
+		}
+	}
+}
+
+static void the_layout_is_the_published_one(void **state)
+{
+	(void)state;
+	assert_int_equal(TWS_ABI_MAJOR, 1);
+	assert_int_equal(TWS_ABI_MINOR, 0);
+	assert_int_equal(TWS_COUNTERS, 52);
+	assert_int_equal(TWS_HISTOGRAMS, 2);
+	assert_int_equal(sizeof(struct tws_counters), 1184);
+	assert_int_equal(sizeof(struct tws_address), 24);
+	assert_int_equal(sizeof(struct tws_connection), 128);
+	assert_int_equal(AT(tws_connection, cookie), 8);
+	assert_int_equal(AT(tws_connection, remote), 32);
+	assert_int_equal(AT(tws_connection, flags), 80);
+	assert_int_equal(AT(tws_connection, destination), 92);
+	assert_int_equal(AT(tws_connection, ending), 97);
+	assert_int_equal(AT(tws_connection, via), 98);
+	assert_int_equal(sizeof(struct tws_destination), 1216);
+	assert_int_equal(AT(tws_destination, counters), 32);
+	assert_int_equal(sizeof(struct tws_arm), 1296);
+	assert_int_equal(sizeof(struct tws_rule_status), 120);
+	assert_int_equal(sizeof(struct tws_ended), 128);
+	assert_int_equal(AT(tws_ended, cookie), 8);
+	assert_int_equal(AT(tws_ended, remote), 56);
+	assert_int_equal(AT(tws_ended, flags), 104);
+	assert_int_equal(AT(tws_ended, ending), 113);
+	assert_int_equal(sizeof(struct tws_folded), 96);
+	assert_int_equal(sizeof(struct tws_section), 24);
+	assert_int_equal(sizeof(struct tws_header), 1880);
+	assert_int_equal(AT(tws_header, section), 32);
+	assert_int_equal(AT(tws_header, boot_id), 224);
+	assert_int_equal(AT(tws_header, pid), 264);
+	assert_int_equal(AT(tws_header, state), 328);
+	assert_int_equal(AT(tws_header, exe), 344);
+}
+
+/* Readers load the counters in this order: what a connection counts last stands first. */
+static void endings_stand_before_establishments_before_attempts(void **state)
+{
+	(void)state;
+	assert_true(TWS_ended_unseen < TWS_established);
+	assert_true(TWS_established < TWS_failed_refused);
+	assert_true(TWS_abandoned < TWS_attempts);
+}
+
+static void
+each_value_is_under_its_buckets_bound_and_not_under_the_one_before(void **state)
+{
+	(void)state;
+	for (unsigned id = 0; id < TWS_HISTOGRAMS; id++) {
+		for (uint64_t value = 0; value < 200000; value++) {
+			unsigned bucket = tws_histogram_bucket(id, value);
+			uint64_t bound = tws_histogram_bound(id, bucket);
+
+			assert_true(bucket < TWS_BUCKETS);
+			assert_true(!bound || value < bound);
+			assert_true(!bucket ||
+				    value >= tws_histogram_bound(id, bucket - 1));
+		}
+		assert_int_equal(tws_histogram_bucket(id, UINT64_MAX), TWS_BUCKETS - 1);
+		assert_int_equal(tws_histogram_bound(id, TWS_BUCKETS - 1), 0);
+	}
+}
+
+static void every_ending_and_way_has_a_counter_of_its_own(void **state)
+{
+	uint64_t seen = 0;
+
+	(void)state;
+	for (int i = TWS_END_LOCAL_FIN; i <= TWS_END_UNSEEN; i++)
+		seen |= 1ULL << tws_ending_counter(i);
+	for (int i = TWS_VIA_CLOSE; i <= TWS_VIA_KILL; i++)
+		seen |= 1ULL << tws_via_counter(i);
+	assert_int_equal(__builtin_popcountll(seen), 8 + 8);
+	assert_int_equal(tws_ending_counter(TWS_END_NONE), TWS_COUNTERS);
+	assert_int_equal(tws_ending_counter((enum tws_ending)200), TWS_COUNTERS);
+	assert_int_equal(tws_via_counter((enum tws_via)200), TWS_COUNTERS);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_whole_header_is_a_segment),
+	    cmocka_unit_test(every_damage_is_refused_with_a_reason),
+	    cmocka_unit_test(mutated_headers_never_lead_outside_of_the_file),
+	    cmocka_unit_test(the_layout_is_the_published_one),
+	    cmocka_unit_test(endings_stand_before_establishments_before_attempts),
+	    cmocka_unit_test(
+		each_value_is_under_its_buckets_bound_and_not_under_the_one_before),
+	    cmocka_unit_test(every_ending_and_way_has_a_counter_of_its_own),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
