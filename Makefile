@@ -71,6 +71,14 @@ $(BUILD)/obj/%.o: %.c Makefile | libraries
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(COMMON) $(TOOL_FLAGS) -c -o $@ $<
 
+# The installed library's place is compiled in; another PREFIX is another twshim.
+$(BUILD)/libdir: FORCE
+	@mkdir -p $(@D)
+	@[ "$$(cat $@ 2>/dev/null)" = "$(LIBDIR)" ] || echo "$(LIBDIR)" > $@
+$(BUILD)/obj/tools/library.o: $(BUILD)/libdir
+.PHONY: FORCE
+FORCE:
+
 # Exported: exactly the wrapped symbols, from the one table.
 $(BUILD)/shim/exports.map: shim/wrapped.def shim/exports.awk
 	@mkdir -p $(@D)
