@@ -156,6 +156,28 @@ static const struct lab_case *in(const struct lab_case *cases, size_t count,
 	return lab_find(cases, count, group, name);
 }
 
+/* A RST is sent once. */
+static void judge_hung(struct lab_result *result, const struct lab_case *cases,
+		       size_t count)
+{
+	unsigned hung = 0, resets = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct lab_seen *seen = &cases[i].board->seen;
+
+		if (!seen->reset)
+			continue;
+		resets += lab_count_established(&cases[i]);
+		hung += lab_count_established(&cases[i]) -
+			(unsigned)(seen->ended + seen->reset);
+	}
+	if (hung)
+		lab_say(result,
+			" Of %u connections closed by reset, %u peers never learnt "
+			"of it: the one RST was lost.",
+			resets, hung);
+}
+
 static void judge(struct lab_result *result, const struct lab_case *cases, size_t count,
 		  const char *idle, const char *loaded)
 {
@@ -179,6 +201,7 @@ static void judge(struct lab_result *result, const struct lab_case *cases, size_
 		"SO_LINGER {1,1} leaves TIME_WAIT as it is and blocks close() for up to "
 		"%.0f ms.",
 		lab_close_us(linger, 1) / 1000);
+	judge_hung(result, cases, count);
 }
 
 int lab_close(struct lab_bench *bench, struct lab_result *result)

@@ -150,8 +150,10 @@ static void write_table(const struct lab_table *table, FILE *out, bool color)
 	const char *pointers[COLUMNS];
 	json_t *row;
 
-	if (!printed)
+	if (!printed || !json_array_size(table->rows)) {
+		print_table_free(printed);
 		return;
+	}
 	json_array_foreach(table->rows, r, row)
 	{
 		for (size_t i = 0; i < count; i++) {
