@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <linux/magic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -101,6 +102,43 @@ static int visit_below(DIR *dir, const char *name, tws_rundir_visitor visit, voi
 		return 0;
 	result = visit(fd, name, data);
 	close(fd);
+	return result;
+}
+
+/* A directory, not a link, that belongs to the user in its name. */
+static bool is_users(const char *path, const char *before)
+{
+	unsigned long uid = strtoul(path + strlen(before), NULL, 10);
+	struct stat st;
+
+	return uid && lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == uid;
+}
+
+static int visit_pattern(const char *pattern, const char *before,
+			 int (*visit)(const char *path, void *data), void *data)
+{
+	glob_t found;
+	int result = 0;
+
+	if (glob(pattern, GLOB_NOSORT, NULL, &found) != 0)
+		return 0;
+	for (size_t i = 0; result == 0 && i < found.gl_pathc; i++)
+		if (is_users(found.gl_pathv[i], before))
+			result = visit(found.gl_pathv[i], data);
+	globfree(&found);
+	return result;
+}
+
+int tws_rundir_others(int (*visit)(const char *path, void *data), void *data)
+{
+	int result;
+
+	if (geteuid() != 0 || environment("TWSHIM_DIR"))
+		return 0;
+	result = visit_pattern("/dev/shm/twshim-[0-9]*", "/dev/shm/twshim-", visit, data);
+	if (result == 0)
+		result =
+		    visit_pattern("/run/user/[0-9]*/twshim", "/run/user/", visit, data);
 	return result;
 }
 

@@ -32,4 +32,9 @@ typedef int (*tws_rundir_visitor)(int fd, const char *name, void *data);
  * where `path` itself can't be opened. */
 int tws_rundir_each(const char *path, tws_rundir_visitor visit, void *data);
 
+/* The main directories of other users, for root to read: /dev/shm/twshim-UID and
+ * /run/user/UID/twshim, where the directory is that user's. Does nothing for others than
+ * root, or where $TWSHIM_DIR names the one directory. A value other than 0 ends the walk. */
+int tws_rundir_others(int (*visit)(const char *path, void *data), void *data);
+
 #endif
