@@ -194,7 +194,8 @@ void rule_buckets(const struct advice_facts *facts, struct advice_finding *ret_f
 		 advice_number(time_wait), advice_number(most), advice_number(fill),
 		 host_knows(host, HOST_tw_overflow) ? advice_number(overflow)
 						    : "an unknown number");
-	if (!overflow && fill < EXHAUSTED)
+	/* Overflows are of any time; what counts is whether it happens again. */
+	if (fill < (overflow ? BROWNOUT : EXHAUSTED))
 		return;
 	advice_set(ret_finding,
 		   fill >= EXHAUSTED && overflow ? VERDICT_WARNING : VERDICT_NOTICE,
