@@ -84,6 +84,7 @@ static void set_pair(struct advice_facts *facts, const struct model *model,
 {
 	const struct traffic_pair *pair = traffic_find(facts->traffic, to);
 
+	facts->crowded = pair && advice_percent(pair->used, pair->range) >= BROWNOUT;
 	facts->pair = pair && pair->app == app - model->apps ? pair : NULL;
 	if (pair && !facts->pair)
 		facts->ports = (struct model_ports){0};

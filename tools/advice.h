@@ -53,7 +53,8 @@ struct advice_facts {
 	const struct model_recent *recent; /* then what is over is passed over */
 	const struct host *host;
 	const struct traffic *traffic;
-	const struct traffic_pair *pair; /* the fullest to this destination */
+	const struct traffic_pair *pair; /* the fullest to this destination, if ours */
+	bool crowded; /* half of the ports to this destination are gone, by whomever */
 	const struct holders *holders;
 	const struct holder *holder;
 	const struct reach *reach;

@@ -35,7 +35,7 @@ void rule_churn(const struct advice_facts *facts, struct advice_finding *ret_fin
 	    short_lived * 2 < established)
 		return;
 	advice_set(ret_finding, advice_by_number(short_lived), short_lived);
-	if (facts->processes > 1 && peak * 2 > established) {
+	if (facts->processes > 1 && facts->processes * 2 > established) {
 		EVIDENCE("%s runs of %s opened %s connections to %s, %s of them shorter "
 			 "than %s ms",
 			 advice_number(facts->processes), facts->app,
@@ -144,7 +144,7 @@ void rule_no_port(const struct advice_facts *facts, struct advice_finding *ret_f
 {
 	uint64_t failed = value(facts, TWS_failed_no_port);
 
-	if (is_over(facts, RECENT(facts, no_port), 1) || !failed)
+	if (!failed || (is_over(facts, RECENT(facts, no_port), 1) && !facts->crowded))
 		return;
 	advice_set(ret_finding, VERDICT_PROBLEM, failed);
 	EVIDENCE("%s of %s connects of %s to %s failed with EADDRNOTAVAIL: no port was "

@@ -57,6 +57,24 @@ static double rate_of(const struct segment *segment, uint64_t now)
 	return now > since ? (double)begun * 1e9 / (double)(now - since) : 0;
 }
 
+/* A connect() that fails at once is in no ring; of a young process it is of late. */
+static void note_failures(struct model *model, const struct segment *segment,
+			  uint32_t app, const uint32_t *indexes)
+{
+	const uint64_t *value;
+	uint64_t failed;
+
+	if (segment->header.state == TWS_SEGMENT_TOTALS ||
+	    segment->header.created_monotonic_ns + MODEL_TIME_WAIT_NS < model->table_ns)
+		return;
+	for (uint32_t i = 0; i < segment->used[TWS_SECTION_DESTINATIONS]; i++) {
+		value = segment->destinations[i].counters.value;
+		failed = value[TWS_failed_no_port] + value[TWS_failed_address_in_use];
+		model->apps[app].recent.no_port += failed;
+		model->apps[app].destinations[indexes[i]].recent.no_port += failed;
+	}
+}
+
 void model_note_recent(struct model *model, const struct segment *segment, uint32_t app,
 		       const uint32_t *indexes, uint32_t process)
 {
@@ -64,6 +82,7 @@ void model_note_recent(struct model *model, const struct segment *segment, uint3
 	struct model_app *owner = &model->apps[app];
 	uint32_t destination;
 
+	note_failures(model, segment, app, indexes);
 	if (process != MODEL_NOBODY && segment->life != PROCESS_DEAD)
 		model->processes[process].rate = rate_of(segment, model->table_ns);
 	for (uint32_t i = 0; i < segment->used[TWS_SECTION_ENDED]; i++) {

@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: MIT
+"""`twshim doctor`: each of the popular causes is made with a real client; doctor names it, with
+the application and the destination, and is silent once the cure is applied."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+from harness import ADDRESS, Skip, sysctl, time_wait, wait_for
+
+STEPS = ("socket", "connect", "send:1", "recv", "close")
+# Of the whole machine, not of the test's namespace.
+PRESSURE = ("TW210", "TW211", "TW212")
+CHURN = """
+import socket, sys
+to, connections, requests = (sys.argv[1], int(sys.argv[2])), int(sys.argv[3]), int(sys.argv[4])
+for _ in range(connections):
+    with socket.create_connection(to) as c:
+        for _ in range(requests):
+            c.sendall(b"x")
+            c.recv(1)
+"""
+
+
+def doctor(t, *arguments, status=None):
+    """What `twshim doctor --json` says, save pressure; its exit status checked."""
+    result = t.run(t.twshim, "doctor", "--json", *arguments, shim=False, status=status)
+    said = json.loads(result.stdout)
+    assert said["schema"] == "twshim.doctor/1"
+    verdicts = [f["verdict"] for f in said["findings"]]
+    expected = 2 if "problem" in verdicts else 1 if "warning" in verdicts else 0
+    assert result.returncode == expected, (result.returncode, verdicts)
+    said["findings"] = [f for f in said["findings"] if f["id"] not in PRESSURE]
+    for finding in said["findings"]:
+        assert finding["evidence"] and {"id", "verdict", "title", "advice"} <= set(finding)
+        if finding["verdict"] in ("notice", "warning", "problem"):
+            assert any(c.isdigit() for c in finding["evidence"]) and finding["advice"], finding
+    return said
+
+
+def wrong(said):
+    """Ids of what is worth a word, but for "unknown"."""
+    return sorted({f["id"] for f in said["findings"] if f["verdict"] not in ("ok", "unknown")})
+
+
+def named(said, ident, verdict, app=None, to=None):
+    """The finding, which must be there, of this application and destination."""
+    for finding in said["findings"]:
+        if finding["id"] == ident and finding["verdict"] == verdict \
+                and app in (None, finding["app"]) and to in (None, finding["to"]):
+            return finding
+    raise AssertionError(f"no {ident} {verdict} of {app} to {to} in {said['findings']}")
+
+
+def a_minute_passes(t):
+    """What stands now is gone, without the wait."""
+    subprocess.run(["ss", "-K", "state", "time-wait"], check=False, capture_output=True)
+    if time_wait():
+        raise Skip("the kernel cannot drop TIME_WAIT sockets (ss -K)")
+    for name in os.listdir(t.dir):
+        path = os.path.join(t.dir, name)
+        shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+
+
+def ports(count):
+    """An ephemeral range of so many ports."""
+    sysctl("net.ipv4.ip_local_port_range", f"20000 {20000 + count - 1}")
+
+
+def client(t, server, *steps, shim=True, policy=None, status=0):
+    """The test client, under a policy if there is one."""
+    command = [t.prog("client"), ADDRESS, str(server.port), *steps]
+    if policy:
+        command = [t.twshim, "run", "-q", "-p", policy, "--"] + command
+    return t.run(*command, shim=shim and not policy, status=status)
+
+
+# ------------------------------------------------------------------------ a quiet host
+
+def test_on_a_quiet_host_it_finds_nothing(t):
+    assert wrong(doctor(t, status=None)) == []
+    said = t.run(t.twshim, "doctor", shim=False, status=None).stdout.decode()
+    assert "0 TIME_WAIT sockets" in said
+
+
+def test_a_few_well_used_connections_are_nothing(t):
+    server = t.server()
+    script = t.file("client.py", CHURN)
+    t.run(sys.executable, script, ADDRESS, str(server.port), "10", "20")
+    assert wrong(doctor(t)) == []
+
+
+# ------------------------------------------------- 1. many short-lived connections
+
+def test_cause_1_churn_is_named_and_a_pool_silences_it(t):
+    server = t.server()
+    script = t.file("client.py", CHURN)
+    t.run(sys.executable, script, ADDRESS, str(server.port), "1200", "1")
+    finding = named(doctor(t), "TW101", "warning", os.path.basename(os.path.realpath(
+        sys.executable)), server.to)
+    assert "1,200 connections" in finding["evidence"]
+    assert "would have opened 1 instead of 1,200" in finding["advice"]
+    a_minute_passes(t)
+    t.run(sys.executable, script, ADDRESS, str(server.port), "1", "1200")
+    assert wrong(doctor(t)) == []
+
+
+def test_cause_1_many_runs_of_a_short_program_are_named_as_that(t):
+    t.need("curl")
+    server = t.server("http")
+    for _ in range(25):
+        t.run("curl", "-s", "-o", "/dev/null", f"http://{ADDRESS}:{server.port}/")
+    finding = named(doctor(t), "TW101", "notice", "curl", server.to)
+    assert "each run is a process of its own" in finding["advice"]
+
+
+# ---------------------------------------------------------- 2. who closes first
+
+def test_cause_2_the_client_that_closes_first_is_named_and_fin_reset_silences_it(t):
+    t.need("curl")
+    server = t.server("http")
+    url = f"http://{ADDRESS}:{server.port}/[1-50]"
+    t.run("curl", "-s", "-o", "/dev/null", url)
+    finding = named(doctor(t), "TW102", "notice", "curl", server.to)
+    assert "closed first on 50 of 50" in finding["evidence"] and "fin-reset" in finding["advice"]
+    a_minute_passes(t)
+    t.run(t.twshim, "run", "-q", "-p", f"close=fin-reset,to={server.to}", "--", "curl", "-s",
+          "-o", "/dev/null", url, shim=False)
+    assert "TW102" not in wrong(doctor(t)) and time_wait() == 0
+
+
+def test_cause_2_where_the_server_closes_first_nobody_is_blamed(t):
+    server = t.server("first")
+    client(t, server, "socket", "connect", "send:1", "recv", "wait-hup", "sleep:2", "close",
+           "repeat:30")
+    assert "TW102" not in wrong(doctor(t))
+
+
+# ------------------------------------------------------------ 3. ephemeral ports
+
+def test_cause_3_a_filling_port_range_is_named_with_its_end_in_sight(t):
+    server = t.server()
+    ports(200)
+    client(t, server, *STEPS, "repeat:120")
+    finding = named(doctor(t), "TW103", "warning", "client", server.to)
+    assert "120 of 200 ephemeral ports (60 %)" in finding["evidence"]
+    assert f"from {ADDRESS}" in finding["evidence"] and "none is left in" in finding["evidence"]
+    client(t, server, *STEPS, "repeat:50")
+    finding = named(doctor(t, status=2), "TW103", "problem", "client", server.to)
+    assert "port_range=full" in finding["advice"]
+    assert finding["advice"].index("keep connections") < finding["advice"].index("ip_local")
+    a_minute_passes(t)
+    client(t, server, *STEPS, "repeat:170", policy=f"close=fin-reset,to={server.to}")
+    assert {"TW103", "TW104"} & set(wrong(doctor(t))) == set()
+
+
+def test_cause_3_ports_filled_by_programs_without_the_shim_are_named(t):
+    server = t.server()
+    ports(200)
+    client(t, server, *STEPS, "repeat:170", shim=False)
+    said = doctor(t, status=2)
+    assert "170 of 200" in named(said, "TW103", "problem", None, server.to)["evidence"]
+    assert "170" in named(said, "TW218", "notice", None, server.to)["evidence"]
+
+
+def test_cause_3_no_port_left_is_named(t):
+    server = t.server()
+    ports(50)
+    client(t, server, "socket", "connect?", "close", "repeat:80")
+    finding = named(doctor(t, status=2), "TW104", "problem", "client", server.to)
+    assert "30 of 80" in finding["evidence"] and "EADDRNOTAVAIL" in finding["evidence"]
+    a_minute_passes(t)
+    client(t, server, "socket", "connect", "close", "repeat:80",
+           policy=f"close=fin-reset,to={server.to}")
+    assert "TW104" not in wrong(doctor(t))
+
+
+def test_cause_3_binding_before_connect_is_named_and_late_bind_silences_it(t):
+    server = t.server()
+    steps = ("socket", "bind", "connect", "send:1", "recv", "close", "repeat:40")
+    client(t, server, *steps)
+    finding = named(doctor(t), "TW105", "notice", "client", server.to)
+    assert "40 connections" in finding["evidence"]
+    a_minute_passes(t)
+    client(t, server, *steps, policy=f"late_bind=true,to={server.to}")
+    assert "TW105" not in wrong(doctor(t))
+
+
+def test_time_wait_on_the_server_side_is_named_harmless(t):
+    server = t.server("first")
+    client(t, server, "socket", "connect", "send:1", "recv", "wait-hup", "close",
+           "repeat:1100")
+    said = doctor(t)
+    finding = named(said, "TW214", "notice")
+    assert f"port {server.port}" in finding["evidence"] and "harmless" in finding["advice"]
+    assert {"TW102", "TW103", "TW218"} & set(wrong(said)) == set()
+
+
+# ------------------------------------------------------------ 4. tcp_tw_recycle
+
+def test_cause_4_recycle_is_answered(t):
+    if os.path.exists("/proc/sys/net/ipv4/tcp_tw_recycle"):
+        raise Skip("an old kernel: it exists")
+    finding = named(doctor(t, "--only", "TW203", status=0), "TW203", "ok")
+    assert "does not exist" in finding["evidence"] and os.uname().release in finding["evidence"]
+
+
+# -------------------------------------------------- 5. tcp_tw_reuse, timestamps
+
+def test_cause_5_reuse_is_named_where_it_would_help_and_silent_once_set(t):
+    ports(100)
+    sysctl("net.ipv4.tcp_tw_reuse", 2)
+    server = t.server()
+    client(t, server, *STEPS, "repeat:60")
+    finding = named(doctor(t), "TW201", "notice")
+    assert "tcp_tw_reuse is 2" in finding["evidence"] and server.to in finding["evidence"]
+    assert finding["advice"].index("application") < finding["advice"].index("tcp_tw_reuse=1")
+    sysctl("net.ipv4.tcp_tw_reuse", 1)
+    assert "TW201" not in wrong(doctor(t))
+    sysctl("net.ipv4.tcp_timestamps", 0)
+    said = doctor(t)
+    assert "tcp_timestamps=1" in named(said, "TW201", "notice")["advice"]
+    named(said, "TW202", "warning")
+    sysctl("net.ipv4.tcp_timestamps", 1)
+    assert {"TW201", "TW202"} & set(wrong(doctor(t))) == set()
+
+
+# ------------------------------------------------------ 6. resources, and myths
+
+def test_cause_6_a_full_bucket_table_is_named_and_room_silences_it(t):
+    sysctl("net.ipv4.tcp_max_tw_buckets", 30)
+    server = t.server()
+    client(t, server, *STEPS, "repeat:60")
+    finding = named(doctor(t), "TW205", "warning")
+    assert "at most 30" in finding["evidence"] and "TCPTimeWaitOverflow" in finding["evidence"]
+    sysctl("net.ipv4.tcp_max_tw_buckets", 1000)
+    assert "TW205" not in wrong(doctor(t))
+
+
+def test_a_changed_fin_timeout_is_named_a_myth_by_what_stands_here(t):
+    sysctl("net.ipv4.tcp_fin_timeout", 5)
+    server = t.server()
+    client(t, server, *STEPS, "repeat:30")
+    finding = named(doctor(t), "TW204", "notice")
+    left = int(finding["evidence"].rsplit("has ", 1)[1].split()[0])
+    assert left > 5, "the socket outlives the setting, which is the proof"
+    sysctl("net.ipv4.tcp_fin_timeout", 60)
+    assert "TW204" not in wrong(doctor(t))
+
+
+def test_placebo_options_are_named(t):
+    server = t.server()
+    client(t, server, "socket", "reuseaddr", "linger:5", "connect", "send:1", "recv", "close",
+           "repeat:10")
+    said = doctor(t)
+    assert "10 times" in named(said, "TW106", "notice", "client")["evidence"]
+    assert "10 times" in named(said, "TW107", "notice", "client")["evidence"]
+
+
+def test_resets_by_the_program_itself_are_named(t):
+    server = t.server()
+    client(t, server, "socket", "linger:0", "connect", "send:1", "recv", "close", "repeat:25")
+    finding = named(doctor(t), "TW108", "warning", "client", server.to)
+    assert "25 of 25" in finding["evidence"] and "close=graceful" in finding["advice"]
+
+
+def test_connections_that_a_program_forgot_to_close_are_its_own(t):
+    server = t.server("first")
+    script = t.file("forgetful.py", """
+import socket, sys, time
+held = [socket.create_connection((sys.argv[1], int(sys.argv[2]))) for _ in range(50)]
+for c in held:
+    c.sendall(b"x")
+time.sleep(60)
+""")
+    process = t.start(sys.executable, script, ADDRESS, str(server.port), shim=False)
+    wait_for(lambda: wrong(doctor(t)) == ["TW213"], "TW213 and nothing else")
+    finding = named(doctor(t), "TW213", "notice", None, server.to)
+    assert f"({process.pid}) holds 50" in finding["evidence"], finding
+    process.kill()
+    process.wait()
+    assert wrong(doctor(t)) == []
+
+
+# ------------------------------------------------------------ what it is asked about
+
+def test_a_command_and_a_process_are_told_whether_the_shim_reaches_them(t):
+    assert named(doctor(t, t.prog("client"), status=0), "TW301", "ok")
+    bare = t.start("sleep", "60", shim=False)
+    said = doctor(t, str(bare.pid), status=1)
+    finding = named(said, "TW301", "warning")
+    assert "twshim run" in finding["advice"] and "systemctl" in finding["advice"]
+    assert said["reach"]["reached"] is False
+    shimmed = t.start("sleep", "60")
+    wait_for(lambda: doctor(t, str(shimmed.pid))["reach"]["reached"], "it has the shim")
+    assert doctor(t, "/no/such/program", status=0)["reach"]["verdict"] == "not-found"
+    assert doctor(t, "2147483647", status=0)["reach"]["verdict"] == "not-found"
+
+
+def test_of_one_command_only_its_own_findings_are_told(t):
+    server = t.server()
+    client(t, server, *STEPS, "repeat:40")
+    t.run(t.prog("fill"), "40", ADDRESS)
+    apps = {f["app"] for f in doctor(t, t.prog("fill"))["findings"] if f["id"] == "TW101"}
+    assert apps == {"fill"}
+
+
+def test_coverage_is_the_share_of_the_kernels_connections(t):
+    server = t.server()
+    client(t, server, *STEPS, "repeat:60")
+    client(t, server, *STEPS, "repeat:40", shim=False)
+    finding = named(doctor(t, "--coverage", "--only", "TW302"), "TW302", "notice")
+    assert "100 connections were opened (ActiveOpens) and 60 of them" in finding["evidence"]
+
+
+def test_a_process_in_another_namespace_is_judged_by_its_own(t):
+    process = t.start("unshare", "-n", "sh", "-c",
+                      "echo 7 >/proc/sys/net/ipv4/tcp_fin_timeout; exec sleep 60", shim=False)
+    wait_for(lambda: doctor(t, str(process.pid))["host"]["fin_timeout"] == 7,
+             "the other namespace's value")
+    assert doctor(t)["host"]["fin_timeout"] == 60
+
+
+# ------------------------------------------------------------------ the command itself
+
+def test_every_finding_is_explained_with_its_sources(t):
+    listed = t.run(t.twshim, "doctor", "--markdown", shim=False).stdout.decode()
+    idents = [line[3:8] for line in listed.splitlines() if line.startswith("| [TW")]
+    assert len(idents) >= 30
+    for ident in idents:
+        said = t.run(t.twshim, "doctor", "--explain", ident, shim=False).stdout.decode()
+        assert said.startswith(ident) and len(said) > 100, said
+        assert ident in t.run(t.twshim, "doctor", "--only", ident, shim=False,
+                              status=None).stdout.decode() or ident in ("TW213", "TW302")
+
+
+def test_unknown_findings_and_options_are_told(t):
+    for arguments in (("--only", "TW999"), ("--explain", "tw"), ("--nonsense",), ("a", "b")):
+        result = t.run(t.twshim, "doctor", *arguments, shim=False, status=2)
+        assert result.stderr.startswith(b"twshim: ") and result.stderr.count(b"\n") == 1
+
+
+def test_watch_prints_an_object_a_line(t):
+    process = t.start(t.twshim, "doctor", "--watch", "--json", shim=False,
+                      stdout=subprocess.PIPE)
+    for _ in range(2):
+        assert json.loads(process.stdout.readline())["schema"] == "twshim.doctor/1"
+    process.kill()
+
+
+def test_an_empty_proc_is_unknown_and_no_crash(t):
+    if subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
+        raise Skip("no private mount namespace to be had")
+    script = f"mount -t tmpfs none /proc && {t.twshim} doctor --json"
+    result = t.run("unshare", "-m", "sh", "-c", script, shim=False, status=0)
+    said = json.loads(result.stdout)
+    assert wrong(said) == []
+    assert "TW201" in [f["id"] for f in said["findings"] if f["verdict"] == "unknown"]
