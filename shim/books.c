@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "shim/conn.h"
 #include "shim/policy.h"
 #include "shim/process.h"
 #include "shim/publish.h"
@@ -279,8 +280,26 @@ void tws_histogram_add(struct tws_counters *counters, enum tws_histogram_id id,
 	tws_add(&histogram->sum, microseconds);
 }
 
+/* A chain of forks must not run out of places: books of the parent's forebears that no
+ * descriptor leads to are let go. The parent's own stays, since the code that this fork
+ * interrupted may be in it. */
+static void let_go_of_forebears(void)
+{
+	uint32_t in_use = tws_own_book < 0 ? 0 : 1u << tws_own_book;
+
+	for (int fd = 0; fd <= tws_fd_highest(); fd++)
+		if (tws_fd(fd) & TWS_FD_SLOT)
+			in_use |= 1u << (tws_fd(fd) >> 24 & (TWS_BOOKS - 1));
+	for (int i = 0; i < TWS_BOOKS; i++)
+		if (tws_books[i].header && !(in_use >> i & 1)) {
+			drop_mapping(tws_books[i].header);
+			tws_books[i].header = NULL;
+		}
+}
+
 void tws_books_forked(void)
 {
+	let_go_of_forebears();
 	tws_own_book = -1;
 	next_try_ns = 0;
 	__builtin_memset(early, 0, sizeof(early));

@@ -3,6 +3,8 @@
  * How descriptors die: every way leads through tws_conn_look, the policy, tws_conn_detach
  * and, afterwards, tws_conn_settle.
  */
+#include <fcntl.h>
+
 #include "shim/hooks.h"
 #include "shim/policy.h"
 #include "shim/process.h"
@@ -57,7 +59,8 @@ void tws_hook_overwrite(int from, int to, struct tws_end *ret_end)
 {
 	ret_end->conn.book = NULL;
 	ret_end->word = 0;
-	if (from == to || !tws_fd(to))
+	/* A call that must fail changes nothing, so no policy may have either. */
+	if (from == to || !tws_fd(to) || tws_sys2(SYS_fcntl, from, F_GETFD) < 0)
 		return;
 	if (tws_conn_look(to, TWS_VIA_DUP, ret_end))
 		tws_apply_close(ret_end);

@@ -398,6 +398,19 @@ static bool decide_arm(struct tws_book *book, struct handle *handle,
 	return true;
 }
 
+/* What holds from a new image on, beside its rules. */
+static void note_image(struct tws_header *header, const struct handle *handle)
+{
+	const struct tws_settings *settings = &handle->image->settings;
+
+	__atomic_store_n(&header->short_lived_ms,
+			 settings->short_lived_ms ? settings->short_lived_ms : 1000,
+			 __ATOMIC_RELAXED);
+	__atomic_store_n(&header->detail, settings->detail != 2, __ATOMIC_RELAXED);
+	__atomic_store_n(&header->policy_generation, handle->generation,
+			 __ATOMIC_RELEASE);
+}
+
 struct tws_decision tws_policy_decide(struct tws_book *book,
 				      const struct tws_address *remote)
 {
@@ -408,8 +421,9 @@ struct tws_decision tws_policy_decide(struct tws_book *book,
 		return ret;
 	if (!book || !decide_arm(book, handle, remote, &ret))
 		decide_rule(book, handle, remote, &ret);
-	if (book)
-		book->header->policy_generation = handle->generation;
+	if (book && __atomic_load_n(&book->header->policy_generation, __ATOMIC_RELAXED) !=
+			handle->generation)
+		note_image(book->header, handle);
 	release(handle);
 	return ret;
 }

@@ -307,7 +307,7 @@ struct tws_header {
 	uint32_t pid;	     /* in its own namespace */
 	uint32_t uid;	     /* effective, at creation */
 	uint32_t image;	     /* 0, then 1 more at each exec */
-	uint32_t short_lived_ms;
+	uint32_t short_lived_ms; /* atomic */
 	uint64_t created_realtime_ns;
 	uint64_t created_monotonic_ns;
 	uint64_t policy_generation; /* atomic; image in force, 0 none */

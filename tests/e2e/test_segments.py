@@ -96,9 +96,9 @@ def test_a_killed_maker_leaves_nothing_that_counts(t):
         file.write(b"\0" * 4096)
     os.utime(path, (time.time() - 3600,) * 2)
     _load(t, "max_segments = 1;")
-    _loop(t, server, 200)
+    _loop(t, server, 600)
     assert not os.path.exists(path)
-    t.counters(t.report(), attempts=200, established=200, ended_local_fin=200)
+    t.counters(t.report(), attempts=600, established=600, ended_local_fin=600)
 
 
 def test_a_segment_that_was_deleted_does_not_disturb_its_client(t):

@@ -104,3 +104,20 @@ os._exit(0)
     report = t.report()
     t.counters(report, attempts=11, established=11, ended_local_fin=11, open=0)
     t.time_wait_agrees(report, server, 11)
+
+
+def test_a_long_chain_of_forks_is_counted_to_its_end(t):
+    server = t.server()
+    script = t.file("chain.py", f"""
+import os, socket
+for depth in range(40):
+    c = socket.create_connection(("{ADDRESS}", {server.port}))
+    c.send(b"x"); c.recv(1); c.close()
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+        os._exit(0)
+""")
+    report = t.twshim_run(sys.executable, script)
+    t.counters(report, attempts=40, established=40, ended_local_fin=40)
+    t.time_wait_agrees(report, server, 40)
