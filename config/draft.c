@@ -107,7 +107,7 @@ static bool store_name(struct tws_draft *draft, struct tws_part *part,
 		       const struct tws_setting *setting, const struct tws_value *value,
 		       struct tws_problem *problem)
 {
-	if (!check_text(setting, value, TWS_NAME_SIZE, problem))
+	if (!part || !check_text(setting, value, TWS_NAME_SIZE, problem))
 		return false;
 	part->name = put_text(draft, value->text);
 	return true;

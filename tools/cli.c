@@ -43,7 +43,7 @@ static void translate(const struct cli_command *command, struct getopt_tables *t
 	if (command->stop_at_word)
 		tables->letters[letter++] = '+';
 	tables->letters[letter++] = ':';
-	for (; command->options[row].name && row < OPTIONS_MAX; row++) {
+	for (; row < OPTIONS_MAX && command->options[row].name; row++) {
 		const struct cli_option *option = &command->options[row];
 
 		tables->longs[row] = (struct option){

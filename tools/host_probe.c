@@ -70,7 +70,7 @@ static int open_listener(struct sockaddr_in *ret_address)
 static int connect_port(const struct sockaddr_in *to, int *ret_fd)
 {
 	uint32_t range = WHOLE_RANGE;
-	struct sockaddr_in from;
+	struct sockaddr_in from = {0};
 	socklen_t length = sizeof(from);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 

@@ -94,7 +94,8 @@ static void skip(struct tree *tree, const char *name, const char *reason)
 		return;
 	snprintf(path, length, "%s%s%s", tree->directory, *tree->directory ? "/" : "",
 		 name);
-	skipped[reader->skipped_count++] = (struct reader_skipped){path, reason};
+	skipped[reader->skipped_count].name = path;
+	skipped[reader->skipped_count++].reason = reason;
 }
 
 /* Between reader_read_file() and the caller's taker: names the directory, and keeps what

@@ -34,7 +34,8 @@ int tws_rundir_each(const char *path, tws_rundir_visitor visit, void *data);
 
 /* The main directories of other users, for root to read: /dev/shm/twshim-UID and
  * /run/user/UID/twshim, where the directory is that user's. Does nothing for others than
- * root, or where $TWSHIM_DIR names the one directory. A value other than 0 ends the walk. */
+ * root, or where $TWSHIM_DIR names the one directory. A value other than 0 ends the walk.
+ */
 int tws_rundir_others(int (*visit)(const char *path, void *data), void *data);
 
 #endif
