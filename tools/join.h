@@ -67,7 +67,7 @@ void join_reconcile(struct tws_counters *counters, int64_t open, int64_t connect
 /* Derives the gauges `open` and `connecting` and makes the identities hold. */
 void join_derive(struct tws_counters *counters);
 
-/* sum += one; maxima are added too: they are of different processes or destinations. */
+/* sum += one; of maxima, the higher one stays. */
 void join_add(struct tws_counters *sum, const struct tws_counters *one);
 
 /* Connections that were never established, failed for any reason. */
