@@ -36,14 +36,14 @@ static const struct share {
 
 static const struct quantile {
 	const char *name, *title;
-	enum tws_histogram_id histogram;
 	double share;
+	enum tws_histogram_id histogram;
 	int better;
 } QUANTILES[] = {
-    {"connect_p50", "connect p50", TWS_HISTOGRAM_connect_latency_seconds, 0.5, -1},
-    {"connect_p99", "connect p99", TWS_HISTOGRAM_connect_latency_seconds, 0.99, -1},
-    {"lifetime_p50", "lifetime p50", TWS_HISTOGRAM_lifetime_seconds, 0.5, 0},
-    {"lifetime_p99", "lifetime p99", TWS_HISTOGRAM_lifetime_seconds, 0.99, 0},
+    {"connect_p50", "connect p50", 0.5, TWS_HISTOGRAM_connect_latency_seconds, -1},
+    {"connect_p99", "connect p99", 0.99, TWS_HISTOGRAM_connect_latency_seconds, -1},
+    {"lifetime_p50", "lifetime p50", 0.5, TWS_HISTOGRAM_lifetime_seconds, 0},
+    {"lifetime_p99", "lifetime p99", 0.99, TWS_HISTOGRAM_lifetime_seconds, 0},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))

@@ -113,19 +113,22 @@ static int start_client(struct performance *all)
 	return all->client < 0 ? failed(all->board, "fork: %s", strerror(errno)) : 0;
 }
 
-/* Waits for a child until the time is up, then kills it. Its wait status, or -1. */
-static int await(pid_t child, uint64_t until_ns)
+/* Waits for a child until the time is up, then kills it; its number is nobody's then. Its
+ * wait status, or -1. */
+static int await(pid_t *child, uint64_t until_ns)
 {
-	int status;
+	int status = -1;
 
-	while (waitpid(child, &status, WNOHANG) == 0) {
+	while (waitpid(*child, &status, WNOHANG) == 0) {
 		if (lab_now_ns() >= until_ns) {
-			kill(child, SIGKILL);
-			waitpid(child, &status, 0);
-			return -1;
+			kill(*child, SIGKILL);
+			waitpid(*child, NULL, 0);
+			status = -1;
+			break;
 		}
 		lab_sleep_ms(1);
 	}
+	*child = 0;
 	return status;
 }
 
@@ -141,7 +144,7 @@ static uint32_t count_established(const struct lab_board *board)
 
 static void await_both(struct performance *all, uint64_t until_ns)
 {
-	int status = await(all->client, until_ns);
+	int status = await(&all->client, until_ns);
 
 	if (status != 0)
 		failed(all->board,
@@ -150,7 +153,7 @@ static void await_both(struct performance *all, uint64_t until_ns)
 		       status);
 	__atomic_store_n(&all->board->client_done, count_established(all->board) + 1,
 			 __ATOMIC_RELEASE);
-	if (await(all->server, until_ns) < 0)
+	if (await(&all->server, until_ns) < 0)
 		failed(all->board, "the server took too long");
 }
 

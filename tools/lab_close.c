@@ -122,28 +122,34 @@ static void add_tables(struct lab_result *result, const struct lab_case *cases,
 	}
 }
 
+static struct lab_case make_case(const struct situation *situation, const struct way *way,
+				 unsigned connections)
+{
+	return (struct lab_case){
+	    .name = way->name,
+	    .group = situation->name,
+	    .server = situation->server,
+	    .client = {.flags = situation->flags | way->flags,
+		       .count = connections,
+		       .bytes = situation->bytes,
+		       .linger_seconds = way->linger_seconds},
+	    .rule = way->rule,
+	};
+}
+
 /* Every way in every situation that belongs to the experiment. */
 static size_t make_cases(struct lab_case *cases, bool on_link, unsigned connections)
 {
 	size_t count = 0;
 
 	for (size_t s = 0; s < COUNT(SITUATIONS); s++) {
-		const struct situation *situation = &SITUATIONS[s];
-
-		if (on_link ? !situation->on_link
-			    : strcmp(situation->name, CLOSE_ACROSS) == 0)
+		if (on_link ? !SITUATIONS[s].on_link
+			    : strcmp(SITUATIONS[s].name, CLOSE_ACROSS) == 0)
 			continue;
-		for (size_t w = 0; w < COUNT(WAYS); w++)
-			cases[count++] = (struct lab_case){
-			    .name = WAYS[w].name,
-			    .group = situation->name,
-			    .server = situation->server,
-			    .client = {.flags = situation->flags | WAYS[w].flags,
-				       .count = connections,
-				       .bytes = situation->bytes,
-				       .linger_seconds = WAYS[w].linger_seconds},
-			    .rule = WAYS[w].rule,
-			};
+		for (size_t w = 0; w < COUNT(WAYS); w++) {
+			cases[count] = make_case(&SITUATIONS[s], &WAYS[w], connections);
+			count++;
+		}
 	}
 	return count;
 }

@@ -96,7 +96,7 @@ static int watch(struct lab_board *board, const int ports[CONNECTIONS], uint64_t
 
 static int live(const struct lab_case *what, struct lab_board *board)
 {
-	int pairs[CONNECTIONS][2], ports[CONNECTIONS];
+	int pairs[CONNECTIONS][2] = {{-1, -1}, {-1, -1}}, ports[CONNECTIONS];
 	int listener = listen_somewhere();
 
 	if (listener < 0)

@@ -97,7 +97,7 @@ static bool is_lost(uint32_t *seed, unsigned percent)
 
 static void take_in(struct pipe *pipe, const struct lab_world *world, uint32_t *seed)
 {
-	struct packet dropped;
+	static struct packet dropped;
 
 	for (;;) {
 		struct packet *packet =

@@ -115,8 +115,8 @@ def test_lab_myths_are_myths(t):
 def test_lab_timewait_lasts_a_minute_whatever_fin_timeout_is(t):
     rows = _rows(_lab(t, "timewait", timeout=170)["timewait"])
     for value, fin_wait_2 in (("5", 5), ("60", 60), ("61", 2), ("120", 120)):
-        assert 59 < rows[value]["time_wait_s"] < 63, rows
-        assert abs(rows[value]["fin_wait_2_s"] - fin_wait_2) < 3, rows
+        assert 59 < rows[value]["time_wait_s"] < 65, rows
+        assert abs(rows[value]["fin_wait_2_s"] - fin_wait_2) < 5, rows
 
 
 test_lab_timewait_lasts_a_minute_whatever_fin_timeout_is.options = {"timeout": 180, "slow": True}
