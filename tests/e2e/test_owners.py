@@ -16,6 +16,12 @@ ADDRESSES = [ADDRESS] + [f"10.77.0.{n}" for n in (2, 3, 4)]
 NOBODY = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
 
 
+def is_sanitized(t):
+    """Whether this build of twshim carries a sanitizer."""
+    with open(t.twshim, "rb") as file:
+        return b"__asan_init" in file.read()
+
+
 def add_addresses():
     """More of them than the network of the test has."""
     for address in ADDRESSES[1:]:
@@ -130,7 +136,8 @@ def test_it_works_without_root(t):
     os.chmod(t.scratch, 0o755)
     result = t.run(*NOBODY, t.twshim, "owners", "--json", "--dir", directory, shim=False)
     assert json.loads(result.stdout)["time_wait"] == 30
-    result = t.run(*NOBODY, t.twshim, "doctor", "--json", "--dir", directory, shim=False)
+    result = t.run(*NOBODY, t.twshim, "doctor", "--json", "--dir", directory, shim=False,
+                   status=None)
     assert json.loads(result.stdout)["time_wait"] == 30
 
 
@@ -180,6 +187,8 @@ def measure(t, commands, rounds):
 
 def test_at_28000_owners_and_doctor_take_a_part_of_the_time_of_ss(t):
     """At most 0.3 and 0.5; the best of three, since others may run beside us."""
+    if is_sanitized(t):
+        raise Skip("sanitizers have a time of their own")
     add_addresses()
     sysctl("net.ipv4.ip_local_port_range", "15000 60999")
     t.run(t.prog("fill"), "28000", *ADDRESSES)
