@@ -207,10 +207,10 @@ double owners_exited_s(const struct owners *owners, const struct owners_group *g
 	uint64_t ago_ns = 0, youngest_ns;
 
 	if (group->process == MODEL_NOBODY)
-		return 0;
+		return -1;
 	process = &model->processes[group->process];
 	if (process->life != PROCESS_DEAD)
-		return 0;
+		return -1;
 	if (model->table_ns > process->last_event_ns)
 		ago_ns = model->table_ns - process->last_event_ns;
 	youngest_ns = MODEL_TIME_WAIT_NS - group->newest_leaves_ms * 1000000ULL;

@@ -41,7 +41,7 @@ int owners_group(struct owners *ret_owners, const struct model *model);
 
 void owners_free(struct owners *owners);
 
-/* For how many seconds at most the process has been dead; 0 if it is not known to be.
+/* For how many seconds at most the process has been dead; -1 if it is not known to be.
  * Its last event and its youngest TIME_WAIT socket tell. */
 double owners_exited_s(const struct owners *owners, const struct owners_group *group);
 

@@ -54,7 +54,7 @@ static json_t *exited(const struct owners *owners, const struct owners_group *gr
 {
 	double ago = owners_exited_s(owners, group);
 
-	return ago > 0 ? json_real(ago) : json_null();
+	return ago >= 0 ? json_real(ago) : json_null();
 }
 
 static json_t *owner(const struct owners *owners, const struct owners_group *group)
