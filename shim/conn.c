@@ -244,6 +244,8 @@ void tws_conn_attempt(const struct tws_conn *conn)
 	tws_conn_count(conn, TWS_attempts, 1);
 	if (slot->flags & TWS_CONN_APP_BOUND_0 && !(slot->flags & TWS_CONN_LATE_BIND))
 		tws_conn_count(conn, TWS_bound_before_connect, 1);
+	if (slot->flags & TWS_CONN_LATE_BIND)
+		tws_conn_count(conn, TWS_policy_applied, 1); /* at bind() */
 	if (slot->flags & (TWS_CONN_APP_LINGER_0 | TWS_CONN_APP_LINGER_N))
 		tws_conn_count(conn, TWS_setsockopt_linger, 1);
 	if (slot->flags & TWS_CONN_APP_LINGER_0)
