@@ -13,6 +13,7 @@
 	COMMAND(env, "print the environment that preloads the shim")                      \
 	COMMAND(report, "what is known now: applications, destinations, advice")          \
 	COMMAND(ps, "one line a process: connections open, rate, TIME_WAIT")              \
+	COMMAND(trace, "one line a connection as it ends, of all processes")                \
 	COMMAND(owners, "whose the TIME_WAIT sockets of this host are")                   \
 	COMMAND(doctor, "what is wrong, whose fault it is, and what cures it")            \
 	COMMAND(policy, "check, explain, load, show and clear policies")                          \

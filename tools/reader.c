@@ -201,19 +201,28 @@ bool segment_ended_is_whole(const struct segment *segment, uint32_t index)
 	       tickets - sequence < count;
 }
 
+/* Whether it is a segment of ours, with its header. */
+static const char *examine(const struct reader *reader, int fd, struct stat *ret_stat,
+			   struct tws_header *ret_header)
+{
+	const char *why;
+
+	if (fstat(fd, ret_stat) != 0)
+		return "cannot be examined";
+	why = check_file(ret_stat);
+	if (!why)
+		why = read_header(fd, ret_stat, ret_header);
+	if (!why)
+		why = check_header(reader, ret_stat, ret_header);
+	return why;
+}
+
 /* A dead process's segment is at rest only once it is known to be dead: ask first. */
 static const char *read_open_file(struct reader *reader, int fd, struct segment *segment)
 {
-	const char *why;
 	struct stat st;
+	const char *why = examine(reader, fd, &st, &segment->header);
 
-	if (fstat(fd, &st) != 0)
-		return "cannot be examined";
-	why = check_file(&st);
-	if (!why)
-		why = read_header(fd, &st, &segment->header);
-	if (!why)
-		why = check_header(reader, &st, &segment->header);
 	if (why)
 		return why;
 	segment->life = PROCESS_DEAD;
@@ -242,6 +251,28 @@ static const char *open_failure(int error)
 	}
 }
 
+static int open_file(int directory, const char *name)
+{
+	return openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+}
+
+const char *reader_open_file(struct reader *reader, int directory, const char *name,
+			     struct tws_header *ret_header, int *ret_fd)
+{
+	int fd = open_file(directory, name);
+	const char *why;
+	struct stat st;
+
+	if (fd < 0)
+		return open_failure(errno);
+	why = examine(reader, fd, &st, ret_header);
+	if (why)
+		close(fd);
+	else
+		*ret_fd = fd;
+	return why;
+}
+
 const char *reader_read_file(struct reader *reader, int directory, const char *name,
 			     reader_taker take, void *data, int *ret_taken)
 {
@@ -251,7 +282,7 @@ const char *reader_read_file(struct reader *reader, int directory, const char *n
 
 	if (!segment)
 		return "out of memory";
-	fd = openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	fd = open_file(directory, name);
 	if (fd < 0) {
 		why = open_failure(errno);
 		goto out;

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: MIT
+"""twshim trace: every ending as a line, of long and of very short processes; filters; what is
+missed is said; it stops when asked."""
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from harness import ADDRESS, wait_for
+
+STEPS = ("socket", "connect", "send:1", "recv", "close")
+
+
+def begin(t, *options, **more):
+    """A trace in the background that is already following."""
+    process = t.start(t.twshim, "trace", "--json", *options, shim=False,
+                      stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
+    time.sleep(0.3)
+    return process
+
+
+def end(process):
+    """Interrupts it; what it said, and its last words."""
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    return [json.loads(line) for line in out.decode().splitlines()], err.decode()
+
+
+def test_a_line_says_who_where_how_long_and_how_it_ended(t):
+    server, first = t.server(), t.server("first")
+    trace = begin(t)
+    t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS[:4], "sleep:50", "close")
+    t.run(t.prog("client"), ADDRESS, str(first.port), *STEPS[:4], "wait-hup", "close")
+    lines, said = end(trace)
+    assert not said and len(lines) == 2, (lines, said)
+    ours, theirs = lines
+    assert ours["schema"] == "twshim.trace/1" and ours["app"] == "client"
+    assert (ours["ending"], ours["via"], ours["to"]) == ("local_fin", "close", server.to)
+    assert 0.045 < ours["lifetime_s"] < 5 and ours["short_lived"]
+    assert (ours["bytes_sent"], ours["bytes_received"]) == (1, 1)
+    assert ours["from"].startswith(ADDRESS + ":")
+    assert (theirs["ending"], theirs["to"]) == ("remote_fin", first.to)
+
+
+def test_exit_and_kill_are_lines_too(t):
+    server = t.server()
+    trace = begin(t)
+    t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS[:4], "exit:0")
+    held = t.start(t.prog("client"), ADDRESS, str(server.port), *STEPS[:4], "sleep:60000")
+    wait_for(lambda: server.counts["bytes"] == 2, "both have sent")
+    time.sleep(0.1)
+    held.kill()
+    held.wait()
+    time.sleep(1.5)
+    lines, _ = end(trace)
+    assert [(l["ending"], l["via"]) for l in lines] == \
+        [("local_fin", "exit"), ("local_fin", "kill")], lines
+    assert lines[1]["pid"] == held.pid and lines[1]["bytes_sent"] is None
+
+
+def test_what_ended_before_is_not_shown_and_what_was_open_is(t):
+    server = t.server()
+    script = t.file("client.py", """
+import socket, sys
+to = (sys.argv[1], int(sys.argv[2]))
+socket.create_connection(to).close()
+held = socket.create_connection(to)
+print("ready", flush=True)
+sys.stdin.readline()
+held.close()
+sys.stdin.readline()
+""")
+    client = t.start(sys.executable, script, ADDRESS, str(server.port), stdin=subprocess.PIPE,
+                     stdout=subprocess.PIPE)
+    client.stdout.readline()
+    trace = begin(t)
+    client.stdin.write(b"\n")
+    client.stdin.flush()
+    time.sleep(0.3)
+    lines, _ = end(trace)
+    assert len(lines) == 1 and lines[0]["pid"] == client.pid and lines[0]["lifetime_s"] > 0.1
+
+
+def test_processes_of_three_milliseconds_are_all_seen(t):
+    server = t.server()
+    trace = begin(t)
+    for _ in range(4):
+        t.run("sh", "-c", f"for i in $(seq 50); do {t.prog('client')} {ADDRESS} {server.port} "
+              f"{' '.join(STEPS)}; done")
+    lines, said = end(trace)
+    assert len(lines) == 200 and len({l["pid"] for l in lines}) == 200, (len(lines), said)
+
+
+def test_a_run_directory_is_followed_as_well(t):
+    server = t.server()
+    trace = begin(t)
+    t.twshim_run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:20")
+    lines, said = end(trace)
+    assert len(lines) == 20 and not said, (len(lines), said)
+
+
+def test_nothing_is_missed_at_5000_a_second(t):
+    """Two processes as fast as they can; the lines are counted against the counters."""
+    server = t.server("first")
+    trace = begin(t)
+    script = t.file("fast.py", """
+import socket, sys, time
+to, number = (sys.argv[1], int(sys.argv[2])), int(sys.argv[3])
+began = time.monotonic()
+for i in range(number):
+    one = socket.socket()
+    one.connect(to)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\\1\\0\\0\\0\\0\\0\\0\\0")
+    one.close()
+print(number / (time.monotonic() - began))
+""")
+    clients = [t.start(sys.executable, script, ADDRESS, str(server.port), "20000",
+                       stdout=subprocess.PIPE) for _ in range(2)]
+    got = []
+    reader = threading.Thread(target=lambda: got.append(trace.stdout.read()))
+    reader.start()
+    rates = [float(c.communicate()[0]) for c in clients]
+    time.sleep(0.3)
+    trace.send_signal(signal.SIGINT)
+    reader.join()
+    lines = [json.loads(l) for l in got[0].decode().splitlines()]
+    print("rate", sum(rates), "lines", len(lines))
+    assert not any("missed" in l for l in lines)
+    assert len(lines) == 40000, (len(lines), rates)
+    assert len({(l["pid"], l["cookie"]) for l in lines}) == 40000
+    assert all(a["time"] <= b["time"] for a, b in zip(lines, lines[50:]))
+
+
+def test_what_the_ring_lost_is_said(t):
+    server = t.server()
+    trace = begin(t)
+    trace.send_signal(signal.SIGSTOP)
+    t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:3000")
+    trace.send_signal(signal.SIGCONT)
+    time.sleep(0.3)
+    lines, said = end(trace)
+    missed = sum(l.get("missed", 0) for l in lines)
+    shown = sum("missed" not in l for l in lines)
+    assert missed + shown == 3000 and shown == 2048, (missed, shown)
+    assert f"{missed} endings were missed, {shown} shown" in said
+
+
+def test_filters_choose_lines(t):
+    server, first = t.server(), t.server("first")
+    commands = (
+        (("client",), 4), (("/nowhere/client",), 0), (("cli*",), 4), (("other",), 0),
+        (("--to", f"10.77.0.0/16:{server.port}"), 2), (("--to", "10.78.0.0/16"), 0),
+        (("--to", "*:1", "--to", f"*:{first.port}"), 2), (("--ending", "remote_fin"), 2),
+        (("--ending", "local_fin,reset_app"), 2), (("--min-lifetime", "100ms"), 1),
+        (("--min-lifetime", "60"), 0), (("1",), 0))
+    traces = [(begin(t, *options), options, number) for options, number in commands]
+    run = (t.prog("client"), ADDRESS, str(server.port), "socket", "connect", "send:1", "recv")
+    t.run(*run, "close")
+    t.run(*run, "sleep:120", "close")
+    t.run(t.prog("client"), ADDRESS, str(first.port), "socket", "connect", "send:1", "recv",
+          "wait-hup", "close", "repeat:2")
+    time.sleep(0.3)
+    for trace, options, number in traces:
+        lines, _ = end(trace)
+        assert len(lines) == number, (options, lines)
+
+
+def test_it_ends_after_a_count_a_time_and_with_its_reader(t):
+    server = t.server()
+    trace = begin(t, "--count", "3")
+    t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:9")
+    out, _ = trace.communicate(timeout=10)
+    assert len(out.splitlines()) == 3 and trace.returncode == 0
+    began = time.monotonic()
+    t.run(t.twshim, "trace", "--seconds", "500ms", shim=False)
+    assert 0.4 < time.monotonic() - began < 5
+    trace = begin(t)
+    trace.stdout.close()
+    assert trace.wait(timeout=10) == 0 and trace.stderr.read() == b""
+
+
+def test_text_is_one_line_each_and_safe(t):
+    server = t.server()
+    strange = f"{t.scratch}/evil\x1b[31m\nname"
+    t.run("cp", t.prog("client"), strange, shim=False)
+    trace = t.start(t.twshim, "trace", shim=False, stdout=subprocess.PIPE)
+    time.sleep(0.3)
+    t.run(strange, ADDRESS, str(server.port), *STEPS)
+    time.sleep(0.2)
+    trace.send_signal(signal.SIGTERM)
+    out = trace.communicate(timeout=10)[0]
+    assert len(out.splitlines()) == 2 and b"\x1b" not in out and b"local_fin" in out, out
+
+
+def test_a_directory_that_comes_later_is_found(t):
+    directory = t.dir + "/later"
+    trace = begin(t, "--dir", directory)
+    server = t.server()
+    t.run("mkdir", "-m", "700", directory, shim=False)
+    time.sleep(1.2)
+    t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, env={"TWSHIM_DIR": directory})
+    time.sleep(0.2)
+    lines, _ = end(trace)
+    assert len(lines) == 1
+
+
+def test_wrong_options_of_trace_are_told(t):
+    for arguments in (("--count", "0"), ("--count", "x"), ("--to", "nonsense"),
+                      ("--ending", "happily"), ("--seconds", "soon"), ("a", "b"), ("--x",)):
+        result = t.run(t.twshim, "trace", *arguments, shim=False, status=2)
+        assert result.stderr.startswith(b"twshim: ") and result.stderr.count(b"\n") == 1

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * twshim trace: one line a connection as it ends.
+ */
+#include "tools/commands.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "config/address.h"
+#include "tools/cli.h"
+#include "tools/print.h"
+#include "tools/trace.h"
+
+enum {
+	OPTION_TO,
+	OPTION_ENDING,
+	OPTION_MIN_LIFETIME,
+	OPTION_COUNT,
+	OPTION_SECONDS,
+	OPTION_JSON,
+	OPTION_DIR,
+	OPTION_COLOR
+};
+
+static const struct cli_option OPTIONS[] = {
+    [OPTION_TO] = {"to", 't', "WHERE",
+		   "only to here: 10.0.0.0/8:6379, [fd00::/8], *:443;\nmay be repeated"},
+    [OPTION_ENDING] = {"ending", 'e', "NAME",
+		       "only these, separated by commas: local_fin, remote_fin,\n"
+		       "fin_reset, reset_policy, reset_app, reset_unread,\n"
+		       "reset_remote, unseen, abandoned, failed"},
+    [OPTION_MIN_LIFETIME] = {"min-lifetime", 'l', "TIME",
+			     "only what lived as long: 2, 1.5s, 20ms"},
+    [OPTION_COUNT] = {"count", 'n', "N", "end after N lines"},
+    [OPTION_SECONDS] = {"seconds", 's', "N", "end after N seconds"},
+    [OPTION_JSON] = {"json", 0, NULL, "one object a line, schema twshim.trace/1"},
+    [OPTION_DIR] = {"dir", 0, "DIR", "follow this run-time directory"},
+    [OPTION_COLOR] = {"color", 0, "WHEN", "auto (default), always, never"},
+    {0},
+};
+
+static const struct cli_command COMMAND = {
+    .name = "trace",
+    .operands = "[APPLICATION|PID]",
+    .summary =
+	"One line a connection as it ends, in all processes or in those of one "
+	"application\n(a name or path, * and ? stand for anything) or one process. "
+	"What could not be read\nin time is said. A connect() that fails at once "
+	"is no line here: see report.\n",
+    .options = OPTIONS,
+    .usage_status = CLI_USAGE,
+};
+
+struct request {
+	struct trace_filter filter;
+	uint64_t count; /* 0: no end */
+	uint64_t seconds_ns;
+	bool json;
+	const char *dir;
+	enum print_color color;
+};
+
+static volatile sig_atomic_t stopped;
+
+static void stop(int number)
+{
+	stopped = 1;
+}
+
+/* -------------------------------------------------------------- command line */
+
+static int add_target(struct trace_filter *filter, const char *text)
+{
+	struct tws_problem problem = {0};
+
+	if (filter->target_count == TRACE_TARGETS)
+		return cli_fail(CLI_USAGE,
+				"--to %s: there are %d already: leave some out", text,
+				TRACE_TARGETS);
+	if (!tws_target_parse(text, &filter->targets[filter->target_count], &problem))
+		return cli_fail(CLI_USAGE,
+				"--to %s: no such destination: write 10.0.0.0/8:6379, "
+				"[fd00::/8] or *:443",
+				text);
+	filter->target_count++;
+	return 0;
+}
+
+static int add_endings(struct trace_filter *filter, char *list)
+{
+	enum tws_ending ending;
+	char *rest = list, *name;
+
+	while ((name = strsep(&rest, ",")) != NULL) {
+		ending = trace_ending_of(name);
+		if (ending == TWS_END_NONE)
+			return cli_fail(CLI_USAGE,
+					"--ending %s: no such ending: see twshim trace "
+					"--help",
+					name);
+		filter->endings |= 1u << ending;
+	}
+	return 0;
+}
+
+static int set_count(uint64_t *ret_count, const char *text)
+{
+	char *end;
+
+	errno = 0;
+	*ret_count = strtoull(text, &end, 10);
+	if (*text >= '0' && *text <= '9' && !*end && !errno && *ret_count)
+		return 0;
+	return cli_fail(CLI_USAGE, "--count %s: no number of lines: write 1 or more",
+			text);
+}
+
+static int set_time(const char *option, uint64_t *ret_ns)
+{
+	if (trace_parse_duration(optarg, ret_ns) == 0)
+		return 0;
+	return cli_fail(CLI_USAGE, "--%s %s: no time: write 2, 1.5s or 20ms", option,
+			optarg);
+}
+
+static int set_option(struct request *request, int option)
+{
+	switch (option) {
+	case OPTION_TO:
+		return add_target(&request->filter, optarg);
+	case OPTION_ENDING:
+		return add_endings(&request->filter, optarg);
+	case OPTION_MIN_LIFETIME:
+		return set_time("min-lifetime", &request->filter.min_lifetime_ns);
+	case OPTION_COUNT:
+		return set_count(&request->count, optarg);
+	case OPTION_SECONDS:
+		return set_time("seconds", &request->seconds_ns);
+	case OPTION_JSON:
+		request->json = true;
+		return 0;
+	case OPTION_DIR:
+		request->dir = optarg;
+		return 0;
+	default:
+		if (print_color_parse(optarg, &request->color) == 0)
+			return 0;
+		return cli_fail(CLI_USAGE,
+				"--color %s: no such way: auto, always or never", optarg);
+	}
+}
+
+/* A number is a pid, anything else an application. */
+static void set_subject(struct trace_filter *filter, const char *subject)
+{
+	char *end;
+	long pid;
+
+	errno = 0;
+	pid = strtol(subject, &end, 10);
+	if (*subject && !*end && !errno && pid > 0 && pid <= INT32_MAX)
+		filter->pid = (pid_t)pid;
+	else
+		filter->app = subject;
+}
+
+/* -1: go on; else the exit status. */
+static int read_options(struct request *request, int argc, char **argv)
+{
+	int option, status;
+
+	optind = 0;
+	while ((option = cli_next(&COMMAND, argc, argv)) != CLI_END) {
+		if (option == CLI_HELP)
+			return cli_finish_output();
+		status = option == CLI_INVALID ? CLI_USAGE : set_option(request, option);
+		if (status != 0)
+			return status;
+	}
+	if (argc - optind > 1)
+		return cli_fail(CLI_USAGE,
+				"trace: %s: only one application or process: see twshim "
+				"trace --help",
+				argv[optind + 1]);
+	if (optind < argc)
+		set_subject(&request->filter, argv[optind]);
+	return -1;
+}
+
+/* ------------------------------------------------------------------- following */
+
+struct tracing {
+	const struct request *request;
+	struct follow *follow;
+	bool color;
+	uint64_t lines;
+	uint64_t missed;
+	uint64_t unread; /* said already */
+};
+
+static void say_unread(struct tracing *tracing)
+{
+	uint64_t unread = follow_unread(tracing->follow);
+
+	if (unread == tracing->unread)
+		return;
+	cli_fail(0,
+		 "trace: %llu segments were gone before they could be read: what ended "
+		 "in them is not here",
+		 (unsigned long long)(unread - tracing->unread));
+	tracing->unread = unread;
+}
+
+/* False: enough, or stdout is gone. */
+static bool show(struct tracing *tracing, const struct follow_event *event)
+{
+	const struct request *request = tracing->request;
+
+	if (!trace_wants(&request->filter, event))
+		return true;
+	tracing->missed += event->missed;
+	if (!request->json)
+		trace_print_text(stdout, event, tracing->color);
+	else if (trace_print_json(stdout, event) != 0)
+		return false;
+	tracing->lines += !event->missed;
+	return !ferror(stdout) && (!request->count || tracing->lines < request->count);
+}
+
+/* Waits for the next look. False: who reads our output has left, which is noticed even
+ * while nothing is printed. */
+static bool wait(const struct tracing *tracing, const sigset_t *waiting)
+{
+	const struct timespec pause = {0, FOLLOW_EVERY_MS * 1000000L};
+	struct pollfd fds[] = {{.fd = follow_fd(tracing->follow), .events = POLLIN},
+			       {.fd = STDOUT_FILENO}};
+
+	ppoll(fds, 2, &pause, waiting);
+	return !(fds[1].revents & (POLLERR | POLLNVAL));
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static int follow_all(struct tracing *tracing, const sigset_t *waiting)
+{
+	const uint64_t until = now_ns() + tracing->request->seconds_ns;
+	const struct follow_event *events;
+	size_t count;
+	bool more = true;
+
+	while (more) {
+		/* After the time is up, one last look. */
+		more = !(tracing->request->seconds_ns && now_ns() >= until);
+		if (follow_read(tracing->follow, &events, &count) != 0)
+			return cli_fail(CLI_FAILURE, "trace: %s", strerror(ENOMEM));
+		for (size_t i = 0; i < count; i++)
+			if (!show(tracing, &events[i]))
+				return 0;
+		say_unread(tracing);
+		if (fflush(stdout) != 0)
+			return 0;
+		more = more && !stopped;
+		if (more && !wait(tracing, waiting))
+			return 0;
+	}
+	return 0;
+}
+
+/* Signals come only while we wait, so that a line is never cut. */
+static void catch_signals(sigset_t *ret_waiting)
+{
+	struct sigaction action = {.sa_handler = stop};
+	sigset_t blocked;
+
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGINT);
+	sigaddset(&blocked, SIGTERM);
+	sigprocmask(SIG_BLOCK, &blocked, ret_waiting);
+	sigdelset(ret_waiting, SIGINT);
+	sigdelset(ret_waiting, SIGTERM);
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* A reader that has enough, as head(1), is no failure. */
+static int finish(const struct tracing *tracing)
+{
+	if (tracing->missed)
+		cli_fail(0, "trace: %llu endings were missed, %llu shown",
+			 (unsigned long long)tracing->missed,
+			 (unsigned long long)tracing->lines);
+	if ((fflush(stdout) != 0 || ferror(stdout)) && errno != EPIPE)
+		return cli_fail(CLI_FAILURE, "standard output: %s", strerror(errno));
+	return 0;
+}
+
+int cmd_trace(int argc, char **argv)
+{
+	struct request request = {.color = PRINT_COLOR_AUTO};
+	struct tracing tracing = {.request = &request};
+	int status = read_options(&request, argc, argv);
+	sigset_t waiting;
+	char error[256];
+
+	if (status >= 0)
+		return status;
+	catch_signals(&waiting);
+	if (follow_open(&tracing.follow, request.dir, error, sizeof(error)) != 0)
+		return cli_fail(CLI_FAILURE, "trace: %s", error);
+	tracing.color = print_color_wanted(request.color, stdout);
+	if (!request.json)
+		trace_print_title(stdout, tracing.color);
+	status = follow_all(&tracing, &waiting);
+	if (status == 0)
+		status = finish(&tracing);
+	follow_close(tracing.follow);
+	return status;
+}
