@@ -82,6 +82,12 @@ uint32_t *cookie_map_find(const struct cookie_map *map, uint64_t cookie)
 	return entry->cookie ? &entry->value : NULL;
 }
 
+void cookie_map_prefetch(const struct cookie_map *map, uint64_t cookie)
+{
+	if (map->room)
+		__builtin_prefetch(&map->entries[first_place(cookie, map->room)]);
+}
+
 void cookie_map_clear(struct cookie_map *map)
 {
 	if (map->room)

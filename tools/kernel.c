@@ -82,12 +82,16 @@ int kernel_table_add(struct kernel_table *table, const struct kernel_socket *soc
 /* All at once, when their number is known, is half the work of one by one. */
 static int index_sockets(struct kernel_table *table)
 {
-	int result = cookie_map_reserve(&table->by_cookie, table->count);
+	struct cookie_map *map = &table->by_cookie;
+	int result = cookie_map_reserve(map, table->count);
 
-	for (size_t i = 0; result == 0 && i < table->count; i++)
-		if (cookie_map_add(&table->by_cookie, table->sockets[i].cookie,
-				   (uint32_t)i) < 0)
+	for (size_t i = 0; result == 0 && i < table->count; i++) {
+		if (i + COOKIE_MAP_AHEAD < table->count)
+			cookie_map_prefetch(map,
+					    table->sockets[i + COOKIE_MAP_AHEAD].cookie);
+		if (cookie_map_add(map, table->sockets[i].cookie, (uint32_t)i) < 0)
 			result = -ENOMEM;
+	}
 	return result;
 }
 

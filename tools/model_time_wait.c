@@ -62,14 +62,39 @@ static void claim(struct joining *joining, uint64_t cookie, uint32_t destination
 		joining->found[destination].pending++;
 }
 
+/* The places of sockets that are claimed a few steps on: 28,000 claims in a row would
+ * wait for memory three times each. */
+static void bring_near(const struct joining *joining, uint32_t index)
+{
+	const struct model *model = joining->model;
+	const uint64_t *words = joining->segment->time_wait;
+	uint32_t used = joining->segment->used[TWS_SECTION_TIME_WAIT];
+	const struct kernel_socket *socket;
+
+	if (index + COOKIE_MAP_AHEAD < used)
+		cookie_map_prefetch(&model->table.by_cookie,
+				    TWS_TW_COOKIE(words[index + COOKIE_MAP_AHEAD]));
+	if (index + COOKIE_MAP_AHEAD / 2 >= used)
+		return;
+	socket = kernel_table_find(&model->table,
+				   TWS_TW_COOKIE(words[index + COOKIE_MAP_AHEAD / 2]));
+	if (!socket)
+		return;
+	__builtin_prefetch(&socket->expires_ms);
+	__builtin_prefetch(&socket->state);
+	__builtin_prefetch(&model->owners[socket - model->table.sockets], 1);
+}
+
 static void claim_all(struct joining *joining)
 {
 	const struct segment *segment = joining->segment;
 	const struct tws_connection *slot;
 
-	for (uint32_t i = 0; i < segment->used[TWS_SECTION_TIME_WAIT]; i++)
+	for (uint32_t i = 0; i < segment->used[TWS_SECTION_TIME_WAIT]; i++) {
+		bring_near(joining, i);
 		claim(joining, TWS_TW_COOKIE(segment->time_wait[i]),
 		      TWS_TW_DESTINATION(segment->time_wait[i]), true);
+	}
 	for (uint32_t i = 0; i < segment->used[TWS_SECTION_CONNECTIONS]; i++) {
 		slot = &segment->connections[i];
 		if (slot->state >= TWS_CONN_CONNECTING)
