@@ -69,12 +69,16 @@ class Server:
           unread    sends 1,000 bytes at once, and never reads
           reset     answers once, then resets (SO_LINGER {1,0})
           http      HTTP/1.0 answers; closes when the client has
+          http11    HTTP/1.1 answers, keep-alive; closes when the client has
+          http-close  HTTP/1.1 answers of unsaid length; closes first, after each
+          redis     answers each RESP command; closes when the client has
+          late      answers each piece of data, and once more when the client has closed
           slow      small window, reads nothing until told (drain())
     """
 
     COUNTS = ("accepted", "eofs", "resets", "bytes")
 
-    def __init__(self, mode="echo", address=ADDRESS, backlog=4096):
+    def __init__(self, mode="echo", address=ADDRESS, backlog=4096, files=None):
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.listener = socket.socket(family, socket.SOCK_STREAM)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -91,7 +95,7 @@ class Server:
             self.control.close()
             os.closerange(3, min(inner.fileno(), self.listener.fileno()))
             try:
-                _Serving(mode, self.listener, inner).run()
+                _Serving(mode, self.listener, inner, files).run()
             finally:
                 os._exit(0)
         inner.close()
@@ -128,7 +132,7 @@ class Server:
 class _Serving:
     """The inside of a server's process."""
 
-    def __init__(self, mode, listener, control):
+    def __init__(self, mode, listener, control, files):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
         self.mode = mode
         self.counts = [0, 0, 0, 0]
@@ -136,6 +140,8 @@ class _Serving:
         self.listener = listener
         self.control = control
         self.held = []
+        self.files = files  # what HTTP answers come from; None: "hi" to all
+        self.pending = {}  # of each connection: what is no whole request yet
         listener.setblocking(False)
         self.selector.register(listener, selectors.EVENT_READ, self.accept)
         self.selector.register(control, selectors.EVENT_READ, self.answer)
@@ -186,6 +192,8 @@ class _Serving:
             return
         if not data:
             self.counts[1] += 1
+            if self.mode == "late":
+                conn.send(b"too late")
             self.drop(conn)
             return
         self.counts[3] += len(data)
@@ -194,10 +202,12 @@ class _Serving:
     def reply(self, conn, data):
         """What the mode answers."""
         try:
-            if self.mode in ("echo", "first", "reset"):
+            if self.mode in ("echo", "first", "reset", "late"):
                 conn.send(data)
-            elif self.mode == "http" and b"\r\n\r\n" in data:
-                conn.send(b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nhi\n")
+            elif self.mode.startswith("http"):
+                self.answer_http(conn, data)
+            elif self.mode == "redis":
+                self.answer_redis(conn, data)
         except OSError:
             pass
         if self.mode == "reset":
@@ -205,8 +215,62 @@ class _Serving:
         if self.mode in ("first", "reset"):
             self.drop(conn)
 
+    def answer_http(self, conn, data):
+        """Each whole request; none has a body."""
+        data = self.pending.pop(conn, b"") + data
+        while b"\r\n\r\n" in data:
+            head, data = data.split(b"\r\n\r\n", 1)
+            found, body = True, b"hi\n"
+            if self.files is not None:
+                path = head.split()[1].decode().split("?")[0].lstrip("/")
+                found, body = self.content(os.path.join(self.files, path))
+            status = b"200 OK" if found else b"404 Not Found"
+            length = b"Content-Length: %d\r\n" % len(body)
+            version, more = {"http": (b"1.0", length),
+                             "http11": (b"1.1", length + b"Connection: keep-alive\r\n"),
+                             "http-close": (b"1.1", b"Connection: close\r\n")}[self.mode]
+            conn.setblocking(True)
+            conn.sendall(b"HTTP/%s %s\r\n%s\r\n%s" % (version, status, more, body))
+            conn.setblocking(False)
+            if self.mode == "http-close":
+                self.drop(conn)
+                return
+        self.pending[conn] = data
+
+    @staticmethod
+    def content(path):
+        """(found, what is in the file)."""
+        try:
+            with open(path, "rb") as file:
+                return True, file.read()
+        except OSError:
+            return False, b"no such file\n"
+
+    def answer_redis(self, conn, data):
+        """Answers each whole command, which is an array of strings."""
+        answers = {b"PING": b"+PONG\r\n", b"CONFIG": b"*2\r\n$4\r\nsave\r\n$0\r\n\r\n"}
+        data = self.pending.pop(conn, b"") + data
+        while True:
+            head = re.match(rb"\*(\d+)\r\n", data)
+            if not head:
+                break
+            at = head.end()
+            words = []
+            for _ in range(int(head[1])):
+                size = re.compile(rb"\$(\d+)\r\n").match(data, at)
+                if not size or len(data) < size.end() + int(size[1]) + 2:
+                    break
+                at = size.end() + int(size[1]) + 2
+                words.append(data[size.end():at - 2])
+            if len(words) < int(head[1]):
+                break
+            conn.sendall(answers.get(words[0].upper(), b"+OK\r\n"))
+            data = data[at:]
+        self.pending[conn] = data
+
     def drop(self, conn):
         """Closes it."""
+        self.pending.pop(conn, None)
         self.selector.unregister(conn)
         conn.close()
 
@@ -230,6 +294,14 @@ def kernel_sockets(state, port=None, local=False):
 def time_wait(port=None):
     """TIME_WAIT sockets that a client keeps, to this port of a server."""
     return len(kernel_sockets(TIME_WAIT, port))
+
+
+def settle(*ports):
+    """Until no connection of these server ports lives: all are gone or in TIME_WAIT."""
+    def live():
+        return [s for state in (1, 2, 3, 4, 5, 8, 9, 11) for s in kernel_sockets(state)
+                if set(s) & set(ports)]
+    wait_for(lambda: not live(), f"all connections of ports {ports} are closed: {live()}")
 
 
 def time_wait_created():
@@ -287,6 +359,7 @@ class Test:
         os.chmod(self.dir, 0o700)
         self.servers = []
         self.processes = []
+        self.result = None  # of the last twshim_run()
         set_up_network()
         atexit.register(self.close)
 
@@ -304,9 +377,9 @@ class Test:
 
     # ------------------------------------------------------------ what it needs
 
-    def server(self, mode="echo", address=ADDRESS):
+    def server(self, mode="echo", address=ADDRESS, files=None):
         """A server that ends with the test."""
-        server = Server(mode, address)
+        server = Server(mode, address, files=files)
         self.servers.append(server)
         return server
 
@@ -361,19 +434,22 @@ class Test:
     def twshim_run(self, *command, options=(), status=0, **more):
         """Under `twshim run`; its report, as JSON, identities checked."""
         path = os.path.join(self.scratch, "report.json")
-        self.run(self.twshim, "run", "--json", "-o", path, *options, "--", *command,
-                 shim=False, status=status, **more)
+        self.result = self.run(self.twshim, "run", "--json", "-o", path, *options, "--",
+                               *command, shim=False, status=status, **more)
         with open(path, encoding="utf-8") as file:
-            report = json.load(file)
+            return self.read_report(file.read())
+
+    @staticmethod
+    def read_report(text):
+        """A report's JSON, identities checked."""
+        report = json.loads(text)
         check_identities(report)
         return report
 
     def report(self, *arguments):
         """What `twshim report` knows of this test's directory, identities checked."""
         result = self.run(self.twshim, "report", "--json", *arguments, shim=False)
-        report = json.loads(result.stdout)
-        check_identities(report)
-        return report
+        return self.read_report(result.stdout)
 
     def bare_and_shimmed(self, *command, **options):
         """The control: output and status are the same with and without the shim."""
@@ -404,6 +480,23 @@ class Test:
         for kind in ("predicted", "confirmed"):
             said = sum(f[kind] for f in found)
             assert said == number, f"{kind}: {said}, not {number}"
+
+    def accounted(self, report, server, accepted=None):
+        """What the server accepted is what the report says of it, all of it has ended, and
+        the kernel's own table of TIME_WAIT sockets is what was predicted and confirmed.
+        `accepted`: where the server is not one of ours. Its destination's sums."""
+        settle(server.port)
+        if accepted is None:
+            accepted = server.counts["accepted"]
+        found = [d for a in report["apps"] for d in a["destinations"] if d["to"] == server.to]
+        total = {name: sum(d["counters"][name] for d in found)
+                 for name in ("attempts", "established", "open", "connecting") + ENDINGS + FAILURES}
+        assert total["established"] == accepted, f"the server accepted {accepted}: {total}"
+        assert total["open"] == total["connecting"] == 0, total
+        kernel = time_wait(server.port)
+        assert total["ended_local_fin"] == kernel, f"the kernel has {kernel} TIME_WAIT: {total}"
+        self.time_wait_agrees(report, server, kernel)
+        return total
 
 
 def added_system_calls(bare, shimmed):

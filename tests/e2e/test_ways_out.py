@@ -2,7 +2,7 @@
 """Every way in which a program drops a connection: how it went, and what it left."""
 import signal
 
-from harness import ADDRESS, time_wait, wait_for
+from harness import ADDRESS, settle, time_wait, wait_for
 
 OPEN = ("socket", "connect", "send:1", "recv")
 
@@ -111,3 +111,15 @@ def test_peer_first_then_our_shutdown_leaves_nothing(t):
     server, report = _client(t, *OPEN, "wait-hup", "shutdown:wr", "close", TWENTY, mode="first")
     t.counters(report, attempts=20, established=20, ended_remote_fin=20)
     t.time_wait_agrees(report, server, 0)
+
+
+def test_what_the_peer_takes_away_after_our_close_is_not_confirmed(t):
+    # It writes after our close, the kernel answers with RST, and no TIME_WAIT comes to be:
+    # nobody can know at the close, but the reader looks again.
+    server = t.server("late")
+    report = t.twshim_run(t.prog("client"), ADDRESS, str(server.port), *OPEN, "close", TWENTY)
+    settle(server.port)
+    assert time_wait(server.port) == 0 and server.counts["eofs"] == 20
+    [said] = [d["time_wait"] for d in report["apps"][0]["destinations"]]
+    assert said["confirmed"] == 0, said
+    t.counters(report, attempts=20, established=20, ended_local_fin=20, via_close=20)

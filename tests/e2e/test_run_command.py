@@ -1,0 +1,588 @@
+# SPDX-License-Identifier: MIT
+"""`twshim run`: as if it were not there. Exit statuses, streams, the report's ways, children,
+and what a preload cannot reach."""
+import glob
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+
+from harness import ADDRESS, ESTABLISHED, Skip, kernel_sockets, sysctl, time_wait, wait_for
+
+STEPS = ("socket", "connect", "send:1", "recv", "close")
+
+
+def _run(t, *arguments, status=0, **more):
+    return t.run(t.twshim, "run", *arguments, shim=False, status=status, **more)
+
+
+def _client(t, server, *steps):
+    return (t.prog("client"), ADDRESS, str(server.port), *(steps or STEPS))
+
+
+def _one_line(result, *words):
+    """One line on stderr, `twshim: ...`, with these words; nothing on stdout."""
+    lines = result.stderr.decode().splitlines()
+    assert result.stdout == b"" and len(lines) == 1, result
+    assert lines[0].startswith("twshim: "), lines
+    for word in words:
+        assert word in lines[0], lines
+    return lines[0]
+
+
+# ------------------------------------------------------------------- exit statuses
+
+def test_the_exit_status_is_the_commands(t):
+    for status in (0, 1, 2, 7, 125, 126, 127, 128, 255):
+        _run(t, "-q", "--", "sh", "-c", f"exit {status}", status=status)
+
+
+def test_death_by_a_signal_is_death_by_that_signal(t):
+    for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE,
+                   signal.SIGUSR1, signal.SIGSEGV, signal.SIGABRT, signal.SIGALRM, signal.SIGQUIT):
+        script = f"ulimit -c 0; kill -{int(number)} $$; sleep 9"
+        _run(t, "-q", "--", "sh", "-c", script, status=-number)
+
+
+def test_what_is_not_there_is_127(t):
+    for command in ("no-such-command-here", "/nonexistent/program", "./nowhere"):
+        _one_line(_run(t, "--", command, status=127), command, "not found")
+
+
+def test_what_cannot_be_executed_is_126(t):
+    plain = t.file("plain", "just text")
+    for command in (plain, "/etc", t.scratch):
+        _one_line(_run(t, "--", command, status=126), command)
+
+
+def test_a_shebang_whose_interpreter_is_missing_is_said(t):
+    script = t.file("script", "#!/nonexistent/interpreter\n")
+    os.chmod(script, 0o755)
+    result = _run(t, "--", script, status=None)
+    assert result.returncode in (126, 127), result
+    assert b"interpreter" in result.stderr, result
+
+
+def test_usage_errors_are_125_with_one_line(t):
+    for arguments, word in (((), "COMMAND"), (("--",), "COMMAND"), (("--nonsense", "true"), "nonsense"),
+                            (("-p",), "p"), (("-o",), "o"), (("-Z", "--", "true"), "Z")):
+        _one_line(_run(t, *arguments, status=125), word)
+
+
+def test_a_policy_error_stops_before_the_command_starts(t):
+    proof = os.path.join(t.scratch, "proof")
+    bad = t.file("bad.conf", 'rules = ( { name = "r"; close = "sideways"; } );\n')
+    broken = t.file("broken.conf", "rules = ( {\n")
+    for options in (("-p", "close=sideways"), ("-p", "nonsense=1"), ("-p", "to=999.1.1.1"),
+                    ("-c", bad), ("-c", broken), ("-c", "/nonexistent/file")):
+        result = _run(t, *options, "--", "touch", proof, status=125)
+        assert result.stderr and result.stdout == b"", result
+        assert not os.path.exists(proof), options
+    named = _run(t, "-c", bad, "--", "true", status=125).stderr.decode()
+    assert re.search(r"bad\.conf:1: ", named), named
+
+
+def test_a_report_file_that_cannot_be_written_stops_before_the_command_starts(t):
+    proof = os.path.join(t.scratch, "proof")
+    for path in ("/nonexistent/report", t.scratch, "/proc/report"):
+        _one_line(_run(t, "-o", path, "--", "touch", proof, status=125), path)
+        assert not os.path.exists(proof), path
+
+
+def test_options_after_the_command_are_the_commands(t):
+    assert _run(t, "-q", "sh", "-c", "echo $0 $1", "-o", "--json").stdout == b"-o --json\n"
+    assert _run(t, "-q", "--", "echo", "-q", "--help").stdout == b"-q --help\n"
+
+
+def test_help_is_help(t):
+    result = _run(t, "--help")
+    assert b"Usage: twshim run" in result.stdout and result.stderr == b"", result
+
+
+# ----------------------------------------------------------------- the report's ways
+
+def test_the_report_goes_to_stderr_and_stdout_is_the_commands(t):
+    server = t.server()
+    result = _run(t, "--", "sh", "-c", f"{' '.join(_client(t, server))}; echo out; echo err >&2")
+    assert result.stdout == b"out\n", result
+    assert result.stderr.startswith(b"err\n") and server.to.encode() in result.stderr, result
+
+
+def test_the_report_goes_to_a_file_and_stderr_is_the_commands(t):
+    server = t.server()
+    path = os.path.join(t.scratch, "report.txt")
+    result = _run(t, "-o", path, "--", "sh", "-c",
+                  f"{' '.join(_client(t, server))}; echo out; echo err >&2")
+    assert (result.stdout, result.stderr) == (b"out\n", b"err\n"), result
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    assert server.to in text and "TIME_WAIT" in text, text
+    assert glob.glob(os.path.join(t.scratch, "report.txt*")) == [path]
+
+
+def test_a_report_file_is_replaced_whole(t):
+    server = t.server()
+    path = t.file("report.txt", "x" * 100000)
+    _run(t, "-o", path, "--", *_client(t, server))
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    assert "xxx" not in text and server.to in text, text[:1000]
+
+
+def test_quiet_says_nothing(t):
+    server = t.server()
+    result = _run(t, "-q", "--", *_client(t, server))
+    assert (result.stdout, result.stderr) == (b"", b""), result
+    assert server.counts["accepted"] == 1
+
+
+def test_json_is_one_object_of_the_contract(t):
+    server = t.server()
+    result = _run(t, "--json", "--", *_client(t, server), "exit:3", status=3)
+    assert result.stdout == b"", result
+    report = t.read_report(result.stderr)
+    assert report["schema"].startswith("twshim.") and report["schema"].endswith("/1"), report
+    assert report["run"]["exit_status"] == 3, report["run"]
+    assert "client" in json.dumps(report["run"]["command"]), report["run"]
+    assert report["run"]["elapsed_seconds"] >= 0
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", report["generated"]), report
+    for key in ("total", "apps", "kernel", "arms", "advice", "unseen"):
+        assert key in report, key
+    [app] = report["apps"]
+    assert app["app"] == "client" and app["exe"] == os.path.realpath(t.prog("client")), app
+    assert app["processes"] == 1
+    [destination] = app["destinations"]
+    assert destination["to"] == server.to and destination["peak_open"] == 1, destination
+    assert set(destination["time_wait"]) >= {"predicted", "confirmed", "oldest_leaves_s",
+                                             "newest_leaves_s"}, destination
+    assert 50 <= destination["time_wait"]["oldest_leaves_s"] <= 60, destination
+    assert set(destination["ports"]) >= {"used", "range", "fill"}, destination
+    assert report["kernel"]["time_wait"] == report["kernel"]["owned"] == 1, report["kernel"]
+    histogram = report["total"]["lifetime_seconds"]
+    assert sum(histogram["count"]) == 1, histogram
+    # The last bucket holds the rest.
+    assert len(histogram["le"]) == len(histogram["count"]) - 1, histogram
+
+
+def test_every_counter_is_in_the_report(t):
+    path = os.path.join(os.path.dirname(__file__), "..", "..", "shim", "counters.def")
+    with open(path, encoding="utf-8") as file:
+        names = re.findall(r"^(?:COUNTER|HISTOGRAM)\((\w+),", file.read(), re.M)
+    report = t.twshim_run("true")
+    assert names and not [n for n in names if n not in report["total"]], report["total"]
+
+
+def test_a_command_that_never_connects_is_said_to_have_done_so(t):
+    result = _run(t, "--", "true")
+    assert result.stdout == b"" and len(result.stderr.splitlines()) >= 1, result
+    report = t.twshim_run("true")
+    t.counters(report, attempts=0, established=0)
+    assert report["apps"] == [] and report["kernel"]["time_wait"] == 0, report
+
+
+def test_the_report_is_of_this_run_alone(t):
+    first, second = t.server(), t.server()
+    t.run(*_client(t, first))
+    report = t.twshim_run(*_client(t, second))
+    t.counters(report, attempts=1, established=1, ended_local_fin=1)
+    assert report["kernel"]["time_wait"] == 2, report["kernel"]
+    # `report` sees both.
+    t.counters(t.report(), attempts=2, established=2, ended_local_fin=2)
+
+
+def test_keep_keeps_the_directory_and_says_where(t):
+    server = t.server()
+    result = _run(t, "--keep", "--", *_client(t, server))
+    [where] = re.findall(r"kept in (\S+)", result.stderr.decode())
+    assert os.path.isdir(where) and os.path.dirname(where) == t.dir, where
+    report = t.report("--dir", where)
+    t.counters(report, attempts=1, established=1, ended_local_fin=1)
+
+
+def test_no_directory_of_a_run_stays(t):
+    server = t.server()
+    _run(t, "-q", "--", *_client(t, server))
+    _run(t, "-q", "--", "no-such-command", status=127)
+    _run(t, "-q", "-p", "close=sideways", "--", "true", status=125)
+    assert glob.glob(os.path.join(t.dir, "run-*")) == []
+
+
+# ---------------------------------------------------------------- as if not there
+
+def test_stdin_reaches_the_command_whole(t):
+    data = os.urandom(3_000_000)
+    path = os.path.join(t.scratch, "data")
+    with open(path, "wb") as file:
+        file.write(data)
+    with open(path, "rb") as file:
+        assert _run(t, "-q", "--", "cat", stdin=file).stdout == data
+    # What the command leaves is left to whoever comes next.
+    script = f"{t.twshim} run -q -- sh -c 'read a; echo got $a'; cat"
+    read, write = os.pipe()
+    os.write(write, b"one\ntwo\n")
+    os.close(write)
+    result = t.run("sh", "-c", script, shim=False, stdin=read)
+    os.close(read)
+    assert result.stdout == b"got one\ntwo\n", result
+
+
+def test_descriptors_environment_and_directory_are_the_callers(t):
+    script = "ls -l /proc/self/fd | sed 's/.*[0-9][0-9] //' | grep -v '^total'; pwd; umask; ulimit -n; nice"
+    bare = t.run("sh", "-c", script, shim=False, cwd=t.scratch)
+    under = _run(t, "-q", "--", "sh", "-c", script, cwd=t.scratch)
+
+    def lines(result):
+        return [re.sub(r"/proc/\d+/fd|\[\d+\]", "", l) for l in result.stdout.decode().splitlines()]
+    assert lines(bare) == lines(under), f"{bare.stdout}\n{under.stdout}"
+    names = "import os; print(sorted(set(os.environ) - {'LD_PRELOAD'}))"
+    assert t.run(sys.executable, "-c", names, shim=False).stdout == \
+        _run(t, "-q", "--", sys.executable, "-c", names).stdout
+
+
+def test_a_preload_of_the_users_stays_and_stays_first(t):
+    found = glob.glob("/usr/libexec/coreutils/libstdbuf.so")
+    if not found:
+        raise Skip("no libstdbuf.so")
+    result = _run(t, "-q", "--", "sh", "-c", "echo $LD_PRELOAD", env={"LD_PRELOAD": found[0]})
+    preload = re.split("[: ]", result.stdout.decode().strip())
+    assert preload == [found[0], os.path.realpath(t.library)] or \
+        preload == [found[0], t.library], preload
+
+
+def test_signals_sent_to_it_are_handed_on(t):
+    ready = os.path.join(t.scratch, "ready")
+    for name in ("TERM", "INT", "HUP", "USR1", "USR2"):
+        process = t.start(t.twshim, "run", "-q", "--", "sh", "-c",
+                          f"trap 'echo {name}; exit 9' {name}; : > {ready}; while :; do sleep 0.05; done",
+                          shim=False, stdout=subprocess.PIPE)
+        wait_for(lambda: os.path.exists(ready), "the command runs")
+        process.send_signal(getattr(signal, "SIG" + name))
+        out, _ = process.communicate(timeout=20)
+        assert (process.returncode, out) == (9, name.encode() + b"\n"), (name, out)
+        os.unlink(ready)
+
+
+def test_a_terminal_is_the_commands(t):
+    """isatty, size, and foreground group under a pseudo-terminal; ^C ends the command."""
+    script = ("import os, signal, sys\n"
+              "print('tty', all(os.isatty(n) for n in (0, 1, 2)), os.get_terminal_size(),"
+              " os.tcgetpgrp(0) == os.getpgrp(), flush=True)\n"
+              "signal.pause()\n")
+
+    def command(*before):
+        return [*before, sys.executable, "-c",
+                "import os, signal\n"
+                "signal.signal(signal.SIGINT, lambda *a: (print('INT', flush=True), os._exit(5)))\n"
+                + script]
+    for before in ((), (t.twshim, "run", "-q", "--")):
+        status, text = _on_a_terminal(t, command(*before), ((b") True", b"\x03"),))
+        assert status == 5, (before, status, text)
+        assert re.search(rb"tty True os.terminal_size\([^)]*\) True", text), (before, text)
+        assert b"INT" in text, (before, text)
+
+
+JOB_CONTROL = """
+import os, signal, subprocess, sys
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+job = subprocess.Popen(sys.argv[1:], preexec_fn=os.setpgrp,
+                       restore_signals=True)
+os.tcsetpgrp(0, job.pid)
+print("foreground", flush=True)
+_, status = os.waitpid(job.pid, os.WUNTRACED)
+print("stopped", os.WIFSTOPPED(status) and os.WSTOPSIG(status) == signal.SIGTSTP, flush=True)
+os.tcsetpgrp(0, job.pid)
+os.killpg(job.pid, signal.SIGCONT)
+_, status = os.waitpid(job.pid, 0)
+print("ended", os.waitstatus_to_exitcode(status), flush=True)
+"""
+
+
+def _on_a_terminal(t, command, keys):
+    """Runs it as the leader of a terminal's session. `keys`: (text to wait for, what is typed
+    then). What the terminal showed."""
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execve(command[0], command, t.environment(False))
+    text = b""
+    for wanted, typed in (*keys, (None, b"")):
+        try:
+            while wanted is None or wanted not in text:
+                more = os.read(master, 1000)
+                if not more:
+                    break
+                text += more
+            os.write(master, typed)
+        except OSError:
+            break
+    _, status = os.waitpid(pid, 0)
+    os.close(master)
+    return os.waitstatus_to_exitcode(status), text
+
+
+def test_the_stop_key_stops_both_and_both_go_on(t):
+    controller = t.file("job.py", JOB_CONTROL)
+    inner = (sys.executable, "-c", "import os, signal\n"
+             "signal.signal(signal.SIGCONT, lambda *a: (print('went on', flush=True), os._exit(4)))\n"
+             "print('ready', flush=True)\nwhile True: signal.pause()")
+    for command in (inner, (t.twshim, "run", "-q", "--", *inner)):
+        status, text = _on_a_terminal(t, [sys.executable, controller, *command],
+                                      ((b"foreground", b""), (b"ready", b"\x1a")))
+        assert status == 0, (status, text)
+        for line in (b"stopped True", b"went on", b"ended 4"):
+            assert line in text, (command, text)
+
+
+def test_a_killed_twshim_leaves_the_command_running_and_its_directory_is_cleared_later(t):
+    server = t.server()
+    process = t.start(t.twshim, "run", "-q", "--", *_client(t, server, "socket", "connect", "send:1",
+                      "recv"), "sleep:1500", "send:1", "recv", "close", shim=False)
+    server.wait("bytes", 1)
+    process.kill()
+    process.wait()
+    server.wait("eofs", 1)
+    assert server.counts["bytes"] == 2
+    wait_for(lambda: time_wait(server.port) == 1, "TIME_WAIT")
+    t.counters(t.report(), attempts=1, established=1, ended_local_fin=1)
+    _run(t, "-q", "--", "true")
+    wait_for(lambda: glob.glob(os.path.join(t.dir, "run-*")) == [], "the dead run is cleared")
+    # Clearing it loses nothing.
+    t.counters(t.report(), attempts=1, established=1, ended_local_fin=1)
+
+
+# ------------------------------------------------------------------------- children
+
+def test_children_that_outlive_it_are_named_and_counted_later(t):
+    server = t.server()
+    inner = " ".join(_client(t, server, "socket", "connect", "send:1", "recv", "sleep:1500", "close"))
+    result = _run(t, "--", "sh", "-c", f"{inner} >/dev/null 2>&1 </dev/null & "
+                  f"{t.prog('client')} {ADDRESS} {server.port} socket connect send:1 recv close; "
+                  "sleep 0.3")
+    text = result.stderr.decode()
+    assert "still run" in text and "client (" in text, text
+    server.wait("eofs", 2)
+    wait_for(lambda: time_wait(server.port) == 2, "2 TIME_WAIT sockets")
+    wait_for(lambda: t.report()["total"]["ended_local_fin"] == 2, "both are in the report")
+
+
+def test_applications_are_summed_apart(t):
+    t.need("curl", "perl")
+    http = t.server("http")
+    perl = ("use IO::Socket::INET; my $c = IO::Socket::INET->new(PeerAddr => $ARGV[0], "
+            "PeerPort => $ARGV[1]) or die; print $c \"GET / HTTP/1.0\\r\\n\\r\\n\"; <$c>; close $c")
+    path = t.file("client.pl", perl)
+    report = t.twshim_run("sh", "-c", f"for i in 1 2 3; do curl -s http://{http.to}/ >/dev/null; "
+                          f"perl {path} {ADDRESS} {http.port}; done")
+    found = {a["app"]: (a["processes"], a["counters"]["established"]) for a in report["apps"]}
+    assert found == {"curl": (3, 3), "perl": (3, 3)}, found
+    # perl reads the first line and leaves the rest: the kernel resets.
+    by_name = {a["app"]: a["counters"] for a in report["apps"]}
+    assert by_name["curl"]["ended_local_fin"] == 3, by_name
+    assert time_wait(http.port) == sum(c["ended_local_fin"] for c in by_name.values())
+
+
+def test_a_run_within_a_run(t):
+    server = t.server()
+    inner = os.path.join(t.scratch, "inner.json")
+    outer = t.twshim_run(t.twshim, "run", "--json", "-o", inner, "--", *_client(t, server))
+    with open(inner, encoding="utf-8") as file:
+        report = t.read_report(file.read())
+    t.counters(report, attempts=1, established=1, ended_local_fin=1)
+    # What belongs to the inner run is not the outer's; the kernel's socket is there for both.
+    assert outer["kernel"]["time_wait"] == 1, outer["kernel"]
+
+
+def test_open_connections_of_a_live_run_are_in_report_too(t):
+    server = t.server()
+    process = t.start(t.twshim, "run", "-q", "--", *_client(t, server, "socket", "connect", "send:1",
+                      "recv", "repeat:5", "sleep:60000"), shim=False)
+    server.wait("bytes", 5)
+    wait_for(lambda: len(kernel_sockets(ESTABLISHED, server.port)) == 5, "5 connections")
+    wait_for(lambda: t.report()["total"]["open"] == 5, "5 open in the report")
+    process.terminate()
+    process.wait()
+
+
+# ------------------------------------------------------------- out of a preload's reach
+
+SOURCE = """
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    a.sin_port = htons((unsigned short)atoi(argc > 2 ? argv[2] : "0"));
+    inet_pton(AF_INET, argc > 1 ? argv[1] : "0.0.0.0", &a.sin_addr);
+    if (connect(fd, (struct sockaddr *)&a, sizeof(a)) || write(fd, "x", 1) != 1 ||
+        read(fd, &a, 1) != 1)
+        return 1;
+    close(fd);
+    return 0;
+}
+"""
+
+
+def _compile(t, name, *flags, compiler="gcc"):
+    t.need(compiler)
+    source = t.file(name + ".c", SOURCE)
+    made = subprocess.run([compiler, *flags, "-o", source[:-2], source], check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if made.returncode:
+        raise Skip(f"{compiler} {' '.join(flags)} does not work here")
+    return source[:-2]
+
+
+def _named(t, binary, *words, connects=True):
+    """Runs, works, and is named first."""
+    server = t.server()
+    result = _run(t, "--", binary, ADDRESS, str(server.port))
+    lines = result.stderr.decode().splitlines()
+    assert "does not reach" in lines[0], lines
+    for word in words:
+        assert word in lines[0], lines
+    if connects:
+        assert server.counts["accepted"] == 1
+        assert time_wait(server.port) == 1
+    quiet = _run(t, "-q", "--", binary, ADDRESS, str(server.port))
+    assert quiet.stderr == b"", quiet
+    return lines
+
+
+def test_a_static_program_is_named_and_runs(t):
+    _named(t, _compile(t, "static-client", "-static"), "static")
+
+
+def test_a_static_pie_program_is_named_and_runs(t):
+    _named(t, _compile(t, "pie-client", "-static-pie"), "static")
+
+
+def test_a_musl_program_is_named_and_runs(t):
+    _named(t, _compile(t, "musl-client", compiler="musl-gcc"), "glibc")
+
+
+def test_a_setuid_program_is_named_and_runs(t):
+    if os.getuid() != 0:
+        raise Skip("only root can make one that counts")
+    t.need("setpriv")
+    binary = _compile(t, "setuid-client")
+    os.chown(binary, 12345, 12345)
+    os.chmod(binary, 0o4755)
+    os.chmod(t.scratch, 0o755)
+    _named(t, binary, "set-user-ID")
+
+
+def test_a_program_with_file_capabilities_is_named(t):
+    if os.getuid() != 0:
+        raise Skip("only root can make one")
+    t.need("setcap", "setpriv")
+    binary = _compile(t, "capable-client")
+    if subprocess.run(["setcap", "cap_net_raw+ep", binary], check=False).returncode:
+        raise Skip("no file capabilities on this file system")
+    os.chmod(t.scratch, 0o755)
+    os.chmod(t.dir, 0o777)
+    reached = os.path.join(t.scratch, "twshim-copy")
+    os.makedirs(reached)
+    for path in (t.twshim, t.library):
+        subprocess.run(["cp", path, reached], check=True)
+    os.chmod(reached, 0o755)
+    home = "/dev/shm/" + os.path.basename(t.scratch)
+    os.mkdir(home, 0o700)
+    os.chown(home, 65534, 65534)
+    server = t.server()
+    try:
+        result = t.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+                       os.path.join(reached, "twshim"), "run", "--", binary, ADDRESS,
+                       str(server.port), shim=False, env={"TWSHIM_DIR": home})
+    finally:
+        subprocess.run(["rm", "-rf", home], check=True)
+    first = result.stderr.decode().splitlines()[0]
+    assert "does not reach" in first and "capabilit" in first, first
+    assert server.counts["accepted"] == 1
+
+
+def test_a_script_whose_interpreter_is_static_is_named(t):
+    binary = _compile(t, "interpreter", "-static")
+    server = t.server()
+    script = t.file("script", f"#!{binary} {ADDRESS}\n")
+    os.chmod(script, 0o755)
+    result = _run(t, "--", script, status=None)
+    assert "does not reach" in result.stderr.decode().splitlines()[0], result
+    assert server.counts["accepted"] == 0
+
+
+def test_scripts_of_the_shell_and_python_are_not_named(t):
+    for line in ("/bin/sh", "/usr/bin/env sh", sys.executable):
+        script = t.file("script", f"#!{line}\n")
+        os.chmod(script, 0o755)
+        result = _run(t, "--", script)
+        assert b"does not reach" not in result.stderr, result
+
+
+def test_a_disabled_shim_is_said_to_be(t):
+    server = t.server()
+    result = _run(t, "--", *_client(t, server), env={"TWSHIM_DISABLED": "1"})
+    assert b"TWSHIM_DISABLED" in result.stderr, result
+    assert server.counts["accepted"] == 1
+
+
+# -------------------------------------------------------------------- env and report
+
+def test_what_env_prints_makes_a_plain_preload(t):
+    server = t.server()
+    script = f'eval "$({t.twshim} env)" && exec {" ".join(_client(t, server))} repeat:5'
+    t.run("sh", "-c", script, shim=False)
+    t.counters(t.report(), attempts=5, established=5, ended_local_fin=5)
+    t.time_wait_agrees(t.report(), server, 5)
+
+
+def test_what_env_prints_for_systemd_is_an_environment_file(t):
+    text = t.run(t.twshim, "env", "--systemd", shim=False).stdout.decode()
+    lines = [l for l in text.splitlines() if l and not l.startswith("#")]
+    assert lines and all(re.fullmatch(r'[A-Z_]+=("[^"]*"|\S*)', l) for l in lines), text
+    assert any(l.startswith("LD_PRELOAD=") for l in lines), text
+
+
+def test_report_of_one_application_or_pid(t):
+    server = t.server()
+    process = t.start(*_client(t, server, "socket", "connect", "send:1", "recv"), "sleep:60000")
+    server.wait("bytes", 1)
+    t.run(sys.executable, "-c", "import socket, sys\ns = socket.create_connection((sys.argv[1], "
+          "int(sys.argv[2])))\ns.close()", ADDRESS, str(server.port))
+    wait_for(lambda: t.report()["total"]["attempts"] == 2, "both are there")
+    only = t.report("client")
+    assert [a["app"] for a in only["apps"]] == ["client"], only["apps"]
+    assert only["total"]["attempts"] == 1, only["total"]
+    by_pid = t.report(str(process.pid))
+    assert [a["app"] for a in by_pid["apps"]] == ["client"], by_pid["apps"]
+    nothing = t.run(t.twshim, "report", "no-such-application", shim=False, status=None)
+    assert nothing.returncode in (0, 1), nothing
+    assert b"Traceback" not in nothing.stderr
+
+
+def test_unknown_commands_and_options_are_usage_errors(t):
+    for arguments in (("nonsense",), ("report", "--nonsense"), ("policy",), ("policy", "nonsense"),
+                      ("report", "a", "b")):
+        result = t.run(t.twshim, *arguments, shim=False, status=2)
+        lines = result.stderr.decode().splitlines()
+        assert len(lines) >= 1 and lines[0].startswith("twshim: "), result
+
+
+def test_every_command_has_help(t):
+    text = t.run(t.twshim, "--help", shim=False).stdout.decode()
+    commands = re.findall(r"^  (\w+)  ", text, re.M)
+    assert {"run", "env", "report", "policy"} <= set(commands), text
+    for command in commands:
+        result = t.run(t.twshim, command, "--help", shim=False)
+        assert b"Usage: twshim" in result.stdout and result.stderr == b"", (command, result)
+
+
+def test_nothing_works_differently_under_an_unwritable_tmp(t):
+    sysctl("net.ipv4.tcp_rfc1337", 1)
+    server = t.server()
+    report = t.twshim_run(*_client(t, server), env={"TMPDIR": "/nonexistent"})
+    t.counters(report, attempts=1, established=1, ended_local_fin=1)
