@@ -4,7 +4,6 @@ against ss and the kernel's own table."""
 import json
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import time
@@ -14,12 +13,6 @@ from harness import ADDRESS, Skip, sysctl, time_wait, wait_for
 STEPS = ("socket", "connect", "send:1", "recv", "close")
 ADDRESSES = [ADDRESS] + [f"10.77.0.{n}" for n in (2, 3, 4)]
 NOBODY = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
-
-
-def is_sanitized(t):
-    """Whether this build of twshim carries a sanitizer."""
-    with open(t.twshim, "rb") as file:
-        return b"__asan_init" in file.read()
 
 
 def add_addresses():
@@ -169,38 +162,3 @@ time.sleep(60)
     process.wait()
     assert json.loads(t.run(t.twshim, "ps", "--json", shim=False).stdout)["processes"] == []
     assert b"exited" in t.run(t.twshim, "ps", "--all", shim=False).stdout
-
-
-def measure(t, commands, rounds):
-    """{name: median of its time over the first's, paired round by round}."""
-    times = {name: [] for name in commands}
-    for _ in range(rounds):
-        for name, command in commands.items():
-            began = time.perf_counter()
-            subprocess.run(command, env=t.environment(False), check=False,
-                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            times[name].append(time.perf_counter() - began)
-    first = next(iter(times.values()))
-    return {name: statistics.median(a / b for a, b in zip(took, first))
-            for name, took in times.items()}
-
-
-def test_at_28000_owners_and_doctor_take_a_part_of_the_time_of_ss(t):
-    """At most 0.3 and 0.5; the best of three, since others may run beside us."""
-    if is_sanitized(t):
-        raise Skip("sanitizers have a time of their own")
-    add_addresses()
-    sysctl("net.ipv4.ip_local_port_range", "15000 60999")
-    t.run(t.prog("fill"), "28000", *ADDRESSES)
-    commands = {
-        "ss": ["sh", "-c", "ss -ant | grep -c TIME-WAIT"],
-        "owners": [t.twshim, "owners"],
-        "doctor": [t.twshim, "doctor"],
-    }
-    shares = [measure(t, commands, 9) for _ in range(3)]
-    print(shares)
-    assert min(s["owners"] for s in shares) <= 0.3, shares
-    assert min(s["doctor"] for s in shares) <= 0.5, shares
-
-
-test_at_28000_owners_and_doctor_take_a_part_of_the_time_of_ss.options = {"alone": True}
