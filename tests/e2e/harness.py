@@ -33,6 +33,12 @@ class Skip(Exception):
     """The test cannot be run here, and why."""
 
 
+def is_sanitized(t):
+    """Whether this build of twshim carries a sanitizer."""
+    with open(t.twshim, "rb") as file:
+        return b"__asan_init" in file.read()
+
+
 def set_up_network():
     """lo up, with addresses outside of 127/8, which the kernel exempts from much."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)

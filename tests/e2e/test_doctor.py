@@ -7,8 +7,7 @@ import shutil
 import subprocess
 import sys
 
-from harness import ADDRESS, Skip, sysctl, time_wait, wait_for
-from test_owners import is_sanitized
+from harness import ADDRESS, Skip, is_sanitized, sysctl, time_wait, wait_for
 
 STEPS = ("socket", "connect", "send:1", "recv", "close")
 # Of the whole machine, not of the test's namespace.
