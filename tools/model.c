@@ -312,6 +312,8 @@ int model_take(struct segment *segment, void *data)
 	}
 	if (result == 0 && !hidden)
 		result = add_arms(model, segment);
+	if (result == 0 && !hidden)
+		result = model_note_rules(model, segment);
 	if (result == 0)
 		model_note_recent(model, segment, index, indexes, process);
 	if (result == 0)

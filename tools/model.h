@@ -95,6 +95,16 @@ struct model_arm {
 	struct tws_counters counters;
 };
 
+/* A rule of the policy, over all processes that have it. */
+struct model_rule {
+	char name[TWS_NAME_SIZE];
+	uint64_t matched;
+	uint64_t applied;
+	uint64_t processes;
+	uint64_t stopped;     /* processes in which its stop_if has tripped */
+	uint32_t stopped_why; /* enum tws_stop_reason, of one of them */
+};
+
 #define MODEL_NOBODY UINT32_MAX
 
 /* Whose a socket of the kernel's table is. */
@@ -128,6 +138,8 @@ struct model {
 	uint32_t process_room;
 	struct model_arm *arms;
 	uint32_t arm_count;
+	struct model_rule *rules; /* of processes that live */
+	uint32_t rule_count;
 	struct tws_counters total; /* of the apps not hidden */
 	struct model_time_wait time_wait;
 
@@ -196,6 +208,9 @@ void model_note_recent(struct model *model, const struct segment *segment, uint3
 
 /* Never 0. */
 uint64_t model_hash_address(const struct tws_address *address);
+
+/* Adds what became of the policy's rules in a live process. 0 or -ENOMEM. */
+int model_note_rules(struct model *model, const struct segment *segment);
 
 /* How many ports are in use, to each destination. 0 or -ENOMEM. */
 int model_count_ports(struct model *model);

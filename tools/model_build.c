@@ -260,6 +260,7 @@ void model_free(struct model *model)
 	free(model->order);
 	free(model->processes);
 	free(model->arms);
+	free(model->rules);
 	free(model->owners);
 	cookie_map_free(&model->by_exe);
 	kernel_table_free(&model->table);

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Metrics: counters that never go back whatever segments do, destinations that keep their
+ * series, the cap, label escaping, negotiation, the ledger as a file.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tools/join.h"
+#include "tools/metrics.h"
+
+#define NOW 1000000
+
+static struct tws_address address(uint16_t port)
+{
+	return (struct tws_address){
+	    .bytes = {10, 0, 0, 7}, .family = TWS_IPV4, .port = port};
+}
+
+static struct model *begin(void)
+{
+	static const struct model_options options = {0};
+
+	return model_new(&options);
+}
+
+/* Connections of an application to a port (0: `other`), all closed by us. */
+static void put(struct model *model, const char *exe, uint16_t port, uint64_t number)
+{
+	static const struct tws_address none;
+	struct tws_address to = address(port);
+	struct model_app *app = model_app(model, exe, false);
+	struct model_destination *destination =
+	    model_destination(app, port ? &to : &none);
+	struct tws_counters counters = {0};
+
+	counters.value[TWS_attempts] = number;
+	counters.value[TWS_established] = number;
+	counters.value[TWS_ended_local_fin] = number;
+	counters.histogram[TWS_HISTOGRAM_lifetime_seconds].count[3] = number;
+	counters.histogram[TWS_HISTOGRAM_lifetime_seconds].sum = number * 1000;
+	join_add(&destination->counters, &counters);
+	join_add(&app->counters, &counters);
+}
+
+static void update(struct ledger *ledger, struct model *model, unsigned top, time_t now)
+{
+	assert_int_equal(model_finish(model), 0);
+	assert_int_equal(ledger_update(ledger, model, top, now), 0);
+	model_free(model);
+}
+
+static const struct ledger_destination *slot_of(const struct ledger_app *app,
+						uint16_t port)
+{
+	for (unsigned i = 0; i < app->count; i++)
+		if (app->destinations[i].to.port == port)
+			return &app->destinations[i];
+	return NULL;
+}
+
+static uint64_t shown(const struct ledger_line *lines)
+{
+	return lines[TWS_ended_local_fin].shown;
+}
+
+static void a_verdict_that_changes_takes_nothing_back(void **state)
+{
+	struct ledger_line line = {0};
+
+	ledger_note(&line, 10);
+	ledger_note(&line, 9);
+	assert_int_equal(line.shown, 10);
+	ledger_note(&line, 10);
+	assert_int_equal(line.shown, 10);
+	ledger_note(&line, 11);
+	assert_int_equal(line.shown, 11);
+}
+
+static void what_vanishes_is_not_counted_again_and_growth_goes_on(void **state)
+{
+	struct ledger ledger = {0};
+	struct model *model = begin();
+
+	put(model, "/bin/a", 80, 5000);
+	update(&ledger, model, 20, NOW);
+	model = begin();
+	put(model, "/bin/a", 80, 30); /* a directory was removed */
+	update(&ledger, model, 20, NOW + 1);
+	assert_int_equal(shown(ledger.apps[0]->lines), 5000);
+	model = begin();
+	put(model, "/bin/a", 80, 37);
+	update(&ledger, model, 20, NOW + 2);
+	assert_int_equal(shown(ledger.apps[0]->lines), 5007);
+	assert_int_equal(shown(slot_of(ledger.apps[0], 80)->lines), 5007);
+	assert_int_equal(ledger.apps[0]->other[TWS_ended_local_fin], 0);
+	assert_int_equal(ledger.apps[0]->histograms[0].count[3].shown, 5007);
+	update(&ledger, begin(), 20, NOW + 3);
+	assert_int_equal(shown(ledger.apps[0]->lines), 5007);
+	update(&ledger, begin(), 20, NOW + 2 * LEDGER_GONE_S);
+	assert_int_equal(ledger.count, 0);
+	ledger_free(&ledger);
+}
+
+static void the_busiest_have_series_and_keep_them(void **state)
+{
+	struct ledger ledger = {0};
+	struct model *model = begin();
+	const struct ledger_app *app;
+
+	put(model, "/bin/a", 1, 10);
+	put(model, "/bin/a", 2, 30);
+	put(model, "/bin/a", 3, 20);
+	put(model, "/bin/a", 0, 5);
+	update(&ledger, model, 2, NOW);
+	app = ledger.apps[0];
+	assert_non_null(slot_of(app, 2));
+	assert_non_null(slot_of(app, 3));
+	assert_int_equal(app->other[TWS_ended_local_fin], 15);
+	model = begin();
+	put(model, "/bin/a", 1, 1000);
+	put(model, "/bin/a", 2, 31);
+	put(model, "/bin/a", 3, 21);
+	put(model, "/bin/a", 0, 5);
+	update(&ledger, model, 2, NOW + 60);
+	assert_null(slot_of(app, 1));
+	assert_int_equal(app->other[TWS_ended_local_fin], 1005);
+	assert_int_equal(shown(slot_of(app, 2)->lines), 31);
+	ledger_free(&ledger);
+}
+
+/* Of what it did while it was part of `other`, nothing is counted twice. */
+static void an_idle_destination_gives_way_and_sums_stay_whole(void **state)
+{
+	struct ledger ledger = {0};
+	struct model *model = begin();
+	const struct ledger_app *app;
+
+	put(model, "/bin/a", 1, 100);
+	put(model, "/bin/a", 2, 10);
+	update(&ledger, model, 1, NOW);
+	app = ledger.apps[0];
+	model = begin();
+	put(model, "/bin/a", 1, 100);
+	put(model, "/bin/a", 2, 50);
+	update(&ledger, model, 1, NOW + LEDGER_IDLE_S + 1);
+	assert_null(slot_of(app, 1));
+	assert_int_equal(shown(slot_of(app, 2)->lines), 0);
+	assert_int_equal(app->other[TWS_ended_local_fin], 50);
+	model = begin();
+	put(model, "/bin/a", 1, 103);
+	put(model, "/bin/a", 2, 57);
+	update(&ledger, model, 1, NOW + LEDGER_IDLE_S + 2);
+	assert_int_equal(shown(slot_of(app, 2)->lines), 7);
+	assert_int_equal(app->other[TWS_ended_local_fin], 53);
+	ledger_free(&ledger);
+}
+
+static void two_executables_of_one_name_are_one_application(void **state)
+{
+	struct ledger ledger = {0};
+	struct model *model = begin();
+
+	put(model, "/bin/a", 80, 3);
+	put(model, "/opt/a", 80, 4);
+	put(model, "/opt/a", 81, 5);
+	update(&ledger, model, 20, NOW);
+	assert_int_equal(ledger.count, 1);
+	assert_int_equal(shown(ledger.apps[0]->lines), 12);
+	assert_int_equal(shown(slot_of(ledger.apps[0], 80)->lines), 7);
+	ledger_free(&ledger);
+}
+
+static void a_file_brings_it_all_back(void **state)
+{
+	char path[] = "/tmp/twshim-ledger-XXXXXX";
+	struct ledger ledger = {0}, again = {0};
+	struct model *model = begin();
+	int directory;
+
+	assert_non_null(mkdtemp(path));
+	directory = open(path, O_RDONLY | O_DIRECTORY);
+	put(model, "/bin/a\xff\"", 1, 100);
+	put(model, "/bin/a\xff\"", 2, 10);
+	put(model, "/bin/b", 1, 10);
+	ledger.dropped = 7;
+	update(&ledger, model, 1, NOW);
+	assert_int_equal(ledger_save(&ledger, directory), 0);
+	assert_int_equal(ledger_load(&again, directory), 0);
+	assert_int_equal(again.count, ledger.count);
+	assert_int_equal(again.dropped, 7);
+	for (unsigned i = 0; i < again.count; i++) {
+		struct ledger_app a = *ledger.apps[i], b = *again.apps[i];
+
+		assert_int_equal(a.count, b.count);
+		assert_memory_equal(a.destinations, b.destinations,
+				    a.count * sizeof(*a.destinations));
+		a.destinations = b.destinations = NULL;
+		a.open = a.time_wait = a.processes = a.alive = 0;
+		assert_memory_equal(&a, &b, sizeof(a));
+	}
+	ledger_free(&again);
+	close(openat(directory, LEDGER_FILE, O_WRONLY | O_TRUNC));
+	assert_int_equal(ledger_load(&again, directory), 0);
+	assert_int_equal(again.count, 0);
+	ledger_free(&again);
+	ledger_free(&ledger);
+	unlinkat(directory, LEDGER_FILE, 0);
+	close(directory);
+	rmdir(path);
+}
+
+static char *text_of(struct model *model, struct ledger *ledger, unsigned series,
+		     enum metrics_format format)
+{
+	struct metrics *metrics = NULL;
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+
+	assert_int_equal(model_finish(model), 0);
+	assert_int_equal(ledger_update(ledger, model, 20, NOW), 0);
+	assert_int_equal(metrics_make(&metrics, model, NULL, ledger, series, 0.5), 0);
+	metrics_write(out, metrics, format);
+	fclose(out);
+	metrics_free(metrics);
+	model_free(model);
+	return text;
+}
+
+static void names_and_labels_are_as_they_should_be(void **state)
+{
+	struct ledger ledger = {0};
+	struct model *model = begin();
+	char *text;
+
+	put(model, "/bin/a\\b\"c\nd\xff", 80, 3);
+	text = text_of(model, &ledger, METRICS_SERIES, METRICS_TEXT);
+	assert_non_null(strstr(text,
+			       "twshim_connections_ended_total{app=\"a\\\\b\\\"c\\nd"
+			       "\xef\xbf\xbd\",to=\"10.0.0.7:80\","
+			       "ending=\"local_fin\"} 3\n"));
+	assert_non_null(strstr(text, "# TYPE twshim_connections_ended_total counter\n"));
+	assert_non_null(
+	    strstr(text, "twshim_build_info{version=\"" TWSHIM_VERSION "\"} 1\n"));
+	assert_non_null(strstr(text, "le=\"+Inf\"} 3\n"));
+	assert_non_null(strstr(text, "twshim_connection_lifetime_seconds_count"));
+	assert_null(strstr(text, "# EOF"));
+	assert_null(strstr(text, "pid"));
+	free(text);
+	ledger_free(&ledger);
+}
+
+static void open_metrics_names_families_without_total(void **state)
+{
+	struct ledger ledger = {0};
+	struct model *model = begin();
+	char *text;
+
+	put(model, "/bin/a", 80, 3);
+	text = text_of(model, &ledger, METRICS_SERIES, METRICS_OPENMETRICS);
+	assert_non_null(strstr(text, "# TYPE twshim_connections_ended counter\n"));
+	assert_non_null(strstr(text, "\ntwshim_connections_ended_total{"));
+	assert_non_null(strstr(text, "# TYPE twshim_build info\n"));
+	assert_string_equal(text + strlen(text) - 6, "# EOF\n");
+	free(text);
+	ledger_free(&ledger);
+}
+
+static unsigned lines_of(const char *text)
+{
+	unsigned lines = 0;
+
+	for (; *text; text++)
+		lines += *text == '\n' && text[1] && text[1] != '#';
+	return lines;
+}
+
+static void a_cap_holds_and_says_what_it_cost(void **state)
+{
+	struct ledger ledger = {0};
+	struct model *model = begin();
+	char *text;
+
+	for (uint16_t port = 1; port <= 100; port++)
+		put(model, "/bin/a", port, port);
+	text = text_of(model, &ledger, 100, METRICS_TEXT);
+	assert_in_range(lines_of(text), 60, 101);
+	assert_true(ledger.dropped > 100);
+	assert_non_null(strstr(text, "to=\"10.0.0.7:100\""));
+	assert_non_null(strstr(text, "twshim_metrics_series_dropped_total "));
+	free(text);
+	ledger_free(&ledger);
+}
+
+static void a_scraper_gets_what_it_asks_for(void **state)
+{
+	static const struct {
+		const char *accept;
+		enum metrics_format format;
+	} cases[] = {
+	    {NULL, METRICS_TEXT},
+	    {"", METRICS_TEXT},
+	    {"*/*", METRICS_TEXT},
+	    {"text/html", METRICS_TEXT},
+	    {"application/openmetrics-text", METRICS_OPENMETRICS},
+	    {"application/openmetrics-text;version=1.0.0,application/openmetrics-text;"
+	     "version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+	     METRICS_OPENMETRICS},
+	    {"text/plain, application/openmetrics-text;q=0.5", METRICS_TEXT},
+	    {"application/openmetrics-text;q=0", METRICS_TEXT},
+	    {",,,;;q=", METRICS_TEXT},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		assert_int_equal(metrics_negotiate(cases[i].accept), cases[i].format);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_verdict_that_changes_takes_nothing_back),
+	    cmocka_unit_test(what_vanishes_is_not_counted_again_and_growth_goes_on),
+	    cmocka_unit_test(the_busiest_have_series_and_keep_them),
+	    cmocka_unit_test(an_idle_destination_gives_way_and_sums_stay_whole),
+	    cmocka_unit_test(two_executables_of_one_name_are_one_application),
+	    cmocka_unit_test(a_file_brings_it_all_back),
+	    cmocka_unit_test(names_and_labels_are_as_they_should_be),
+	    cmocka_unit_test(open_metrics_names_families_without_total),
+	    cmocka_unit_test(a_cap_holds_and_says_what_it_cost),
+	    cmocka_unit_test(a_scraper_gets_what_it_asks_for),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

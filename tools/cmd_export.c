@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * twshim export: the metrics once, for a textfile collector.
+ */
+#include "tools/commands.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/cli.h"
+#include "tools/metrics.h"
+#include "tools/output.h"
+
+enum { OPTION_TEXTFILE, OPTION_OPENMETRICS, OPTION_TOP, OPTION_MAX_SERIES, OPTION_DIR };
+
+static const struct cli_option OPTIONS[] = {
+    [OPTION_TEXTFILE] = {"textfile", 'o', "FILE",
+			 "write to FILE, whole or not at all (default: standard\n"
+			 "output); node_exporter wants it to end with .prom"},
+    [OPTION_OPENMETRICS] = {"openmetrics", 0, NULL,
+			    "OpenMetrics instead of Prometheus text"},
+    [OPTION_TOP] = {"top", 0, "N",
+		    "destinations of an application with series of their own\n"
+		    "(20); the rest is to=\"other\""},
+    [OPTION_MAX_SERIES] = {"max-series", 0, "N",
+			   "series in all (10000); what is left out is counted"},
+    [OPTION_DIR] = {"dir", 0, "DIR", "read this run-time directory"},
+    {0},
+};
+
+static const struct cli_command COMMAND = {
+    .name = "export",
+    .operands = "",
+    .summary = "The metrics of `twshim serve`, once, for a textfile collector or to look "
+	       "at. Counters\ngo on where an earlier export left them.\n",
+    .options = OPTIONS,
+    .usage_status = CLI_USAGE,
+};
+
+struct request {
+	const char *file;
+	enum metrics_format format;
+	struct metrics_options options;
+};
+
+static int set_number(const char *option, unsigned *ret_number, unsigned most)
+{
+	unsigned long number;
+	char *end;
+
+	errno = 0;
+	number = strtoul(optarg, &end, 10);
+	if (*optarg < '0' || *optarg > '9' || *end || errno || number > most)
+		return cli_fail(CLI_USAGE, "--%s %s: no such number: 0 to %u", option,
+				optarg, most);
+	*ret_number = (unsigned)number;
+	return 0;
+}
+
+static int set_option(struct request *request, int option)
+{
+	switch (option) {
+	case OPTION_TEXTFILE:
+		request->file = optarg;
+		return 0;
+	case OPTION_OPENMETRICS:
+		request->format = METRICS_OPENMETRICS;
+		return 0;
+	case OPTION_TOP:
+		return set_number("top", &request->options.top, LEDGER_DESTINATIONS);
+	case OPTION_MAX_SERIES:
+		return set_number("max-series", &request->options.series, 1000000);
+	default:
+		request->options.dir = optarg;
+		return 0;
+	}
+}
+
+/* -1: go on; else the exit status. */
+static int read_options(struct request *request, int argc, char **argv)
+{
+	int option, status;
+
+	optind = 0;
+	while ((option = cli_next(&COMMAND, argc, argv)) != CLI_END) {
+		if (option == CLI_HELP)
+			return cli_finish_output();
+		status = option == CLI_INVALID ? CLI_USAGE : set_option(request, option);
+		if (status != 0)
+			return status;
+	}
+	if (optind < argc)
+		return cli_fail(CLI_USAGE,
+				"export: %s: it takes no operand: see twshim export "
+				"--help",
+				argv[optind]);
+	return -1;
+}
+
+static int write_file(const struct request *request, const struct metrics *metrics)
+{
+	struct output output;
+	int result = output_open(&output, request->file);
+
+	if (result == 0) {
+		metrics_write(output.file, metrics, request->format);
+		result = output_commit(&output);
+	}
+	if (result != 0)
+		return cli_fail(CLI_FAILURE,
+				"export: %s: %s: what was there before is unchanged",
+				request->file, strerror(-result));
+	return 0;
+}
+
+int cmd_export(int argc, char **argv)
+{
+	struct request request = {
+	    .file = "-", .options = {.top = METRICS_TOP, .series = METRICS_SERIES}};
+	int status = read_options(&request, argc, argv);
+	struct metrics *metrics = NULL;
+	char error[512];
+
+	if (status >= 0)
+		return status;
+	if (metrics_collect(&metrics, &request.options, error, sizeof(error)) != 0)
+		return cli_fail(CLI_FAILURE, "export: %s", error);
+	status = write_file(&request, metrics);
+	metrics_free(metrics);
+	return status;
+}

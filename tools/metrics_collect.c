@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Reads what the metrics are made of, and keeps the ledger: under a lock, since several
+ * exporters may serve one directory.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tools/metrics.h"
+#include "tools/rundir.h"
+
+/* As a scraper's patience goes, another exporter is done long before. */
+#define LOCK_TRIES    50
+#define LOCK_PAUSE_NS 20000000L
+
+static double now_s(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* A file in a directory that is ours alone. -1: it can't be had, or not in time. */
+static int lock_directory(int directory)
+{
+	const struct timespec pause = {0, LOCK_PAUSE_NS};
+	struct stat st;
+	int lock;
+
+	if (fstat(directory, &st) != 0 || st.st_uid != geteuid() ||
+	    st.st_mode & (S_IWGRP | S_IWOTH))
+		return -1;
+	lock = openat(directory, LEDGER_LOCK,
+		      O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+	for (int i = 0; lock >= 0 && i < LOCK_TRIES; i++) {
+		if (flock(lock, LOCK_EX | LOCK_NB) == 0)
+			return lock;
+		nanosleep(&pause, NULL);
+	}
+	if (lock >= 0)
+		close(lock);
+	return -1;
+}
+
+static int open_directory(const char *dir)
+{
+	char path[PATH_MAX];
+
+	if (dir)
+		return tws_rundir_open(dir);
+	if (tws_rundir_find(path, sizeof(path)) != 0 || tws_rundir_create(path) != 0)
+		return -1;
+	return tws_rundir_open(path);
+}
+
+static int study(struct owners *owners, struct traffic *traffic,
+		 const struct model *model)
+{
+	uint32_t ports = model->port_high ? model->port_high - model->port_low + 1u : 0;
+	int result;
+
+	if (!model->has_table)
+		return 0;
+	result = owners_group(owners, model);
+	return result == 0 ? traffic_study(traffic, model, owners, ports) : result;
+}
+
+/* The model is read under the lock too, or an older reading could follow a newer one. */
+static int collect(struct metrics **ret_metrics, struct ledger *ledger,
+		   const struct metrics_options *options, char *ret_error, size_t size)
+{
+	struct model_options wanted = {.dir = options->dir, .states = KERNEL_STATES_ALL};
+	struct model *model = NULL;
+	struct owners owners = {0};
+	struct traffic traffic = {0};
+	double began = now_s();
+	int result = model_build(&model, &wanted, ret_error, size);
+
+	if (result != 0)
+		return result;
+	result = study(&owners, &traffic, model);
+	if (result == 0)
+		result = ledger_update(ledger, model, options->top, time(NULL));
+	if (result == 0)
+		result =
+		    metrics_make(ret_metrics, model, model->has_table ? &traffic : NULL,
+				 ledger, options->series, now_s() - began);
+	if (result != 0)
+		snprintf(ret_error, size, "metrics: %s", strerror(-result));
+	traffic_free(&traffic);
+	owners_free(&owners);
+	model_free(model);
+	return result;
+}
+
+int metrics_collect(struct metrics **ret_metrics, const struct metrics_options *options,
+		    char *ret_error, size_t size)
+{
+	int directory = open_directory(options->dir);
+	int lock = directory >= 0 ? lock_directory(directory) : -1;
+	struct ledger ledger = {0};
+	int result = 0;
+
+	if (lock >= 0)
+		result = ledger_load(&ledger, directory);
+	if (result == 0)
+		result = collect(ret_metrics, &ledger, options, ret_error, size);
+	else
+		snprintf(ret_error, size, "metrics: %s", strerror(-result));
+	if (result == 0 && lock >= 0)
+		ledger_save(&ledger, directory);
+	ledger_free(&ledger);
+	if (lock >= 0)
+		close(lock);
+	if (directory >= 0)
+		close(directory);
+	return result;
+}
