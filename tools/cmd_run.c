@@ -298,11 +298,17 @@ static int start(struct run *run)
 				strerror(-result));
 	if (run->result.exec_error == 0)
 		return 0;
-	return cli_fail(run->result.exec_error == ENOENT ? NOT_FOUND : NOT_EXECUTABLE,
-			"%s: %s", run->argv[0],
-			run->result.exec_error == ENOENT
-			    ? "not found"
-			    : strerror(run->result.exec_error));
+	if (run->result.exec_error != ENOENT)
+		return cli_fail(NOT_EXECUTABLE, "%s: %s", run->argv[0],
+				strerror(run->result.exec_error));
+	/* The file may be there, and what its first line or its header names may not. */
+	if (access(run->argv[0], F_OK) == 0)
+		return cli_fail(
+		    NOT_FOUND,
+		    "%s: the interpreter or loader that it names is not found: "
+		    "see its first line, or readelf -l",
+		    run->argv[0]);
+	return cli_fail(NOT_FOUND, "%s: not found", run->argv[0]);
 }
 
 static void conclude(struct run *run)

@@ -73,8 +73,8 @@ int reader_read(struct reader *reader, const char *path, bool only, reader_taker
 const char *reader_read_file(struct reader *reader, int directory, const char *name,
 			     reader_taker take, void *data, int *ret_taken);
 
-/* Opens one file, to be followed: what is in the segment is for the caller to read, within
- * the sections of the header, which was checked. NULL, or why not, as above. */
+/* Opens one file, to be followed: what is in the segment is for the caller to read,
+ * within the sections of the header, which was checked. NULL, or why not, as above. */
 const char *reader_open_file(struct reader *reader, int directory, const char *name,
 			     struct tws_header *ret_header, int *ret_fd);
 

@@ -94,10 +94,9 @@ def test_lab_ports_tells_cures_from_placebos(t):
 
 def test_lab_brownout_is_cured_by_the_full_range(t):
     rows = list(_rows(_lab(t, "brownout")["brownout"], "8,000 ports").values())
-    empty, past_half = rows[0], rows[5:]
-    for row in past_half:
-        assert row["full_p50_us"] < 2 * empty["full_p50_us"], rows
-        assert row["default_p50_us"] > 4 * empty["default_p50_us"], rows
+    # Side by side in one run, so that a busy machine slows both: many times, not twice.
+    for row in rows[5:]:
+        assert row["default_p50_us"] > 3 * row["full_p50_us"], rows
 
 
 test_lab_brownout_is_cured_by_the_full_range.options = {"alone": True}

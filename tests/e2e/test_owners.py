@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from harness import ADDRESS, sysctl, time_wait, wait_for
+from harness import ADDRESS, Skip, sysctl, time_wait, wait_for
 
 STEPS = ("socket", "connect", "send:1", "recv", "close")
 ADDRESSES = [ADDRESS] + [f"10.77.0.{n}" for n in (2, 3, 4)]
