@@ -129,7 +129,7 @@ static void add_destination(struct metrics *metrics, const char *app, const char
 
 	snprintf(labels, sizeof(labels), "%s,to=\"%s\"", app, to);
 	for (unsigned i = 0; i < TWS_COUNTERS; i++) {
-		value = lines ? lines[i].shown : values[i];
+		value = lines ? lines[i].shown : values ? values[i] : 0;
 		if (is_counter(metrics, i, true) && is_shown(metrics, i, value))
 			add_counter(metrics, i, labels, value);
 	}
