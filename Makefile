@@ -18,10 +18,11 @@ comma := ,
 Q := $(if $(V),,@)
 VERSION := 0.1.0
 
-BUILD_PACKAGES := pkg-config libconfig-dev libmnl-dev libjansson-dev libelf-dev
+BUILD_PACKAGES := pkg-config libconfig-dev libmnl-dev libjansson-dev libelf-dev \
+	libmicrohttpd-dev libncurses-dev libjs-chart.js
 TEST_PACKAGES := libcmocka-dev python3 iproute2 procps curl strace
 LINT_PACKAGES := clang-format clang-tidy cppcheck shellcheck
-LIBRARIES := libconfig libmnl jansson libelf
+LIBRARIES := libconfig libmnl jansson libelf libmicrohttpd ncursesw
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
 	-Wno-unused-parameter
@@ -78,6 +79,13 @@ $(BUILD)/libdir: FORCE
 $(BUILD)/obj/tools/library.o: $(BUILD)/libdir
 .PHONY: FORCE
 FORCE:
+
+# The page of `serve`: its files and the chart library are taken into the binary.
+CHART ?= /usr/share/javascript/chart.js/chart.min.js
+$(BUILD)/obj/tools/web_assets.o: TOOL_FLAGS += -DTWSHIM_CHART='"$(CHART)"'
+$(BUILD)/obj/tools/web_assets.o: $(wildcard tools/web/*) $(CHART)
+$(CHART):
+	@echo "make: $@ is missing: run make deps" >&2; exit 1
 
 # Exported: exactly the wrapped symbols, from the one table.
 $(BUILD)/shim/exports.map: shim/wrapped.def shim/exports.awk
