@@ -90,7 +90,7 @@ static int print(const struct request *request, const struct model *model)
 	if (result == 0)
 		result =
 		    request->json
-			? owners_print_json(&owners, request->all)
+			? owners_print_json(stdout, &owners, request->all)
 			: owners_print_text(&owners, request->all,
 					    print_color_wanted(request->color, stdout));
 	owners_free(&owners);

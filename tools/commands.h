@@ -16,6 +16,7 @@
 	COMMAND(trace, "one line a connection as it ends, of all processes")                \
 	COMMAND(owners, "whose the TIME_WAIT sockets of this host are")                   \
 	COMMAND(export, "the metrics for Prometheus, once, into a file")                   \
+	COMMAND(serve, "a live page, metrics for Prometheus, JSON, over HTTP")             \
 	COMMAND(doctor, "what is wrong, whose fault it is, and what cures it")            \
 	COMMAND(policy, "check, explain, load, show and clear policies")                          \
 	COMMAND(lab, "try on this kernel what is said about TIME_WAIT")

@@ -7,6 +7,8 @@
 #ifndef TWS_TOOLS_OWNERS_H
 #define TWS_TOOLS_OWNERS_H
 
+#include <stdio.h>
+
 #include "tools/model.h"
 
 enum owners_kind {
@@ -51,6 +53,6 @@ double owners_exited_s(const struct owners *owners, const struct owners_group *g
 int owners_print_text(const struct owners *owners, bool all, bool color);
 
 /* One object, schema twshim.owners/1; `all` adds the sockets. 0 or -ENOMEM. */
-int owners_print_json(const struct owners *owners, bool all);
+int owners_print_json(FILE *out, const struct owners *owners, bool all);
 
 #endif

@@ -125,7 +125,7 @@ static json_t *sockets(const struct owners *owners)
 	return array;
 }
 
-int owners_print_json(const struct owners *owners, bool all)
+int owners_print_json(FILE *out, const struct owners *owners, bool all)
 {
 	const struct model *model = owners->model;
 	json_t *object = json_pack(
@@ -138,10 +138,10 @@ int owners_print_json(const struct owners *owners, bool all)
 	if (result == 0 && all && json_object_set_new(object, "sockets", sockets(owners)))
 		result = -ENOMEM;
 	if (result == 0 &&
-	    json_dumpf(object, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(10)) != 0)
+	    json_dumpf(object, out, JSON_INDENT(1) | JSON_REAL_PRECISION(10)) != 0)
 		result = -ENOMEM;
 	json_decref(object);
 	if (result == 0)
-		putchar('\n');
+		fputc('\n', out);
 	return result;
 }

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: MIT
+"""twshim serve: what it answers, what it refuses, what it survives; and its page, in a real
+browser."""
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+
+from harness import ADDRESS, Skip, time_wait, wait_for
+
+STEPS = ("socket", "connect", "send:1", "recv:1", "close")
+PORT = 9464
+BROWSER = ("chromium", "--headless", "--no-sandbox", "--disable-gpu",
+           "--disable-background-networking", "--disable-dev-shm-usage", "--hide-scrollbars")
+
+
+def serve(t, *options, port=PORT, address="127.0.0.1"):
+    """A server that answers."""
+    process = t.start(t.twshim, "serve", *options, shim=False, stdout=subprocess.PIPE,
+                      stderr=subprocess.PIPE)
+    line = process.stdout.readline().decode()
+    assert line.startswith("http://"), (line, process.stderr.read())
+    return process
+
+
+def ask(path, method="GET", headers=None, body=None, address="127.0.0.1"):
+    """(status, headers, text)."""
+    connection = http.client.HTTPConnection(address, PORT, timeout=30)
+    connection.request(method, path, body=body, headers=headers or {})
+    response = connection.getresponse()
+    text = response.read().decode()
+    connection.close()
+    return response.status, dict(response.getheaders()), text
+
+
+def raw(data, wait=2):
+    """What comes back for these bytes."""
+    with socket.create_connection(("127.0.0.1", PORT), timeout=wait) as conn:
+        got = b""
+        try:
+            conn.sendall(data)
+            while True:
+                more = conn.recv(65536)
+                if not more:
+                    return got
+                got += more
+        except OSError:
+            return got
+
+
+def test_each_resource_is_what_the_command_prints(t):
+    server = t.server()
+    t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:30")
+    wait_for(lambda: time_wait(server.port) == 30, "TIME_WAIT")
+    process = serve(t)
+    report = json.loads(ask("/api/report")[2])
+    assert report["schema"] == "twshim.report/1" and report["total"]["established"] == 30
+    owners = json.loads(ask("/api/owners")[2])
+    assert owners["schema"] == "twshim.owners/1" and owners["owned"] == 30
+    assert json.loads(ask("/api/doctor")[2])["schema"] == "twshim.doctor/1"
+    status, headers, text = ask("/metrics")
+    assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert re.search(r'twshim_connections_opened_total\{app="client",to="[^"]*"\} 30\n', text)
+    status, headers, text = ask("/metrics", headers={"Accept": "application/openmetrics-text"})
+    assert headers["Content-Type"].startswith("application/openmetrics-text")
+    assert text.endswith("# EOF\n")
+    status, headers, text = ask("/healthz")
+    assert (status, text) == (200, "ok\n")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 0 and process.stderr.read() == b""
+
+
+def test_it_refuses_what_it_should(t):
+    serve(t)
+    assert ask("/nothing")[0] == 404 and ask("/../etc/passwd")[0] == 404
+    for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+        status, headers, _ = ask("/api/report", method=method, body="x" * 1000)
+        assert (status, headers["Allow"]) == (405, "GET, HEAD")
+    assert ask("/", headers={"Host": "evil.example"})[0] == 403
+    assert ask("/metrics", headers={"Host": "127.0.0.1.evil.example:9464"})[0] == 403
+    assert ask("/", headers={"Host": "localhost:9464"})[0] == 200
+    status, _, text = ask("/", method="HEAD")
+    assert (status, text) == (200, "")
+    _, headers, _ = ask("/")
+    assert "script-src 'self'" in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff" and "Server" not in headers
+    assert ask("/x" * 20000)[0] in (413, 414, 431)
+
+
+def test_it_listens_where_it_is_told_and_says_where_it_cannot(t):
+    serve(t, "--listen", f"{ADDRESS}:{PORT}")
+    assert ask("/healthz", headers={"Host": "any.example"}, address=ADDRESS)[0] == 200
+    result = t.run(t.twshim, "serve", "--listen", f"{ADDRESS}:{PORT}", shim=False, status=1)
+    assert b"Address already in use" in result.stderr
+    t.run(t.twshim, "serve", "--listen", "nowhere", shim=False, status=2)
+    t.run(t.twshim, "serve", "operand", shim=False, status=2)
+
+
+def test_hostile_and_slow_clients_do_not_keep_others_out(t):
+    process = serve(t)
+    for data in (b"\0" * 5000, b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"A" * 100000,
+                 b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+                 b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 10000 + b"\r\n",
+                 b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n",
+                 b"GET /%00%ff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                 b"\xff\xfe GET / HTTP/1.1\r\n\r\n"):
+        raw(data, 1)
+    slow = [socket.create_connection(("127.0.0.1", PORT)) for _ in range(40)]
+    for one in slow:
+        one.sendall(b"GET / HT")
+    for _ in range(10):
+        assert ask("/healthz")[0] == 200
+    unread = [socket.create_connection(("127.0.0.1", PORT)) for _ in range(10)]
+    for one in unread:
+        one.sendall(b"GET /chart.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3)
+    assert ask("/metrics")[0] == 200
+    for one in slow + unread:
+        one.close()
+    assert process.poll() is None
+
+
+def test_who_drips_is_shut_out(t):
+    """A byte now and then is no way to hold a place for ever."""
+    serve(t)
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", PORT)) as conn:
+        conn.settimeout(1)
+        conn.sendall(b"GET / HTTP/1.1\r\nX: ")
+        while time.monotonic() - began < 60:
+            try:
+                conn.sendall(b"y")
+                if conn.recv(1000) == b"":
+                    break
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+    assert 25 < time.monotonic() - began < 50
+
+
+test_who_drips_is_shut_out.options = {"slow": True}
+
+
+def cpu_ms(pid):
+    """CPU time of a process so far."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return 1000 * (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_kb(pid):
+    """Its resident memory."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        return int(re.search(r"VmRSS:\s+(\d+)", file.read())[1])
+
+
+def test_it_does_nothing_while_nobody_asks_and_does_not_grow(t):
+    server = t.server()
+    t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:30")
+    process = serve(t)
+    for _ in range(20):
+        ask("/metrics")
+        ask("/api/report")
+    before, memory = cpu_ms(process.pid), resident_kb(process.pid)
+    time.sleep(3)
+    assert cpu_ms(process.pid) - before <= 10
+    for _ in range(8):
+        ask("/metrics")
+        ask("/api/doctor")
+        time.sleep(0.55)
+    assert resident_kb(process.pid) < memory + 4096
+
+
+def browse(t, *options):
+    """Headless chromium with a profile of its own."""
+    t.need("chromium")
+    result = subprocess.run(
+        BROWSER + (f"--user-data-dir={t.scratch}/browser", "--enable-logging=stderr", "--v=0",
+                   "--virtual-time-budget=4000") + options,
+        env=t.environment(False, HOME=t.scratch), check=False, timeout=100,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if result.returncode:
+        raise Skip("chromium does not run here: " + result.stderr.decode()[-200:])
+    console = [l for l in result.stderr.decode(errors="replace").splitlines() if "CONSOLE" in l]
+    return result.stdout.decode(), console
+
+
+def shown(page, tile):
+    """The number of a tile."""
+    return int(re.search(rf'id="{tile}">([\d,]+)<', page)[1].replace(",", ""))
+
+
+def test_the_page_shows_in_a_browser_what_the_api_says(t):
+    server = t.server()
+    t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:1234")
+    wait_for(lambda: time_wait(server.port) == 1234, "TIME_WAIT")
+    serve(t)
+    page, console = browse(t, "--dump-dom", f"http://127.0.0.1:{PORT}/")
+    assert not console, console
+    report = json.loads(ask("/api/report")[2])
+    assert shown(page, "tile-owned") == report["kernel"]["owned"] == 1234
+    assert shown(page, "tile-opened") == report["total"]["established"] == 1234
+    assert server.to in page and "as of 20" in page and "no answer" not in page
+
+
+def test_names_are_never_markup(t):
+    server = t.server()
+    strange = f"{t.scratch}/<img src=x onerror=document.title=7>"
+    t.run("cp", t.prog("client"), strange, shim=False)
+    t.run(strange, ADDRESS, str(server.port), *STEPS)
+    serve(t)
+    page, console = browse(t, "--dump-dom", f"http://127.0.0.1:{PORT}/")
+    assert not console and "<img" not in page and "&lt;img src=x" in page
+
+
+def test_the_page_follows_a_client_that_runs(t):
+    """Twice the page: what it shows has grown meanwhile, and one page sees it grow."""
+    server = t.server()
+    serve(t)
+    client = t.start(t.prog("client"), ADDRESS, str(server.port), *STEPS, "sleep:2",
+                     "repeat:100000")
+    wait_for(lambda: server.counts["accepted"] > 10, "it runs")
+    first, _ = browse(t, "--dump-dom", f"http://127.0.0.1:{PORT}/")
+    second, console = browse(t, "--dump-dom", f"http://127.0.0.1:{PORT}/")
+    assert not console
+    assert shown(second, "tile-opened") > shown(first, "tile-opened") > 0
+    client.kill()

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * twshim serve: a live page, metrics for Prometheus, JSON.
+ */
+#include "tools/commands.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "config/address.h"
+#include "tools/cli.h"
+#include "tools/print.h"
+#include "tools/web.h"
+#include "tools/web_deadline.h"
+
+enum { OPTION_LISTEN, OPTION_TOP, OPTION_MAX_SERIES, OPTION_DIR };
+
+static const struct cli_option OPTIONS[] = {
+    [OPTION_LISTEN] = {"listen", 'l', "ADDRESS:PORT",
+		       "where (127.0.0.1:9464); elsewhere than on loopback, everybody\n"
+		       "who reaches it may read"},
+    [OPTION_TOP] = {"top", 0, "N",
+		    "destinations of an application with series of their own\n"
+		    "(20); the rest is to=\"other\""},
+    [OPTION_MAX_SERIES] = {"max-series", 0, "N",
+			   "series in all (10000); what is left out is counted"},
+    [OPTION_DIR] = {"dir", 0, "DIR", "read this run-time directory"},
+    {0},
+};
+
+static const struct cli_command COMMAND = {
+    .name = "serve",
+    .operands = "",
+    .summary = "Serves what is known, read-only, until interrupted: / a live page, "
+	       "/metrics for\nPrometheus (text and OpenMetrics), /api/report, "
+	       "/api/owners, /api/doctor as JSON,\n/healthz. Does nothing while nobody "
+	       "asks.\n",
+    .options = OPTIONS,
+    .usage_status = CLI_USAGE,
+};
+
+static int set_number(const char *option, unsigned *ret_number, unsigned most)
+{
+	unsigned long number;
+	char *end;
+
+	errno = 0;
+	number = strtoul(optarg, &end, 10);
+	if (*optarg < '0' || *optarg > '9' || *end || errno || number > most)
+		return cli_fail(CLI_USAGE, "--%s %s: no such number: 0 to %u", option,
+				optarg, most);
+	*ret_number = (unsigned)number;
+	return 0;
+}
+
+static int set_option(struct web_options *options, int option)
+{
+	struct tws_problem problem;
+
+	switch (option) {
+	case OPTION_LISTEN:
+		if (tws_address_parse(optarg, &options->listen, &problem))
+			return 0;
+		return cli_fail(CLI_USAGE,
+				"--listen %s: no address and port: write 127.0.0.1:9464 "
+				"or [::1]:9464",
+				optarg);
+	case OPTION_TOP:
+		return set_number("top", &options->metrics.top, LEDGER_DESTINATIONS);
+	case OPTION_MAX_SERIES:
+		return set_number("max-series", &options->metrics.series, 1000000);
+	default:
+		options->metrics.dir = optarg;
+		return 0;
+	}
+}
+
+/* -1: go on; else the exit status. */
+static int read_options(struct web_options *options, int argc, char **argv)
+{
+	int option, status;
+
+	optind = 0;
+	while ((option = cli_next(&COMMAND, argc, argv)) != CLI_END) {
+		if (option == CLI_HELP)
+			return cli_finish_output();
+		status = option == CLI_INVALID ? CLI_USAGE : set_option(options, option);
+		if (status != 0)
+			return status;
+	}
+	if (optind < argc)
+		return cli_fail(CLI_USAGE,
+				"serve: %s: it takes no operand: see twshim serve --help",
+				argv[optind]);
+	return -1;
+}
+
+int cmd_serve(int argc, char **argv)
+{
+	struct web_options options = {
+	    .listen = {.bytes = {127, 0, 0, 1}, .port = 9464, .family = TWS_IPV4},
+	    .metrics = {.top = METRICS_TOP, .series = METRICS_SERIES}};
+	int status = read_options(&options, argc, argv);
+	char where[PRINT_ADDRESS_SIZE], error[512];
+	struct web *web;
+	const struct timespec pause = {.tv_sec = 5};
+	sigset_t ends;
+
+	if (status >= 0)
+		return status;
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGTERM);
+	sigprocmask(SIG_BLOCK, &ends, NULL); /* of the server's thread as well */
+	if (web_start(&web, &options, error, sizeof(error)) != 0)
+		return cli_fail(CLI_FAILURE, "serve: %s: name another with --listen",
+				error);
+	printf("http://%s/\n", print_address(where, &options.listen));
+	status = cli_finish_output();
+	while (status == 0 && sigtimedwait(&ends, NULL, &pause) < 0)
+		web_deadline_look();
+	web_stop(web);
+	return status;
+}
