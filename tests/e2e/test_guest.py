@@ -57,9 +57,9 @@ def test_a_process_that_never_connects_makes_no_file_and_no_call_after_start(t):
     assert os.listdir(t.dir) == []
 
 
-def _counts(t, *steps, before=()):
+def _counts(t, *steps, before=(), mode="echo"):
     """Added system calls of 1,000 connections."""
-    server = t.server()
+    server = t.server(mode)
     paths = [os.path.join(t.scratch, n) for n in ("bare", "shimmed")]
     client = (t.prog("client"), ADDRESS, str(server.port), *before, *(steps * 1000))
     t.run("strace", "-f", "-c", "-o", paths[0], *client, shim=False)
@@ -192,3 +192,125 @@ def test_under_strace_gdb_and_valgrind(t):
     assert server.counts["accepted"] == number
     report = t.report()
     assert sum(a["counters"]["ended_local_fin"] for a in report["apps"]) == number
+
+
+def _early(t, *flags):
+    """tests/progs/early.c in another form."""
+    t.need("gcc")
+    source = os.path.join(os.path.dirname(__file__), "..", "progs", "early.c")
+    binary = os.path.join(t.scratch, "early" + ("-lib.so" if "-shared" in flags else ""))
+    subprocess.run(["gcc", "-D_GNU_SOURCE", *flags, "-o", binary, source], check=True)
+    return binary
+
+
+def _early_counts(t, command, number, **environment):
+    """All of them, in a process that ends well; first without the shim, as the control."""
+    before = environment.pop("LD_PRELOAD", "")
+    server = t.server()
+    words = (*command, ADDRESS, str(server.port))
+    bare = t.run(*words, shim=False, env={**environment, "LD_PRELOAD": before})
+    assert server.counts["accepted"] == number, server.counts
+    preloads = [t.library] if not before else [f"{t.library}:{before}", f"{before}:{t.library}"]
+    for count, preload in enumerate(preloads, 2):
+        shimmed = t.run(*words, env={**environment, "LD_PRELOAD": preload})
+        assert (shimmed.stdout, shimmed.stderr) == (bare.stdout, bare.stderr), shimmed
+        assert server.counts["accepted"] == count * number, server.counts
+    total = number * len(preloads)
+    counted = t.report()["total"]
+    # What comes too early to be counted is said to have been.
+    assert counted["attempts"] + counted["unobserved"] == total, counted
+    assert counted["attempts"] == counted["ended_local_fin"] == counted["via_close"], counted
+
+
+def test_connections_before_main_and_after_it_are_counted(t):
+    # preinit, constructor, main, atexit, destructor; and the program's own config_init() and
+    # others by our inner names are left alone.
+    _early_counts(t, (t.prog("early"),), 5)
+
+
+def test_so_are_those_of_a_program_bound_at_load_and_of_one_without_pie(t):
+    for flags in (("-Wl,-z,now",), ("-Wl,-z,lazy",), ("-no-pie", "-rdynamic")):
+        t.run("sh", "-c", f"rm -f {t.dir}/*", shim=False)
+        _early_counts(t, (_early(t, "-DNO_PREINIT", *flags),), 4)
+
+
+def test_those_of_a_librarys_constructor_are_counted_beside_ours(t):
+    # As a preload before ours and after it; any program will do.
+    library = _early(t, "-shared", "-fPIC", "-DLIBRARY")
+    _early_counts(t, (t.prog("client"),), 2, LD_PRELOAD=library)
+
+
+def test_those_of_a_library_that_a_program_needs_are_counted(t):
+    library = _early(t, "-shared", "-fPIC", "-DLIBRARY")
+    source = t.file("user.c", "int main(void) { return 0; }\n")
+    user = os.path.join(t.scratch, "user")
+    subprocess.run(["gcc", "-o", user, source, "-Wl,--no-as-needed", library,
+                    f"-Wl,-rpath,{t.scratch}"], check=True)
+    _early_counts(t, (user,), 2)
+
+
+def test_a_library_that_is_loaded_and_unloaded_while_it_connects(t):
+    library = _early(t, "-shared", "-fPIC", "-DLIBRARY")
+    source = t.file("loader.c", """
+#include <dlfcn.h>
+int main(void)
+{
+    for (int i = 0; i < 5; i++) {
+        void *library = dlopen(LIBRARY_PATH, RTLD_NOW);
+        if (!library || dlclose(library))
+            return 1;
+    }
+    return 0;
+}
+""")
+    user = os.path.join(t.scratch, "loader")
+    subprocess.run(["gcc", f'-DLIBRARY_PATH="{library}"', "-o", user, source], check=True)
+    _early_counts(t, (user,), 10)
+
+
+IFUNC = """
+#include <unistd.h>
+static int plain(void) { return 3; }
+static int (*choose(void))(void) { close(5); return plain; }
+int chosen(void) __attribute__((ifunc("choose")));
+int main(void) { return chosen() == 3 ? 0 : 1; }
+"""
+
+
+def test_a_close_while_the_loader_still_binds_the_program(t):
+    source = t.file("ifunc.c", IFUNC)
+    for flags in (("-no-pie", "-Wl,-z,lazy"), ("-Wl,-z,lazy",), ("-Wl,-z,now",)):
+        binary = source[:-2]
+        if subprocess.run(["gcc", *flags, "-o", binary, source], check=False,
+                          stderr=subprocess.DEVNULL).returncode:
+            continue
+        bare = t.run(binary, shim=False, status=None)
+        assert t.run(binary, status=None).returncode == bare.returncode, (flags, bare)
+
+
+def test_a_preload_that_cannot_be_loaded_is_no_harm_of_ours(t):
+    # The control for all that follows from LD_PRELOAD: what is said is the loader's.
+    server = t.server()
+    t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS,
+          env={"LD_PRELOAD": f"{t.library}:/nonexistent/other.so"})
+    t.counters(t.report(), attempts=1, established=1, ended_local_fin=1)
+
+
+def test_a_connection_that_is_shut_down_first_costs_at_most_four_too(t):
+    # As node, Java, nc, socat and haproxy do.
+    added = _counts(t, "socket", "connect", "send:1", "recv", "shutdown:wr", "recv", "close")
+    many = {n: c for n, c in added.items() if c >= 500}
+    assert sum(many.values()) <= 4000, many
+
+
+def test_a_connection_that_has_a_dup_costs_one_more_at_most(t):
+    added = _counts(t, "socket", "connect", "send:1", "recv", "dup", "close", "close-d")
+    many = {n: c for n, c in added.items() if c >= 500}
+    assert sum(many.values()) <= 5000, many
+
+
+def test_a_connection_that_the_peer_ends_costs_at_most_four(t):
+    for mode in ("first", "reset"):
+        added = _counts(t, "socket", "connect", "send:1", "recv", "wait-hup", "close", mode=mode)
+        many = {n: c for n, c in added.items() if c >= 500}
+        assert sum(many.values()) <= 4000, (mode, many)

@@ -63,3 +63,31 @@ def test_a_static_program_is_named_before_it_starts(t):
     result = t.run(t.twshim, "run", "--", binary, shim=False)
     first = result.stderr.decode().splitlines()[0]
     assert "static" in first, first
+
+
+def test_a_connection_made_by_a_raw_call_is_no_lie(t):
+    server, report = _client(t, "socket", "connect-raw", "send:1", "recv", "close", "repeat:20")
+    assert server.counts["accepted"] == 20 and time_wait(server.port) == 20
+    total = report["total"]
+    assert total["attempts"] in (0, 20) and total["open"] == 0, total
+    assert total["ended_local_fin"] in (0, 20), total
+    if total["attempts"] == 0:  # not seen: then they belong to nobody
+        assert report["kernel"]["unowned"] == 20, report["kernel"]
+
+
+def test_opened_unseen_and_closed_unseen_disturbs_nobody(t):
+    server, report = _client(t, "socket", "connect-raw", "send:1", "recv", "close-raw",
+                             "socket", "connect", "send:1", "recv", "close", "repeat:20")
+    assert server.counts["accepted"] == 40 and time_wait(server.port) == 40
+    t.counters(report, attempts=20, established=20, ended_local_fin=20)
+
+
+def test_a_raw_close_never_lends_its_policy_to_the_next(t):
+    # The number comes up again for a connection to another server, which no rule names.
+    named, other = t.server(), t.server()
+    report = t.twshim_run(t.prog("client"), ADDRESS, "1", f"port:{named.port}", *OPEN, "close-raw",
+                          "socket", f"port:{other.port}", "connect-raw", "send:1", "recv",
+                          "close", "repeat:20", options=("-p", f"close=reset,to={named.to}"))
+    assert (time_wait(named.port), time_wait(other.port)) == (20, 20)
+    assert other.counts["resets"] == named.counts["resets"] == 0
+    assert report["total"]["policy_applied"] == 0, report["total"]

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Every way in which a connection is born, and what must not count as one."""
 import socket
+import subprocess
 import sys
 
-from harness import ADDRESS, ADDRESS6, sysctl
+from harness import ADDRESS, ADDRESS6, ENDINGS, Skip, kernel_sockets, sysctl, wait_for
+
+FAST_OPEN = 0x403  # client, server, and any listener
 
 
 def _client(t, *steps, mode="echo", address=ADDRESS, listen=None):
@@ -20,6 +23,16 @@ def _check(t, server, report, number=20, **more):
 
 def test_non_blocking_with_poll(t):
     _check(t, *_client(t, "socket", "nonblock", "connect-poll", "send:1", "recv", "close",
+                       "repeat:20"), peak_open=1)
+
+
+def test_non_blocking_with_epoll(t):
+    _check(t, *_client(t, "socket", "nonblock", "connect-epoll", "send:1", "recv", "close",
+                       "repeat:20"), peak_open=1)
+
+
+def test_non_blocking_with_select(t):
+    _check(t, *_client(t, "socket", "nonblock", "connect-select", "send:1", "recv", "close",
                        "repeat:20"), peak_open=1)
 
 
@@ -57,27 +70,44 @@ def test_bound_before_connect_is_counted_and_named(t):
 
 
 def test_fast_open_counts_as_a_connect(t):
-    sysctl("net.ipv4.tcp_fastopen", 3)
+    sysctl("net.ipv4.tcp_fastopen", FAST_OPEN)
     _check(t, *_client(t, "socket", "fastopen", "recv:4", "close", "repeat:20"))
 
 
+def test_fast_open_by_sendmsg_and_sendmmsg(t):
+    sysctl("net.ipv4.tcp_fastopen", FAST_OPEN)
+    for step in ("fastopen-msg", "fastopen-mmsg"):
+        _check(t, *_client(t, "socket", step, "recv:4", "close", "repeat:20"))
+
+
+def test_fast_open_without_blocking(t):
+    sysctl("net.ipv4.tcp_fastopen", FAST_OPEN)
+    first, server = t.server(), t.server()
+    # With the address's cookie data goes out at once, and without EINPROGRESS.
+    t.run(t.prog("client"), ADDRESS, str(first.port), "socket", "fastopen", "recv:4", "close",
+          shim=False)
+    report = t.twshim_run(t.prog("client"), ADDRESS, str(server.port), "socket", "nonblock",
+                          "fastopen", "recv:4", "close", "repeat:20")
+    _check(t, server, report)
+
+
 def test_fast_open_by_option(t):
-    sysctl("net.ipv4.tcp_fastopen", 3)
+    sysctl("net.ipv4.tcp_fastopen", FAST_OPEN)
     _check(t, *_client(t, "socket", "fastopen-connect", "connect", "send:1", "recv", "close",
                        "repeat:20"))
 
 
 def test_fast_open_put_off_and_never_written_is_abandoned(t):
-    sysctl("net.ipv4.tcp_fastopen", 3)
-    server = t.server()
-    # The kernel puts the SYN off only where it has the server's cookie.
-    t.run(t.prog("client"), ADDRESS, str(server.port), "socket", "fastopen", "recv:4", "close",
+    sysctl("net.ipv4.tcp_fastopen", FAST_OPEN)
+    first, server = t.server(), t.server()
+    # The kernel puts the SYN off only where it has the address's cookie.
+    t.run(t.prog("client"), ADDRESS, str(first.port), "socket", "fastopen", "recv:4", "close",
           shim=False)
     report = t.twshim_run(t.prog("client"), ADDRESS, str(server.port), "socket",
                           "fastopen-connect", "connect", "close", "repeat:5")
     total = report["total"]
-    assert total["attempts"] == 5
-    assert total["abandoned"] + total["established"] == 5
+    assert total["attempts"] == total["abandoned"] == 5, total
+    assert server.counts["accepted"] == 0, server.counts
 
 
 def test_af_unspec_dissolves_and_a_new_connect_is_a_new_connection(t):
@@ -92,7 +122,7 @@ def test_multipath_tcp(t):
     try:
         socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262).close()
     except OSError as error:
-        t.need("no-mptcp: " + str(error))
+        raise Skip(f"no multipath TCP here: {error}") from error
     server, report = _client(t, "socket:mptcp", "connect", "send:1", "recv", "close", "repeat:20")
     assert server.counts["accepted"] == 20
     t.counters(report, attempts=20, established=20, ended_local_fin=20)
@@ -160,3 +190,222 @@ def test_no_port_left_is_a_failure_of_its_own(t):
     report = t.twshim_run(t.prog("client"), ADDRESS, str(server.port), "socket", "connect?",
                           "close", "repeat:30")
     t.counters(report, attempts=30, established=20, ended_local_fin=20, failed_no_port=10)
+
+
+class _Full:
+    """A listener whose queue is full: a SYN goes unanswered until let()."""
+
+    def __init__(self, t):
+        self.test = t
+        self.socket = socket.socket()
+        self.socket.bind((ADDRESS, 0))
+        self.socket.listen(0)
+        self.port = self.socket.getsockname()[1]
+        self.to = f"{ADDRESS}:{self.port}"
+        self.filler = [socket.create_connection((ADDRESS, self.port))]
+        self.got = []
+
+    def wait(self, number=1):
+        """Until so many SYNs wait."""
+        wait_for(lambda: len(kernel_sockets(SYN_SENT, self.port)) == number, "a SYN waits")
+
+    def let(self):
+        """Accepts what fills it, and lets the next one in (at its next SYN)."""
+        self.got.append(self.socket.accept()[0])
+        for one in (*self.filler, *self.got):
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            one.close()
+        self.filler, self.got = [], []
+
+
+SYN_SENT = 2
+
+
+def _run_against_full(t, full, *steps, let, status=0):
+    path = f"{t.scratch}/full.json"
+    process = t.start(t.twshim, "run", "--json", "-o", path, "--", t.prog("client"), ADDRESS,
+                      str(full.port), *steps, shim=False, stdout=subprocess.PIPE)
+    full.wait()
+    let(full, process)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == status, process.returncode
+    with open(path, encoding="utf-8") as file:
+        return t.read_report(file.read()), out
+
+
+def test_a_connect_interrupted_by_a_signal_goes_on(t):
+    full = _Full(t)
+
+    def let(listener, process):
+        assert process.stdout.readline() == b"interrupted\n"
+        listener.let()
+    report, _ = _run_against_full(t, full, "socket", "connect-eintr:50", "close", let=let)
+    t.counters(report, attempts=1, established=1, ended_local_fin=1)
+
+
+def test_a_connect_interrupted_and_given_up_is_abandoned(t):
+    full = _Full(t)
+    script = t.file("eintr.py", f"""
+import ctypes, errno, os, signal, socket, struct
+signal.signal(signal.SIGALRM, lambda *a: None)
+signal.siginterrupt(signal.SIGALRM, True)
+c = socket.socket()
+libc = ctypes.CDLL(None, use_errno=True)
+address = struct.pack("=H", 2) + struct.pack(">H", {full.port}) + \
+    socket.inet_aton("{ADDRESS}") + bytes(8)
+signal.setitimer(signal.ITIMER_REAL, 0.05)
+assert libc.connect(c.fileno(), address, 16) == -1
+print(errno.errorcode[ctypes.get_errno()])
+c.close()
+""")
+    bare = t.run(sys.executable, script, shim=False)
+    report = t.twshim_run(sys.executable, script)
+    assert bare.stdout == t.result.stdout == b"EINTR\n", (bare, t.result)
+    t.counters(report, attempts=1, established=0, abandoned=1)
+
+
+def test_a_connect_that_times_out_is_a_failure_of_its_own(t):
+    sysctl("net.ipv4.tcp_syn_retries", 1)
+    sysctl("net.ipv4.tcp_syn_linear_timeouts", 0)
+    full = _Full(t)
+    report, out = _run_against_full(t, full, "socket", "connect?", "close",
+                                    let=lambda *_: None)
+    assert out == b"connect: Connection timed out\n", out
+    t.counters(report, attempts=1, established=0, failed_timed_out=1)
+
+
+def test_a_non_blocking_connect_that_times_out_too(t):
+    sysctl("net.ipv4.tcp_syn_retries", 1)
+    sysctl("net.ipv4.tcp_syn_linear_timeouts", 0)
+    full = _Full(t)
+    report, _ = _run_against_full(t, full, "socket", "nonblock", "connect?", "wait-hup", "close",
+                                  let=lambda *_: None)
+    t.counters(report, attempts=1, established=0, failed_timed_out=1)
+
+
+def test_a_connect_by_which_a_thread_is_held_while_another_exits(t):
+    full = _Full(t)
+    script = t.file("held.py", f"""
+import os, socket, sys, threading
+def held():
+    socket.create_connection(("{ADDRESS}", {full.port}))
+threads = [threading.Thread(target=held, daemon=True) for _ in range(3)]
+[x.start() for x in threads]
+sys.stdin.read()
+sys.exit(6)
+""")
+    path = f"{t.scratch}/held.json"
+    process = t.start(t.twshim, "run", "--json", "-o", path, "--", sys.executable, script,
+                      shim=False, stdin=subprocess.PIPE)
+    full.wait(3)
+    process.communicate(b"go", timeout=20)
+    assert process.returncode == 6
+    with open(path, encoding="utf-8") as file:
+        t.counters(t.read_report(file.read()), attempts=3, established=0, abandoned=3)
+
+
+def test_unreachable_is_a_failure_of_its_own(t):
+    for steps in (("socket", "connect?", "close"), ("socket", "nonblock", "connect?", "close")):
+        report = t.twshim_run(t.prog("client"), "192.0.2.1", "9", *steps, "repeat:5")
+        assert b"unreachable" in t.result.stdout, t.result
+        t.counters(report, attempts=5, established=0, failed_unreachable=5)
+
+
+def test_a_non_blocking_refusal_is_left_for_the_program_to_read(t):
+    server = t.server()
+    server.close()
+    script = t.file("refused.py", f"""
+import errno, select, socket
+for _ in range(20):
+    c = socket.socket()
+    c.setblocking(False)
+    assert c.connect_ex(("{ADDRESS}", {server.port})) in (0, errno.EINPROGRESS)
+    p = select.poll()
+    p.register(c, select.POLLOUT)
+    print(p.poll(5000)[0][1])
+    print(errno.errorcode[c.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)])
+    print(c.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+    c.close()
+""")
+    t.bare_and_shimmed(sys.executable, script)
+    report = t.twshim_run(sys.executable, script)
+    t.counters(report, attempts=20, established=0, failed_refused=20)
+
+
+def test_a_refusal_that_the_program_never_read_is_a_failure(t):
+    server = t.server()
+    server.close()
+    report = t.twshim_run(t.prog("client"), ADDRESS, str(server.port), "socket", "nonblock",
+                          "connect?", "wait-hup", "close", "repeat:20")
+    t.counters(report, attempts=20, established=0, failed_refused=20)
+
+
+def test_a_socket_that_failed_and_connects_again_is_two_attempts(t):
+    closed, server = t.server(), t.server()
+    closed.close()
+    report = t.twshim_run(t.prog("client"), ADDRESS, "1", "socket", f"port:{closed.port}",
+                          "connect?", f"port:{server.port}", "connect", "send:1", "recv", "close",
+                          "repeat:20")
+    t.counters(report, attempts=40, established=20, ended_local_fin=20, failed_refused=20)
+    t.time_wait_agrees(report, server, 20)
+
+
+def test_a_connect_to_itself_is_one_connection(t):
+    # Simultaneous open with one socket: a TCP socket may connect to its own address.
+    script = t.file("self.py", f"""
+import socket
+c = socket.socket()
+c.bind(("{ADDRESS}", 23456))
+c.connect(("{ADDRESS}", 23456))
+c.send(b"x")
+assert c.recv(1) == b"x"
+c.close()
+""")
+    report = t.twshim_run(sys.executable, script)
+    total = report["total"]
+    assert total["attempts"] == total["established"] == 1 and total["open"] == 0, total
+    assert sum(total[e] for e in ENDINGS) == 1, total
+
+
+def test_a_wrong_connect_is_no_connection(t):
+    server = t.server()
+    script = t.file("wrong.py", f"""
+import ctypes, errno, os, socket, struct
+libc = ctypes.CDLL(None, use_errno=True)
+good = struct.pack("=H", 2) + struct.pack(">H", {server.port}) + \
+    socket.inet_aton("{ADDRESS}") + bytes(8)
+def connect(fd, address, length):
+    print(libc.connect(fd, address, length), errno.errorcode[ctypes.get_errno()])
+c = socket.socket()
+connect(-1, good, 16)
+connect(9999, good, 16)
+connect(os.open("/dev/null", 0), good, 16)
+connect(c.fileno(), good, 3)
+connect(c.fileno(), struct.pack("=H", 77) + good[2:], 16)
+connect(c.fileno(), struct.pack("=H", 10) + good[2:], 16)
+listener = socket.create_server(("{ADDRESS}", 0))
+connect(listener.fileno(), good, 16)
+unix = socket.socket(socket.AF_UNIX)
+connect(unix.fileno(), good, 16)
+""")
+    result = t.bare_and_shimmed(sys.executable, script)
+    assert result.returncode == 0 and len(result.stdout.splitlines()) == 8, result
+    assert server.counts["accepted"] == 0, server.counts
+    total = t.twshim_run(sys.executable, script)["total"]
+    assert total["established"] == 0, total
+
+
+def test_a_connect_asked_of_an_accepted_connection_is_none(t):
+    script = t.file("accepted.py", f"""
+import errno, socket
+listener = socket.create_server(("{ADDRESS}", 0))
+c = socket.create_connection(listener.getsockname())
+got, peer = listener.accept()
+print(errno.errorcode[got.connect_ex(peer)], errno.errorcode[c.connect_ex(listener.getsockname())])
+c.close()
+got.recv(1)
+got.close()
+""")
+    assert t.bare_and_shimmed(sys.executable, script).stdout == b"EISCONN EISCONN\n"
+    report = t.twshim_run(sys.executable, script)
+    t.counters(report, attempts=1, established=1, ended_local_fin=1)

@@ -6,8 +6,11 @@
  * client ADDRESS PORT STEP...
  *
  * Steps work on the descriptor `c` (the connection) and up to one other, `d`:
- *   socket[:mptcp|:6] bind nonblock connect connect? (may fail) connect-poll
- * connect-again port:N (of the server, from here on) unspec fastopen fastopen-connect
+ *   socket[:mptcp|:6] bind nonblock block connect connect? (may fail, says how)
+ *   connect-poll connect-epoll connect-select connect-syscall connect-raw connect-again
+ *   connect-eintr:MS (interrupted, then waited for) unspec
+ *   port:N (of the server, from here on)
+ *   fastopen fastopen-msg fastopen-mmsg fastopen-connect
  *   send:N recv recv:N wait-readable wait-hup
  *   linger:N reuseaddr linger2:N shutdown:wr|rd|rdwr
  *   dup dup2 dup3 fdupfd close close-d close-raw close-syscall close-range closefrom
@@ -26,8 +29,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -103,14 +109,89 @@ static void do_bind(const char *step)
 	need(bind(c, (struct sockaddr *)&any, sizeof(any)) == 0, step);
 }
 
-static void do_connect_poll(const char *step)
+static void wait_by_epoll(const char *step)
+{
+	struct epoll_event event = {.events = EPOLLOUT | EPOLLET};
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+
+	need(epoll >= 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, c, &event) == 0, step);
+	need(epoll_wait(epoll, &event, 1, 20000) == 1, step);
+	close(epoll);
+}
+
+static void wait_by_select(const char *step)
+{
+	struct timeval limit = {.tv_sec = 20};
+	fd_set set;
+
+	FD_ZERO(&set);
+	FD_SET(c, &set);
+	need(select(c + 1, NULL, &set, NULL, &limit) == 1, step);
+}
+
+/* The outcome, as programs ask for it. */
+static void ask_outcome(const char *step)
 {
 	int error = 0;
 	socklen_t length = sizeof(error);
 
+	need(getsockopt(c, SOL_SOCKET, SO_ERROR, &error, &length) == 0, step);
+	errno = error;
+	need(!error, step);
+}
+
+static void do_connect_wait(const char *step)
+{
 	need(connect(c, &server.any, server_length) == 0 || errno == EINPROGRESS, step);
+	if (is(step, "connect-epoll"))
+		wait_by_epoll(step);
+	else if (is(step, "connect-select"))
+		wait_by_select(step);
+	else
+		wait_events(POLLOUT, step);
+	ask_outcome(step);
+}
+
+/* Says how it ended, as the program sees it. */
+static void do_connect_maybe(void)
+{
+	if (connect(c, &server.any, server_length) != 0 && errno != EINPROGRESS)
+		printf("connect: %s\n", strerror(errno));
+}
+
+static void on_alarm(int number)
+{
+	(void)number;
+}
+
+static void do_connect_eintr(const char *step)
+{
+	struct sigaction action = {.sa_handler = on_alarm}; /* no SA_RESTART */
+	struct itimerval timer = {.it_value.tv_usec = 1000 * atoi(argument_of(step))};
+
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
+	need(connect(c, &server.any, server_length) != 0 && errno == EINTR, step);
+	printf("interrupted\n");
+	fflush(stdout);
 	wait_events(POLLOUT, step);
-	need(getsockopt(c, SOL_SOCKET, SO_ERROR, &error, &length) == 0 && !error, step);
+	ask_outcome(step);
+}
+
+static void do_connect_raw(const char *step)
+{
+#if defined(__x86_64__)
+	long ret;
+
+	__asm__ volatile("syscall"
+			 : "=a"(ret)
+			 : "0"(SYS_connect), "D"((long)c), "S"(&server.any),
+			   "d"((long)server_length)
+			 : "rcx", "r11", "memory");
+	need(ret == 0, step);
+#else
+	need(0, step); /* no raw system call written for this machine */
+#endif
 }
 
 static void do_connect_again(const char *step)
@@ -129,7 +210,22 @@ static void do_unspec(const char *step)
 
 static void do_fastopen(const char *step)
 {
-	need(sendto(c, "fast", 4, MSG_FASTOPEN, &server.any, server_length) == 4, step);
+	struct iovec data = {"fast", 4};
+	struct mmsghdr message = {.msg_hdr = {.msg_name = &server.any,
+					      .msg_namelen = server_length,
+					      .msg_iov = &data,
+					      .msg_iovlen = 1}};
+	ssize_t sent;
+
+	if (is(step, "fastopen-msg"))
+		sent = sendmsg(c, &message.msg_hdr, MSG_FASTOPEN);
+	else if (is(step, "fastopen-mmsg"))
+		sent = sendmmsg(c, &message, 1, MSG_FASTOPEN) == 1
+			   ? (ssize_t)message.msg_len
+			   : -1;
+	else
+		sent = sendto(c, "fast", 4, MSG_FASTOPEN, &server.any, server_length);
+	need(sent == 4, step);
 }
 
 static int opening(const char *step)
@@ -147,16 +243,22 @@ static int opening(const char *step)
 	else if (is(step, "connect"))
 		need(connect(c, &server.any, server_length) == 0, step);
 	else if (is(step, "connect?"))
-		connect(c, &server.any, server_length);
-	else if (is(step, "connect-poll"))
-		do_connect_poll(step);
+		do_connect_maybe();
+	else if (is(step, "connect-poll") || is(step, "connect-epoll") ||
+		 is(step, "connect-select"))
+		do_connect_wait(step);
+	else if (is(step, "connect-eintr"))
+		do_connect_eintr(step);
+	else if (is(step, "connect-raw"))
+		do_connect_raw(step);
 	else if (is(step, "connect-again"))
 		do_connect_again(step);
 	else if (is(step, "connect-syscall"))
 		need(syscall(SYS_connect, c, &server.any, server_length) == 0, step);
 	else if (is(step, "unspec"))
 		do_unspec(step);
-	else if (is(step, "fastopen"))
+	else if (is(step, "fastopen") || is(step, "fastopen-msg") ||
+		 is(step, "fastopen-mmsg"))
 		do_fastopen(step);
 	else if (is(step, "fastopen-connect"))
 		set_option(IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1, step);
@@ -266,7 +368,7 @@ static void close_raw(int fd)
 			 : "0"(SYS_close), "D"((long)fd)
 			 : "rcx", "r11", "memory");
 #else
-	(void)fd; /* no raw system call written for this machine */
+	(void)fd;      /* no raw system call written for this machine */
 #endif
 }
 
