@@ -109,13 +109,12 @@ static int add_row(struct print_table *table, const struct arms_line *line)
 	return print_table_add(table, row);
 }
 
-static int add_count(struct print_table *table, const struct model_arm *first,
-		     const struct model_arm *other)
+static int add_count(struct print_table *table, const char *title, uint64_t first,
+		     uint64_t other)
 {
 	char here[PRINT_NUMBER_SIZE], there[PRINT_NUMBER_SIZE];
-	const char *row[COLUMNS] = {
-	    "connections", print_number(here, first->counters.value[TWS_attempts]),
-	    print_number(there, other->counters.value[TWS_attempts]), "", ""};
+	const char *row[COLUMNS] = {title, print_number(here, first),
+				    print_number(there, other), "", ""};
 
 	return print_table_add(table, row);
 }
@@ -135,7 +134,14 @@ static int write_comparison(FILE *out, const struct model_arm *first,
 	    [COLUMN_VERDICT] = {"VERDICT", false, false},
 	};
 	struct print_table *table = print_table_new(columns, COLUMNS);
-	int result = table ? add_count(table, first, other) : -ENOMEM;
+	int result =
+	    table ? add_count(table, "connections", first->counters.value[TWS_attempts],
+			      other->counters.value[TWS_attempts])
+		  : -ENOMEM;
+
+	if (result == 0)
+		result = add_count(table, "TIME_WAIT confirmed now", first->time_wait,
+				   other->time_wait);
 
 	arms_compare(first, other, compared, seconds, &comparison);
 	for (unsigned i = 0; result == 0 && i < comparison.count; i++)

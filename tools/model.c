@@ -6,6 +6,7 @@
 #include "tools/model.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -271,6 +272,23 @@ static struct model_arm *find_arm(struct model *model, const struct tws_arm *arm
 	return insert_arm(model, &new);
 }
 
+/* TIME_WAIT sockets of an arm in the kernel's table, as far back as the ring goes. */
+static uint64_t count_time_wait(const struct model *model, const struct segment *segment,
+				uint32_t arm)
+{
+	const struct kernel_socket *socket;
+	uint64_t count = 0;
+
+	for (uint32_t i = 0; i < segment->used[TWS_SECTION_ENDED]; i++) {
+		if (segment->ended[i].arm != arm + 1 ||
+		    !segment_ended_is_whole(segment, i))
+			continue;
+		socket = kernel_table_find(&model->table, segment->ended[i].cookie);
+		count += socket && socket->state == TCP_TIME_WAIT;
+	}
+	return count;
+}
+
 static int add_arms(struct model *model, struct segment *segment)
 {
 	struct model_arm *arm;
@@ -283,6 +301,7 @@ static int add_arms(struct model *model, struct segment *segment)
 			return -ENOMEM;
 		join_derive(&segment->arms[i].counters);
 		join_add(&arm->counters, &segment->arms[i].counters);
+		arm->time_wait += count_time_wait(model, segment, i);
 	}
 	return 0;
 }

@@ -92,6 +92,7 @@ struct model_arm {
 	char name[TWS_NAME_SIZE];
 	uint32_t place; /* in the policy; the arms of an experiment are in this order */
 	uint32_t weight;
+	uint64_t time_wait; /* confirmed by the kernel, of the processes' last endings */
 	struct tws_counters counters;
 };
 

@@ -202,6 +202,7 @@ static json_t *arms(const struct model *model, const struct report_run *run)
 		set(object, "experiment", string(model->arms[i].experiment));
 		set(object, "arm", string(model->arms[i].name));
 		set(object, "weight", integer(model->arms[i].weight));
+		set(object, "time_wait_confirmed", integer(model->arms[i].time_wait));
 		set(object, "counters", counters(&model->arms[i].counters));
 		set(object, "against_first", arms_json(model, i, elapsed));
 		append(array, object);
