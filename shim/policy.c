@@ -97,7 +97,9 @@ static uint8_t arm_entry(struct tws_book *book, struct tws_policy_handle *handle
 {
 	uint8_t known = __atomic_load_n(&handle->arm_entry[pick], __ATOMIC_RELAXED);
 
-	for (uint8_t i = 0; !known && i < TWS_ARMS; i++) {
+	/* In the policy's order, save where another experiment's arms stand already. */
+	for (unsigned n = 0; !known && n < TWS_ARMS; n++) {
+		unsigned i = (pick + n) % TWS_ARMS;
 		struct tws_arm *entry = &book->arms[i];
 		uint32_t free_state = TWS_DESTINATION_FREE;
 
