@@ -14,6 +14,7 @@
 
 #include "config/address.h"
 #include "tools/cli.h"
+#include "tools/memory.h"
 #include "tools/print.h"
 #include "tools/web.h"
 #include "tools/web_deadline.h"
@@ -113,6 +114,7 @@ int cmd_serve(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
+	memory_prefer_huge_pages();
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGINT);
