@@ -26,8 +26,10 @@ static uint64_t early[TWS_COUNTERS]; /* counted before there was a book */
 static void fill_book(struct tws_book *book, struct tws_header *header)
 {
 	char *base = (char *)header;
-	const struct tws_section *section = header->section;
+	const struct tws_section *section = book->section;
 
+	__builtin_memcpy(book->section, header->section, sizeof(book->section));
+	book->size = header->size;
 	book->process = (void *)(base + section[TWS_SECTION_PROCESS].offset);
 	book->connections = (void *)(base + section[TWS_SECTION_CONNECTIONS].offset);
 	book->destinations = (void *)(base + section[TWS_SECTION_DESTINATIONS].offset);
@@ -142,24 +144,28 @@ static uint32_t next_ready(const struct tws_section *section, uint32_t ready,
 	return ready < section->count ? ready : section->count;
 }
 
-static bool back_section(struct tws_header *header, struct tws_section *section,
-			 uint32_t index)
+static bool back_section(struct tws_book *book, enum tws_section_id id, uint32_t index)
 {
-	uint32_t before = __atomic_load_n(&section->ready, __ATOMIC_RELAXED);
-	uint32_t ready = next_ready(section, before, index);
-	uint64_t from = section->offset + (uint64_t)before * section->element_size;
-	uint64_t to = section->offset + (uint64_t)ready * section->element_size;
+	const struct tws_section *laid = &book->section[id];
+	uint32_t *shared = &book->header->section[id].ready;
+	uint32_t before = __atomic_load_n(shared, __ATOMIC_RELAXED);
+	uint32_t ready;
+	uint64_t from, to;
 	long ret;
 
-	from &= ~4095ULL;
-	if (to > header->size)
+	if (before > laid->count)
+		before = laid->count;
+	ready = next_ready(laid, before, index);
+	from = (laid->offset + (uint64_t)before * laid->element_size) & ~4095ULL;
+	to = laid->offset + (uint64_t)ready * laid->element_size;
+	if (to > book->size)
 		return false;
-	ret =
-	    tws_sys3(SYS_madvise, (char *)header + from, to - from, MADV_POPULATE_WRITE);
+	ret = tws_sys3(SYS_madvise, (char *)book->header + from, to - from,
+		       MADV_POPULATE_WRITE);
 	/* EINVAL: a kernel before 5.14, where all was backed when the file was made. */
 	if (ret != 0 && ret != -EINVAL)
 		return false;
-	raise_u32(&section->ready, ready);
+	raise_u32(shared, ready);
 	return true;
 }
 
@@ -167,10 +173,10 @@ bool tws_book_reach(struct tws_book *book, enum tws_section_id id, uint32_t inde
 {
 	struct tws_section *section = &book->header->section[id];
 
-	if (index >= section->count)
+	if (index >= book->section[id].count)
 		return false;
 	if (index >= __atomic_load_n(&section->ready, __ATOMIC_RELAXED) &&
-	    !back_section(book->header, section, index))
+	    !back_section(book, id, index))
 		return false;
 	if (index >= __atomic_load_n(&section->used, __ATOMIC_RELAXED))
 		raise_u32(&section->used, index + 1);
@@ -292,7 +298,7 @@ static void let_go_of_forebears(void)
 			in_use |= 1u << (tws_fd(fd) >> 24 & (TWS_BOOKS - 1));
 	for (int i = 0; i < TWS_BOOKS; i++)
 		if (tws_books[i].header && !(in_use >> i & 1)) {
-			drop_mapping(tws_books[i].header);
+			tws_sys2(SYS_munmap, tws_books[i].header, tws_books[i].size);
 			tws_books[i].header = NULL;
 		}
 }

@@ -14,6 +14,10 @@
 
 struct tws_book {
 	struct tws_header *header; /* NULL: no book */
+	/* What we laid out, in private memory: what stands in the file since then,
+	 * anybody of our user may have changed. */
+	struct tws_section section[TWS_SECTIONS];
+	uint64_t size;
 	struct tws_counters *process;
 	struct tws_connection *connections;
 	struct tws_destination *destinations;
@@ -40,7 +44,10 @@ bool tws_book_reach(struct tws_book *book, enum tws_section_id section, uint32_t
 
 static inline uint32_t tws_book_used(const struct tws_book *book, enum tws_section_id id)
 {
-	return __atomic_load_n(&book->header->section[id].used, __ATOMIC_ACQUIRE);
+	uint32_t used =
+	    __atomic_load_n(&book->header->section[id].used, __ATOMIC_ACQUIRE);
+
+	return used < book->section[id].count ? used : book->section[id].count;
 }
 
 /* The destination's entry, made if there is room; else 0, `other`. */

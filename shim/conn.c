@@ -165,8 +165,8 @@ static bool try_claim(struct tws_book *book, uint32_t index, struct tws_conn *re
  * opens one connection after another stays in one slot and one page. */
 static bool find_slot(struct tws_book *book, struct tws_conn *ret_conn)
 {
-	const struct tws_section *section =
-	    &book->header->section[TWS_SECTION_CONNECTIONS];
+	const struct tws_section *section = &book->section[TWS_SECTION_CONNECTIONS];
+	const uint32_t *ready = &book->header->section[TWS_SECTION_CONNECTIONS].ready;
 	uint32_t used = tws_book_used(book, TWS_SECTION_CONNECTIONS);
 	uint32_t start = __atomic_load_n(&hint, __ATOMIC_RELAXED);
 
@@ -179,7 +179,7 @@ static bool find_slot(struct tws_book *book, struct tws_conn *ret_conn)
 	for (uint32_t i = used; i < section->count; i++)
 		if (try_claim(book, i, ret_conn))
 			goto found;
-		else if (i >= __atomic_load_n(&section->ready, __ATOMIC_RELAXED))
+		else if (i >= __atomic_load_n(ready, __ATOMIC_RELAXED))
 			break; /* no memory */
 	return false;
 found:

@@ -27,7 +27,7 @@
 static void push_time_wait(const struct tws_conn *conn)
 {
 	struct tws_header *header = conn->book->header;
-	uint32_t count = header->section[TWS_SECTION_TIME_WAIT].count;
+	uint32_t count = conn->book->section[TWS_SECTION_TIME_WAIT].count;
 	uint64_t ticket;
 
 	if (conn->slot->cookie >> COOKIE_BITS || !count)
@@ -64,7 +64,7 @@ static void fill_ended(struct tws_ended *record, const struct tws_end *end, uint
 static void push_ended(const struct tws_end *end, uint64_t now)
 {
 	struct tws_book *book = end->conn.book;
-	uint32_t count = book->header->section[TWS_SECTION_ENDED].count;
+	uint32_t count = book->section[TWS_SECTION_ENDED].count;
 	struct tws_ended *record;
 	uint64_t ticket;
 

@@ -102,6 +102,8 @@ static bool replace(int directory, const char *name, const struct tws_header *to
 	bool written;
 	int fd;
 
+	if (!tws_may_write(totals->size))
+		return false;
 	tws_text_add(&text, name);
 	tws_text_add(&text, TWS_TEMPORARY_SUFFIX);
 	tws_sys3(SYS_unlinkat, directory, temporary, 0);

@@ -156,7 +156,7 @@ void tws_hook_exec_failed(void)
 /* Counts what the former image marked before it went. */
 static void count_marked(struct tws_book *book)
 {
-	uint32_t used = book->header->section[TWS_SECTION_CONNECTIONS].used;
+	uint32_t used = tws_book_used(book, TWS_SECTION_CONNECTIONS);
 
 	for (uint32_t i = 0; i < used; i++) {
 		struct tws_connection *slot = &book->connections[i];
@@ -176,12 +176,11 @@ static void count_marked(struct tws_book *book)
 
 static void take_connection(int book, int fd, uint32_t index)
 {
-	struct tws_header *header = tws_books[book].header;
 	struct tws_connection *slot = &tws_books[book].connections[index];
 	struct tws_book *own;
 
-	if (index >= header->section[TWS_SECTION_CONNECTIONS].used || !slot->cookie ||
-	    tws_conn_cookie(fd) != slot->cookie)
+	if (index >= tws_book_used(&tws_books[book], TWS_SECTION_CONNECTIONS) ||
+	    !slot->cookie || tws_conn_cookie(fd) != slot->cookie)
 		return;
 	tws_fd_set(fd, TWS_FD_SLOT | (uint32_t)book << 24 | index);
 	own = tws_book_own();

@@ -35,8 +35,10 @@ static char exe[TWS_EXE_SIZE];
 
 static int make_control(int directory)
 {
-	int fd = (int)tws_sys4(SYS_openat, directory, TWS_POLICY_CONTROL,
-			       O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int fd = !tws_may_write(CONTROL_SIZE)
+		     ? -EFBIG
+		     : (int)tws_sys4(SYS_openat, directory, TWS_POLICY_CONTROL,
+				     O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 
 	if (fd >= 0 && tws_sys4(SYS_fallocate, fd, 0, 0, CONTROL_SIZE) != 0) {
 		tws_sys1(SYS_close, fd);

@@ -20,9 +20,10 @@
 #include "shim/sys.h"
 #include "shim/text.h"
 
-#define IMAGES_MAX 256
-#define FOLD_EVERY 64  /* segments made */
-#define FOLD_MOST  128 /* segments folded at once */
+#define IMAGES_MAX	  256
+#define FILE_SIZE_AT_MOST (16u << 20) /* of a segment; the totals are smaller */
+#define FOLD_EVERY	  64	      /* segments made */
+#define FOLD_MOST	  128	      /* segments folded at once */
 
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1
@@ -328,6 +329,10 @@ struct tws_header *tws_publish(void)
 
 	if (directory < 0)
 		return NULL;
+	if (!tws_may_write(FILE_SIZE_AT_MOST)) {
+		tws_sys1(SYS_close, directory);
+		return NULL;
+	}
 	tws_text_number(&text, (uint64_t)tws_sys1(SYS_gettid, 0));
 	tws_text_add(&text, "-");
 	tws_text_number(&text, tws_now());

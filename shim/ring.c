@@ -50,6 +50,10 @@ static int open_file(uint16_t low, uint16_t high)
 
 	if (directory < 0)
 		return directory;
+	if (!tws_may_write(size_of(low, high))) {
+		tws_sys1(SYS_close, directory);
+		return -EFBIG;
+	}
 	tws_text_add(&text, "ring-");
 	tws_text_number(&text, low);
 	tws_text_add(&text, "-");

@@ -72,6 +72,16 @@ static inline void *tws_mapping(long answer)
 	return (unsigned long)answer > -4096UL ? (void *)0 : (void *)answer;
 }
 
+/* Whether a file may grow to `size` bytes here. Beyond RLIMIT_FSIZE it would not only
+ * fail: the kernel would send SIGXFSZ, which ends the client. */
+static inline int tws_may_write(uint64_t size)
+{
+	uint64_t limit[2] = {0, 0};
+
+	return tws_sys4(SYS_prlimit64, 0, 1 /* RLIMIT_FSIZE */, 0, limit) == 0 &&
+	       limit[0] >= size;
+}
+
 /* CLOCK_MONOTONIC in nanoseconds; the vDSO, no system call. */
 static inline uint64_t tws_now(void)
 {
