@@ -13,6 +13,7 @@
 	COMMAND(env, "print the environment that preloads the shim")                      \
 	COMMAND(report, "what is known now: applications, destinations, advice")          \
 	COMMAND(ps, "one line a process: connections open, rate, TIME_WAIT")              \
+	COMMAND(top, "the live view: who opens connections now, and what is left")        \
 	COMMAND(trace, "one line a connection as it ends, of all processes")                \
 	COMMAND(owners, "whose the TIME_WAIT sockets of this host are")                   \
 	COMMAND(export, "the metrics for Prometheus, once, into a file")                   \

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: MIT
+"""twshim top: in batch, and on a real terminal (tmux): modes, order, filter, drilling down,
+resizing, without colour; and what it costs."""
+import json
+import os
+import subprocess
+import tempfile
+import time
+
+from harness import ADDRESS, time_wait, wait_for
+
+STEPS = ("socket", "connect", "send:1", "recv:1", "close")
+
+
+class Screen:
+    """top in a tmux of its own."""
+
+    def __init__(self, t, *options, columns=80, lines=24, term="screen"):
+        t.need("tmux")
+        self.t, self.socket = t, tempfile.mktemp(dir=t.scratch)
+        command = f"TERM={term} {t.twshim} top {' '.join(options)}; echo status $?; sleep 60"
+        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(lines),
+                  command)
+
+    def tmux(self, *arguments):
+        """A command to it."""
+        return self.t.run("tmux", "-u", "-S", self.socket, *arguments, shim=False,
+                          env={"LC_ALL": "C.UTF-8"}).stdout.decode()
+
+    def text(self):
+        """What is on the screen."""
+        return self.tmux("capture-pane", "-p")
+
+    def press(self, *keys):
+        """Types."""
+        self.tmux("send-keys", *keys)
+
+    def shows(self, *what, seconds=10):
+        """Waits until all of it is on the screen."""
+        try:
+            wait_for(lambda: all(w in self.text() for w in what), what, seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.text()}") from None
+        return self.text()
+
+    def close(self):
+        """Ends it."""
+        self.tmux("kill-server")
+
+
+def traffic(t):
+    """Two applications, two destinations; the servers."""
+    server, first = t.server(), t.server("first")
+    t.run("cp", t.prog("client"), t.scratch + "/alpha", shim=False)
+    t.run("cp", t.prog("client"), t.scratch + "/beta", shim=False)
+    t.run(t.scratch + "/alpha", ADDRESS, str(server.port), *STEPS, "repeat:30")
+    t.run(t.scratch + "/beta", ADDRESS, str(first.port), *STEPS[:4], "wait-hup", "close",
+          "repeat:50")
+    wait_for(lambda: time_wait(server.port) == 30, "TIME_WAIT")
+    return server, first
+
+
+def test_a_batch_is_what_is_known(t):
+    server, first = traffic(t)
+    text = t.run(t.twshim, "top", "--batch", "-n", "1", shim=False).stdout.decode()
+    lines = text.splitlines()
+    assert "30 owned here" in lines[0] and lines[1].split()[0] == "APPLICATION"
+    assert lines[2].startswith("alpha (gone)") and lines[3].startswith("beta (gone)")
+    said = [json.loads(l) for l in t.run(
+        t.twshim, "top", "--batch", "--json", "-n", "3", "-d", "0.2", "--by", "destination",
+        "--sort", "opened", shim=False).stdout.splitlines()]
+    assert len(said) == 3 and said[0]["schema"] == "twshim.top/1"
+    rows = said[2]["rows"]
+    assert [(r["to"], r["opened"], r["time_wait"]) for r in rows] == \
+        [(first.to, 50, 0), (server.to, 30, 30)]
+    assert said[0]["rows"][0]["rate"] is None and rows[0]["rate"] == 0
+
+
+def test_rates_are_of_what_happened_since(t):
+    server = t.server()
+    t.start(t.prog("client"), ADDRESS, str(server.port), *STEPS, "sleep:10", "repeat:100000")
+    wait_for(lambda: server.counts["accepted"] > 5, "it runs")
+    before, began = server.counts["accepted"], time.monotonic()
+    said = [json.loads(l) for l in t.run(t.twshim, "top", "--batch", "--json", "-n", "3", "--by",
+                                         "process", shim=False).stdout.splitlines()]
+    rate = (server.counts["accepted"] - before) / (time.monotonic() - began)
+    assert abs(said[2]["rows"][0]["rate"] - rate) < 0.5 * rate, (said[2], rate)
+
+
+def test_keys_change_the_view(t):
+    server, first = traffic(t)
+    screen = Screen(t)
+    text = screen.shows("alpha", "beta", "by application", "30 owned here")
+    assert text.index("alpha") < text.index("beta")
+    screen.press("s", "s", "s")
+    text = screen.shows("order opened")
+    assert text.index("beta") < text.index("alpha")
+    screen.press("d")
+    screen.shows(server.to, first.to, "by destination")
+    screen.press("/", "a", "l", "p", "Enter")
+    text = screen.shows("only /alp")
+    assert first.to not in text and server.to in text
+    screen.press("/", "Escape")
+    screen.shows(first.to)
+    screen.press("a")
+    screen.shows("by application")
+    screen.press("Enter")
+    text = screen.shows("/beta by destination", first.to)
+    assert server.to not in text
+    screen.press("Escape")
+    screen.shows("all by application")
+    screen.press("p")
+    screen.shows("PID", "by process")
+    screen.press("h")
+    screen.shows("next order")
+    screen.press("x", "Space")
+    screen.shows("[paused]")
+    screen.press("q")
+    screen.shows("status 0")
+    screen.close()
+
+
+def test_it_follows_a_client_and_keeps_the_dead(t):
+    server = t.server()
+    screen = Screen(t, "--by", "process")
+    screen.shows("nothing yet")
+    client = t.start(t.prog("client"), ADDRESS, str(server.port), *STEPS, "sleep:10",
+                     "repeat:100000")
+    screen.shows(str(client.pid))
+    time.sleep(2.2)
+    assert "▁" in screen.text() or "█" in screen.text(), screen.text()
+    client.kill()
+    client.wait()
+    screen.shows("exited", f"{client.pid}-")
+    screen.close()
+
+
+def test_small_wide_and_plain_terminals_will_do(t):
+    traffic(t)
+    for columns, lines, term in ((40, 6, "vt100"), (20, 3, "screen"), (200, 50, "screen")):
+        screen = Screen(t, columns=columns, lines=lines, term=term)
+        if lines > 4:
+            screen.shows("alpha")
+        if columns == 200:
+            screen.shows("OPENED", "LAST MINUTE")
+            screen.tmux("resize-window", "-x", "60", "-y", "10")
+            time.sleep(0.5)
+            screen.shows("alpha", "30 owned here")
+        screen.press("q")
+        screen.shows("status 0")
+        screen.close()
+
+
+def cpu_s(pid):
+    """CPU seconds of a process so far."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_hundred_processes_cost_under_two_per_cent(t):
+    server = t.server()
+    for _ in range(100):
+        t.start(t.prog("client"), ADDRESS, str(server.port), *STEPS, "sleep:100", "repeat:1000")
+    wait_for(lambda: server.counts["accepted"] > 100, "they run")
+    top = t.start(t.twshim, "top", "--batch", "--by", "process", shim=False,
+                  stdout=subprocess.DEVNULL)
+    time.sleep(1.5)
+    before, began = cpu_s(top.pid), time.monotonic()
+    time.sleep(5)
+    share = (cpu_s(top.pid) - before) / (time.monotonic() - began)
+    print(share)
+    assert share < 0.02, share
+
+
+def test_wrong_options_of_top_are_told(t):
+    for arguments in ((), ("--batch", "-n", "0"), ("--batch", "-d", "x"), ("--by", "colour"),
+                      ("--sort", "size"), ("--json",), ("operand",)):
+        result = t.run(t.twshim, "top", *arguments, shim=False, status=2)
+        assert result.stderr.startswith(b"twshim: ") and result.stderr.count(b"\n") == 1

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The live view: rows of applications, processes or destinations with what each did since
+ * the last look, and a minute of history. Rows and lines are made here and drawn by
+ * cmd_top.c as text and by top_screen.c with ncurses.
+ */
+#ifndef TWS_TOOLS_TOP_H
+#define TWS_TOOLS_TOP_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "tools/model.h"
+
+#define TOP_HISTORY 60 /* looks that are kept of each row */
+#define TOP_SPARK   12 /* characters of a sparkline */
+
+enum top_mode { TOP_APPS, TOP_PROCESSES, TOP_DESTINATIONS, TOP_MODES };
+
+enum top_sort {
+	TOP_BY_TIME_WAIT,
+	TOP_BY_RATE,
+	TOP_BY_OPEN,
+	TOP_BY_OPENED,
+	TOP_BY_PORTS,
+	TOP_BY_NAME,
+	TOP_SORTS
+};
+
+extern const char *const top_mode_names[TOP_MODES]; /* "application", ... */
+extern const char *const top_sort_names[TOP_SORTS];
+
+struct top_row {
+	char app[48]; /* safe to print, as all of it */
+	char exe[128];
+	char to[56]; /* destinations */
+	long pid;    /* processes */
+	bool dead;
+	uint64_t opened, open, ended, short_lived, local_fin, time_wait;
+	uint32_t ports_used, ports_range;
+	double rate; /* opened a second since the last look; < 0: not known yet */
+	float history[TOP_HISTORY]; /* of rates, newest last */
+};
+
+struct top_view {
+	enum top_mode mode;
+	enum top_sort sort;
+	char filter[64];  /* part of the application or destination; "": all */
+	char within[128]; /* exe of the one application that is shown; "": all */
+};
+
+struct top {
+	const char *dir;
+	struct top_row *rows; /* as the view wants them */
+	size_t count;
+	struct top_past *past; /* of the mode, by key */
+	size_t past_count, past_room;
+	enum top_mode past_mode;
+	double looked; /* when, seconds */
+	uint64_t time_wait, owned, opened, open;
+	bool has_table;
+	char time[32];
+	char error[256]; /* why there is no table, or no reading; "": all is well */
+};
+
+/* Looks, and makes the rows of the view. What could not be read is said in `error`. 0 or
+ * -ENOMEM. */
+int top_look(struct top *top, const struct top_view *view);
+
+void top_free(struct top *top);
+
+/* The lines of a screen, cut to `width` columns: a summary of the whole, the titles, a
+ * row. `ascii`: nothing beyond it. Each returns `buffer`. */
+#define TOP_LINE_SIZE 1024
+const char *top_summary(char *buffer, const struct top *top);
+const char *top_titles(char *buffer, const struct top_view *view, int width);
+const char *top_line(char *buffer, const struct top_row *row, const struct top_view *view,
+		     int width, bool ascii);
+
+/* One object on one line, schema twshim.top/1. 0 or -ENOMEM. */
+int top_print_json(FILE *out, const struct top *top, const struct top_view *view);
+
+/* Runs the view on the terminal until it is left. The exit status. */
+int top_screen(struct top *top, struct top_view *view, double delay);
+
+#endif
