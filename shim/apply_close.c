@@ -12,8 +12,8 @@
 
 void tws_apply_count(const struct tws_conn *conn, const struct outcome *outcome)
 {
-	struct tws_rule_status *status =
-	    conn->slot->rule ? &conn->book->rules[conn->slot->rule - 1] : NULL;
+	uint32_t rule = tws_conn_rule(conn);
+	struct tws_rule_status *status = rule ? &conn->book->rules[rule - 1] : NULL;
 
 	if (outcome->unsupported)
 		tws_conn_count(conn, TWS_policy_unsupported, 1);

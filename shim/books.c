@@ -30,6 +30,7 @@ static void fill_book(struct tws_book *book, struct tws_header *header)
 
 	__builtin_memcpy(book->section, header->section, sizeof(book->section));
 	book->size = header->size;
+	book->probe = (void *)(base + header->size - sizeof(*book->probe));
 	book->process = (void *)(base + section[TWS_SECTION_PROCESS].offset);
 	book->connections = (void *)(base + section[TWS_SECTION_CONNECTIONS].offset);
 	book->destinations = (void *)(base + section[TWS_SECTION_DESTINATIONS].offset);
@@ -262,6 +263,38 @@ uint16_t tws_book_destination(struct tws_book *book, const struct tws_address *a
 		return ret;
 	}
 	return 0;
+}
+
+void tws_book_lost(struct tws_book *book)
+{
+	int index = (int)(book - tws_books), own = index;
+	long ret =
+	    tws_sys6(SYS_mmap, (long)(uintptr_t)book->header, (long)book->size,
+		     PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+
+	if (!tws_mapping(ret))
+		return;
+	__atomic_compare_exchange_n(&tws_own_book, &own, -1, false, __ATOMIC_ACQ_REL,
+				    __ATOMIC_RELAXED);
+	for (int fd = 0; fd <= tws_fd_highest(); fd++) {
+		uint32_t word = tws_fd(fd);
+
+		if (word & TWS_FD_SLOT &&
+		    (word >> 24 & (TWS_BOOKS - 1)) == (unsigned)index &&
+		    __atomic_compare_exchange_n(&tws_fds[fd], &word, 0, false,
+						__ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+			tws_count_process(TWS_unobserved);
+	}
+}
+
+void tws_book_check(void)
+{
+	int own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
+
+	if (own >= 0 && tws_sys3(SYS_madvise, (uintptr_t)tws_books[own].probe & ~4095UL,
+				 4096, MADV_POPULATE_READ) == -EFAULT)
+		tws_book_lost(&tws_books[own]);
 }
 
 /* --------------------------------------------------------------- counting */

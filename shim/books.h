@@ -18,6 +18,7 @@ struct tws_book {
 	 * anybody of our user may have changed. */
 	struct tws_section section[TWS_SECTIONS];
 	uint64_t size;
+	uint32_t *probe; /* the last word of the file: 8, see tws_conn_cookie() */
 	struct tws_counters *process;
 	struct tws_connection *connections;
 	struct tws_destination *destinations;
@@ -49,6 +50,14 @@ static inline uint32_t tws_book_used(const struct tws_book *book, enum tws_secti
 
 	return used < book->section[id].count ? used : book->section[id].count;
 }
+
+/* The file of a book was cut: puts empty private memory in its place, since other threads
+ * may be in it, and forgets what led there. The next connection gets a new segment. */
+void tws_book_lost(struct tws_book *book);
+
+/* Looks whether the own book's file was cut; one system call. For the rare steps that ask
+ * nothing of a socket before they touch the book. */
+void tws_book_check(void);
 
 /* The destination's entry, made if there is room; else 0, `other`. */
 uint16_t tws_book_destination(struct tws_book *book, const struct tws_address *address);

@@ -27,7 +27,15 @@ bool tws_rule_matched(const struct tws_decision *decision)
 
 static struct tws_rule_status *status_of(const struct tws_conn *conn)
 {
-	return conn->slot->rule ? &conn->book->rules[conn->slot->rule - 1] : NULL;
+	uint32_t rule = tws_conn_rule(conn);
+
+	return rule ? &conn->book->rules[rule - 1] : NULL;
+}
+
+static const struct tws_action *limits_of(const struct tws_conn *conn,
+					  const struct tws_rule_status *status)
+{
+	return &limits[status - conn->book->rules];
 }
 
 static void stop(struct tws_rule_status *status, enum tws_stop_reason reason)
@@ -48,7 +56,7 @@ void tws_rule_failed(const struct tws_conn *conn)
 		return;
 	tws_add(&status->failed, 1);
 	if (over(status->failed, status->matched,
-		 limits[conn->slot->rule - 1].stop_failed_ppm))
+		 limits_of(conn, status)->stop_failed_ppm))
 		stop(status, TWS_STOP_FAILED_SHARE);
 }
 
@@ -60,7 +68,7 @@ void tws_rule_ended(const struct tws_conn *conn, enum tws_ending ending)
 		return;
 	tws_add(&status->peer_resets, 1);
 	if (over(status->peer_resets, status->matched - status->failed,
-		 limits[conn->slot->rule - 1].stop_peer_reset_ppm))
+		 limits_of(conn, status)->stop_peer_reset_ppm))
 		stop(status, TWS_STOP_PEER_RESET_SHARE);
 }
 
@@ -71,7 +79,7 @@ void tws_rule_discarded(const struct tws_conn *conn, uint64_t bytes)
 
 	if (!status || !bytes)
 		return;
-	bound = limits[conn->slot->rule - 1].stop_bytes_discarded;
+	bound = limits_of(conn, status)->stop_bytes_discarded;
 	tws_add(&status->bytes_discarded, bytes);
 	if (bound && status->bytes_discarded > bound)
 		stop(status, TWS_STOP_BYTES_DISCARDED);
@@ -90,7 +98,7 @@ bool tws_rule_may_reset(const struct tws_conn *conn)
 	if (status->stopped)
 		return false;
 	tws_add(&status->resets, 1);
-	cap = limits[conn->slot->rule - 1].max_resets_per_second;
+	cap = limits_of(conn, status)->max_resets_per_second;
 	if (!cap)
 		return true;
 	old = __atomic_load_n(&status->window, __ATOMIC_RELAXED);

@@ -36,15 +36,20 @@ int tws_fd_highest(void)
 	return __atomic_load_n(&highest, __ATOMIC_RELAXED);
 }
 
-struct tws_conn tws_conn_of(uint32_t word)
+struct tws_book *tws_conn_book(uint32_t word)
 {
-	struct tws_conn ret = {.word = word};
 	struct tws_book *book = &tws_books[word >> 24 & (TWS_BOOKS - 1)];
 
-	if (!(word & TWS_FD_SLOT) || !book->header)
+	return word & TWS_FD_SLOT && book->header ? book : NULL;
+}
+
+struct tws_conn tws_conn_of(uint32_t word)
+{
+	struct tws_conn ret = {.book = tws_conn_book(word), .word = word};
+
+	if (!ret.book)
 		return ret;
-	ret.book = book;
-	ret.slot = &book->connections[word & 0xffffff];
+	ret.slot = &ret.book->connections[word & 0xffffff];
 	ret.generation = __atomic_load_n(&ret.slot->generation, __ATOMIC_ACQUIRE);
 	return ret;
 }
@@ -72,13 +77,20 @@ void tws_conn_flags_change(int fd, uint32_t set, uint32_t clear)
 	}
 }
 
-uint64_t tws_conn_cookie(int fd)
+uint64_t tws_conn_cookie(int fd, struct tws_book *book)
 {
 	uint64_t cookie = 0;
 	uint32_t length = sizeof(cookie);
+	long ret = -EINVAL;
 
-	return tws_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) == 0 ? cookie
-										: 0;
+	if (book)
+		ret = tws_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, book->probe);
+	if (ret == -EFAULT)
+		tws_book_lost(book);
+	/* EINVAL: somebody wrote over the probe. */
+	if (ret == -EFAULT || ret == -EINVAL)
+		ret = tws_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length);
+	return ret == 0 ? cookie : 0;
 }
 
 static void from_ipv4(const void *bytes, struct tws_address *ret_address)
@@ -190,8 +202,10 @@ found:
 bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn)
 {
 	struct tws_book *book = (unsigned)fd < TWS_FDS ? tws_book_own() : NULL;
+	uint64_t cookie = book ? tws_conn_cookie(fd, book) : 0;
 	struct tws_connection *slot;
 
+	book = cookie ? tws_book_own() : NULL; /* another one, if that was lost */
 	if (!book)
 		return false;
 	if (!find_slot(book, ret_conn)) {
@@ -203,6 +217,7 @@ bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn)
 	}
 	slot = ret_conn->slot;
 	memset(&slot->cookie, 0, sizeof(*slot) - offsetof(struct tws_connection, cookie));
+	slot->cookie = cookie;
 	slot->flags = flags;
 	slot->fd = fd;
 	slot->descriptors = 1;
@@ -217,12 +232,11 @@ bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn)
 void tws_conn_count(const struct tws_conn *conn, enum tws_counter counter,
 		    uint64_t amount)
 {
-	const struct tws_connection *slot = conn->slot;
+	struct tws_counters *arm = tws_conn_arm(conn);
 
-	tws_add(&conn->book->destinations[slot->destination].counters.value[counter],
-		amount);
-	if (slot->arm)
-		tws_add(&conn->book->arms[slot->arm - 1].counters.value[counter], amount);
+	tws_add(&tws_conn_destination(conn)->value[counter], amount);
+	if (arm)
+		tws_add(&arm->value[counter], amount);
 }
 
 static void count_peak(struct tws_counters *counters)
@@ -254,25 +268,29 @@ void tws_conn_attempt(const struct tws_conn *conn)
 		tws_conn_count(conn, TWS_setsockopt_reuseaddr, 1);
 }
 
+/* What it said of the program's options is true all the same, and stays. */
+void tws_conn_unattempt(const struct tws_conn *conn)
+{
+	if (tws_conn_move(conn, TWS_CONN_CONNECTING, TWS_CONN_CLAIMED))
+		tws_conn_count(conn, TWS_attempts, (uint64_t)-1);
+}
+
 /* Counted established, after the slot was moved. */
 void tws_conn_count_established(const struct tws_conn *conn)
 {
+	struct tws_counters *arm = tws_conn_arm(conn);
+
 	tws_conn_count(conn, TWS_established, 1);
-	count_peak(&conn->book->destinations[conn->slot->destination].counters);
+	count_peak(tws_conn_destination(conn));
 	count_peak(conn->book->process);
-	if (conn->slot->arm)
-		count_peak(&conn->book->arms[conn->slot->arm - 1].counters);
+	if (arm)
+		count_peak(arm);
 }
 
 void tws_conn_count_gone(const struct tws_conn *conn)
 {
-	tws_add(
-	    &conn->book->destinations[conn->slot->destination].counters.value[TWS_open],
-	    (uint64_t)-1);
+	tws_conn_count(conn, TWS_open, (uint64_t)-1);
 	tws_add(&conn->book->process->value[TWS_open], (uint64_t)-1);
-	if (conn->slot->arm)
-		tws_add(&conn->book->arms[conn->slot->arm - 1].counters.value[TWS_open],
-			(uint64_t)-1);
 }
 
 bool tws_conn_establish(const struct tws_conn *conn, bool believed)

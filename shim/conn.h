@@ -48,6 +48,9 @@ struct tws_conn {
 	uint32_t generation;
 };
 
+/* The book that a table word leads to; NULL: none. Touches no slot. */
+struct tws_book *tws_conn_book(uint32_t word);
+
 /* The connection of a table word; book NULL where it is none. */
 struct tws_conn tws_conn_of(uint32_t word);
 
@@ -62,11 +65,15 @@ void tws_conn_flags_change(int fd, uint32_t set, uint32_t clear);
 
 /* ------------------------------------------------------------------- way in */
 
-/* A slot for the socket `fd`, state CLAIMED, its word in the table. False: no room. */
+/* A slot for the socket `fd`, state CLAIMED, its cookie in it, its word in the table.
+ * False: no room. */
 bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn);
 
-/* Counts an attempt: CLAIMED -> CONNECTING. `remote` and `cookie` are in the slot. */
+/* Counts an attempt: CLAIMED -> CONNECTING. `remote` is in the slot. */
 void tws_conn_attempt(const struct tws_conn *conn);
+
+/* CONNECTING -> CLAIMED, and the attempt was none. */
+void tws_conn_unattempt(const struct tws_conn *conn);
 
 /* CONNECTING -> OPEN. `believed`: on the word of SO_ERROR = 0. False: moved by others. */
 bool tws_conn_establish(const struct tws_conn *conn, bool believed);
@@ -133,7 +140,8 @@ static inline bool tws_conn_plausible(const void *pointer)
 	return (uintptr_t)pointer - 4096 < (1UL << 47) - 4096;
 }
 
-/* SO_COOKIE; 0: not a socket. */
-uint64_t tws_conn_cookie(int fd);
+/* SO_COOKIE; 0: not a socket. With a book, and at no further cost, finds out whether its
+ * file was cut since, so that touching it would raise SIGBUS; if so, it is let go. */
+uint64_t tws_conn_cookie(int fd, struct tws_book *book);
 
 #endif

@@ -87,13 +87,12 @@ static void count_lifetime(const struct tws_conn *conn, uint64_t now)
 {
 	struct tws_connection *slot = conn->slot;
 	uint64_t lifetime = now - slot->established_ns;
-	struct tws_counters *counters =
-	    &conn->book->destinations[slot->destination].counters;
+	struct tws_counters *arm = tws_conn_arm(conn);
 
-	tws_histogram_add(counters, TWS_HISTOGRAM_lifetime_seconds, lifetime);
-	if (slot->arm)
-		tws_histogram_add(&conn->book->arms[slot->arm - 1].counters,
-				  TWS_HISTOGRAM_lifetime_seconds, lifetime);
+	tws_histogram_add(tws_conn_destination(conn), TWS_HISTOGRAM_lifetime_seconds,
+			  lifetime);
+	if (arm)
+		tws_histogram_add(arm, TWS_HISTOGRAM_lifetime_seconds, lifetime);
 	if (lifetime / 1000000 >= conn->book->header->short_lived_ms)
 		return;
 	slot->flags |= TWS_CONN_SHORT_LIVED;
@@ -271,14 +270,19 @@ static void judge(struct tws_end *end)
 bool tws_conn_look(int fd, enum tws_via via, struct tws_end *ret_end)
 {
 	uint32_t word = tws_fd(fd);
+	struct tws_book *book = tws_conn_book(word);
+	uint64_t cookie;
 	bool owned;
 
 	*ret_end = (struct tws_end){.fd = fd, .word = word, .via = via};
 	if (!word || !tws_may_work())
 		return false;
-	ret_end->conn = tws_conn_of(word);
-	if (!ret_end->conn.book)
+	if (!book)
 		return true; /* a socket not connected: only its word goes */
+	cookie = tws_conn_cookie(fd, book); /* before the first look into the book */
+	if (tws_fd(fd) != word)
+		return false;
+	ret_end->conn = tws_conn_of(word);
 	owned = tws_conn_owned(&ret_end->conn);
 	if (tws_conn_state(ret_end->conn.slot) == TWS_CONN_CLAIMED)
 		return true;
@@ -286,7 +290,7 @@ bool tws_conn_look(int fd, enum tws_via via, struct tws_end *ret_end)
 		? __atomic_load_n(&ret_end->conn.slot->descriptors, __ATOMIC_ACQUIRE) > 1
 		: has_other_descriptor(fd, word))
 		return true;
-	if (tws_conn_cookie(fd) != ret_end->conn.slot->cookie) {
+	if (cookie != ret_end->conn.slot->cookie) {
 		tws_conn_vanished(fd, word);
 		return false;
 	}
@@ -301,7 +305,7 @@ bool tws_conn_look(int fd, enum tws_via via, struct tws_end *ret_end)
 static void look_again(struct tws_end *end)
 {
 	end->ends = tws_conn_state(end->conn.slot) != TWS_CONN_CLAIMED &&
-		    tws_conn_cookie(end->fd) == end->conn.slot->cookie;
+		    tws_conn_cookie(end->fd, end->conn.book) == end->conn.slot->cookie;
 	if (end->ends)
 		judge(end);
 }

@@ -34,6 +34,34 @@ void tws_conn_count(const struct tws_conn *conn, enum tws_counter counter,
 void tws_conn_count_established(const struct tws_conn *conn);
 void tws_conn_count_gone(const struct tws_conn *conn);
 
+/* The counters of its destination, and of its arm (NULL: none). The numbers in a slot may
+ * have been changed by others, so they are looked at once and held to the layout. */
+static inline struct tws_counters *tws_conn_destination(const struct tws_conn *conn)
+{
+	uint16_t at = __atomic_load_n(&conn->slot->destination, __ATOMIC_RELAXED);
+
+	return &conn->book
+		    ->destinations
+			[at < conn->book->section[TWS_SECTION_DESTINATIONS].count ? at
+										  : 0]
+		    .counters;
+}
+
+static inline struct tws_counters *tws_conn_arm(const struct tws_conn *conn)
+{
+	unsigned arm = __atomic_load_n(&conn->slot->arm, __ATOMIC_RELAXED);
+
+	return arm && arm <= TWS_ARMS ? &conn->book->arms[arm - 1].counters : NULL;
+}
+
+/* The number of its rule, 0: none. */
+static inline uint32_t tws_conn_rule(const struct tws_conn *conn)
+{
+	uint32_t rule = __atomic_load_n(&conn->slot->rule, __ATOMIC_RELAXED);
+
+	return rule <= TWS_RULES ? rule : 0;
+}
+
 /* Settles connections that were left to other processes: those that the kernel knows no
  * more are counted as they were last seen. */
 void tws_conn_sweep(struct tws_book *book);

@@ -116,18 +116,23 @@ static void disconnected(int fd, struct tws_connecting *connecting)
 static struct tws_conn slot_for(int fd)
 {
 	uint32_t word = tws_fd(fd);
-	struct tws_conn ret = tws_conn_of(word);
+	struct tws_book *book = tws_conn_book(word);
+	uint64_t cookie = book ? tws_conn_cookie(fd, book) : 0;
+	struct tws_conn ret = {.book = NULL};
 
-	if (ret.book && tws_conn_cookie(fd) != ret.slot->cookie && ret.slot->cookie) {
+	if (book && tws_fd(fd) == word) {
+		ret = tws_conn_of(word);
+		if (cookie == ret.slot->cookie)
+			return ret;
 		tws_conn_vanished(fd, word);
-		ret.book = NULL;
-		word = 0;
 	}
-	if (ret.book)
-		return ret;
+	if (book)
+		word = 0;
 	if (!word)
 		word = ask_socket(fd);
-	if (word && !tws_conn_claim(fd, word & 0xffffff, &ret)) {
+	if (!word)
+		return (struct tws_conn){.book = NULL};
+	if (!tws_conn_claim(fd, word & 0xffffff, &ret)) {
 		ret.book = NULL;
 		tws_fd_set(fd, 0);
 	}
@@ -140,7 +145,6 @@ static void begin(int fd, const struct tws_address *remote,
 	struct tws_conn *conn = &connecting->conn;
 	struct tws_connection *slot = conn->slot;
 
-	slot->cookie = tws_conn_cookie(fd);
 	slot->remote = *remote;
 	slot->destination = tws_book_destination(conn->book, remote);
 	if (tws_policy_active())
@@ -148,6 +152,14 @@ static void begin(int fd, const struct tws_address *remote,
 	connecting->deferred = slot->flags & TWS_CONN_FASTOPEN_CONNECT;
 	tws_conn_attempt(conn);
 	connecting->began_ns = slot->began_ns;
+}
+
+/* Code that runs before the C library's own start (.preinit_array of the program): there
+ * is no environment yet that says where to count. */
+static void note_too_early(int fd)
+{
+	if (!__atomic_load_n(&tws_process.stage, __ATOMIC_ACQUIRE) && ask_socket(fd))
+		tws_count_process(TWS_unobserved);
 }
 
 void tws_hook_connect(int fd, const struct sockaddr *address, socklen_t length,
@@ -164,8 +176,12 @@ void tws_hook_connect(int fd, const struct sockaddr *address, socklen_t length,
 			disconnect(fd, ret_connecting);
 		return;
 	}
-	if (!tws_conn_address(address, length, &remote) || !tws_may_work())
+	if (!tws_conn_address(address, length, &remote))
 		return;
+	if (!tws_may_work()) {
+		note_too_early(fd);
+		return;
+	}
 	ret_connecting->conn = slot_for(fd);
 	if (!ret_connecting->conn.book)
 		return;
@@ -184,14 +200,24 @@ void tws_hook_connect(int fd, const struct sockaddr *address, socklen_t length,
 static void count_latency(const struct tws_connecting *connecting)
 {
 	const struct tws_connection *slot = connecting->conn.slot;
-	struct tws_book *book = connecting->conn.book;
+	struct tws_counters *arm = tws_conn_arm(&connecting->conn);
 	uint64_t took = slot->established_ns - connecting->began_ns;
 
-	tws_histogram_add(&book->destinations[slot->destination].counters,
+	tws_histogram_add(tws_conn_destination(&connecting->conn),
 			  TWS_HISTOGRAM_connect_latency_seconds, took);
-	if (slot->arm)
-		tws_histogram_add(&book->arms[slot->arm - 1].counters,
-				  TWS_HISTOGRAM_connect_latency_seconds, took);
+	if (arm)
+		tws_histogram_add(arm, TWS_HISTOGRAM_connect_latency_seconds, took);
+}
+
+/* A first connect() on what is connected already, or listens: it was accepted, or
+ * connected where we could not see it, and is no connection of this process's opening. */
+static void never_ours(int fd, const struct tws_conn *conn)
+{
+	tws_conn_unattempt(conn);
+	if (__atomic_load_n(&conn->slot->descriptors, __ATOMIC_ACQUIRE) != 1)
+		return;
+	tws_fd_set(fd, 0);
+	tws_conn_free(conn);
 }
 
 void tws_hook_connected(int fd, struct tws_connecting *connecting, int error, bool sent)
@@ -210,7 +236,10 @@ void tws_hook_connected(int fd, struct tws_connecting *connecting, int error, bo
 			count_latency(connecting);
 		break;
 	case EISCONN:
-		tws_conn_establish(conn, false);
+		if (connecting->again)
+			tws_conn_establish(conn, false);
+		else
+			never_ours(fd, conn);
 		break;
 	case EINPROGRESS:
 		__atomic_fetch_or(&conn->slot->flags, TWS_CONN_NONBLOCKING,

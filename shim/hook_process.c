@@ -43,6 +43,7 @@ void tws_hook_exit(void)
 {
 	if (tws_fd_highest() < 0 || !tws_may_work())
 		return;
+	tws_book_check();
 	for (int fd = 0; fd <= tws_fd_highest(); fd++)
 		if (tws_fd(fd) & TWS_FD_SLOT)
 			end_at_exit(fd);
@@ -125,6 +126,7 @@ void tws_hook_exec(struct tws_exec *ret_exec)
 
 	if (tws_fd_highest() < 0 || !tws_may_work())
 		return;
+	tws_book_check();
 	for (int fd = 0; fd <= tws_fd_highest(); fd++)
 		if (tws_fd(fd) & TWS_FD_SLOT)
 			mark(fd);
@@ -180,7 +182,7 @@ static void take_connection(int book, int fd, uint32_t index)
 	struct tws_book *own;
 
 	if (index >= tws_book_used(&tws_books[book], TWS_SECTION_CONNECTIONS) ||
-	    !slot->cookie || tws_conn_cookie(fd) != slot->cookie)
+	    !slot->cookie || tws_conn_cookie(fd, &tws_books[book]) != slot->cookie)
 		return;
 	tws_fd_set(fd, TWS_FD_SLOT | (uint32_t)book << 24 | index);
 	own = tws_book_own();

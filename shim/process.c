@@ -137,8 +137,10 @@ void tws_process_own(void)
 
 void tws_process_note_fork(void)
 {
-	if (tws_process.stage == STAGE_AT_WORK)
-		tws_conn_share_all();
+	if (tws_process.stage != STAGE_AT_WORK)
+		return;
+	tws_book_check();
+	tws_conn_share_all();
 }
 
 /* We are a fork's child: the memory is our own copy, the books are not ours. */

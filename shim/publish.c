@@ -216,7 +216,7 @@ static void lay_out(struct tws_header *header)
 			  or_default(settings.ended, 2048), end);
 	end = lay_section(header, TWS_SECTION_TIME_WAIT, sizeof(uint64_t),
 			  or_default(settings.time_wait, 65536), end);
-	header->size = end;
+	header->size = (end + sizeof(uint32_t) + 4095) & ~4095ULL;
 	header->short_lived_ms = or_default(settings.short_lived_ms, 1000);
 	header->detail = settings.detail != 2;
 }
@@ -233,18 +233,22 @@ static void fill(struct tws_header *header, const struct tws_header *layout)
 	header->section[TWS_SECTION_PROCESS].used = 1;
 	header->section[TWS_SECTION_PROCESS].ready = 1;
 	header->state = TWS_SEGMENT_LIVE;
+	((uint32_t *)(void *)((char *)header + header->size))[-1] = sizeof(uint64_t);
 }
 
 /* ------------------------------------------------------------ making one */
 
-/* The header and the process counters; the rest is backed as it is reached. A kernel
- * without MADV_POPULATE_WRITE (before 5.14) has it all backed at once. */
+/* The header, the process counters and the last page; the rest is backed as it is
+ * reached. A kernel without MADV_POPULATE_WRITE (before 5.14) has it all backed at once.
+ */
 static bool back(int fd, struct tws_header *header, uint64_t size)
 {
 	uint64_t first = 4096 + sizeof(struct tws_counters);
 
+	char *last = (char *)header + size - 4096;
+
 	if (tws_sys3(SYS_madvise, header, first, MADV_POPULATE_WRITE) == 0)
-		return true;
+		return tws_sys3(SYS_madvise, last, 4096, MADV_POPULATE_WRITE) == 0;
 	return tws_sys4(SYS_fallocate, fd, 0, 0, size) == 0 &&
 	       tws_sys3(SYS_madvise, header, first, MADV_POPULATE_WRITE) != -EFAULT;
 }

@@ -15,6 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* The last word of a segment's file is 8 and stays so: the shim hands it to the kernel as
+ * a length, to learn by EFAULT, not by SIGBUS, that the file was cut. */
 #define TWS_MAGIC      0x314d494853575421ULL /* "!TWSHIM1", little endian */
 #define TWS_BYTE_ORDER 0x01020304u
 #define TWS_ABI_MAJOR  1

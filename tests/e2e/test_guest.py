@@ -296,11 +296,12 @@ def test_a_preload_that_cannot_be_loaded_is_no_harm_of_ours(t):
     t.counters(t.report(), attempts=1, established=1, ended_local_fin=1)
 
 
-def test_a_connection_that_is_shut_down_first_costs_at_most_four_too(t):
-    # As node, Java, nc, socat and haproxy do.
+def test_a_connection_that_is_shut_down_first_costs_one_more(t):
+    # As node, Java, nc, socat and haproxy do. Who closed first is asked at shutdown(), since
+    # the kernel does not tell afterwards.
     added = _counts(t, "socket", "connect", "send:1", "recv", "shutdown:wr", "recv", "close")
     many = {n: c for n, c in added.items() if c >= 500}
-    assert sum(many.values()) <= 4000, many
+    assert sum(many.values()) <= 5000, many
 
 
 def test_a_connection_that_has_a_dup_costs_one_more_at_most(t):
