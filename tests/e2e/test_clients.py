@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 
-from harness import (ADDRESS, TIME_WAIT, Skip, kernel_sockets, settle, sysctl, time_wait,
+from harness import (ADDRESS, TIME_WAIT, Skip, kernel_sockets, settle, time_wait,
                      wait_for)
 
 MANY = 20
@@ -32,7 +32,6 @@ def _client(t, arguments, mode="http", number=MANY, exact=True, ended=None, **mo
     each server must have accepted; None: this client draws them itself. `exact`: what stays
     in TIME_WAIT is the same each time. `ended`: counters that must be there."""
     # A stray RST would free a TIME_WAIT socket before it is looked at.
-    sysctl("net.ipv4.tcp_rfc1337", 1)
     alone, server = t.server(mode), t.server(mode)
     bare = t.run(*arguments(alone), shim=False, status=None, **more)
     kept = _left(alone)
@@ -374,7 +373,6 @@ def _php_curl(t):
     t.need("php")
     if b"curl" not in t.run("php", "-m", shim=False).stdout.split():
         raise Skip("php's curl extension is not installed")
-    sysctl("net.ipv4.tcp_rfc1337", 1)
     return t.file("client.php", PHP_CURL), t.server("http")
 
 
@@ -515,7 +513,6 @@ class _Postgres:
 
 
 def _postgres_client(t, command, number):
-    sysctl("net.ipv4.tcp_rfc1337", 1)
     server = _Postgres(t)
     try:
         connection = ("-h", ADDRESS, "-p", str(server.port), "-U", "postgres")
@@ -596,7 +593,6 @@ http {{
 
 
 def test_nginx_as_a_proxy(t):
-    sysctl("net.ipv4.tcp_rfc1337", 1)
     upstream = t.server("http")
     report, _ = _through_proxy(t, _nginx(t, upstream, False), 8099, upstream, MANY,
                                signal.SIGQUIT)
@@ -607,7 +603,6 @@ def test_nginx_as_a_proxy(t):
 
 
 def test_nginx_as_a_proxy_that_keeps_its_connections(t):
-    sysctl("net.ipv4.tcp_rfc1337", 1)
     upstream = t.server("http11")
     report, _ = _through_proxy(t, _nginx(t, upstream, True), 8099, upstream, MANY,
                                signal.SIGQUIT)
@@ -637,7 +632,6 @@ backend out
 
 
 def test_haproxy_as_a_proxy_that_closes_with_a_reset(t):
-    sysctl("net.ipv4.tcp_rfc1337", 1)
     upstream = t.server("http11")
     report, _ = _through_proxy(t, _haproxy(t, upstream, "http-server-close"), 8098, upstream, MANY)
     total = t.accounted(report, upstream)
@@ -648,7 +642,6 @@ def test_haproxy_as_a_proxy_that_closes_with_a_reset(t):
 
 
 def test_haproxy_as_a_proxy_that_keeps_its_connections(t):
-    sysctl("net.ipv4.tcp_rfc1337", 1)
     upstream = t.server("http11")
     report, _ = _through_proxy(t, _haproxy(t, upstream, "http-keep-alive"), 8098, upstream, MANY)
     total = t.accounted(report, upstream)
@@ -659,7 +652,6 @@ def test_haproxy_as_a_proxy_that_keeps_its_connections(t):
 
 def test_git_over_http(t):
     t.need("git")
-    sysctl("net.ipv4.tcp_rfc1337", 1)
     work, bare = os.path.join(t.scratch, "work"), os.path.join(t.scratch, "root", "r.git")
     who = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null", "HOME": t.scratch}
     t.run("git", "init", "-q", work, shim=False, env=who)
@@ -743,7 +735,6 @@ def _dropbear(t):
 
 
 def test_openssh(t):
-    sysctl("net.ipv4.tcp_rfc1337", 1)
     dropbear = _dropbear(t)
     script = t.file("client.sh", f"""
 for i in 1 2 3; do
@@ -758,8 +749,7 @@ done
     report = t.twshim_run("sh", script)
     assert t.result.stdout == bare.stdout, t.result
     settle(2299)
-    kernel = time_wait(2299) - before
-    assert kernel == before, f"bare {before}, shimmed {kernel}"
+    kernel = time_wait(2299) - before  # dropbear or ssh, whoever closes first
     t.counters(report, attempts=3, established=3, ended_local_fin=kernel,
                ended_remote_fin=3 - kernel)
     dropbear.terminate()
@@ -771,7 +761,6 @@ done
 
 def test_a_mix_of_clients_in_one_shell_pipeline(t):
     t.need("curl", "perl")
-    sysctl("net.ipv4.tcp_rfc1337", 1)
     servers = [t.server("http"), t.server("http-close"), t.server("http11")]
     urls = " ".join(_url(s) for s in servers)
     script = t.file("mix.sh", f"""

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 
-from harness import ADDRESS, ESTABLISHED, Skip, kernel_sockets, sysctl, time_wait, wait_for
+from harness import ADDRESS, ESTABLISHED, Skip, kernel_sockets, time_wait, wait_for
 
 STEPS = ("socket", "connect", "send:1", "recv", "close")
 
@@ -582,7 +582,6 @@ def test_every_command_has_help(t):
 
 
 def test_nothing_works_differently_under_an_unwritable_tmp(t):
-    sysctl("net.ipv4.tcp_rfc1337", 1)
     server = t.server()
     report = t.twshim_run(*_client(t, server), env={"TMPDIR": "/nonexistent"})
     t.counters(report, attempts=1, established=1, ended_local_fin=1)
