@@ -41,7 +41,8 @@ def test_a_line_says_who_where_how_long_and_how_it_ended(t):
     assert (ours["ending"], ours["via"], ours["to"]) == ("local_fin", "close", server.to)
     assert 0.045 < ours["lifetime_s"] < 5 and ours["short_lived"]
     assert (ours["bytes_sent"], ours["bytes_received"]) == (1, 1)
-    assert ours["from"].startswith(ADDRESS + ":")
+    # null where the connection had ended before anybody looked for its port
+    assert ours["from"] is None or ours["from"].startswith(ADDRESS + ":")
     assert (theirs["ending"], theirs["to"]) == ("remote_fin", first.to)
 
 
