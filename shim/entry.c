@@ -32,6 +32,15 @@ int tws_wrap_bind(int fd, const struct sockaddr *address, socklen_t length)
 	return ret;
 }
 
+int tws_wrap_listen(int fd, int backlog)
+{
+	int ret = tws_real.listen(fd, backlog);
+
+	if (ret == 0)
+		tws_hook_listening(fd);
+	return ret;
+}
+
 int tws_wrap_connect(int fd, const struct sockaddr *address, socklen_t length)
 {
 	struct tws_connecting connecting;

@@ -140,6 +140,9 @@ static void note_after(long number, const long *a, long ret)
 	case SYS_bind:
 		tws_hook_bound((int)a[0], (const struct sockaddr *)a[1], (socklen_t)a[2]);
 		break;
+	case SYS_listen:
+		tws_hook_listening((int)a[0]);
+		break;
 	case SYS_setsockopt:
 		tws_hook_setsockopt((int)a[0], (int)a[1], (int)a[2], (const void *)a[3],
 				    (socklen_t)a[4]);

@@ -63,6 +63,12 @@ void tws_hook_bound(int fd, const struct sockaddr *address, socklen_t length)
 			      0);
 }
 
+void tws_hook_listening(int fd)
+{
+	if (tws_fd(fd) & TWS_FD_SOCKET && tws_may_work())
+		tws_fd_set(fd, 0);
+}
+
 /* ----------------------------------------------------------------- connect */
 
 /* A descriptor that we never saw made: is it a TCP socket of IP? */
@@ -82,6 +88,18 @@ static uint32_t ask_socket(int fd)
 	tws_getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length);
 	return TWS_FD_SOCKET | (domain == AF_INET6 ? TWS_CONN_IPV6 : 0) |
 	       (protocol == IPPROTO_MPTCP ? TWS_CONN_MPTCP : 0);
+}
+
+/* One that was accepted, or connected where we could not see it, is not ours to open, nor
+ * to have a policy; nor is one that listens. */
+static bool may_be_opened(int fd)
+{
+	uint8_t state = 0; /* tcpi_state, the first byte */
+	uint32_t length = sizeof(state);
+
+	if (tws_getsockopt(fd, IPPROTO_TCP, TCP_INFO, &state, &length) != 0)
+		return true;
+	return state == TCP_CLOSE || state == TCP_SYN_SENT;
 }
 
 /* AF_UNSPEC dissolves the association; the kernel resets what was established. */
@@ -126,13 +144,10 @@ static struct tws_conn slot_for(int fd)
 			return ret;
 		tws_conn_vanished(fd, word);
 	}
-	if (book)
-		word = 0;
-	if (!word)
-		word = ask_socket(fd);
-	if (!word)
-		return (struct tws_conn){.book = NULL};
-	if (!tws_conn_claim(fd, word & 0xffffff, &ret)) {
+	ret.book = NULL;
+	if (book || !word)
+		word = may_be_opened(fd) ? ask_socket(fd) : 0;
+	if (word && !tws_conn_claim(fd, word & 0xffffff, &ret)) {
 		ret.book = NULL;
 		tws_fd_set(fd, 0);
 	}

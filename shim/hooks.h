@@ -28,6 +28,9 @@ void tws_hook_socket(int fd, int domain, int type, int protocol);
 void tws_hook_bind(int fd, const struct sockaddr *address, socklen_t length);
 void tws_hook_bound(int fd, const struct sockaddr *address, socklen_t length);
 
+/* It will open no connection: nothing of ours any more. */
+void tws_hook_listening(int fd);
+
 struct tws_connecting {
 	struct tws_conn conn; /* book NULL: nothing to be done afterwards */
 	bool again;	      /* a connect() on a connecting socket */

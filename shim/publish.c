@@ -20,10 +20,9 @@
 #include "shim/sys.h"
 #include "shim/text.h"
 
-#define IMAGES_MAX	  256
-#define FILE_SIZE_AT_MOST (16u << 20) /* of a segment; the totals are smaller */
-#define FOLD_EVERY	  64	      /* segments made */
-#define FOLD_MOST	  128	      /* segments folded at once */
+#define IMAGES_MAX 256
+#define FOLD_EVERY 64  /* segments made */
+#define FOLD_MOST  128 /* segments folded at once */
 
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1
@@ -244,7 +243,6 @@ static void fill(struct tws_header *header, const struct tws_header *layout)
 static bool back(int fd, struct tws_header *header, uint64_t size)
 {
 	uint64_t first = 4096 + sizeof(struct tws_counters);
-
 	char *last = (char *)header + size - 4096;
 
 	if (tws_sys3(SYS_madvise, header, first, MADV_POPULATE_WRITE) == 0)
@@ -294,7 +292,7 @@ static struct tws_header *make_in(int directory, int fd, const char *temporary)
 
 	fill_identity(&layout);
 	lay_out(&layout);
-	if (tws_sys2(SYS_ftruncate, fd, layout.size) != 0)
+	if (!tws_may_write(layout.size) || tws_sys2(SYS_ftruncate, fd, layout.size) != 0)
 		return NULL;
 	header = map_file(fd, layout.size);
 	if (!header)
@@ -333,10 +331,6 @@ struct tws_header *tws_publish(void)
 
 	if (directory < 0)
 		return NULL;
-	if (!tws_may_write(FILE_SIZE_AT_MOST)) {
-		tws_sys1(SYS_close, directory);
-		return NULL;
-	}
 	tws_text_number(&text, (uint64_t)tws_sys1(SYS_gettid, 0));
 	tws_text_add(&text, "-");
 	tws_text_number(&text, tws_now());

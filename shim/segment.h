@@ -15,8 +15,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The last word of a segment's file is 8 and stays so: the shim hands it to the kernel as
- * a length, to learn by EFAULT, not by SIGBUS, that the file was cut. */
 #define TWS_MAGIC      0x314d494853575421ULL /* "!TWSHIM1", little endian */
 #define TWS_BYTE_ORDER 0x01020304u
 #define TWS_ABI_MAJOR  1
@@ -297,7 +295,10 @@ struct tws_header {
 	uint32_t byte_order;
 	uint16_t abi_major;
 	uint16_t abi_minor;
-	uint64_t size; /* of the file, bytes */
+	/* Of the file, bytes. Its last word is 8 and stays so: the shim hands it to the
+	 * kernel as a length, to learn by EFAULT, not by SIGBUS, that the file was cut.
+	 */
+	uint64_t size;
 	uint32_t header_size;
 	uint32_t section_count;
 	struct tws_section section[TWS_SECTIONS];

@@ -398,14 +398,23 @@ connect(unix.fileno(), good, 16)
 def test_a_connect_asked_of_an_accepted_connection_is_none(t):
     script = t.file("accepted.py", f"""
 import errno, socket
+def options(s):
+    return (s.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8),
+            s.getsockopt(socket.IPPROTO_TCP, socket.TCP_LINGER2))
 listener = socket.create_server(("{ADDRESS}", 0))
 c = socket.create_connection(listener.getsockname())
 got, peer = listener.accept()
-print(errno.errorcode[got.connect_ex(peer)], errno.errorcode[c.connect_ex(listener.getsockname())])
+before = options(got), options(listener)
+print(errno.errorcode[got.connect_ex(peer)], errno.errorcode[c.connect_ex(listener.getsockname())],
+      errno.errorcode[listener.connect_ex(peer)])
+assert (options(got), options(listener)) == before
 c.close()
 got.recv(1)
 got.close()
 """)
-    assert t.bare_and_shimmed(sys.executable, script).stdout == b"EISCONN EISCONN\n"
+    assert t.bare_and_shimmed(sys.executable, script).stdout == b"EISCONN EISCONN EISCONN\n"
     report = t.twshim_run(sys.executable, script)
     t.counters(report, attempts=1, established=1, ended_local_fin=1)
+    report = t.twshim_run(sys.executable, script,
+                          options=("-p", f"close=fin-reset,to={ADDRESS}"))
+    t.counters(report, attempts=1, established=1, ended_fin_reset=1)
