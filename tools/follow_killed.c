@@ -170,14 +170,43 @@ static size_t fill_in(struct follow *follow)
 	return left;
 }
 
+/* A socket without last words (they are late, or nobody may listen) is in the table
+ * still, and for a minute as TIME_WAIT. */
+static void look_up(struct follow *follow)
+{
+	const struct kernel_socket *socket;
+	struct kernel_table table = {0};
+	struct tws_ended *ended;
+	char error[160];
+
+	if (kernel_table_read(&table, KERNEL_STATES_ALL & ~KERNEL_STATE(TCP_LISTEN),
+			      error, sizeof(error)) != 0)
+		return;
+	for (size_t i = 0; i < follow->event_count; i++) {
+		ended = &follow->events[i].ended;
+		if (ended->local.family || !ended->cookie)
+			continue;
+		socket = kernel_table_find(&table, ended->cookie);
+		if (socket)
+			ended->local = socket->local;
+	}
+	kernel_table_free(&table);
+}
+
+static void listen_again(struct follow *follow)
+{
+	if (follow->listener)
+		kernel_listener_drain(follow->listener);
+}
+
 void follow_hear(struct follow *follow)
 {
-	if (!follow->listener)
-		return;
-	kernel_listener_drain(follow->listener);
+	listen_again(follow);
 	if (fill_in(follow) == 0)
 		return;
-	pause_for_words();
-	kernel_listener_drain(follow->listener);
-	fill_in(follow);
+	if (follow->listener)
+		pause_for_words();
+	listen_again(follow);
+	if (fill_in(follow) > 0)
+		look_up(follow);
 }

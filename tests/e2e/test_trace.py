@@ -41,9 +41,31 @@ def test_a_line_says_who_where_how_long_and_how_it_ended(t):
     assert (ours["ending"], ours["via"], ours["to"]) == ("local_fin", "close", server.to)
     assert 0.045 < ours["lifetime_s"] < 5 and ours["short_lived"]
     assert (ours["bytes_sent"], ours["bytes_received"]) == (1, 1)
-    # null where the connection had ended before anybody looked for its port
-    assert ours["from"] is None or ours["from"].startswith(ADDRESS + ":")
+    assert ours["from"].startswith(ADDRESS + ":")
     assert (theirs["ending"], theirs["to"]) == ("remote_fin", first.to)
+
+
+DEAF = """
+#include <errno.h>
+int setsockopt(int fd, int level, int name, const void *value, unsigned length)
+{
+	(void)fd, (void)level, (void)name, (void)value, (void)length;
+	errno = EPERM;
+	return -1;
+}
+"""
+
+
+def test_from_is_known_where_nothing_is_heard_of_the_kernel(t):
+    # Its announcements of ended sockets are late on a busy machine; then the table tells.
+    library = f"{t.scratch}/deaf.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, t.file("deaf.c", DEAF)], check=True)
+    server = t.server()
+    trace = begin(t, env={"LD_PRELOAD": library})
+    t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:5")
+    lines, _ = end(trace)
+    assert len(lines) == 5 and all(l["from"] for l in lines), lines
+    assert len({l["from"] for l in lines}) == 5, lines
 
 
 def test_exit_and_kill_are_lines_too(t):
@@ -103,36 +125,49 @@ def test_a_run_directory_is_followed_as_well(t):
     assert len(lines) == 20 and not said, (len(lines), said)
 
 
-def test_nothing_is_missed_at_5000_a_second(t):
-    """Two processes as fast as they can; the lines are counted against the counters."""
+def _fast(t, rate):
+    """Two processes of 20,000 connections each, this many a second together (0: as fast as they
+    can), under a trace: its lines."""
     server = t.server("first")
     trace = begin(t)
     script = t.file("fast.py", """
 import socket, sys, time
-to, number = (sys.argv[1], int(sys.argv[2])), int(sys.argv[3])
+to, number, rate = (sys.argv[1], int(sys.argv[2])), int(sys.argv[3]), float(sys.argv[4])
 began = time.monotonic()
 for i in range(number):
     one = socket.socket()
     one.connect(to)
     one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\\1\\0\\0\\0\\0\\0\\0\\0")
     one.close()
-print(number / (time.monotonic() - began))
+    early = rate and began + i / rate - time.monotonic()
+    if early > 0.002:
+        time.sleep(early)
 """)
-    clients = [t.start(sys.executable, script, ADDRESS, str(server.port), "20000",
-                       stdout=subprocess.PIPE) for _ in range(2)]
+    clients = [t.start(sys.executable, script, ADDRESS, str(server.port), "20000", str(rate / 2))
+               for _ in range(2)]
     got = []
     reader = threading.Thread(target=lambda: got.append(trace.stdout.read()))
     reader.start()
-    rates = [float(c.communicate()[0]) for c in clients]
+    assert [c.wait(timeout=100) for c in clients] == [0, 0]
     time.sleep(0.3)
     trace.send_signal(signal.SIGINT)
     reader.join()
-    lines = [json.loads(l) for l in got[0].decode().splitlines()]
-    print("rate", sum(rates), "lines", len(lines))
+    return [json.loads(l) for l in got[0].decode().splitlines()]
+
+
+def test_nothing_is_missed_at_5000_a_second(t):
+    lines = _fast(t, 5500)
     assert not any("missed" in l for l in lines)
-    assert len(lines) == 40000, (len(lines), rates)
-    assert len({(l["pid"], l["cookie"]) for l in lines}) == 40000
+    assert len(lines) == len({(l["pid"], l["cookie"]) for l in lines}) == 40000, len(lines)
     assert all(a["time"] <= b["time"] for a, b in zip(lines, lines[50:]))
+
+
+def test_at_any_rate_lines_and_missed_are_all(t):
+    lines = _fast(t, 0)
+    shown = [l for l in lines if "missed" not in l]
+    missed = sum(l["missed"] for l in lines if "missed" in l)
+    assert len(shown) == len({(l["pid"], l["cookie"]) for l in shown}), len(shown)
+    assert len(shown) + missed == 40000, (len(shown), missed)
 
 
 def test_what_the_ring_lost_is_said(t):
