@@ -111,9 +111,8 @@ static void carry_out(struct tws_end *end, uint32_t word)
 		reset(end, mode == TWS_CLOSE_RESET ? tws_facts_unsent(end->fd) : 0);
 }
 
-void tws_apply_close(struct tws_end *end)
+void tws_carry_out_close(struct tws_end *end, uint32_t word)
 {
-	uint32_t word = end->conn.book ? end->conn.slot->action[TWS_ACTION_CLOSE] : 0;
 	enum tws_close_mode mode = CLOSE_MODE(word);
 	enum tws_counter against;
 

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "shim/conn.h"
+#include "shim/hot.h"
 #include "shim/policy.h"
 #include "shim/process.h"
 #include "shim/publish.h"
@@ -47,7 +48,8 @@ int tws_book_add(void *mapping)
 	for (int i = 0; i < TWS_BOOKS; i++) {
 		struct tws_header *none = NULL;
 
-		if (!__atomic_compare_exchange_n(&tws_books[i].header, &none, mapping,
+		if (__atomic_load_n(&tws_books[i].header, __ATOMIC_RELAXED) ||
+		    !__atomic_compare_exchange_n(&tws_books[i].header, &none, mapping,
 						 false, __ATOMIC_ACQ_REL,
 						 __ATOMIC_RELAXED))
 			continue;
@@ -103,31 +105,17 @@ static struct tws_book *make_own(void)
 	return none >= 0 ? &tws_books[none] : NULL;
 }
 
-struct tws_book *tws_book_own(void)
+struct tws_book *tws_book_make(void)
 {
-	int own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
 	struct tws_book *ret;
-	uint64_t now;
+	uint64_t now = tws_now();
 
-	if (__builtin_expect(own >= 0, 1))
-		return &tws_books[own];
-	now = tws_now();
 	if (now < __atomic_load_n(&next_try_ns, __ATOMIC_RELAXED))
 		return NULL;
 	ret = make_own();
 	if (!ret)
 		__atomic_store_n(&next_try_ns, now + RETRY_NS, __ATOMIC_RELAXED);
 	return ret;
-}
-
-static void raise_u32(uint32_t *maximum, uint32_t value)
-{
-	uint32_t old = __atomic_load_n(maximum, __ATOMIC_RELAXED);
-
-	while (old < value &&
-	       !__atomic_compare_exchange_n(maximum, &old, value, true, __ATOMIC_RELEASE,
-					    __ATOMIC_RELAXED))
-		;
 }
 
 /* The elements that the next piece of memory holds: at first two pages' worth, then as
@@ -166,11 +154,11 @@ static bool back_section(struct tws_book *book, enum tws_section_id id, uint32_t
 	/* EINVAL: a kernel before 5.14, where all was backed when the file was made. */
 	if (ret != 0 && ret != -EINVAL)
 		return false;
-	raise_u32(shared, ready);
+	tws_raise_u32(shared, ready);
 	return true;
 }
 
-bool tws_book_reach(struct tws_book *book, enum tws_section_id id, uint32_t index)
+bool tws_book_back(struct tws_book *book, enum tws_section_id id, uint32_t index)
 {
 	struct tws_section *section = &book->header->section[id];
 
@@ -179,8 +167,7 @@ bool tws_book_reach(struct tws_book *book, enum tws_section_id id, uint32_t inde
 	if (index >= __atomic_load_n(&section->ready, __ATOMIC_RELAXED) &&
 	    !back_section(book, id, index))
 		return false;
-	if (index >= __atomic_load_n(&section->used, __ATOMIC_RELAXED))
-		raise_u32(&section->used, index + 1);
+	tws_raise_u32(&section->used, index + 1);
 	return true;
 }
 
@@ -188,12 +175,12 @@ bool tws_book_reach(struct tws_book *book, enum tws_section_id id, uint32_t inde
 
 static uint32_t hash_address(const struct tws_address *address)
 {
-	const uint8_t *byte = (const uint8_t *)address;
-	uint32_t hash = 2166136261u;
+	uint64_t word[3], hash;
 
-	for (unsigned i = 0; i < 19; i++)
-		hash = (hash ^ byte[i]) * 16777619u;
-	return hash ^ hash >> 15;
+	__builtin_memcpy(word, address, sizeof(word)); /* its reserved bytes are 0 */
+	hash = word[0] * 0x9e3779b97f4a7c15u + word[1] * 0xc2b2ae3d27d4eb4fu + word[2];
+	hash *= 0x165667b19e3779f9u;
+	return (uint32_t)(hash >> 32);
 }
 
 static bool same_address(const struct tws_address *a, const struct tws_address *b)
@@ -245,7 +232,8 @@ static uint16_t append(struct tws_book *book, const struct tws_address *address)
 	return 0;
 }
 
-uint16_t tws_book_destination(struct tws_book *book, const struct tws_address *address)
+TWS_HOT uint16_t tws_book_destination(struct tws_book *book,
+				      const struct tws_address *address)
 {
 	uint32_t hash = hash_address(address);
 	uint16_t ret;
@@ -298,26 +286,6 @@ void tws_book_check(void)
 }
 
 /* --------------------------------------------------------------- counting */
-
-void tws_raise(uint64_t *maximum, uint64_t value)
-{
-	uint64_t old = __atomic_load_n(maximum, __ATOMIC_RELAXED);
-
-	while (old < value &&
-	       !__atomic_compare_exchange_n(maximum, &old, value, true, __ATOMIC_RELEASE,
-					    __ATOMIC_RELAXED))
-		;
-}
-
-void tws_histogram_add(struct tws_counters *counters, enum tws_histogram_id id,
-		       uint64_t nanoseconds)
-{
-	struct tws_histogram *histogram = &counters->histogram[id];
-	uint64_t microseconds = nanoseconds / 1000;
-
-	tws_add(&histogram->count[tws_histogram_bucket(id, microseconds)], 1);
-	tws_add(&histogram->sum, microseconds);
-}
 
 /* A chain of forks must not run out of places: books of the parent's forebears that no
  * descriptor leads to are let go. The parent's own stays, since the code that this fork

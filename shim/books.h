@@ -26,22 +26,53 @@ struct tws_book {
 	struct tws_rule_status *rules;
 	struct tws_ended *ended;
 	uint64_t *time_wait;
-};
+} __attribute__((aligned(512))); /* a power of two: found by a shift */
 
 extern struct tws_book tws_books[TWS_BOOKS];
 extern int tws_own_book; /* atomic; index, -1: none yet */
 
+/* Slow half of tws_book_own(). */
+struct tws_book *tws_book_make(void);
+
 /* This process's own book; made if there is none. NULL: cannot be had, stay unobserved.
  * After a failure it is tried again, at most once a second. */
-struct tws_book *tws_book_own(void);
+static inline struct tws_book *tws_book_own(void)
+{
+	int own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
+
+	return __builtin_expect(own >= 0, 1) ? &tws_books[own] : tws_book_make();
+}
 
 /* Fills a free place with a mapped, validated segment; its index, or -1. */
 int tws_book_add(void *mapping);
 
+static inline void tws_raise_u32(uint32_t *maximum, uint32_t value)
+{
+	uint32_t old = __atomic_load_n(maximum, __ATOMIC_RELAXED);
+
+	while (old < value &&
+	       !__atomic_compare_exchange_n(maximum, &old, value, true, __ATOMIC_RELEASE,
+					    __ATOMIC_RELAXED))
+		;
+}
+
+/* Slow half of tws_book_reach(). */
+bool tws_book_back(struct tws_book *book, enum tws_section_id id, uint32_t index);
+
 /* Sees to it that elements 0 to index of a section are backed by memory, so that touching
  * them can raise no SIGBUS, and records them as used. False: there is no memory for them.
  */
-bool tws_book_reach(struct tws_book *book, enum tws_section_id section, uint32_t index);
+static inline bool tws_book_reach(struct tws_book *book, enum tws_section_id id,
+				  uint32_t index)
+{
+	struct tws_section *section = &book->header->section[id];
+
+	if (index >= book->section[id].count ||
+	    index >= __atomic_load_n(&section->ready, __ATOMIC_RELAXED))
+		return tws_book_back(book, id, index);
+	tws_raise_u32(&section->used, index + 1);
+	return true;
+}
 
 static inline uint32_t tws_book_used(const struct tws_book *book, enum tws_section_id id)
 {
@@ -67,9 +98,25 @@ static inline void tws_add(uint64_t *value, uint64_t amount)
 	__atomic_fetch_add(value, amount, __ATOMIC_RELEASE);
 }
 
-void tws_raise(uint64_t *maximum, uint64_t value);
-void tws_histogram_add(struct tws_counters *counters, enum tws_histogram_id id,
-		       uint64_t nanoseconds);
+static inline void tws_raise(uint64_t *maximum, uint64_t value)
+{
+	uint64_t old = __atomic_load_n(maximum, __ATOMIC_RELAXED);
+
+	while (old < value &&
+	       !__atomic_compare_exchange_n(maximum, &old, value, true, __ATOMIC_RELEASE,
+					    __ATOMIC_RELAXED))
+		;
+}
+
+static inline void tws_histogram_add(struct tws_counters *counters,
+				     enum tws_histogram_id id, uint64_t nanoseconds)
+{
+	struct tws_histogram *histogram = &counters->histogram[id];
+	uint64_t microseconds = nanoseconds / 1000;
+
+	tws_add(&histogram->count[tws_histogram_bucket(id, microseconds)], 1);
+	tws_add(&histogram->sum, microseconds);
+}
 
 /* In a forked child: the own book is the parent's and stays so; this one has none yet. */
 void tws_books_forked(void);

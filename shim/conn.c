@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "shim/conn_move.h"
+#include "shim/hot.h"
 #include "shim/process.h"
 #include "shim/ring.h"
 #include "shim/sys.h"
@@ -18,7 +19,7 @@ uint32_t tws_fds[TWS_FDS];
 static int highest = -1;
 static uint32_t hint; /* where a free slot was seen last */
 
-void tws_fd_set(int fd, uint32_t word)
+TWS_HOT void tws_fd_set(int fd, uint32_t word)
 {
 	int old = __atomic_load_n(&highest, __ATOMIC_RELAXED);
 
@@ -34,24 +35,6 @@ void tws_fd_set(int fd, uint32_t word)
 int tws_fd_highest(void)
 {
 	return __atomic_load_n(&highest, __ATOMIC_RELAXED);
-}
-
-struct tws_book *tws_conn_book(uint32_t word)
-{
-	struct tws_book *book = &tws_books[word >> 24 & (TWS_BOOKS - 1)];
-
-	return word & TWS_FD_SLOT && book->header ? book : NULL;
-}
-
-struct tws_conn tws_conn_of(uint32_t word)
-{
-	struct tws_conn ret = {.book = tws_conn_book(word), .word = word};
-
-	if (!ret.book)
-		return ret;
-	ret.slot = &ret.book->connections[word & 0xffffff];
-	ret.generation = __atomic_load_n(&ret.slot->generation, __ATOMIC_ACQUIRE);
-	return ret;
 }
 
 uint32_t tws_conn_flags(int fd)
@@ -77,7 +60,7 @@ void tws_conn_flags_change(int fd, uint32_t set, uint32_t clear)
 	}
 }
 
-uint64_t tws_conn_cookie(int fd, struct tws_book *book)
+TWS_HOT uint64_t tws_conn_cookie(int fd, struct tws_book *book)
 {
 	uint64_t cookie = 0;
 	uint32_t length = sizeof(cookie);
@@ -85,6 +68,8 @@ uint64_t tws_conn_cookie(int fd, struct tws_book *book)
 
 	if (book)
 		ret = tws_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, book->probe);
+	if (__builtin_expect(ret == 0, 1))
+		return cookie;
 	if (ret == -EFAULT)
 		tws_book_lost(book);
 	/* EINVAL: somebody wrote over the probe. */
@@ -99,8 +84,8 @@ static void from_ipv4(const void *bytes, struct tws_address *ret_address)
 	memcpy(ret_address->bytes, bytes, 4);
 }
 
-bool tws_conn_address(const struct sockaddr *address, socklen_t length,
-		      struct tws_address *ret_address)
+TWS_HOT bool tws_conn_address(const struct sockaddr *address, socklen_t length,
+			      struct tws_address *ret_address)
 {
 	const struct sockaddr_in6 *in6 = (const void *)address;
 	const struct sockaddr_in *in = (const void *)address;
@@ -126,31 +111,20 @@ bool tws_conn_address(const struct sockaddr *address, socklen_t length,
 
 /* ------------------------------------------------------------------- slots */
 
-bool tws_conn_move(const struct tws_conn *conn, enum tws_conn_state from,
-		   enum tws_conn_state to)
-{
-	uint64_t old = (uint64_t)conn->generation << 32 | from;
-	uint64_t new = (uint64_t)conn->generation << 32 | to;
-
-	return __atomic_compare_exchange_n((uint64_t *)(void *)&conn->slot->state, &old,
-					   new, false, __ATOMIC_ACQ_REL,
-					   __ATOMIC_ACQUIRE);
-}
-
-void tws_conn_free(const struct tws_conn *conn)
+TWS_HOT void tws_conn_free(const struct tws_conn *conn)
 {
 	uint32_t ring_port = conn->slot->action[TWS_ACTION_RING_PORT];
 
-	tws_conn_move(conn, TWS_CONN_ENDING, TWS_CONN_FREE);
-	tws_conn_move(conn, TWS_CONN_CLAIMED, TWS_CONN_FREE);
+	if (!tws_conn_move(conn, TWS_CONN_ENDING, TWS_CONN_FREE))
+		tws_conn_move(conn, TWS_CONN_CLAIMED, TWS_CONN_FREE);
 	if (ring_port)
 		tws_ring_give(ring_port);
-	if (conn->book == &tws_books[tws_own_book & (TWS_BOOKS - 1)])
-		__atomic_store_n(&hint, (uint32_t)(conn->slot - conn->book->connections),
-				 __ATOMIC_RELAXED);
+	if (tws_conn_owned(conn))
+		__atomic_store_n(&hint, conn->word & 0xffffff, __ATOMIC_RELAXED);
 }
 
-static bool try_claim(struct tws_book *book, uint32_t index, struct tws_conn *ret_conn)
+TWS_HOT static bool try_claim(struct tws_book *book, uint32_t index,
+			      struct tws_conn *ret_conn)
 {
 	struct tws_connection *slot = &book->connections[index];
 	uint32_t generation;
@@ -177,29 +151,29 @@ static bool try_claim(struct tws_book *book, uint32_t index, struct tws_conn *re
  * opens one connection after another stays in one slot and one page. */
 static bool find_slot(struct tws_book *book, struct tws_conn *ret_conn)
 {
-	const struct tws_section *section = &book->section[TWS_SECTION_CONNECTIONS];
 	const uint32_t *ready = &book->header->section[TWS_SECTION_CONNECTIONS].ready;
+	uint32_t count = book->section[TWS_SECTION_CONNECTIONS].count;
 	uint32_t used = tws_book_used(book, TWS_SECTION_CONNECTIONS);
 	uint32_t start = __atomic_load_n(&hint, __ATOMIC_RELAXED);
 
-	for (uint32_t i = start; i < used; i++)
-		if (try_claim(book, i, ret_conn))
-			goto found;
-	for (uint32_t i = 0; i < start && i < used; i++)
-		if (try_claim(book, i, ret_conn))
-			goto found;
-	for (uint32_t i = used; i < section->count; i++)
-		if (try_claim(book, i, ret_conn))
-			goto found;
-		else if (i >= __atomic_load_n(ready, __ATOMIC_RELAXED))
+	if (start > used)
+		start = used;
+	for (uint32_t n = 0; n < count; n++) {
+		uint32_t i = n < used - start ? start + n
+			     : n < used	      ? n - (used - start)
+					      : n;
+
+		if (try_claim(book, i, ret_conn)) {
+			__atomic_store_n(&hint, i + 1, __ATOMIC_RELAXED);
+			return true;
+		}
+		if (n >= used && i >= __atomic_load_n(ready, __ATOMIC_RELAXED))
 			break; /* no memory */
+	}
 	return false;
-found:
-	__atomic_store_n(&hint, (ret_conn->word & 0xffffff) + 1, __ATOMIC_RELAXED);
-	return true;
 }
 
-bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn)
+TWS_HOT bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn)
 {
 	struct tws_book *book = (unsigned)fd < TWS_FDS ? tws_book_own() : NULL;
 	uint64_t cookie = book ? tws_conn_cookie(fd, book) : 0;
@@ -216,7 +190,10 @@ bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn)
 		}
 	}
 	slot = ret_conn->slot;
-	memset(&slot->cookie, 0, sizeof(*slot) - offsetof(struct tws_connection, cookie));
+	/* In two pieces: of one, compilers make a string instruction, which is slow to
+	 * start. */
+	memset(&slot->cookie, 0, 64 - offsetof(struct tws_connection, cookie));
+	memset((char *)slot + 64, 0, sizeof(*slot) - 64);
 	slot->cookie = cookie;
 	slot->flags = flags;
 	slot->fd = fd;
@@ -229,23 +206,28 @@ bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn)
 
 /* ---------------------------------------------------------------- counting */
 
-void tws_conn_count(const struct tws_conn *conn, enum tws_counter counter,
-		    uint64_t amount)
-{
-	struct tws_counters *arm = tws_conn_arm(conn);
-
-	tws_add(&tws_conn_destination(conn)->value[counter], amount);
-	if (arm)
-		tws_add(&arm->value[counter], amount);
-}
-
 static void count_peak(struct tws_counters *counters)
 {
 	tws_raise(&counters->value[TWS_peak_open],
 		  __atomic_add_fetch(&counters->value[TWS_open], 1, __ATOMIC_ACQ_REL));
 }
 
-void tws_conn_attempt(const struct tws_conn *conn)
+/* What was done to the socket before its connect(). */
+static void count_options(const struct tws_conn *conn, uint32_t flags)
+{
+	if (flags & TWS_CONN_APP_BOUND_0 && !(flags & TWS_CONN_LATE_BIND))
+		tws_conn_count(conn, TWS_bound_before_connect, 1);
+	if (flags & TWS_CONN_LATE_BIND)
+		tws_conn_count(conn, TWS_policy_applied, 1); /* at bind() */
+	if (flags & (TWS_CONN_APP_LINGER_0 | TWS_CONN_APP_LINGER_N))
+		tws_conn_count(conn, TWS_setsockopt_linger, 1);
+	if (flags & TWS_CONN_APP_LINGER_0)
+		tws_conn_count(conn, TWS_setsockopt_linger_zero, 1);
+	if (flags & TWS_CONN_APP_REUSEADDR)
+		tws_conn_count(conn, TWS_setsockopt_reuseaddr, 1);
+}
+
+TWS_HOT void tws_conn_attempt(const struct tws_conn *conn)
 {
 	struct tws_connection *slot = conn->slot;
 
@@ -256,16 +238,10 @@ void tws_conn_attempt(const struct tws_conn *conn)
 	if (!tws_conn_move(conn, TWS_CONN_CLAIMED, TWS_CONN_CONNECTING))
 		return;
 	tws_conn_count(conn, TWS_attempts, 1);
-	if (slot->flags & TWS_CONN_APP_BOUND_0 && !(slot->flags & TWS_CONN_LATE_BIND))
-		tws_conn_count(conn, TWS_bound_before_connect, 1);
-	if (slot->flags & TWS_CONN_LATE_BIND)
-		tws_conn_count(conn, TWS_policy_applied, 1); /* at bind() */
-	if (slot->flags & (TWS_CONN_APP_LINGER_0 | TWS_CONN_APP_LINGER_N))
-		tws_conn_count(conn, TWS_setsockopt_linger, 1);
-	if (slot->flags & TWS_CONN_APP_LINGER_0)
-		tws_conn_count(conn, TWS_setsockopt_linger_zero, 1);
-	if (slot->flags & TWS_CONN_APP_REUSEADDR)
-		tws_conn_count(conn, TWS_setsockopt_reuseaddr, 1);
+	if (slot->flags &
+	    (TWS_CONN_APP_BOUND_0 | TWS_CONN_LATE_BIND | TWS_CONN_APP_LINGER_0 |
+	     TWS_CONN_APP_LINGER_N | TWS_CONN_APP_REUSEADDR))
+		count_options(conn, slot->flags);
 }
 
 /* What it said of the program's options is true all the same, and stays. */
@@ -275,25 +251,18 @@ void tws_conn_unattempt(const struct tws_conn *conn)
 		tws_conn_count(conn, TWS_attempts, (uint64_t)-1);
 }
 
-/* Counted established, after the slot was moved. */
-void tws_conn_count_established(const struct tws_conn *conn)
+TWS_HOT void tws_conn_count_established(const struct tws_conn *conn)
 {
-	struct tws_counters *arm = tws_conn_arm(conn);
+	struct tws_tally tally = tws_conn_tally(conn);
 
-	tws_conn_count(conn, TWS_established, 1);
-	count_peak(tws_conn_destination(conn));
+	tws_tally_add(tally, TWS_established, 1);
+	count_peak(tally.destination);
 	count_peak(conn->book->process);
-	if (arm)
-		count_peak(arm);
+	if (tally.arm)
+		count_peak(tally.arm);
 }
 
-void tws_conn_count_gone(const struct tws_conn *conn)
-{
-	tws_conn_count(conn, TWS_open, (uint64_t)-1);
-	tws_add(&conn->book->process->value[TWS_open], (uint64_t)-1);
-}
-
-bool tws_conn_establish(const struct tws_conn *conn, bool believed)
+TWS_HOT bool tws_conn_establish(const struct tws_conn *conn, bool believed)
 {
 	if (believed)
 		__atomic_fetch_or(&conn->slot->flags, TWS_CONN_BELIEVED,
@@ -360,12 +329,6 @@ void tws_conn_copied(int from, int to)
 	if (tws_conn_owned(&conn))
 		__atomic_add_fetch(&conn.slot->descriptors, 1, __ATOMIC_ACQ_REL);
 	tws_fd_set(to, conn.word);
-}
-
-bool tws_conn_owned(const struct tws_conn *conn)
-{
-	return conn->book == &tws_books[tws_own_book & (TWS_BOOKS - 1)] &&
-	       tws_own_book >= 0;
 }
 
 void tws_conn_share_all(void)

@@ -15,6 +15,7 @@
 #ifndef TWS_SHIM_CONN_H
 #define TWS_SHIM_CONN_H
 
+#include <stddef.h>
 #include <sys/socket.h>
 
 #include "shim/books.h"
@@ -49,10 +50,29 @@ struct tws_conn {
 };
 
 /* The book that a table word leads to; NULL: none. Touches no slot. */
-struct tws_book *tws_conn_book(uint32_t word);
+static inline struct tws_book *tws_conn_book(uint32_t word)
+{
+	struct tws_book *book = &tws_books[word >> 24 & (TWS_BOOKS - 1)];
+
+	return word & TWS_FD_SLOT && book->header ? book : NULL;
+}
+
+/* The connection of a table word that leads to this book. */
+static inline struct tws_conn tws_conn_in(struct tws_book *book, uint32_t word)
+{
+	struct tws_connection *slot = &book->connections[word & 0xffffff];
+
+	return (struct tws_conn){book, slot, word,
+				 __atomic_load_n(&slot->generation, __ATOMIC_ACQUIRE)};
+}
 
 /* The connection of a table word; book NULL where it is none. */
-struct tws_conn tws_conn_of(uint32_t word);
+static inline struct tws_conn tws_conn_of(uint32_t word)
+{
+	struct tws_book *book = tws_conn_book(word);
+
+	return book ? tws_conn_in(book, word) : (struct tws_conn){.word = word};
+}
 
 static inline enum tws_conn_state tws_conn_state(const struct tws_connection *slot)
 {

@@ -17,6 +17,7 @@
 #include "shim/conn_move.h"
 #include "shim/diag.h"
 #include "shim/facts.h"
+#include "shim/hot.h"
 #include "shim/process.h"
 #include "shim/sys.h"
 
@@ -83,28 +84,25 @@ static void push_ended(const struct tws_end *end, uint64_t now)
 	__atomic_store_n(&record->sequence, ticket + 1, __ATOMIC_RELEASE);
 }
 
-static void count_lifetime(const struct tws_conn *conn, uint64_t now)
+static void count_lifetime(const struct tws_conn *conn, struct tws_tally tally,
+			   uint64_t now)
 {
 	struct tws_connection *slot = conn->slot;
 	uint64_t lifetime = now - slot->established_ns;
-	struct tws_counters *arm = tws_conn_arm(conn);
 
-	tws_histogram_add(tws_conn_destination(conn), TWS_HISTOGRAM_lifetime_seconds,
-			  lifetime);
-	if (arm)
-		tws_histogram_add(arm, TWS_HISTOGRAM_lifetime_seconds, lifetime);
+	tws_tally_time(tally, TWS_HISTOGRAM_lifetime_seconds, lifetime);
 	if (lifetime / 1000000 >= conn->book->header->short_lived_ms)
 		return;
 	slot->flags |= TWS_CONN_SHORT_LIVED;
-	tws_conn_count(conn, TWS_short_lived, 1);
+	tws_tally_add(tally, TWS_short_lived, 1);
 }
 
-static void count_bytes(const struct tws_end *end)
+static void count_bytes(const struct tws_end *end, struct tws_tally tally)
 {
 	if (end->bytes_sent)
-		tws_conn_count(&end->conn, TWS_bytes_sent, end->bytes_sent);
+		tws_tally_add(tally, TWS_bytes_sent, end->bytes_sent);
 	if (end->bytes_received)
-		tws_conn_count(&end->conn, TWS_bytes_received, end->bytes_received);
+		tws_tally_add(tally, TWS_bytes_received, end->bytes_received);
 }
 
 /* An ending of a connection that came to be. */
@@ -112,18 +110,20 @@ static void count_end(const struct tws_end *end, uint64_t now)
 {
 	const struct tws_conn *conn = &end->conn;
 	enum tws_counter via = tws_via_counter((enum tws_via)conn->slot->via);
+	struct tws_tally tally = tws_conn_tally(conn);
 
 	if (end->verdict.doubtful)
 		conn->slot->flags |= TWS_CONN_DOUBTFUL;
 	if (end->verdict.time_wait)
 		push_time_wait(conn);
-	tws_conn_count(conn, tws_ending_counter(end->verdict.ending), 1);
+	tws_tally_add(tally, tws_ending_counter(end->verdict.ending), 1);
 	if (via != TWS_COUNTERS)
-		tws_conn_count(conn, via, 1);
-	count_lifetime(conn, now);
-	count_bytes(end);
+		tws_tally_add(tally, via, 1);
+	count_lifetime(conn, tally, now);
+	count_bytes(end, tally);
 	tws_conn_count_gone(conn);
-	tws_rule_ended(conn, end->verdict.ending);
+	if (conn->slot->rule)
+		tws_rule_ended(conn, end->verdict.ending);
 }
 
 static bool came_to_be(const struct tws_verdict *verdict)
@@ -147,7 +147,7 @@ static void count_unborn(const struct tws_end *end, bool counted)
 }
 
 /* Moves the slot to its end and counts it; whoever moves it counts. */
-static void finish(const struct tws_end *end)
+TWS_HOT static void finish(const struct tws_end *end)
 {
 	const struct tws_conn *conn = &end->conn;
 	struct tws_connection *slot = conn->slot;
@@ -172,7 +172,7 @@ static void finish(const struct tws_end *end)
 	push_ended(end, now);
 }
 
-void tws_conn_end(const struct tws_end *end)
+TWS_HOT void tws_conn_end(const struct tws_end *end)
 {
 	finish(end);
 	tws_conn_free(&end->conn);
@@ -247,7 +247,7 @@ static bool races_with_fin(const struct tws_end *end)
 		end->verdict.ending == TWS_END_RESET_APP);
 }
 
-static void judge(struct tws_end *end)
+TWS_HOT static void judge(struct tws_end *end)
 {
 	const struct tws_connection *slot = end->conn.slot;
 	struct tws_bytes bytes = {0, 0};
@@ -267,14 +267,26 @@ static void judge(struct tws_end *end)
 		read_local(end->fd, &end->local);
 }
 
-bool tws_conn_look(int fd, enum tws_via via, struct tws_end *ret_end)
+/* Field by field: clearing all of it costs as much as the rest of the look. */
+static void begin_end(int fd, uint32_t word, enum tws_via via, struct tws_end *ret_end)
+{
+	ret_end->conn.book = NULL;
+	ret_end->fd = fd;
+	ret_end->word = word;
+	ret_end->via = via;
+	ret_end->verdict = (struct tws_verdict){.failure = TWS_COUNTERS};
+	ret_end->bytes_sent = ret_end->bytes_received = 0;
+	ret_end->ends = ret_end->shared = ret_end->recheck = false;
+}
+
+TWS_HOT bool tws_conn_look(int fd, enum tws_via via, struct tws_end *ret_end)
 {
 	uint32_t word = tws_fd(fd);
 	struct tws_book *book = tws_conn_book(word);
 	uint64_t cookie;
 	bool owned;
 
-	*ret_end = (struct tws_end){.fd = fd, .word = word, .via = via};
+	begin_end(fd, word, via, ret_end);
 	if (!word || !tws_may_work())
 		return false;
 	if (!book)
@@ -282,7 +294,7 @@ bool tws_conn_look(int fd, enum tws_via via, struct tws_end *ret_end)
 	cookie = tws_conn_cookie(fd, book); /* before the first look into the book */
 	if (tws_fd(fd) != word)
 		return false;
-	ret_end->conn = tws_conn_of(word);
+	ret_end->conn = tws_conn_in(book, word);
 	owned = tws_conn_owned(&ret_end->conn);
 	if (tws_conn_state(ret_end->conn.slot) == TWS_CONN_CLAIMED)
 		return true;
@@ -310,7 +322,7 @@ static void look_again(struct tws_end *end)
 		judge(end);
 }
 
-void tws_conn_detach(struct tws_end *end)
+TWS_HOT void tws_conn_detach(struct tws_end *end)
 {
 	uint32_t word = end->word;
 	uint32_t left;
@@ -376,7 +388,7 @@ void tws_conn_leave(const struct tws_end *end)
 			  __ATOMIC_RELEASE);
 }
 
-void tws_conn_settle(struct tws_end *end)
+TWS_HOT void tws_conn_settle(struct tws_end *end)
 {
 	const struct tws_connection *slot = end->conn.slot;
 	int state;

@@ -19,20 +19,30 @@ enum tws_slot_action {
 };
 
 /* Moves the slot if it is still in state `from` of the same generation. */
-bool tws_conn_move(const struct tws_conn *conn, enum tws_conn_state from,
-		   enum tws_conn_state to);
+static inline bool tws_conn_move(const struct tws_conn *conn, enum tws_conn_state from,
+				 enum tws_conn_state to)
+{
+	uint64_t old = (uint64_t)conn->generation << 32 | from;
+	uint64_t new = (uint64_t)conn->generation << 32 | to;
+
+	return __atomic_compare_exchange_n((uint64_t *)(void *)&conn->slot->state, &old,
+					   new, false, __ATOMIC_ACQ_REL,
+					   __ATOMIC_ACQUIRE);
+}
 
 /* ENDING or CLAIMED -> FREE. */
 void tws_conn_free(const struct tws_conn *conn);
 
 /* Whether the slot stands in this process's own book. */
-bool tws_conn_owned(const struct tws_conn *conn);
+static inline bool tws_conn_owned(const struct tws_conn *conn)
+{
+	int own = __atomic_load_n(&tws_own_book, __ATOMIC_RELAXED);
 
-/* Counts for the destination and the arm of the connection. */
-void tws_conn_count(const struct tws_conn *conn, enum tws_counter counter,
-		    uint64_t amount);
+	return own >= 0 && conn->book == &tws_books[own];
+}
+
+/* Counts established, after the slot was moved. */
 void tws_conn_count_established(const struct tws_conn *conn);
-void tws_conn_count_gone(const struct tws_conn *conn);
 
 /* The counters of its destination, and of its arm (NULL: none). The numbers in a slot may
  * have been changed by others, so they are looked at once and held to the layout. */
@@ -52,6 +62,47 @@ static inline struct tws_counters *tws_conn_arm(const struct tws_conn *conn)
 	unsigned arm = __atomic_load_n(&conn->slot->arm, __ATOMIC_RELAXED);
 
 	return arm && arm <= TWS_ARMS ? &conn->book->arms[arm - 1].counters : NULL;
+}
+
+/* Where a connection counts: its destination and its arm (NULL: none), looked up once for
+ * all that is counted at one step. */
+struct tws_tally {
+	struct tws_counters *destination;
+	struct tws_counters *arm;
+};
+
+static inline struct tws_tally tws_conn_tally(const struct tws_conn *conn)
+{
+	return (struct tws_tally){tws_conn_destination(conn), tws_conn_arm(conn)};
+}
+
+static inline void tws_tally_add(struct tws_tally tally, enum tws_counter counter,
+				 uint64_t amount)
+{
+	tws_add(&tally.destination->value[counter], amount);
+	if (tally.arm)
+		tws_add(&tally.arm->value[counter], amount);
+}
+
+static inline void tws_tally_time(struct tws_tally tally, enum tws_histogram_id id,
+				  uint64_t nanoseconds)
+{
+	tws_histogram_add(tally.destination, id, nanoseconds);
+	if (tally.arm)
+		tws_histogram_add(tally.arm, id, nanoseconds);
+}
+
+static inline void tws_conn_count(const struct tws_conn *conn, enum tws_counter counter,
+				  uint64_t amount)
+{
+	tws_tally_add(tws_conn_tally(conn), counter, amount);
+}
+
+/* Counted established, and open no longer. */
+static inline void tws_conn_count_gone(const struct tws_conn *conn)
+{
+	tws_conn_count(conn, TWS_open, (uint64_t)-1);
+	tws_add(&conn->book->process->value[TWS_open], (uint64_t)-1);
 }
 
 /* The number of its rule, 0: none. */

@@ -9,11 +9,12 @@
 #include <sys/uio.h>
 
 #include "shim/entry.h"
+#include "shim/hot.h"
 #include "shim/policy.h"
 
 /* --------------------------------------------------------------------- born */
 
-int tws_wrap_socket(int domain, int type, int protocol)
+TWS_HOT int tws_wrap_socket(int domain, int type, int protocol)
 {
 	int ret = tws_real.socket(domain, type, protocol);
 
@@ -41,7 +42,7 @@ int tws_wrap_listen(int fd, int backlog)
 	return ret;
 }
 
-int tws_wrap_connect(int fd, const struct sockaddr *address, socklen_t length)
+TWS_HOT int tws_wrap_connect(int fd, const struct sockaddr *address, socklen_t length)
 {
 	struct tws_connecting connecting;
 	int ret;
@@ -213,7 +214,7 @@ int tws_wrap_shutdown(int fd, int how)
 /* close() is a cancellation point. A thread that is cancelled at its entry leaves the
  * descriptor open, so we let that happen before the record is detached, and not between.
  */
-static int close_connection(int fd)
+TWS_HOT static int close_connection(int fd)
 {
 	struct tws_end end;
 	int state, ret;
@@ -230,7 +231,7 @@ static int close_connection(int fd)
 	return ret;
 }
 
-int tws_wrap_close(int fd)
+TWS_HOT int tws_wrap_close(int fd)
 {
 	if (__builtin_expect(tws_fd(fd) == 0, 1))
 		return tws_real.close(fd);

@@ -6,11 +6,12 @@
 #include <fcntl.h>
 
 #include "shim/hooks.h"
+#include "shim/hot.h"
 #include "shim/policy.h"
 #include "shim/process.h"
 #include "shim/sys.h"
 
-bool tws_hook_close(int fd, enum tws_via via, struct tws_end *ret_end)
+TWS_HOT bool tws_hook_close(int fd, enum tws_via via, struct tws_end *ret_end)
 {
 	if (!tws_conn_look(fd, via, ret_end))
 		return false;
@@ -19,7 +20,7 @@ bool tws_hook_close(int fd, enum tws_via via, struct tws_end *ret_end)
 	return true;
 }
 
-void tws_hook_closed(struct tws_end *end)
+TWS_HOT void tws_hook_closed(struct tws_end *end)
 {
 	tws_conn_settle(end);
 }

@@ -9,6 +9,7 @@
 
 #include "shim/conn_move.h"
 #include "shim/hooks.h"
+#include "shim/hot.h"
 #include "shim/policy.h"
 #include "shim/process.h"
 #include "shim/sys.h"
@@ -17,7 +18,7 @@
 #define IPPROTO_MPTCP 262
 #endif
 
-void tws_hook_made(int fd, uint32_t word)
+TWS_HOT void tws_hook_made(int fd, uint32_t word)
 {
 	uint32_t stale = tws_fd(fd);
 
@@ -28,7 +29,7 @@ void tws_hook_made(int fd, uint32_t word)
 	tws_fd_set(fd, word);
 }
 
-void tws_hook_socket(int fd, int domain, int type, int protocol)
+TWS_HOT void tws_hook_socket(int fd, int domain, int type, int protocol)
 {
 	uint32_t word = 0;
 
@@ -139,7 +140,7 @@ static struct tws_conn slot_for(int fd)
 	struct tws_conn ret = {.book = NULL};
 
 	if (book && tws_fd(fd) == word) {
-		ret = tws_conn_of(word);
+		ret = tws_conn_in(book, word);
 		if (cookie == ret.slot->cookie)
 			return ret;
 		tws_conn_vanished(fd, word);
@@ -177,8 +178,8 @@ static void note_too_early(int fd)
 		tws_count_process(TWS_unobserved);
 }
 
-void tws_hook_connect(int fd, const struct sockaddr *address, socklen_t length,
-		      struct tws_connecting *ret_connecting)
+TWS_HOT void tws_hook_connect(int fd, const struct sockaddr *address, socklen_t length,
+			      struct tws_connecting *ret_connecting)
 {
 	struct tws_address remote;
 
@@ -215,13 +216,10 @@ void tws_hook_connect(int fd, const struct sockaddr *address, socklen_t length,
 static void count_latency(const struct tws_connecting *connecting)
 {
 	const struct tws_connection *slot = connecting->conn.slot;
-	struct tws_counters *arm = tws_conn_arm(&connecting->conn);
-	uint64_t took = slot->established_ns - connecting->began_ns;
 
-	tws_histogram_add(tws_conn_destination(&connecting->conn),
-			  TWS_HISTOGRAM_connect_latency_seconds, took);
-	if (arm)
-		tws_histogram_add(arm, TWS_HISTOGRAM_connect_latency_seconds, took);
+	tws_tally_time(tws_conn_tally(&connecting->conn),
+		       TWS_HISTOGRAM_connect_latency_seconds,
+		       slot->established_ns - connecting->began_ns);
 }
 
 /* A first connect() on what is connected already, or listens: it was accepted, or
@@ -235,7 +233,8 @@ static void never_ours(int fd, const struct tws_conn *conn)
 	tws_conn_free(conn);
 }
 
-void tws_hook_connected(int fd, struct tws_connecting *connecting, int error, bool sent)
+TWS_HOT void tws_hook_connected(int fd, struct tws_connecting *connecting, int error,
+				bool sent)
 {
 	const struct tws_conn *conn = &connecting->conn;
 

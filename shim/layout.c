@@ -4,6 +4,7 @@
  * what its numbers stand for. Pure: no system call, no allocation, no state; the shim and
  * the tools decide by the same functions.
  */
+#include "shim/hot.h"
 #include "shim/segment.h"
 
 #include <stddef.h>
@@ -92,38 +93,20 @@ const char *tws_segment_validate(const struct tws_header *header, uint64_t lengt
 	return why;
 }
 
-static const unsigned first_octaves[TWS_HISTOGRAMS] = {
-#define HISTOGRAM(name, unit, first_octave, help) first_octave,
-#include "shim/counters.def"
-};
-
 #define HISTOGRAM(name, unit, first_octave, help)                                        \
 	TWS_ASSERT((first_octave) > 0 && (first_octave) + TWS_BUCKETS / 2 < 64);
 #include "shim/counters.def"
 
-unsigned tws_histogram_bucket(enum tws_histogram_id id, uint64_t microseconds)
-{
-	const unsigned first = first_octaves[id];
-	unsigned octave, upper_half, bucket;
-
-	if (microseconds >> first == 0)
-		return 0;
-	octave = 63 - (unsigned)__builtin_clzll(microseconds);
-	upper_half = microseconds >> (octave - 1) & 1;
-	bucket = 2 * (octave - first) + 1 + upper_half;
-	return bucket < TWS_BUCKETS ? bucket : TWS_BUCKETS - 1;
-}
-
 uint64_t tws_histogram_bound(enum tws_histogram_id id, unsigned bucket)
 {
-	const uint64_t octave = 1ULL << (first_octaves[id] + bucket / 2);
+	const uint64_t octave = 1ULL << (tws_first_octaves[id] + bucket / 2);
 
 	if (bucket >= TWS_BUCKETS - 1)
 		return 0;
 	return bucket % 2 ? octave + octave / 2 : octave;
 }
 
-enum tws_counter tws_ending_counter(enum tws_ending ending)
+TWS_HOT enum tws_counter tws_ending_counter(enum tws_ending ending)
 {
 	switch (ending) {
 	case TWS_END_ABANDONED:
@@ -151,7 +134,7 @@ enum tws_counter tws_ending_counter(enum tws_ending ending)
 	return TWS_COUNTERS;
 }
 
-enum tws_counter tws_via_counter(enum tws_via via)
+TWS_HOT enum tws_counter tws_via_counter(enum tws_via via)
 {
 	if (via < TWS_VIA_CLOSE || via > TWS_VIA_KILL)
 		return TWS_COUNTERS;

@@ -8,7 +8,7 @@
 #ifndef TWS_SHIM_POLICY_H
 #define TWS_SHIM_POLICY_H
 
-#include "shim/conn.h"
+#include "shim/conn_move.h"
 #include "shim/policy_image.h"
 
 /* Maps the control file if there is one; with `make`, makes it. Some system calls, once.
@@ -58,7 +58,15 @@ void tws_apply_connect(int fd, const struct tws_conn *conn);
 
 /* The connection is about to end as `end` says: what the rule decides at close. May
  * change the verdict. */
-void tws_apply_close(struct tws_end *end);
+void tws_carry_out_close(struct tws_end *end, uint32_t word);
+
+static inline void tws_apply_close(struct tws_end *end)
+{
+	uint32_t word = end->conn.book ? end->conn.slot->action[TWS_ACTION_CLOSE] : 0;
+
+	if (word)
+		tws_carry_out_close(end, word);
+}
 
 /* The program has just set SO_LINGER {1,0} on a connection: `graceful` takes it away. */
 void tws_apply_app_linger(int fd, const struct tws_conn *conn);

@@ -3,6 +3,7 @@
  * Images are kept in a few handles with a count of users, so that a swap never takes one
  * from under a thread that reads it; a handle is used again when nobody is in it.
  */
+#include "shim/hot.h"
 #include "shim/policy.h"
 #include "shim/policy_handle.h"
 
@@ -285,7 +286,7 @@ static void follow(void)
 	__atomic_store_n(&loading, 0, __ATOMIC_RELEASE);
 }
 
-bool tws_policy_active(void)
+TWS_HOT bool tws_policy_active(void)
 {
 	struct tws_policy_control *at = __atomic_load_n(&control, __ATOMIC_ACQUIRE);
 

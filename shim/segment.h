@@ -42,6 +42,11 @@ enum tws_histogram_id {
 	TWS_HISTOGRAMS
 };
 
+static const uint8_t tws_first_octaves[TWS_HISTOGRAMS] = {
+#define HISTOGRAM(name, unit, first_octave, help) first_octave,
+#include "shim/counters.def"
+};
+
 /* Buckets: two an octave. With o = first_octave, bucket 2k holds values under 2^(o+k)
  * microseconds not in a lower one, bucket 2k+1 those under 1.5 * 2^(o+k); the last holds
  * the rest. Upper bounds are exclusive. */
@@ -348,9 +353,22 @@ TWS_ASSERT(sizeof(struct tws_header) <= 4096);
 const char *tws_segment_validate(const struct tws_header *header, uint64_t length,
 				 uint64_t size);
 
-/* The bucket of a value in microseconds, and a bucket's exclusive upper bound in
- * microseconds (0: none, the last). Pure. */
-unsigned tws_histogram_bucket(enum tws_histogram_id id, uint64_t microseconds);
+/* The bucket of a value in microseconds. Pure. */
+static inline unsigned tws_histogram_bucket(enum tws_histogram_id id,
+					    uint64_t microseconds)
+{
+	const unsigned first = tws_first_octaves[id];
+	unsigned octave, upper_half, bucket;
+
+	if (microseconds >> first == 0)
+		return 0;
+	octave = 63 - (unsigned)__builtin_clzll(microseconds);
+	upper_half = microseconds >> (octave - 1) & 1;
+	bucket = 2 * (octave - first) + 1 + upper_half;
+	return bucket < TWS_BUCKETS ? bucket : TWS_BUCKETS - 1;
+}
+
+/* A bucket's exclusive upper bound in microseconds (0: none, the last). Pure. */
 uint64_t tws_histogram_bound(enum tws_histogram_id id, unsigned bucket);
 
 /* The counter of an ending or a way; TWS_COUNTERS where there is none. Pure. */
