@@ -4,18 +4,25 @@
  * it: unread data is looked at before SO_LINGER, and SO_LINGER before the state.
  */
 #include "shim/ending.h"
+#include "shim/hot.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
 
-bool tws_ending_needs_info(const struct tws_facts *facts)
+TWS_HOT bool tws_ending_needs_info(const struct tws_facts *facts)
 {
-	if (!facts->established)
-		return !facts->writable || facts->hung_up || facts->error;
-	if (facts->error && !facts->hung_up)
-		return true; /* also what an error queue (timestamps) looks like */
 	/* Our own shutdown(SHUT_RD) looks like the peer's close. */
-	return facts->peer_closed && (facts->flags & TWS_CONN_SHUT_READ);
+	if (facts->peer_closed && facts->flags & TWS_CONN_SHUT_READ)
+		return true;
+	/* With both sides shut it may be CLOSING, LAST_ACK or over: unread data resets
+	 * the first two and comes too late for the last. */
+	if (facts->hung_up && facts->unread)
+		return true;
+	/* One whose SYN waits for the first write is writable too. */
+	if (!facts->established)
+		return !facts->writable || facts->hung_up || facts->error ||
+		       facts->flags & TWS_CONN_FASTOPEN_CONNECT;
+	return facts->error && !facts->hung_up; /* also what an error queue looks like */
 }
 
 /* The state that poll alone gives away, where TCP_INFO was not asked. */
@@ -102,7 +109,7 @@ static bool decide_unborn(const struct tws_facts *facts, uint8_t state,
 	return true;
 }
 
-struct tws_verdict tws_ending_decide(const struct tws_facts *facts)
+TWS_HOT struct tws_verdict tws_ending_decide(const struct tws_facts *facts)
 {
 	uint8_t state = facts->has_info ? facts->tcp_state : state_from_poll(facts);
 	struct tws_verdict ret;

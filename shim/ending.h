@@ -34,7 +34,7 @@ struct tws_verdict {
 	bool doubtful; /* CLOSE after our own shutdown: TIME_WAIT unless the peer reset */
 };
 
-/* Whether TCP_INFO is needed to decide: poll alone left doubt. */
+/* Whether TCP_INFO is needed to decide: poll (and SIOCINQ, if asked since) left doubt. */
 bool tws_ending_needs_info(const struct tws_facts *facts);
 
 /* The verdict. With doubtful facts it is the likelier one, and says so. */

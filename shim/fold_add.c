@@ -196,6 +196,7 @@ void tws_fold_add(struct tws_header *totals, struct tws_header *header, uint16_t
 		if (arm[i].state == TWS_DESTINATION_READY)
 			add_arm(totals, &arm[i]);
 	add_time_wait(totals, header, index);
+	totals->detail = totals->detail && header->detail;
 	if (header->heartbeat_ns > totals->heartbeat_ns)
 		totals->heartbeat_ns = header->heartbeat_ns;
 	totals->folded_processes +=

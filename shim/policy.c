@@ -146,7 +146,7 @@ static void note_image(struct tws_header *header, const struct tws_policy_handle
 	__atomic_store_n(&header->short_lived_ms,
 			 settings->short_lived_ms ? settings->short_lived_ms : 1000,
 			 __ATOMIC_RELAXED);
-	__atomic_store_n(&header->detail, settings->detail != 2, __ATOMIC_RELAXED);
+	__atomic_store_n(&header->detail, settings->detail == 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&header->policy_generation, handle->generation,
 			 __ATOMIC_RELEASE);
 }

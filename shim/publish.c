@@ -217,7 +217,7 @@ static void lay_out(struct tws_header *header)
 			  or_default(settings.time_wait, 65536), end);
 	header->size = (end + sizeof(uint32_t) + 4095) & ~4095ULL;
 	header->short_lived_ms = or_default(settings.short_lived_ms, 1000);
-	header->detail = settings.detail != 2;
+	header->detail = settings.detail == 1;
 }
 
 static void fill(struct tws_header *header, const struct tws_header *layout)

@@ -271,6 +271,16 @@ static json_t *unseen(const struct model *model)
 	return object;
 }
 
+/* Whether the bytes in `total` are those of all its connections. */
+static bool bytes_counted(const struct model *model)
+{
+	bool ret = model->order_count > 0;
+
+	for (uint32_t i = 0; i < model->order_count; i++)
+		ret = ret && model->apps[model->order[i]].detail;
+	return ret;
+}
+
 int report_print_json(FILE *out, const struct model *model,
 		      const struct report_options *options)
 {
@@ -282,6 +292,7 @@ int report_print_json(FILE *out, const struct model *model,
 	set(object, "generated", json_string(print_time(now, model->generated)));
 	set(object, "run", run(options->run));
 	set(object, "total", counters(&model->total));
+	set(object, "bytes_counted", json_boolean(bytes_counted(model)));
 	set(object, "time_wait", time_wait(model, &model->time_wait));
 	set(object, "apps", apps(model));
 	set(object, "kernel", kernel(model));

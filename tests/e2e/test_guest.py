@@ -68,15 +68,15 @@ def _counts(t, *steps, before=(), mode="echo"):
     return added_system_calls(*paths)
 
 
-def test_a_connection_costs_at_most_four_system_calls(t):
+def test_a_connection_costs_three_system_calls(t):
     added = _counts(t, *STEPS)
     many = {n: c for n, c in added.items() if c >= 500}
-    assert sum(many.values()) <= 4000, many
+    assert sum(many.values()) <= 3000, many
     rest = sum(c for c in added.values() if 0 < c < 500)
     assert rest < 120, added
 
 
-def test_a_non_blocking_connection_costs_at_most_four_too(t):
+def test_a_non_blocking_connection_costs_at_most_four(t):
     added = _counts(t, "socket", "nonblock", "connect-poll", "send:1", "recv", "close")
     many = {n: c for n, c in added.items() if c >= 500}
     assert sum(many.values()) <= 4000, many

@@ -73,7 +73,8 @@ def endings(directory):
     return found
 
 
-def test_every_prediction_agrees_with_the_kernel(t):
+def hold_against_the_kernel(t):
+    """The randomised closer."""
     servers = {mode: t.server(mode) for mode in TALKS}
     ports = {s.port for s in servers.values()}
     source = random.Random(t.seed)
@@ -99,4 +100,15 @@ def test_every_prediction_agrees_with_the_kernel(t):
     t.report()
 
 
+def test_every_prediction_agrees_with_the_kernel(t):
+    hold_against_the_kernel(t)
+
+
+def test_every_prediction_by_tcp_info_agrees_with_the_kernel_too(t):
+    conf = t.file("detail.conf", "detail = true;")
+    t.run(t.twshim, "policy", "load", "--dir", t.dir, conf, shim=False)
+    hold_against_the_kernel(t)
+
+
 test_every_prediction_agrees_with_the_kernel.options = {"timeout": 300}
+test_every_prediction_by_tcp_info_agrees_with_the_kernel_too.options = {"timeout": 300}

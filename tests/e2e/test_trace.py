@@ -32,7 +32,10 @@ def end(process):
 def test_a_line_says_who_where_how_long_and_how_it_ended(t):
     server, first = t.server(), t.server("first")
     trace = begin(t)
+    conf = t.file("detail.conf", "detail = true;")
+    t.run(t.twshim, "policy", "load", "--dir", t.dir, conf, shim=False)
     t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS[:4], "sleep:50", "close")
+    t.run(t.twshim, "policy", "clear", "--dir", t.dir, shim=False)
     t.run(t.prog("client"), ADDRESS, str(first.port), *STEPS[:4], "wait-hup", "close")
     lines, said = end(trace)
     assert not said and len(lines) == 2, (lines, said)
@@ -43,6 +46,7 @@ def test_a_line_says_who_where_how_long_and_how_it_ended(t):
     assert (ours["bytes_sent"], ours["bytes_received"]) == (1, 1)
     assert ours["from"].startswith(ADDRESS + ":")
     assert (theirs["ending"], theirs["to"]) == ("remote_fin", first.to)
+    assert (theirs["bytes_sent"], theirs["bytes_received"]) == (None, None)
 
 
 DEAF = """
