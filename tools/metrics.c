@@ -95,9 +95,12 @@ static void add_counter(struct metrics *metrics, unsigned counter, const char *l
 }
 
 /* Of a family of names, those that never were anything are left out, save what alerts
- * wait for. */
+ * wait for; so are bytes, which are mostly not counted, and none is not known to be none.
+ */
 static bool is_shown(const struct metrics *metrics, unsigned counter, uint64_t value)
 {
+	if (counter == TWS_bytes_sent || counter == TWS_bytes_received)
+		return value > 0;
 	if (value || counter == TWS_ended_local_fin || counter == TWS_ended_remote_fin ||
 	    counter == TWS_failed_no_port || counter == TWS_ended_unseen)
 		return true;
