@@ -12,6 +12,7 @@
 	ASSET(html, "tools/web/page.html")                                               \
 	ASSET(css, "tools/web/page.css")                                                 \
 	ASSET(js, "tools/web/page.js")                                                   \
+	ASSET(charts, "tools/web/charts.js")                                             \
 	ASSET(chart, TWSHIM_CHART)
 
 #define ASSET(name, file) extern const char web_##name[], web_##name##_end[];

@@ -93,6 +93,7 @@ const struct web_resource web_resources[] = {
     {"/", "text/html; charset=utf-8", STATIC(html)},
     {"/page.css", "text/css; charset=utf-8", STATIC(css)},
     {"/page.js", "text/javascript; charset=utf-8", STATIC(js)},
+    {"/charts.js", "text/javascript; charset=utf-8", STATIC(charts)},
     {"/chart.js", "text/javascript; charset=utf-8", STATIC(chart)},
     {"/metrics", METRICS_TEXT_TYPE, MADE(make_text)},
     {"/metrics", METRICS_OPENMETRICS_TYPE, MADE(make_open)},

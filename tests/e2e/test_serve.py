@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""twshim serve: what it answers, what it refuses, what it survives; and its page, in a real
-browser."""
+"""twshim serve: what it answers, what it refuses, what it survives. test_page.py has its page."""
 import http.client
 import json
 import os
@@ -10,12 +9,10 @@ import socket
 import subprocess
 import time
 
-from harness import ADDRESS, Skip, time_wait, wait_for
+from harness import ADDRESS, time_wait, wait_for
 
 STEPS = ("socket", "connect", "send:1", "recv:1", "close")
 PORT = 9464
-BROWSER = ("chromium", "--headless", "--no-sandbox", "--disable-gpu",
-           "--disable-background-networking", "--disable-dev-shm-usage", "--hide-scrollbars")
 
 
 def serve(t, *options, port=PORT, address="127.0.0.1"):
@@ -175,57 +172,3 @@ def test_it_does_nothing_while_nobody_asks_and_does_not_grow(t):
     assert resident_kb(process.pid) < memory + 4096
 
 
-def browse(t, *options):
-    """Headless chromium with a profile of its own."""
-    t.need("chromium")
-    result = subprocess.run(
-        BROWSER + (f"--user-data-dir={t.scratch}/browser", "--enable-logging=stderr", "--v=0",
-                   "--virtual-time-budget=4000") + options,
-        env=t.environment(False, HOME=t.scratch), check=False, timeout=100,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    if result.returncode:
-        raise Skip("chromium does not run here: " + result.stderr.decode()[-200:])
-    console = [l for l in result.stderr.decode(errors="replace").splitlines() if "CONSOLE" in l]
-    return result.stdout.decode(), console
-
-
-def shown(page, tile):
-    """The number of a tile."""
-    return int(re.search(rf'id="{tile}">([\d,]+)<', page)[1].replace(",", ""))
-
-
-def test_the_page_shows_in_a_browser_what_the_api_says(t):
-    server = t.server()
-    t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:1234")
-    wait_for(lambda: time_wait(server.port) == 1234, "TIME_WAIT")
-    serve(t)
-    page, console = browse(t, "--dump-dom", f"http://127.0.0.1:{PORT}/")
-    assert not console, console
-    report = json.loads(ask("/api/report")[2])
-    assert shown(page, "tile-owned") == report["kernel"]["owned"] == 1234
-    assert shown(page, "tile-opened") == report["total"]["established"] == 1234
-    assert server.to in page and "as of 20" in page and "no answer" not in page
-
-
-def test_names_are_never_markup(t):
-    server = t.server()
-    strange = f"{t.scratch}/<img src=x onerror=document.title=7>"
-    t.run("cp", t.prog("client"), strange, shim=False)
-    t.run(strange, ADDRESS, str(server.port), *STEPS)
-    serve(t)
-    page, console = browse(t, "--dump-dom", f"http://127.0.0.1:{PORT}/")
-    assert not console and "<img" not in page and "&lt;img src=x" in page
-
-
-def test_the_page_follows_a_client_that_runs(t):
-    """Twice the page: what it shows has grown meanwhile, and one page sees it grow."""
-    server = t.server()
-    serve(t)
-    client = t.start(t.prog("client"), ADDRESS, str(server.port), *STEPS, "sleep:2",
-                     "repeat:100000")
-    wait_for(lambda: server.counts["accepted"] > 10, "it runs")
-    first, _ = browse(t, "--dump-dom", f"http://127.0.0.1:{PORT}/")
-    second, console = browse(t, "--dump-dom", f"http://127.0.0.1:{PORT}/")
-    assert not console
-    assert shown(second, "tile-opened") > shown(first, "tile-opened") > 0
-    client.kill()

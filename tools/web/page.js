@@ -1,26 +1,27 @@
 // SPDX-License-Identifier: MIT
 //
-// The page of `twshim serve`, and of `twshim report --html`, where the data are in the page.
-// What comes from the API is untrusted: it goes into textContent and chart labels only.
+// The page of `twshim serve`, and of `--html`, where the data are in the page. What comes from
+// the API is untrusted: it goes into textContent and chart labels only. The page asks once a
+// second while it is open and visible; what it shows is marked stale as soon as answers fail.
+// Everything that grows is bounded: samples, rows, colours.
 "use strict";
 
-const KEPT = 180; // seconds of history
-const SHOWN = 12; // applications in a chart, destinations in a table
-const COLORS = ["#2e6fd8", "#e8833a", "#2aa36b", "#b04ad0", "#d64550", "#7a6ff0", "#9a8a2f",
-  "#1f9fb5", "#c2557e", "#5b7083", "#84a83b", "#444c99"];
-const ENDINGS = {
-  ended_local_fin: ["closed by us", "#e8833a"], ended_remote_fin: ["closed by the peer", "#2aa36b"],
-  ended_fin_reset: ["policy: FIN, no TIME_WAIT", "#1f9fb5"], ended_reset_policy: ["policy: reset", "#2e6fd8"],
-  ended_reset_app: ["reset by the program", "#7a6ff0"], ended_reset_unread: ["reset: unread data", "#b04ad0"],
-  ended_reset_remote: ["reset by the peer", "#d64550"], ended_unseen: ["unseen", "#98a2b3"],
-};
-const history = [];
-let previous = null;
+const EVERY_MS = 1000, DOCTOR_TURNS = 5, STALE_MS = 3500, GIVE_UP_MS = 10000;
+const KEPT_S = 600; // of history
+const SHOWN = 12, ROWS = 40; // applications in a chart, rows in a table
+const SEVERITY = ["problem", "warning", "notice", "unknown", "ok"];
 
 const $ = id => document.getElementById(id);
 const embedded = $("data");
 const number = value => value === null || value === undefined ? "?" : value.toLocaleString("en-US");
-const percent = (part, whole) => whole ? `${Math.round(100 * part / whole)} %` : "–";
+const percent = (part, whole) => {
+  if (!whole) return "–";
+  const share = 100 * part / whole;
+  const fine = (share > 0 && share < 10) || (share > 99 && share < 100);
+  return `${fine ? Math.min(99.9, share).toFixed(1) : Math.round(share)} %`;
+};
+const plural = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
+const clock = generated => `${generated.slice(11, 19)} UTC`;
 
 function element(name, text, className) {
   const made = document.createElement(name);
@@ -29,211 +30,367 @@ function element(name, text, className) {
   return made;
 }
 
-function duration(seconds) {
-  if (seconds < 0.001) return `${+(seconds * 1e6).toPrecision(3)} µs`;
-  if (seconds < 1) return `${+(seconds * 1e3).toPrecision(3)} ms`;
-  if (seconds < 120) return `${+seconds.toPrecision(3)} s`;
-  return `${+(seconds / 60).toPrecision(3)} min`;
+// What has not changed is left alone, so that a selection stays and screen readers keep still.
+function say(node, text) {
+  if (node.textContent !== text) node.textContent = text;
 }
 
-// Columns: [title, is a number, cell(row)].
-function table(id, columns, rows) {
-  const head = element("tr");
-  columns.forEach(([title, right]) => head.append(element("th", title, right ? "n" : "")));
-  const lines = rows.map(row => {
-    const line = element("tr");
-    columns.forEach(([, right, cell]) => line.append(element("td", cell(row), right ? "n" : "")));
-    return line;
+// As many children as items: made when missing, told their item, removed when over.
+function each(parent, items, make, tell) {
+  while (parent.children.length > items.length) parent.lastElementChild.remove();
+  items.forEach((item, i) => {
+    if (!parent.children[i]) parent.append(make());
+    tell(parent.children[i], item);
   });
-  $(id).replaceChildren(head, ...lines);
 }
 
-function tile(title, value, id) {
-  const made = element("div", undefined, "tile");
-  const shown = element("b", value);
-  shown.id = id;
-  made.append(shown, element("span", title));
+// Columns: {title, cell(row), n: a number, minor: not on a phone, style(row)}. The first one
+// names the row.
+function table(target, columns, rows) {
+  const kind = column => [column.n ? "n" : "to", column.minor ? "minor" : ""].join(" ").trim();
+  if (!target.tHead) {
+    const line = target.createTHead().insertRow();
+    columns.forEach(column => {
+      const head = element("th", column.title, kind(column));
+      head.scope = "col";
+      line.append(head);
+    });
+    target.createTBody();
+  }
+  each(target.tBodies[0], rows, () => {
+    const line = element("tr");
+    columns.forEach((column, i) => {
+      const cell = element(i ? "td" : "th", "", kind(column));
+      if (!i) cell.scope = "row";
+      line.append(cell);
+    });
+    return line;
+  }, (line, row) => columns.forEach((column, i) => {
+    say(line.children[i], column.cell(row));
+    if (column.style) line.children[i].className = `${kind(column)} ${column.style(row)}`.trim();
+    if (!i && row.exe && line.title !== row.exe) line.title = row.exe;
+  }));
+}
+
+// ---------------------------------------------------------------- what the report says
+
+const ended = row => Object.keys(ENDINGS).reduce((sum, kind) => sum + row.counters[kind], 0);
+const waiting = row => row.time_wait.confirmed ?? row.time_wait.predicted;
+const byTimeWait = (a, b) => waiting(b) - waiting(a) || b.counters.attempts - a.counters.attempts;
+
+// Applications by TIME_WAIT; where two have one name, their paths tell them apart.
+function applications(report) {
+  const seen = new Map();
+  report.apps.forEach(app => seen.set(app.app, (seen.get(app.app) ?? 0) + 1));
+  return report.apps.map(app => Object.assign({ label: seen.get(app.app) > 1 ? app.exe : app.app }, app))
+    .sort(byTimeWait);
+}
+
+const speeds = []; // the last readings: {seconds, opened: Map of application to connections}
+function rates(apps, seconds) {
+  const now = { seconds, opened: new Map(apps.map(app => [app.exe, app.counters.established])) };
+  speeds.push(now);
+  while (speeds.length > 6 || seconds - speeds[0].seconds > 15) speeds.shift();
+  const before = speeds[0], passed = seconds - before.seconds, made = new Map();
+  if (passed <= 0) return made;
+  now.opened.forEach((value, exe) => made.set(exe, Math.max(0, value - (before.opened.get(exe) ?? 0)) / passed));
   return made;
 }
 
-const charts = {};
-function chart(id, type, data, options) {
-  if (charts[id]) {
-    charts[id].data.labels = data.labels;
-    const sets = charts[id].data.datasets;
-    sets.length = data.datasets.length;
-    data.datasets.forEach((set, i) => { sets[i] = Object.assign(sets[i] || {}, set); });
-    charts[id].update("none");
-    return;
-  }
-  charts[id] = new Chart($(id), {
-    type, data,
-    options: Object.assign({ animation: false, responsive: true, maintainAspectRatio: false,
-      plugins: { legend: { position: "bottom", labels: { boxWidth: 10 } } } }, options),
+const perSecond = rate => rate === undefined ? "–" : number(rate < 10 ? Math.round(rate * 10) / 10 : Math.round(rate));
+
+// ------------------------------------------------------------------------ the headline
+
+function whose(report, apps, destinations) {
+  const { time_wait: all, owned, unowned, error } = report.kernel;
+  if (all === null) return `The kernel's table cannot be read: ${error}`;
+  if (!all) return "No port is held by TIME_WAIT.";
+  if (!owned) return "None of them is of an application that runs, or ran, with the shim.";
+  const [first, to] = [apps[0], destinations.find(one => one.exe === apps[0].exe)];
+  const count = first.time_wait.confirmed;
+  const most = to && to.time_wait.confirmed ? `, ${to.time_wait.confirmed === count ? "all" :
+    number(to.time_wait.confirmed)} to ${to.to}` : "";
+  const leave = first.time_wait.newest_leaves_s ? `, the last to leave in ${Math.ceil(first.time_wait.newest_leaves_s)} s` : "";
+  const others = owned - count, rest = [];
+  const more = apps.filter(app => app.time_wait.confirmed).length - 1;
+  if (others > 0) rest.push(`${plural(more, "other application")} ${more === 1 ? "has" : "have"} ${number(others)}`);
+  if (unowned) rest.push(`${number(unowned)} ${unowned === 1 ? "is" : "are"} of no known application`);
+  return `${first.label} has ${number(count)} of them (${percent(count, all)})${most}${leave}.` +
+    (rest.length ? ` ${rest.join("; ")}.` : "");
+}
+
+function showTiles(report, speed) {
+  const { total } = report;
+  const failed = Object.keys(total).filter(name => name.startsWith("failed_"))
+    .reduce((sum, name) => sum + total[name], 0);
+  const rate = speed.size ? [...speed.values()].reduce((sum, one) => sum + one, 0) : undefined;
+  const tiles = [
+    ["tile-owned", "TIME_WAIT of known applications", number(report.kernel.owned)],
+    ["tile-opened", "connections opened", number(total.established)],
+    ...(embedded ? [] : [["tile-rate", "opened a second", perSecond(rate)]]),
+    ["tile-open", "open now", number(total.open)],
+    ["tile-first", "closed here first", percent(total.ended_local_fin, ended({ counters: total }))],
+    ["tile-failed", "connects failed", number(failed)],
+    ["tile-no-port", "for want of a port", number(total.failed_no_port), total.failed_no_port > 0],
+    ...(total.ended_unseen ? [["tile-unseen", "ended unseen", number(total.ended_unseen)]] : []),
+  ];
+  each($("tiles"), tiles, () => {
+    const made = element("div");
+    made.append(element("dt"), element("dd"));
+    return made;
+  }, (made, [id, title, value, alert]) => {
+    say(made.firstChild, title);
+    say(made.lastChild, value);
+    made.lastChild.id = id;
+    made.className = alert ? "alert" : "";
   });
 }
 
-const byTimeWait = (a, b) => (b.time_wait.confirmed ?? 0) - (a.time_wait.confirmed ?? 0) ||
-  b.counters.attempts - a.counters.attempts;
+// ------------------------------------------------------------------------- the sections
 
-function showTimeWait() {
-  const names = new Map();
-  history.forEach(sample => sample.apps.forEach((value, app) =>
-    names.set(app, Math.max(names.get(app) ?? 0, value))));
-  const top = [...names].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, SHOWN);
-  const last = history[history.length - 1].time;
-  chart("chart-time-wait", "line", {
-    labels: history.map(sample => `${Math.round((sample.time - last) / 1000)} s`),
-    datasets: top.map(([app], i) => ({ label: app, data: history.map(s => s.apps.get(app) ?? 0), fill: true,
-      borderColor: COLORS[i % COLORS.length], backgroundColor: COLORS[i % COLORS.length] + "66", pointRadius: 0,
-      borderWidth: 1 })),
-  }, { scales: { y: { stacked: true, beginAtZero: true, ticks: { precision: 0 } },
-    x: { ticks: { maxTicksLimit: 7 } } } });
+const samples = []; // {seconds, values}: at most KEPT_S of it
+function remember(report, apps, seconds) {
+  const values = report.kernel.time_wait === null ? null : new Map();
+  if (values) {
+    apps.forEach((app, i) => {
+      const name = i < SHOWN ? app.label : OTHER;
+      if (app.time_wait.confirmed) values.set(name, (values.get(name) ?? 0) + app.time_wait.confirmed);
+    });
+    values.set(UNOWNED, report.kernel.unowned);
+  }
+  const last = samples[samples.length - 1];
+  if (last && seconds - last.seconds > STALE_MS / 1000) // nothing was known meanwhile: a gap
+    samples.push({ seconds: last.seconds + 0.5, values: null });
+  samples.push({ seconds, values });
+  while (seconds - samples[0].seconds > KEPT_S) samples.shift();
+  while (samples.length > 2 * KEPT_S) samples.shift();
 }
 
 function showPorts(destinations) {
-  const top = destinations.filter(d => d.ports.used && d.ports.range)
+  const top = destinations.filter(one => one.ports.used && one.ports.range)
     .sort((a, b) => b.ports.fill - a.ports.fill).slice(0, 8);
-  const color = fill => fill >= 0.8 ? "#b42318" : fill >= 0.5 ? "#f79009" : "#2e6fd8";
-  chart("chart-ports", "bar", {
-    labels: top.map(d => `${d.to} (${d.app})`),
-    datasets: [{ label: "% of the ephemeral ports", data: top.map(d => 100 * d.ports.fill),
-      backgroundColor: top.map(d => color(d.ports.fill)) }],
-  }, { indexAxis: "y", plugins: { legend: { display: false } },
-    scales: { x: { beginAtZero: true, suggestedMax: 10, title: { display: true, text: "% of the range" } } } });
-}
-
-function showEndings(apps) {
-  const top = apps.slice(0, SHOWN);
-  const kinds = Object.keys(ENDINGS).filter(kind => apps.some(app => app.counters[kind]));
-  chart("chart-endings", "bar", {
-    labels: top.map(app => app.app),
-    datasets: kinds.map(kind => ({ label: ENDINGS[kind][0], backgroundColor: ENDINGS[kind][1],
-      data: top.map(app => app.counters[kind]) })),
-  }, { indexAxis: "y", scales: { x: { stacked: true, ticks: { precision: 0 } }, y: { stacked: true } } });
-}
-
-function showLifetimes(apps) {
-  const bounds = apps.length ? apps[0].counters.lifetime_seconds.le : [];
-  const labels = bounds.filter((_, i) => i % 2 === 0).map(bound => `< ${duration(bound)}`).concat("longer");
-  const fold = counts => {
-    const folded = [counts[0]];
-    for (let i = 1; i < counts.length; i += 2) folded.push(counts[i] + (counts[i + 1] ?? 0));
-    return folded;
-  };
-  chart("chart-lifetimes", "bar", {
-    labels,
-    datasets: apps.slice(0, SHOWN).map((app, i) => ({ label: app.app, data: fold(app.counters.lifetime_seconds.count),
-      backgroundColor: COLORS[i % COLORS.length] })),
-  }, { scales: { x: { stacked: true, ticks: { maxTicksLimit: 12 } },
-    y: { stacked: true, ticks: { precision: 0 } } } });
-}
-
-function rates(report, now) {
-  const opened = new Map(report.apps.map(app => [app.exe, app.counters.established]));
-  const made = new Map();
-  if (previous) {
-    opened.forEach((value, exe) => made.set(exe,
-      Math.max(0, value - (previous.opened.get(exe) ?? 0)) * 1000 / (now - previous.time)));
+  if (!top.length) {
+    $("ports").replaceChildren(element("li", "none in use by these applications", "none"));
+    return;
   }
-  previous = { opened, time: now };
-  return made;
+  if ($("ports").firstElementChild?.className) $("ports").replaceChildren();
+  each($("ports"), top, () => {
+    const made = element("li"), label = element("div", undefined, "label"), who = element("span", undefined, "who");
+    const meter = element("div", undefined, "meter");
+    who.append(element("b"), " ", element("span"));
+    label.append(who, element("span", undefined, "value"));
+    meter.append(element("i"));
+    meter.setAttribute("role", "meter");
+    meter.setAttribute("aria-valuemin", "0");
+    meter.setAttribute("aria-valuemax", "100");
+    made.append(label, meter);
+    return made;
+  }, (made, one) => {
+    const [label, meter] = made.children, fill = Math.min(100, 100 * one.ports.fill);
+    say(label.firstChild.firstChild, one.to);
+    say(label.firstChild.lastChild, one.label);
+    say(label.lastChild, `${number(one.ports.used)} of ${number(one.ports.range)}, ${percent(one.ports.used, one.ports.range)}`);
+    meter.className = `meter ${fill >= 80 ? "problem" : fill >= 50 ? "warning" : ""}`.trim();
+    meter.firstChild.style.width = `${fill}%`;
+    meter.setAttribute("aria-valuenow", fill.toFixed(1));
+    meter.setAttribute("aria-label", `ports in use to ${one.to} by ${one.label}`);
+  });
 }
 
 function showTables(apps, destinations, speed) {
-  const closed = row => Object.keys(ENDINGS).reduce((sum, kind) => sum + row.counters[kind], 0);
   const common = [
-    ["opened", true, row => number(row.counters.established)],
-    ["open", true, row => number(row.counters.open)],
-    ["short-lived", true, row => percent(row.counters.short_lived, closed(row))],
-    ["closed by us first", true, row => percent(row.counters.ended_local_fin, closed(row))],
-    ["TIME_WAIT", true, row => number(row.time_wait.confirmed)],
+    { title: "opened", n: true, cell: row => number(row.counters.established) },
+    { title: "open", n: true, minor: true, cell: row => number(row.counters.open) },
+    { title: "short-lived", n: true, minor: true, cell: row => percent(row.counters.short_lived, ended(row)) },
+    { title: "closed here first", n: true, minor: true, cell: row => percent(row.counters.ended_local_fin, ended(row)) },
+    { title: "TIME_WAIT", n: true, cell: row => number(row.time_wait.confirmed) },
   ];
-  const perSecond = row => speed.has(row.exe) ? number(Math.round(speed.get(row.exe) * 10) / 10) : "–";
-  table("applications", [["application", false, row => row.app],
-    ["processes", true, row => number(row.processes)], ["a second", true, perSecond], ...common], apps);
-  table("destinations", [["application", false, row => row.app], ["to", false, row => row.to], ...common,
-    ["ports", true, row => row.ports.range ? `${number(row.ports.used)} of ${number(row.ports.range)}` : "?"]],
-  destinations.slice(0, 3 * SHOWN));
+  table($("applications"), [{ title: "application", cell: row => row.label },
+    { title: "processes", n: true, minor: true, cell: row => row.alive === row.processes ? number(row.processes)
+      : `${number(row.processes)}, ${number(row.alive)} alive` },
+    ...(embedded ? [] : [{ title: "a second", n: true, cell: row => perSecond(speed.get(row.exe)) }]), ...common],
+  apps.slice(0, ROWS));
+  table($("destinations"), [{ title: "to", cell: row => row.to }, { title: "application", cell: row => row.label },
+    ...common, { title: "leave in", n: true, minor: true,
+      cell: row => row.time_wait.newest_leaves_s ? `${Math.ceil(row.time_wait.newest_leaves_s)} s` : "–" },
+    { title: "ports", n: true, minor: true, cell: row => row.ports.range
+      ? `${number(row.ports.used)} of ${number(row.ports.range)}` : "?" }], destinations.slice(0, ROWS));
+  const more = (id, rows) => say($(id), rows.length > ROWS ? `the ${ROWS} with most TIME_WAIT of ${number(rows.length)}` : "");
+  more("applications-more", apps);
+  more("destinations-more", destinations);
 }
 
+function armValue(unit, value) {
+  if (typeof value !== "number") return "–";
+  const shown = unit === "seconds" ? duration(Math.abs(value)) : number(+Math.abs(value).toPrecision(4));
+  return `${value < 0 ? "−" : ""}${shown}${unit === "bytes" ? " B" : ""}`;
+}
+
+// For each arm but its experiment's first: what differs, and how surely.
 function showArms(report) {
-  const rows = report.arms.flatMap(arm => arm.against_first.length
-    ? arm.against_first.map(line => Object.assign({ arm: arm.arm, experiment: arm.experiment }, line)) : []);
+  const first = new Map();
+  report.arms.forEach(arm => { if (!first.has(arm.experiment)) first.set(arm.experiment, arm); });
+  const compared = report.arms.filter(arm => arm !== first.get(arm.experiment));
+  const about = arm => `${arm.arm}, ${plural(arm.counters.attempts, "connection")}, ${number(arm.time_wait_confirmed)} TIME_WAIT now`;
+  const cell = name => row => armValue(row.unit, row[name]);
   $("experiment").hidden = report.arms.length === 0;
-  const value = x => typeof x === "number" ? `${+x.toPrecision(4)}` : "–";
-  table("arms", [["arm", false, r => r.arm], ["measure", false, r => r.measure],
-    ["first arm", true, r => value(r.first)], ["this arm", true, r => value(r.this)],
-    ["difference", true, r => value(r.difference)],
-    ["95 % interval", true, r => `${value(r.low)} to ${value(r.high)}`], ["verdict", false, r => r.verdict]], rows);
-}
-
-function showReport(report, now) {
-  const apps = report.apps.slice().sort(byTimeWait);
-  const destinations = apps.flatMap(app => app.destinations
-    .map(one => Object.assign({ app: app.app, exe: app.exe }, one))).sort(byTimeWait);
-  const total = report.total;
-  $("tiles").replaceChildren(
-    tile("TIME_WAIT sockets of this host", number(report.kernel.time_wait), "tile-time-wait"),
-    tile("of them owned by these", number(report.kernel.owned), "tile-owned"),
-    tile("connections opened", number(total.established), "tile-opened"),
-    tile("open now", number(total.open), "tile-open"),
-    tile("without a port", number(total.failed_no_port), "tile-no-port"));
-  history.push({ time: now, apps: new Map() });
-  const sample = history[history.length - 1].apps;
-  apps.forEach(app => sample.set(app.app, (sample.get(app.app) ?? 0) + (app.time_wait.confirmed ?? 0)));
-  while (history.length > KEPT) history.shift();
-  if (!embedded) showTimeWait();
-  showPorts(destinations);
-  showEndings(apps);
-  showLifetimes(apps);
-  showTables(apps, destinations, rates(report, now));
-  showArms(report);
-}
-
-function showFindings(findings) {
-  const made = findings.filter(finding => finding.verdict !== "ok").map(finding => {
-    const box = element("div", undefined, `finding ${finding.verdict}`);
-    const line = element("p");
-    line.append(element("b", `${finding.verdict}: ${finding.title ?? finding.id}`));
-    line.append(element("span", finding.evidence ?? finding.text));
-    box.append(line);
-    if (finding.advice) box.append(element("p", finding.advice, "advice"));
-    return box;
+  each($("arms"), compared, () => {
+    const made = element("div", undefined, "scroll"), shown = element("table");
+    made.tabIndex = 0;
+    made.setAttribute("role", "region");
+    shown.createCaption();
+    made.append(shown);
+    return made;
+  }, (made, arm) => {
+    const said = `${arm.experiment}: ${about(arm)}; against ${about(first.get(arm.experiment))}`;
+    say(made.firstChild.caption, said);
+    made.setAttribute("aria-label", said);
+    table(made.firstChild, [
+      { title: "measure", cell: row => row.measure.replaceAll("_", " ") + (row.unit === "per 1,000" ? `, ${row.unit}` : "") },
+      { title: "first arm", n: true, minor: true, cell: cell("first") }, { title: "this arm", n: true, minor: true, cell: cell("this") },
+      { title: "difference", n: true, cell: cell("difference") },
+      { title: "95 % interval", n: true, cell: row => typeof row.low === "number"
+        ? `${armValue(row.unit, row.low)} to ${armValue(row.unit, row.high)}` : "–" },
+      { title: "verdict", cell: row => row.verdict,
+        style: row => row.verdict === "better" || row.verdict === "worse" ? row.verdict : "" }], arm.against_first);
   });
-  $("findings").replaceChildren(...(made.length ? made : [element("p", "nothing to say", "none")]));
 }
+
+function showReport(report, seconds) {
+  const apps = applications(report), speed = rates(apps, seconds);
+  const destinations = apps.flatMap(app => app.destinations
+    .map(one => Object.assign({ label: app.label, exe: app.exe }, one))).sort(byTimeWait);
+  say($("time-wait"), number(report.kernel.time_wait));
+  say($("whose"), whose(report, apps, destinations));
+  showTiles(report, speed);
+  if (embedded) {
+    barTimeWait(apps.filter(waiting).slice(0, TOP).map(app => [app.label, waiting(app)]));
+  } else {
+    remember(report, apps, seconds);
+    chartTimeWait(samples, KEPT_S);
+  }
+  showPorts(destinations);
+  chartEndings(apps.filter(ended).slice(0, SHOWN));
+  chartLifetimes(apps.filter(ended).slice(0, SHOWN));
+  showArms(report);
+  showTables(apps, destinations, speed);
+  document.title = `${number(report.kernel.time_wait)} TIME_WAIT – twshim`;
+  document.body.classList.remove("waiting");
+}
+
+// ------------------------------------------------------------------------- the findings
+
+function findingBox(finding) {
+  const box = element("div", undefined, `finding ${finding.verdict}`), title = element("p"), about = [finding.app, finding.to];
+  title.append(element("b", finding.verdict, "verdict"), element("b", finding.title ?? finding.id),
+    element("span", ` ${finding.id}`, "id"));
+  if (about.some(Boolean)) title.append(element("span", ` ${about.filter(Boolean).join(" to ")}`, "id"));
+  box.append(title, element("p", finding.evidence ?? finding.text));
+  if (finding.advice) box.append(element("p", finding.advice, "do"));
+  return box;
+}
+
+let told = ""; // what the findings are made of
+function showFindings(findings, when) {
+  say($("findings-when"), when);
+  if (told === JSON.stringify(findings)) return;
+  told = JSON.stringify(findings);
+  const sorted = findings.slice().sort((a, b) => SEVERITY.indexOf(a.verdict) - SEVERITY.indexOf(b.verdict));
+  const quiet = one => one.verdict === "ok" || one.verdict === "unknown";
+  const wrong = sorted.filter(one => !quiet(one)), fine = sorted.filter(quiet);
+  const urgent = wrong.filter(one => one.verdict === "problem" || one.verdict === "warning");
+  const worst = wrong.length ? wrong[0].verdict : "ok";
+  const list = wrong.map(findingBox);
+  if (!list.length) list.push(element("p", "Nothing needs doing.", "none"));
+  if (fine.length) {
+    const more = element("details");
+    more.append(element("summary", `${plural(fine.length, "check")} without a finding`), ...fine.map(findingBox));
+    list.push(more);
+  }
+  $("findings").replaceChildren(...list);
+  $("headline").className = worst;
+  $("advice").replaceChildren(urgent.length ? findingBox(urgent[0]) : element("p", wrong.length
+    ? "Nothing is urgent." : "Nothing needs doing.", "none"));
+  if (wrong.length > 1) {
+    const more = element("a", `all ${plural(wrong.length, "finding")}`, "note");
+    more.href = "#section-findings";
+    $("advice").append(more);
+  }
+}
+
+// ----------------------------------------------------------------------------- refreshing
+
+const now = () => performance.now();
+let answered = -Infinity, asOf = "", checked = "", turn = 0, timer = null, asking = false;
 
 async function get(path) {
-  const answer = await fetch(path, { cache: "no-store" });
-  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
-  return answer.json();
-}
-
-async function refresh(turn) {
-  if (document.visibilityState === "visible") {
-    try {
-      const report = await get("api/report");
-      showReport(report, Date.now());
-      if (turn % 5 === 0) showFindings((await get("api/doctor")).findings);
-      $("state").textContent = `as of ${report.generated}`;
-      $("state").className = "";
-    } catch (error) {
-      $("state").textContent = `no answer: ${error.message}`;
-      $("state").className = "stale";
-    }
+  const giveUp = new AbortController(), late = setTimeout(() => giveUp.abort(), GIVE_UP_MS);
+  try {
+    const answer = await fetch(path, { cache: "no-store", signal: giveUp.signal });
+    if (!answer.ok) throw new Error(`${path} answered ${answer.status}`);
+    return await answer.json();
+  } finally {
+    clearTimeout(late);
   }
-  setTimeout(refresh, 1000, turn + 1);
 }
 
-if (embedded) {
-  const report = JSON.parse(embedded.textContent);
-  document.querySelectorAll(".live").forEach(section => section.remove());
-  showReport(report, Date.now());
-  showFindings(report.advice);
-  const run = report.run ? `${report.run.command}: exit status ${report.run.exit_status}, ` +
-    `${duration(report.run.elapsed_seconds)}; ` : "";
-  $("state").textContent = `${run}as of ${report.generated}`;
-} else {
-  refresh(0);
+// Old numbers must not look new: that holds also while an answer is long in coming.
+function tellAge(reason) {
+  const stale = now() - answered > STALE_MS;
+  document.body.classList.toggle("stale", stale && asOf !== "");
+  $("alarm").hidden = !stale;
+  if (stale)
+    say($("alarm"), `twshim serve does not answer${reason ? ` (${reason})` : ""}. ` +
+      (asOf ? `What is below was true at ${asOf}. Asking again every second.` : "Asking again every second."));
+  say($("state"), stale ? asOf ? `as of ${asOf}: old` : "no answer" : `live, as of ${asOf}`);
 }
+
+async function refresh() {
+  clearTimeout(timer);
+  timer = null;
+  if (asking || document.visibilityState !== "visible") return;
+  asking = true;
+  let reason = "";
+  try {
+    const report = await get("api/report");
+    answered = now();
+    asOf = clock(report.generated);
+    showReport(report, answered / 1000);
+    if (turn++ % DOCTOR_TURNS === 0) {
+      const doctor = await get("api/doctor");
+      checked = clock(doctor.generated);
+      showFindings(doctor.findings, `as of ${checked}`);
+    }
+  } catch (error) {
+    turn = 0; // the findings as well, once it answers again
+    if (checked) say($("findings-when"), `as of ${checked}: old`);
+    reason = error.name === "AbortError" ? "for ten seconds" : error.message;
+  }
+  asking = false;
+  tellAge(reason);
+  if (document.visibilityState === "visible") timer = setTimeout(refresh, EVERY_MS);
+}
+
+function begin() {
+  setInterval(() => { if (asking && document.visibilityState === "visible" && answered > 0) tellAge(""); }, EVERY_MS);
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState !== "visible") return;
+    if (asOf) tellAge("asking");
+    refresh();
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { forgetCharts(); refresh(); });
+  refresh();
+}
+
+function showOnce() {
+  const report = JSON.parse(embedded.textContent), { run } = report;
+  $("h-time-wait").textContent = "TIME_WAIT left, by application";
+  showReport(report, 0);
+  showFindings(report.advice, "");
+  say($("state"), (run ? `${run.command}: exit status ${run.exit_status}, ${duration(run.elapsed_seconds)}; ` : "") +
+    `as of ${report.generated.replace("T", " ").replace("Z", " UTC")}`);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { forgetCharts(); showReport(report, 0); });
+}
+
+if (embedded) showOnce();
+else begin();

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+//
+// The charts of the page, by Chart.js. What they show comes from the host and is untrusted: it
+// goes into labels, which are drawn, never into markup. Each chart is made once and fed anew.
+"use strict";
+
+const COLORS = ["#3b82f6", "#f59e0b", "#10b981", "#a855f7", "#ef4444", "#06b6d4", "#ec4899", "#84cc16"];
+const OTHER = "other applications", UNOWNED = "of no known application";
+const GREY = { [OTHER]: "#94a3b8", [UNOWNED]: "#6b7280" };
+// Amber leaves a TIME_WAIT here; nothing else does.
+const ENDINGS = {
+  ended_local_fin: ["closed here first: TIME_WAIT", "#f59e0b"],
+  ended_remote_fin: ["closed by the peer", "#10b981"],
+  ended_fin_reset: ["policy: FIN, no TIME_WAIT", "#06b6d4"],
+  ended_reset_policy: ["policy: reset", "#3b82f6"],
+  ended_reset_app: ["reset by the program", "#a855f7"],
+  ended_reset_unread: ["reset: unread data", "#ec4899"],
+  ended_reset_remote: ["reset by the peer", "#ef4444"],
+  ended_unseen: ["unseen", "#94a3b8"],
+};
+const TOP = 8; // applications with a colour of their own
+
+function duration(seconds) {
+  if (seconds < 0.001) return `${+(seconds * 1e6).toPrecision(3)} µs`;
+  if (seconds < 1) return `${+(seconds * 1e3).toPrecision(3)} ms`;
+  if (seconds < 120) return `${+seconds.toPrecision(3)} s`;
+  if (seconds < 7200) return `${+(seconds / 60).toPrecision(3)} min`;
+  return `${+(seconds / 3600).toPrecision(3)} h`;
+}
+
+const charts = {};
+const style = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const short = text => text.length > 28 ? `${text.slice(0, 13)}…${text.slice(-14)}` : text;
+
+function drawChart(id, type, said, data, scales, more) {
+  document.getElementById(id).setAttribute("aria-label", said);
+  if (charts[id]) {
+    const kept = charts[id].data;
+    kept.labels = data.labels;
+    kept.datasets.length = data.datasets.length;
+    data.datasets.forEach((set, i) => { kept.datasets[i] = Object.assign(kept.datasets[i] || {}, set); });
+    Object.entries(scales).forEach(([axis, wanted]) => {
+      charts[id].options.scales[axis].min = wanted.min;
+      charts[id].options.scales[axis].max = wanted.max;
+    });
+    charts[id].update("none");
+    return;
+  }
+  Object.values(scales).forEach(scale => { scale.grid = { color: style("--grid"), borderColor: style("--grid") }; });
+  charts[id] = new Chart(document.getElementById(id), {
+    type, data,
+    options: Object.assign({ animation: false, responsive: true, maintainAspectRatio: false, scales,
+      color: style("--ink"),
+      plugins: { legend: { position: "bottom", labels: { boxWidth: 10, padding: 8,
+        generateLabels: chart => Chart.defaults.plugins.legend.labels.generateLabels(chart)
+          .map(label => Object.assign(label, { text: short(label.text) })) } } } }, more),
+  });
+}
+
+// Light or dark has changed: the charts are made again with the colours of now.
+function forgetCharts() {
+  Object.keys(charts).forEach(id => { charts[id].destroy(); delete charts[id]; });
+  useColors();
+}
+
+function useColors() {
+  Chart.defaults.color = style("--faint");
+  Chart.defaults.borderColor = style("--grid");
+  Chart.defaults.font.family = "system-ui, sans-serif";
+}
+
+const given = new Map(); // application: its colour, as long as it is on the page
+function colorOf(name) {
+  if (GREY[name]) return GREY[name];
+  if (!given.has(name)) {
+    const used = new Set(given.values());
+    given.set(name, COLORS.find(color => !used.has(color)) ?? COLORS[given.size % COLORS.length]);
+  }
+  return given.get(name);
+}
+
+// Colours of applications that are shown no more are free again.
+function keepColors(names) {
+  [...given.keys()].filter(name => !names.has(name)).forEach(name => given.delete(name));
+}
+
+// samples: [{seconds, values: Map of application to TIME_WAIT, null: not known}], one a second.
+// One colour a name; the largest at the bottom.
+function chartTimeWait(samples, span) {
+  const most = new Map();
+  samples.forEach(sample => (sample.values ?? []).forEach((value, name) =>
+    most.set(name, Math.max(most.get(name) ?? 0, value))));
+  const rank = name => GREY[name] ? 1 : 0;
+  const sorted = [...most].filter(([name, value]) => value || !GREY[name])
+    .sort((a, b) => rank(a[0]) - rank(b[0]) || b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).map(([name]) => name);
+  const named = sorted.filter(name => !GREY[name]).slice(0, TOP), own = new Set(named);
+  const rest = sorted.length > named.length + sorted.filter(name => GREY[name]).length;
+  const names = [...named, ...(rest || most.get(OTHER) ? [OTHER] : []), ...(most.get(UNOWNED) ? [UNOWNED] : [])];
+  const value = (values, name) => {
+    if (name !== OTHER) return values.get(name) ?? 0;
+    let sum = values.get(OTHER) ?? 0;
+    values.forEach((count, one) => { if (!own.has(one) && !GREY[one]) sum += count; });
+    return sum;
+  };
+  const last = samples[samples.length - 1], first = Math.max(-span, samples[0].seconds - last.seconds);
+  keepColors(own);
+  drawChart("chart-time-wait", "line",
+    `TIME_WAIT sockets over the last ${duration(Math.max(1, -first))}: now ` +
+    names.map(name => `${name} ${last.values ? value(last.values, name) : "unknown"}`).join(", "), {
+      datasets: names.map((name, i) => ({ label: name, fill: i ? "-1" : "origin", pointRadius: 0, borderWidth: 1.5,
+        borderColor: colorOf(name), backgroundColor: colorOf(name) + "80",
+        data: samples.map(sample => ({ x: sample.seconds - last.seconds,
+          y: sample.values ? value(sample.values, name) : null })) })),
+    }, {
+      x: { type: "linear", min: Math.min(first, -10), max: 0, ticks: { maxTicksLimit: 7, maxRotation: 0,
+        callback: at => at ? `−${duration(-at)}` : "now" } },
+      y: { stacked: true, beginAtZero: true, suggestedMax: 5, ticks: { precision: 0 } },
+    }, { interaction: { mode: "index", intersect: false } });
+}
+
+// Of a run that is over there is no time: a bar an application.
+function barTimeWait(named) {
+  drawChart("chart-time-wait", "bar",
+    `TIME_WAIT sockets: ${named.map(([name, value]) => `${name} ${value}`).join(", ") || "none"}`, {
+      labels: named.map(([name]) => short(name)),
+      datasets: [{ label: "TIME_WAIT", data: named.map(([, value]) => value),
+        backgroundColor: named.map(([name]) => colorOf(name)) }],
+    }, { x: { beginAtZero: true, suggestedMax: 5, ticks: { precision: 0 } }, y: {} },
+    { indexAxis: "y", plugins: { legend: { display: false } } });
+}
+
+function chartEndings(apps) {
+  const kinds = Object.keys(ENDINGS).filter(kind => apps.some(app => app.counters[kind]));
+  const said = apps.map(app => `${app.label}: ` + kinds.filter(kind => app.counters[kind])
+    .map(kind => `${app.counters[kind]} ${ENDINGS[kind][0]}`).join(", "));
+  drawChart("chart-endings", "bar", `Endings. ${said.join("; ") || "none"}`, {
+    labels: apps.map(app => short(app.label)),
+    datasets: kinds.map(kind => ({ label: ENDINGS[kind][0], backgroundColor: ENDINGS[kind][1],
+      data: apps.map(app => app.counters[kind]) })),
+  }, { x: { stacked: true, ticks: { precision: 0 } }, y: { stacked: true } }, { indexAxis: "y" });
+}
+
+// Two of the segment's buckets are one bar; what is empty at either end is left out.
+function chartLifetimes(apps) {
+  const bounds = apps.length ? apps[0].counters.lifetime_seconds.le : [];
+  const labels = bounds.filter((_, i) => i % 2 === 0).map(bound => `< ${duration(bound)}`).concat("longer");
+  const folded = apps.map(app => labels.map((_, i) => {
+    const count = app.counters.lifetime_seconds.count;
+    return (i ? count[2 * i - 1] ?? 0 : 0) + (count[2 * i] ?? 0);
+  }));
+  const filled = labels.map((_, i) => i).filter(i => folded.some(counts => counts[i]));
+  const from = Math.max(0, (filled[0] ?? 0) - 1), to = (filled[filled.length - 1] ?? labels.length - 2) + 2;
+  const fullest = filled.reduce((best, i) => {
+    const sum = folded.reduce((all, counts) => all + counts[i], 0);
+    return sum > best[1] ? [i, sum] : best;
+  }, [0, 0]);
+  drawChart("chart-lifetimes", "bar", fullest[1]
+    ? `Lifetimes: ${fullest[1]} connections, the most, lived ${labels[fullest[0]]}` : "Lifetimes: none yet", {
+    labels: labels.slice(from, to),
+    datasets: apps.map((app, i) => ({ label: app.label, data: folded[i].slice(from, to),
+      backgroundColor: i < TOP ? colorOf(app.label) : GREY[OTHER] })),
+  }, { x: { stacked: true, ticks: { maxTicksLimit: 12 } }, y: { stacked: true, ticks: { precision: 0 } } });
+}
+
+useColors();
