@@ -128,7 +128,7 @@ deps-lint:
 
 # -------------------------------------------------------------------- tests
 
-.PHONY: tests check check-quick demo lint bench
+.PHONY: tests check check-quick demo lint bench conformance
 tests: all $(UNITS) $(PROGS)
 
 check: deps-test deps-lint
@@ -146,6 +146,12 @@ demo:
 
 lint: deps-lint
 	$(Q)tests/lint
+
+# Other projects' own test suites, bare and under the shim; about an hour. ARGS: its options.
+conformance:
+	@tests/deps $(BUILD_PACKAGES) python3 iproute2
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)tests/conformance --build $(BUILD) $(ARGS)
 
 bench: deps-test
 	$(Q)$(MAKE) --no-print-directory tests
@@ -174,6 +180,7 @@ help:
 	@echo 'make check-quick the tests that take under two minutes'
 	@echo 'make deps        install what is missing (Debian packages)'
 	@echo 'make lint        layering, format, clang-tidy, cppcheck, shellcheck'
+	@echo 'make conformance other projects'"'"' own tests, bare and under the shim; an hour'
 	@echo 'make bench       what the shim costs, beside strace and bpftrace'
 	@echo 'make install     PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make SAN=address,undefined check   the same with sanitizers, in a folder of its own'

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: MIT
+"""Sets runs of the same unit side by side, and says what is the same, flaky or different.
+
+verdicts()  of one unit, running again what differed
+summary()   of many; text() and line() for people
+"""
+import collections
+
+WHOLE_ROUNDS, ALONE_ROUNDS = 3, 10
+SLOW_SECONDS = 120
+MOST_ALONE = 20  # tests of one unit that are run again alone
+
+
+def count(outcomes):
+    """{outcome: how many}, without the unit's own exit status."""
+    return dict(collections.Counter(o for t, o in outcomes.items() if t != "(exit status)"))
+
+
+def differing(runs):
+    """{pass: tests whose outcome is not bare's}."""
+    bare = runs["bare"]["outcomes"]
+    return {which: sorted(t for t in set(bare) | set(run["outcomes"])
+                          if bare.get(t) != run["outcomes"].get(t))
+            for which, run in runs.items() if which != "bare"}
+
+
+def outcome(run, test):
+    """A test's, also where it is not there."""
+    return run["outcomes"].get(test, "absent")
+
+
+def again(which, tests, unit, once, slow):
+    """Further outcomes of tests that differed: {test: {"bare": [], "shimmed": []}}, of the whole
+    unit, and of each test alone where that can be."""
+    found = {test: {"bare": [], "shimmed": []} for test in tests}
+    for _ in range(1 if slow else WHOLE_ROUNDS):
+        for way, name in (("bare", "bare"), ("shimmed", which)):
+            run = once(name, None)
+            for test in tests:
+                found[test][way].append(outcome(run, test))
+    alone = [t for t in tests if t != "(exit status)"][:MOST_ALONE] if unit.narrow else []
+    for test in alone:
+        for _ in range(ALONE_ROUNDS):
+            for way, name in (("bare", "bare"), ("shimmed", which)):
+                found[test][way].append(outcome(once(name, unit.narrow(test)), test))
+    return found
+
+
+def judge(seen):
+    """same outcomes are seen bare: flaky; the difference never came again: once; else differs."""
+    bare, shimmed = seen["bare"], seen["shimmed"]
+    if set(shimmed) <= set(bare):
+        return "flaky"
+    odd = [o for o in shimmed if o not in bare]
+    return "once" if len(odd) == 1 and len(shimmed) > 3 else "differs"
+
+
+def verdicts(runs, unit, once):
+    """{"differs", "flaky", "once"}: lists of {"test", "pass", "bare", "shimmed"}, the last two
+    with how often each outcome was seen."""
+    found = {"differs": [], "flaky": [], "once": []}
+    slow = runs["bare"]["seconds"] > SLOW_SECONDS
+    for which, tests in differing(runs).items():
+        if not tests:
+            continue
+        for test, seen in again(which, tests, unit, once, slow).items():
+            seen["bare"].insert(0, outcome(runs["bare"], test))
+            seen["shimmed"].insert(0, outcome(runs[which], test))
+            found[judge(seen)].append({
+                "test": test, "pass": which,
+                **{way: dict(collections.Counter(o)) for way, o in seen.items()}})
+    return found
+
+
+def line(result):
+    """One line a unit."""
+    state = "DIFFERS" if result["differs"] else "flaky" if result["flaky"] or result["once"] \
+        else "same"
+    shim = [s for s in result["shim"].values() if s]
+    made = "/".join(str(s.get("counters", {}).get("attempts", 0)) for s in shim)
+    return (f"{state:8}{result['suite']}.{result['unit']}: {result['tests']} tests, "
+            f"{made} connections, " + "/".join(f"{s:.0f}" for s in result["seconds"].values())
+            + " s")
+
+
+def details(result):
+    """What is not the same, a line each."""
+    def said(counts):
+        return ", ".join(f"{n} {o}" for o, n in counts.items())
+    for kind in ("differs", "flaky", "once"):
+        for one in result[kind]:
+            yield (f"{kind}: {one['test']} ({one['pass']}): bare {said(one['bare'])}; "
+                   f"shimmed {said(one['shimmed'])}")
+    for which, shim in result["shim"].items():
+        for problem in ("error", "broken_identity"):
+            if shim and shim.get(problem):
+                yield f"{problem} ({which}): {shim[problem]}"
+
+
+def unproven(report):
+    """What makes a comparison worth nothing: suites in which the shim was never seen loaded,
+    and reports of the shim's own that do not add up."""
+    found = [f"{name}: the shim was never seen loaded" for name, counts
+             in report["suites"].items() if not counts["loaded"]]
+    if report["total"]["broken_identities"]:
+        found.append(f"{report['total']['broken_identities']} reports do not add up")
+    return found
+
+
+def summary(found):
+    """The whole, by suite."""
+    suites = {}
+    for result in found:
+        into = suites.setdefault(result["suite"], collections.Counter())
+        add(into, result)
+    total = collections.Counter()
+    for counts in suites.values():
+        total.update(counts)
+    return {"schema": "twshim.conformance/1", "total": {k: total[k] for k in KEYS},
+            "suites": {name: {k: c[k] for k in KEYS} for name, c in suites.items()},
+            "not_the_same": [text for result in found for text in details(result)]}
+
+
+KEYS = ("units", "tests", "pass", "fail", "skip", "differs", "flaky", "once", "seconds",
+        "loaded", "processes", "connections", "would_apply", "broken_identities")
+
+
+def add(into, result):
+    """One unit's numbers, shimmed passes together."""
+    shims = [s for s in result["shim"].values() if s]
+    into.update({"units": 1, "tests": result["tests"], **result["outcomes"],
+                 "seconds": round(sum(result["seconds"].values())),
+                 "loaded": all(s["seen_loaded"] or s.get("processes") for s in shims),
+                 "processes": sum(s.get("processes", 0) for s in shims),
+                 "broken_identities": sum(bool(s.get("broken_identity") or s.get("error"))
+                                          for s in shims)})
+    for name, counter in (("connections", "attempts"), ("would_apply", "policy_would_apply")):
+        into[name] += sum(s.get("counters", {}).get(counter, 0) for s in shims)
+    for kind in ("differs", "flaky", "once"):
+        into[kind] += len({one["test"] for one in result[kind]})
+
+
+def text(report):
+    """A table, and the line that says it."""
+    names = ("units", "tests", "differs", "flaky", "once", "processes", "connections",
+             "would_apply")
+    lines = [f"{'SUITE':18}" + "".join(f"{n.upper().replace('_', ' '):>12}" for n in names)]
+    for name, counts in [*report["suites"].items(), ("total", report["total"])]:
+        lines.append(f"{name:18}" + "".join(f"{counts[n]:>12,}" for n in names))
+    lines += report["not_the_same"] + unproven(report)
+    total = report["total"]
+    lines.append(f"{total['tests']} tests of {total['units']} units: {total['differs']} differ, "
+                 f"{total['flaky']} flaky bare too, {total['once']} differed once and never again")
+    return "\n".join(lines)

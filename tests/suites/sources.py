@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: MIT
+"""Suites that Debian ships only as source."""
+SUITES = []

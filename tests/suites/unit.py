@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""What a conformance suite is made of, and how the output of its tests is read.
+
+Unit      one command of a suite that nobody here wrote: its tests are compared by name
+parse_*   output -> {test: outcome}; a test that comes up twice gets a number
+"""
+import dataclasses
+import os
+import re
+import xml.etree.ElementTree
+
+PASS, FAIL, SKIP = "pass", "fail", "skip"
+
+
+@dataclasses.dataclass
+class Unit:
+    """One command. In it and in `environment`, {scratch} is an empty directory of its own."""
+    name: str
+    command: list
+    parse: object
+    directory: str = "{scratch}"
+    environment: dict = dataclasses.field(default_factory=dict)
+    timeout: int = 600
+    # narrow(test) -> the command that runs this test alone; None: it cannot be
+    narrow: object = None
+    quick: bool = False  # in `make check`
+
+
+@dataclasses.dataclass
+class Suite:
+    """Units of one origin."""
+    name: str
+    packages: list  # Debian packages that hold it
+    units: object  # () -> [Unit], once the packages are there
+    # (directory) -> None: fetches and builds what it is run from; raises where it can't
+    prepare: object = None
+
+
+class Outcomes(dict):
+    """{test: outcome}, in which no test is lost for want of a name of its own."""
+
+    def add(self, name, outcome):
+        """One result."""
+        unique, number = name, 1
+        while unique in self:
+            number += 1
+            unique = f"{name} #{number}"
+        self[unique] = outcome
+
+
+def parse_junit(output, scratch):
+    """The JUnit file that regrtest and pytest write, as {scratch}/junit.xml."""
+    found = Outcomes()
+    path = os.path.join(scratch, "junit.xml")
+    if not os.path.exists(path):
+        return found
+    try:
+        root = xml.etree.ElementTree.parse(path).getroot()
+    except xml.etree.ElementTree.ParseError:
+        return found
+    for case in root.iter("testcase"):
+        kinds = {child.tag for child in case} & {"failure", "error", "skipped"}
+        outcome = PASS if not kinds else SKIP if kinds == {"skipped"} else FAIL
+        found.add(".".join(filter(None, (case.get("classname"), case.get("name")))), outcome)
+    return found
+
+
+def parse_tap(output, scratch):
+    """Test Anything Protocol; subtests by their indented lines."""
+    found = Outcomes()
+    for line in output.splitlines():
+        match = re.match(r"(?:[\w/.-]+\s)?\s*(not )?ok\b *(\d*) *-? *(.*)$", line)
+        if match:
+            name, _, directive = match[3].partition(" # ")
+            skipped = re.match(r"(?i)(skip|todo)", directive or match[3].lstrip("# "))
+            outcome = SKIP if skipped else FAIL if match[1] else PASS
+            found.add(re.sub(r"\b0x[0-9a-f]+\b|\b\d+(\.\d+)?( ?m?s| ?secs?)\b", "N", name).strip()
+                      or match[2] or "unnamed", outcome)
+    return found
+
+
+def by_pattern(pattern, outcomes):
+    """A parser of one line a test: the pattern's groups `name` and `outcome`."""
+    compiled = re.compile(pattern, re.M)
+
+    def parse(output, scratch):
+        found = Outcomes()
+        for match in compiled.finditer(output):
+            found.add(match["name"].strip(), outcomes[match["outcome"]])
+        return found
+    return parse
+
+
+def parse_trial(output, scratch):
+    """Twisted's trial: a tree of module, class and test, by indentation of two."""
+    found, path = Outcomes(), []
+    for line in output.splitlines():
+        match = re.match(r"( *)(\S.*?)(?: \.\.\. +\[(\w+(?: \w+)?)\])?$", line)
+        if re.match(r"-{20}|={20}", line):
+            break
+        if not match:
+            continue
+        path = path[:len(match[1]) // 2] + [match[2]]
+        if match[3]:
+            outcome = {"OK": PASS, "SKIPPED": SKIP, "TODO": SKIP}.get(match[3], FAIL)
+            found.add(".".join(path), outcome)
+    return found
