@@ -133,6 +133,7 @@ tests: all $(UNITS) $(PROGS)
 
 check: deps-test deps-lint
 	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)$(MAKE) --no-print-directory replay
 	$(Q)tests/run --build $(BUILD)
 
 check-quick: deps-test
@@ -157,6 +158,8 @@ bench: deps-test
 	$(Q)$(MAKE) --no-print-directory tests
 	$(Q)tests/bench --build $(BUILD)
 
+include tests/fuzz/fuzz.mk
+
 # ------------------------------------------------------------------ install
 
 .PHONY: install uninstall clean help
@@ -179,6 +182,7 @@ help:
 	@echo 'make check       all set-up, then every test; the last line counts them'
 	@echo 'make check-quick the tests that take under two minutes'
 	@echo 'make deps        install what is missing (Debian packages)'
+	@echo 'make fuzz        FUZZ_SECONDS=$(FUZZ_SECONDS) for each target; found cases are in build-fuzz/found'
 	@echo 'make lint        layering, format, clang-tidy, cppcheck, shellcheck'
 	@echo 'make conformance other projects'"'"' own tests, bare and under the shim; an hour'
 	@echo 'make bench       what the shim costs, beside strace and bpftrace'

@@ -96,7 +96,8 @@ size_t tws_nearest_word(const char *word, const char *words, const char **ret_wo
 {
 	size_t length = strlen(word), best = length / 3 + 2, found = 0;
 
-	for (const char *next = words; length <= WORD_MAX && next; words = next + 1) {
+	for (const char *next = words; length <= WORD_MAX && next;
+	     words = next ? next + 1 : words) {
 		size_t size, apart;
 
 		next = strchr(words, '|');

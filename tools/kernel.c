@@ -41,6 +41,22 @@ uint64_t kernel_decode_cookie(const struct inet_diag_sockid *id)
 	return id->idiag_cookie[0] | (uint64_t)id->idiag_cookie[1] << 32;
 }
 
+bool kernel_messages_fit(const void *bytes, size_t length)
+{
+	struct nlmsghdr header;
+
+	while (length >= sizeof(header)) {
+		memcpy(&header, bytes, sizeof(header));
+		if (header.nlmsg_len < sizeof(header) || header.nlmsg_len > length)
+			return false;
+		if (NLMSG_ALIGN((size_t)header.nlmsg_len) >= length)
+			return true;
+		bytes = (const char *)bytes + NLMSG_ALIGN(header.nlmsg_len);
+		length -= NLMSG_ALIGN(header.nlmsg_len);
+	}
+	return true;
+}
+
 const struct inet_diag_msg *kernel_decode_message(const struct nlmsghdr *message)
 {
 	if ((message->nlmsg_type != SOCK_DIAG_BY_FAMILY &&
@@ -165,6 +181,8 @@ static int receive_all(struct mnl_socket *netlink, char *buffer,
 		}
 		if (length < 0)
 			return -errno;
+		if (!kernel_messages_fit(buffer, (size_t)length))
+			return -EBADMSG;
 		result = mnl_cb_run(buffer, (size_t)length, 0, port, take_message, table);
 	} while (result > MNL_CB_STOP);
 	return result == MNL_CB_ERROR ? (errno ? -errno : -ENOMEM) : 0;

@@ -181,8 +181,9 @@ int kernel_listener_drain(struct kernel_listener *listener)
 	for (;;) {
 		length = recv(fd, listener->buffer, RECEIVE_SIZE, MSG_DONTWAIT);
 		if (length >= 0) {
-			mnl_cb_run(listener->buffer, (size_t)length, 0, 0, take_message,
-				   listener);
+			if (kernel_messages_fit(listener->buffer, (size_t)length))
+				mnl_cb_run(listener->buffer, (size_t)length, 0, 0,
+					   take_message, listener);
 			messages++;
 		} else if (errno == ENOBUFS) {
 			listener->lost++;

@@ -17,6 +17,10 @@ void kernel_decode_address(struct tws_address *ret_address, const uint32_t *word
 
 uint64_t kernel_decode_cookie(const struct inet_diag_sockid *id);
 
+/* Whether the messages of a datagram lie inside of it: older libmnl takes a length of
+ * more than 2 GiB for a small one. */
+bool kernel_messages_fit(const void *bytes, size_t length);
+
 /* The message's fixed part, or NULL if it is too short to be one of ours. */
 const struct inet_diag_msg *kernel_decode_message(const struct nlmsghdr *message);
 

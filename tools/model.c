@@ -199,6 +199,7 @@ static void add_process_counters(struct model *model, const struct segment *segm
 
 	counters.value[TWS_open] = 0;
 	counters.value[TWS_connecting] = 0;
+	join_derive(&counters); /* 0 and 0, in a segment that does not lie */
 	add_counters(model, app, process, &counters);
 }
 

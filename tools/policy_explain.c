@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "config/describe.h"
+#include "tools/print.h"
 
 /* One that is asked: an image's experiment, or its rule of that index. */
 struct candidate {
@@ -86,6 +87,9 @@ static unsigned total_weight(const struct query *query)
 
 /* --------------------------------------------------------------------- text */
 
+/* A name comes from whoever wrote the image. */
+#define SAFE_SIZE (4 * TWS_POLICY_STRING_SIZE)
+
 static void print_action(FILE *out, const struct tws_action *action)
 {
 	char *text = tws_describe_action(action);
@@ -98,11 +102,13 @@ static void print_arms(FILE *out, const struct query *query)
 {
 	const struct tws_list *list = &query->image->experiment.arms;
 	const struct tws_policy_arm *arms = tws_policy_at(query->image, list->offset);
+	char safe[SAFE_SIZE];
 
 	for (unsigned i = 0; i < list->count; i++) {
 		fprintf(out, "    %.0f %% of them, arm \"%s\": ",
 			100.0 * arms[i].weight / total_weight(query),
-			(const char *)tws_policy_at(query->image, arms[i].name));
+			print_escape(safe, sizeof(safe),
+				     tws_policy_at(query->image, arms[i].name)));
 		print_action(out, &arms[i].action);
 	}
 }
@@ -110,10 +116,13 @@ static void print_arms(FILE *out, const struct query *query)
 static void print_candidate(FILE *out, const struct query *query,
 			    const struct candidate *candidate)
 {
+	char safe[SAFE_SIZE];
+
+	print_escape(safe, sizeof(safe), candidate->name);
 	if (candidate->rule)
-		fprintf(out, "  rule %u \"%s\"", candidate->rule, candidate->name);
+		fprintf(out, "  rule %u \"%s\"", candidate->rule, safe);
 	else
-		fprintf(out, "  experiment \"%s\"", candidate->name);
+		fprintf(out, "  experiment \"%s\"", safe);
 	if (candidate->line)
 		fprintf(out, " (line %u)", candidate->line);
 	if (candidate->refuses) {
@@ -164,6 +173,13 @@ void tws_policy_explain_text(FILE *out, const struct tws_policy_image *image,
 
 /* --------------------------------------------------------------------- JSON */
 
+static json_t *name_json(const char *name)
+{
+	char valid[SAFE_SIZE];
+
+	return json_string(print_utf8(valid, sizeof(valid), name));
+}
+
 static json_t *candidate_json(const struct candidate *candidate)
 {
 	json_t *ret = json_object();
@@ -172,7 +188,7 @@ static json_t *candidate_json(const struct candidate *candidate)
 		json_object_set_new(ret, "rule", json_integer(candidate->rule));
 	if (candidate->line)
 		json_object_set_new(ret, "line", json_integer(candidate->line));
-	json_object_set_new(ret, "name", json_string(candidate->name));
+	json_object_set_new(ret, "name", name_json(candidate->name));
 	json_object_set_new(ret, "matches", json_boolean(!candidate->refuses));
 	if (candidate->refuses)
 		json_object_set_new(ret, "why", json_string(candidate->refuses));
@@ -196,11 +212,10 @@ static json_t *arms_json(const struct query *query)
 
 	for (unsigned i = 0; i < list->count; i++)
 		json_array_append_new(
-		    ret,
-		    json_pack("{s:s*, s:f, s:o}", "name",
-			      (const char *)tws_policy_at(query->image, arms[i].name),
-			      "share", 1.0 * arms[i].weight / total_weight(query),
-			      "action", action_json(&arms[i].action)));
+		    ret, json_pack("{s:o, s:f, s:o}", "name",
+				   name_json(tws_policy_at(query->image, arms[i].name)),
+				   "share", 1.0 * arms[i].weight / total_weight(query),
+				   "action", action_json(&arms[i].action)));
 	return ret;
 }
 
@@ -213,7 +228,7 @@ static void add_verdict(json_t *object, const struct query *query,
 	}
 	json_object_set_new(object, "decides",
 			    json_string(decider->rule ? "rule" : "experiment"));
-	json_object_set_new(object, "name", json_string(decider->name));
+	json_object_set_new(object, "name", name_json(decider->name));
 	if (!decider->rule) {
 		json_object_set_new(object, "arms", arms_json(query));
 		return;

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Folding, as a client does it when it makes its segment: segments and totals of another
+ * hand in the directory, added up. What is left afterwards is whole, and a second fold
+ * changes nothing.
+ */
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "shim/fold.h"
+#include "tests/fuzz/fuzz.h"
+#include "tools/reader.h"
+
+static int take(struct segment *segment, void *data)
+{
+	uint64_t *sum = data;
+
+	if (segment->header.state == TWS_SEGMENT_TOTALS)
+		*sum += segment->header.folded_processes;
+	return 0;
+}
+
+static uint64_t folded(void)
+{
+	struct reader reader;
+	uint64_t sum = 0;
+
+	FUZZ_CHECK(reader_init(&reader) == 0);
+	FUZZ_CHECK(reader_read(&reader, fuzz_path, true, take, &sum) == 0);
+	reader_free(&reader);
+	return sum;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	/* Retention 0 means 60 s: these heartbeats are of long ago. */
+	const struct tws_fold_limits limits = {.retention_s = 1, .max_segments = 1};
+	int directory = fuzz_directory();
+	uint64_t before;
+
+	fuzz_write_segments(directory, data, size);
+	before = folded();
+	FUZZ_CHECK(tws_fold(directory, &limits) >= 0);
+	FUZZ_CHECK(folded() - before <= 3);
+	before = folded();
+	FUZZ_CHECK(tws_fold(directory, &limits) >= 0);
+	FUZZ_CHECK(folded() == before);
+	fuzz_clear(directory);
+	return 0;
+}
