@@ -76,7 +76,7 @@ $(BUILD)/obj/%.o: %.c Makefile | libraries
 $(BUILD)/libdir: FORCE
 	@mkdir -p $(@D)
 	@[ "$$(cat $@ 2>/dev/null)" = "$(LIBDIR)" ] || echo "$(LIBDIR)" > $@
-$(BUILD)/obj/tools/library.o: $(BUILD)/libdir
+$(BUILD)/obj/tools/library.o $(BUILD)/obj/tools/enable_plan.o: $(BUILD)/libdir
 .PHONY: FORCE
 FORCE:
 

@@ -93,6 +93,8 @@ static void open_control(void)
 	tws_sys1(SYS_close, fd);
 }
 
+static void follow(void);
+
 void tws_policy_begin(bool make)
 {
 	int directory, fd;
@@ -101,6 +103,10 @@ void tws_policy_begin(bool make)
 		return;
 	if (!make) {
 		open_control();
+		/* Root may give up being root before its first connection, and could not
+		 * read the image then. */
+		if (tws_policy_active() && tws_sys1(SYS_geteuid, 0) == 0)
+			follow();
 		return;
 	}
 	directory = tws_publish_directory(true);

@@ -58,14 +58,39 @@ static int open_safe(const char *path, bool make)
 	return -EPERM;
 }
 
+/* One of each user's, in memory. */
+static int open_users(bool make)
+{
+	char path[48];
+	struct tws_text text = tws_text_begin(path, sizeof(path));
+
+	tws_text_add(&text, "/dev/shm/twshim-");
+	tws_text_number(&text, (uint64_t)tws_sys1(SYS_geteuid, 0));
+	return open_safe(path, make);
+}
+
+/* A directory that is there and belongs to root, who we are not: we were started in it,
+ * and gave up being root since. */
+static bool is_roots(const char *path)
+{
+	struct stat stat = {0};
+
+	return tws_sys1(SYS_geteuid, 0) != 0 &&
+	       tws_sys4(SYS_newfstatat, AT_FDCWD, path, &stat, AT_SYMLINK_NOFOLLOW) ==
+		   0 &&
+	       S_ISDIR(stat.st_mode) && stat.st_uid == 0;
+}
+
 int tws_publish_directory(bool make)
 {
 	char path[sizeof(tws_process.runtime) + 32];
 	struct tws_text text;
 	int fd;
 
-	if (tws_process.directory[0])
-		return open_safe(tws_process.directory, make);
+	if (tws_process.directory[0]) {
+		fd = open_safe(tws_process.directory, make);
+		return fd < 0 && is_roots(tws_process.directory) ? open_users(make) : fd;
+	}
 	fd = open_safe("/run/twshim", false);
 	if (fd >= 0)
 		return fd;
@@ -77,10 +102,7 @@ int tws_publish_directory(bool make)
 		if (fd >= 0)
 			return fd;
 	}
-	text = tws_text_begin(path, sizeof(path));
-	tws_text_add(&text, "/dev/shm/twshim-");
-	tws_text_number(&text, (uint64_t)tws_sys1(SYS_geteuid, 0));
-	return open_safe(path, make);
+	return open_users(make);
 }
 
 void tws_publish_name(const struct tws_header *header, char *ret_name)

@@ -20,6 +20,9 @@
 	COMMAND(serve, "a live page, metrics for Prometheus, JSON, over HTTP")             \
 	COMMAND(doctor, "what is wrong, whose fault it is, and what cures it")            \
 	COMMAND(policy, "check, explain, load, show and clear policies")                          \
+	COMMAND(enable, "preload the shim into a systemd service, by a drop-in")            \
+	COMMAND(disable, "take away what enable made")                                    \
+	COMMAND(enabled, "the services that have the drop-in, and what runs of them")     \
 	COMMAND(lab, "try on this kernel what is said about TIME_WAIT")
 /* clang-format on */
 

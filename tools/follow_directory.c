@@ -27,11 +27,6 @@ static bool is_segment(const char *name)
 	       strcmp(name + length - end, TWS_SEGMENT_SUFFIX) == 0;
 }
 
-static bool is_run(const char *name)
-{
-	return strncmp(name, TWS_RUN_PREFIX, strlen(TWS_RUN_PREFIX)) == 0;
-}
-
 static struct follow_directory *find(struct follow *follow, int watch)
 {
 	for (size_t i = 0; i < follow->directory_count; i++)
@@ -56,7 +51,7 @@ static void list(struct follow *follow, struct follow_directory directory)
 	while ((entry = readdir(dir)) != NULL) {
 		if (is_segment(entry->d_name))
 			follow_add(follow, &directory, entry->d_name);
-		if (!directory.main || !is_run(entry->d_name))
+		if (!directory.main || !tws_rundir_is_below(entry->d_name))
 			continue;
 		below = openat(directory.fd, entry->d_name,
 			       O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -132,7 +127,7 @@ static void take_named(struct follow *follow, const struct follow_directory *dir
 	int below;
 
 	if (event->mask & IN_ISDIR) {
-		if (!directory->main || !is_run(event->name) ||
+		if (!directory->main || !tws_rundir_is_below(event->name) ||
 		    !(event->mask & (IN_CREATE | IN_MOVED_TO)))
 			return;
 		below = openat(directory->fd, event->name,

@@ -50,6 +50,17 @@ const char *reach_name(enum reach_verdict verdict);
 /* Of a command as execvp() would find it. `library`: whose machine counts; NULL: ours. */
 struct reach reach_command(const char *command, const char *library);
 
+/* As whom a command will be started. */
+struct reach_user {
+	uid_t uid;
+	gid_t gid;
+	bool no_new_privileges;
+};
+
+/* The same of one that another user starts, in an environment of its own. */
+struct reach reach_command_as(const char *command, const char *library,
+			      const struct reach_user *user);
+
 /* Of a process: what it has, or, if it has not, why not. */
 struct reach reach_pid(pid_t pid, const char *library);
 

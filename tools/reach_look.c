@@ -54,17 +54,16 @@ static bool grants_capability(const char *path)
 /* Privileges count neither on a nosuid file system nor for who gave them up; those of
  * root's file capabilities not for root. */
 static void read_privileges(const char *path, const struct stat *st,
-			    struct reach_facts *facts)
+			    const struct reach_user *user, struct reach_facts *facts)
 {
 	struct statvfs fs;
 
-	if ((statvfs(path, &fs) == 0 && fs.f_flag & ST_NOSUID) ||
-	    prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1)
+	if ((statvfs(path, &fs) == 0 && fs.f_flag & ST_NOSUID) || user->no_new_privileges)
 		return;
-	facts->changes_user = st->st_mode & S_ISUID && st->st_uid != getuid();
+	facts->changes_user = st->st_mode & S_ISUID && st->st_uid != user->uid;
 	facts->changes_group =
-	    st->st_mode & S_ISGID && st->st_mode & S_IXGRP && st->st_gid != getgid();
-	facts->gains_capability = getuid() != 0 && grants_capability(path);
+	    st->st_mode & S_ISGID && st->st_mode & S_IXGRP && st->st_gid != user->gid;
+	facts->gains_capability = user->uid != 0 && grants_capability(path);
 }
 
 /* ---------------------------------------------------------------------- commands */
@@ -169,15 +168,15 @@ static bool look_at_open(int fd, int level, struct reach_facts *facts,
 	return false;
 }
 
-static bool look_at(int level, struct reach_facts *facts, struct reach *reach,
-		    char *ret_next, size_t size)
+static bool look_at(int level, const struct reach_user *user, struct reach_facts *facts,
+		    struct reach *reach, char *ret_next, size_t size)
 {
 	struct stat st;
 	bool more;
 	int fd = open(reach->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
 	if (stat(reach->path, &st) == 0)
-		read_privileges(reach->path, &st, facts);
+		read_privileges(reach->path, &st, user, facts);
 	if (fd >= 0) {
 		more = look_at_open(fd, level, facts, reach, ret_next, size);
 		close(fd);
@@ -197,15 +196,27 @@ static bool is_disabled(const char *value)
 
 struct reach reach_command(const char *command, const char *library)
 {
+	const struct reach_user us = {
+	    .uid = getuid(),
+	    .gid = getgid(),
+	    .no_new_privileges = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1,
+	};
+	struct reach reach = {0};
+
+	if (!is_disabled(getenv("TWSHIM_DISABLED")))
+		return reach_command_as(command, library, &us);
+	reach_set(&reach, REACH_DISABLED, "TWSHIM_DISABLED is set");
+	return reach;
+}
+
+struct reach reach_command_as(const char *command, const char *library,
+			      const struct reach_user *user)
+{
 	struct reach_facts facts = {0};
 	struct reach reach = {0};
 	char next[PATH_MAX];
 	int level = 0;
 
-	if (is_disabled(getenv("TWSHIM_DISABLED"))) {
-		reach_set(&reach, REACH_DISABLED, "TWSHIM_DISABLED is set");
-		return reach;
-	}
 	if (!find_command(command, reach.path, sizeof(reach.path))) {
 		reach.path[0] = '\0';
 		reach_set(&reach, REACH_NOT_FOUND,
@@ -213,7 +224,7 @@ struct reach reach_command(const char *command, const char *library)
 		return reach;
 	}
 	own_machine(library, &facts);
-	while (look_at(level, &facts, &reach, next, sizeof(next))) {
+	while (look_at(level, user, &facts, &reach, next, sizeof(next))) {
 		if (++level > REACH_LEVELS) {
 			reach_set(&reach, REACH_NOT_PROGRAM,
 				  "its scripts name more than %d others", REACH_LEVELS);

@@ -274,7 +274,8 @@ static int sweep_one(int fd, const char *name, void *data)
 	char path[PATH_MAX];
 	int locked;
 
-	if (!*name || is_kept(fd) ||
+	/* What lies below and is no run's belongs to a unit. */
+	if (strncmp(name, TWS_RUN_PREFIX, strlen(TWS_RUN_PREFIX)) != 0 || is_kept(fd) ||
 	    snprintf(path, sizeof(path), "%s/%s", main_path, name) >= (int)sizeof(path))
 		return 0;
 	locked = lock(path);

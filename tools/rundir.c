@@ -17,6 +17,7 @@
 #include "shim/segment.h"
 
 #define SYSTEM_DIRECTORY "/run/twshim"
+#define UNIT_SUFFIX	 ".service"
 #define OPEN_FLAGS	 (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 static bool is_writable_tmpfs(const char *path)
@@ -142,6 +143,14 @@ int tws_rundir_others(int (*visit)(const char *path, void *data), void *data)
 	return result;
 }
 
+bool tws_rundir_is_below(const char *name)
+{
+	size_t length = strlen(name), end = strlen(UNIT_SUFFIX);
+
+	return strncmp(name, TWS_RUN_PREFIX, strlen(TWS_RUN_PREFIX)) == 0 ||
+	       (length > end && strcmp(name + length - end, UNIT_SUFFIX) == 0);
+}
+
 int tws_rundir_each(const char *path, tws_rundir_visitor visit, void *data)
 {
 	int fd = tws_rundir_open(path);
@@ -160,7 +169,7 @@ int tws_rundir_each(const char *path, tws_rundir_visitor visit, void *data)
 	result = visit(fd, "", data);
 	rewinddir(dir);
 	while (result == 0 && (entry = readdir(dir)) != NULL)
-		if (strncmp(entry->d_name, TWS_RUN_PREFIX, strlen(TWS_RUN_PREFIX)) == 0)
+		if (tws_rundir_is_below(entry->d_name))
 			result = visit_below(dir, entry->d_name, visit, data);
 	closedir(dir);
 	return result;

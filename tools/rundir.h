@@ -7,6 +7,7 @@
 #ifndef TWS_TOOLS_RUNDIR_H
 #define TWS_TOOLS_RUNDIR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* The path of the main directory: $TWSHIM_DIR, else /run/twshim where it is a tmpfs that
@@ -22,12 +23,17 @@ int tws_rundir_create(const char *path);
 /* Opens the directory at `path` for reading. A descriptor, or -errno. */
 int tws_rundir_open(const char *path);
 
+/* Whether a name in a main directory is that of a directory with segments: of a run
+ * ("run-..."), or of a systemd unit ("....service", which its RuntimeDirectory= made).
+ * Pure. */
+bool tws_rundir_is_below(const char *name);
+
 /* A directory of the tree: `fd` stays the iterator's; `name` is "" for the main
- * directory, else "run-...". A value other than 0 ends the iteration and becomes its
- * result. */
+ * directory, else that of one below it. A value other than 0 ends the iteration and
+ * becomes its result. */
 typedef int (*tws_rundir_visitor)(int fd, const char *name, void *data);
 
-/* Visits the directory at `path`, then its "run-*" subdirectories, in no set order. What
+/* Visits the directory at `path`, then those below it, in no set order. What
  * vanishes or can't be opened meanwhile is passed over. 0, the visitor's value, or -errno
  * where `path` itself can't be opened. */
 int tws_rundir_each(const char *path, tws_rundir_visitor visit, void *data);

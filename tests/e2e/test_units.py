@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: MIT
+"""The shim in systemd services: `enable`, `disable`, `enabled`; in root directories, and under a
+real systemd that is pid 1 of namespaces of its own."""
+import atexit
+import json
+import os
+import shutil
+import subprocess
+
+from harness import Skip, wait_for
+
+SERVICE = "/lib/systemd/system"
+
+
+def make_root(t, **units):
+    """A root directory with unit files: NAME='text'; and the library where it is installed."""
+    root = os.path.join(t.scratch, "root")
+    system = os.path.join(root, "etc/systemd/system")
+    for folder in (system, os.path.join(root, "usr/bin"), os.path.join(root, "usr/lib/systemd/system"),
+                   os.path.join(root, "opt")):
+        os.makedirs(folder, exist_ok=True)
+    shutil.copy(t.library, os.path.join(root, "opt/libtwshim.so"))
+    shutil.copy("/bin/true", os.path.join(root, "usr/bin/true"))
+    for name, text in units.items():
+        with open(os.path.join(system, name.replace("_", "-") + ".service"), "w",
+                  encoding="utf-8") as file:
+            file.write(text)
+    return root
+
+
+def enable(t, root, *arguments, status=0):
+    """`twshim enable --json` in the root; its object, or the complaint."""
+    result = t.run(t.twshim, "enable", "--root", root, "--library", "/opt/libtwshim.so", "--json",
+                   *arguments, shim=False, status=status)
+    return json.loads(result.stdout) if status == 0 else result.stderr.decode()
+
+
+def tree(root):
+    """{path: content} of all files."""
+    found = {}
+    for folder, _, names in os.walk(root):
+        for name in names:
+            with open(os.path.join(folder, name), "rb") as file:
+                found[os.path.join(folder, name)] = file.read()
+    return found
+
+
+def verify(t, root, unit):
+    """systemd's own word on the unit with its drop-in, where it is installed."""
+    if not shutil.which("systemd-analyze"):
+        return
+    result = t.run("systemd-analyze", "--root", root, "verify", "--man=no", unit, shim=False,
+                   status=None)
+    ours = [l for l in result.stderr.decode().splitlines() if "50-twshim" in l]
+    assert not ours, ours
+
+
+def test_enable_appends_to_what_the_unit_preloads(t):
+    """In an image: the drop-in is made whole, is idempotent, and goes without a trace."""
+    root = make_root(t, a='[Service]\nEnvironment="LD_PRELOAD=/usr/lib/libfoo.so" A=1\n'
+                          'ExecStart=/usr/bin/true --x \\\n  y\n')
+    before = tree(root)
+    dry = enable(t, root, "--dry-run", "a")
+    assert tree(root) == before, "--dry-run wrote something"
+    made = enable(t, root, "a.service")
+    assert made["change"] == "made" and made["text"] == dry["text"], made
+    assert 'Environment="LD_PRELOAD=/usr/lib/libfoo.so:/opt/libtwshim.so"' in made["text"], made
+    with open(made["drop_in"], encoding="utf-8") as file:
+        assert file.read() == made["text"]
+    verify(t, root, "a.service")
+    after = tree(root)
+    assert enable(t, root, "a")["change"] == "unchanged" and tree(root) == after
+    listed = json.loads(t.run(t.twshim, "enabled", "--root", root, "--json", shim=False).stdout)
+    assert [u["unit"] for u in listed["units"]] == ["a.service"], listed
+    t.run(t.twshim, "disable", "--root", root, "a", shim=False)
+    assert tree(root) == before, "disable left something"
+    assert not os.path.exists(os.path.dirname(made["drop_in"]))
+
+
+def test_disable_touches_only_what_enable_made(t):
+    """An edited drop-in and one of another's making stay."""
+    root = make_root(t, a="[Service]\nExecStart=/usr/bin/true\n")
+    path = enable(t, root, "a")["drop_in"]
+    with open(path, "a", encoding="utf-8") as file:
+        file.write("Nice=5\n")
+    edited = tree(root)
+    for command in ("disable", "enable"):
+        options = ["--library", "/opt/libtwshim.so"] if command == "enable" else []
+        result = t.run(t.twshim, command, "--root", root, *options, "a", shim=False, status=1)
+        assert b"edited" in result.stderr, result.stderr
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("[Service]\nNice=5\n")
+    other = tree(root)
+    result = t.run(t.twshim, "disable", "--root", root, "a", shim=False, status=1)
+    assert b"not of twshim's making" in result.stderr, result.stderr
+    assert tree(root) == other != edited
+
+
+def test_enable_says_why_a_unit_is_not_reached(t):
+    """Static, missing, hidden, taken away: nothing is written."""
+    root = make_root(
+        t, gone="[Service]\nExecStart=/usr/bin/gone\n",
+        static="[Service]\nExecStart=/usr/bin/static\n",
+        unset="[Service]\nExecStart=/usr/bin/true\nUnsetEnvironment=LD_PRELOAD\n",
+        hidden="[Service]\nExecStart=/usr/bin/true\nInaccessiblePaths=/opt\n",
+        filed="[Service]\nExecStart=/usr/bin/true\nEnvironmentFile=-/etc/filed\n",
+        nothing="[Service]\nExecStart=/usr/bin/true\nExecStart=\n")
+    t.file("static.c", "int main(void) { return 0; }\n")
+    t.need("gcc")
+    t.run("gcc", "-static", "-o", os.path.join(root, "usr/bin/static"),
+          os.path.join(t.scratch, "static.c"), shim=False)
+    with open(os.path.join(root, "etc/filed"), "w", encoding="utf-8") as file:
+        file.write("LD_PRELOAD=/x.so\n")
+    os.symlink("/dev/null", os.path.join(root, "etc/systemd/system/masked.service"))
+    before = tree(root)
+    for unit, why in (("gone", "not found"), ("static", "statically linked"),
+                      ("unset", "UnsetEnvironment="), ("hidden", "InaccessiblePaths="),
+                      ("filed", "sets LD_PRELOAD"), ("nothing", "no ExecStart="),
+                      ("masked", "masked"), ("absent", "no such unit"), ("a.socket", "only services")):
+        said = enable(t, root, unit, status=1)
+        assert why in said, (unit, said)
+    assert tree(root) == before
+
+
+def test_enable_knows_templates_instances_and_aliases(t):
+    """As systemd does: an instance has its template's settings, an alias is another's name."""
+    root = make_root(t, **{"x@": "[Service]\nEnvironment=LD_PRELOAD=/t.so\nExecStart=/usr/bin/true %i\n"})
+    system = os.path.join(root, "etc/systemd/system")
+    os.makedirs(os.path.join(system, "x@.service.d"))
+    with open(os.path.join(system, "x@.service.d/10.conf"), "w", encoding="utf-8") as file:
+        file.write("[Service]\nEnvironment=LD_PRELOAD=/d.so\n")
+    os.symlink("/etc/systemd/system/x@.service", os.path.join(system, "y@.service"))
+    one = enable(t, root, "x@one")
+    assert one["drop_in"].endswith("/x@one.service.d/50-twshim.conf"), one
+    assert "LD_PRELOAD=/d.so:/opt/libtwshim.so" in one["text"], one
+    assert enable(t, root, "x@")["drop_in"].endswith("/x@.service.d/50-twshim.conf")
+    verify(t, root, "x@one.service")
+
+
+def test_enable_takes_units_of_debian_packages(t):
+    """Those that are installed here: accepted, and systemd accepts what was made."""
+    t.need("systemd-analyze")
+    units = [u for u in ("nginx", "haproxy", "redis-server", "apache2", "postgresql@")
+             if os.path.exists(f"{SERVICE}/{u}.service")]
+    if not units:
+        raise Skip("none of the packages is installed")
+    for unit in units:
+        result = json.loads(t.run(t.twshim, "enable", "--dry-run", "--json", unit,
+                                  shim=False).stdout)
+        assert result["commands"][0]["reached"], result
+        folder = os.path.join(t.scratch, unit, "etc/systemd/system")
+        os.makedirs(f"{folder}/{unit}.service.d")
+        shutil.copy(f"{SERVICE}/{unit}.service", folder)
+        with open(f"{folder}/{unit}.service.d/50-twshim.conf", "w", encoding="utf-8") as file:
+            file.write(result["text"])
+        said = t.run("systemd-analyze", "verify", "--man=no", f"{folder}/{unit}.service".replace(
+            "@.", "@15-main."), shim=False, status=None,
+                     env={"SYSTEMD_UNIT_PATH": folder + ":" + SERVICE}).stderr.decode()
+        assert "50-twshim" not in said, said
+
+
+# ------------------------------------------------------------------------- a real systemd
+
+BOOT = """
+set -e
+echo 0 > "$CGROUP/cgroup.procs"
+exec unshare -m -p -C -u -i --fork --mount-proc --kill-child sh -c "$INSIDE"
+"""
+INSIDE = """
+set -e
+mount --make-rprivate /
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /dev/shm
+umount -R /sys/fs/cgroup 2>/dev/null || true
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mkdir -p /run/systemd/system
+printf '[Unit]\\nDefaultDependencies=no\\n' > /run/systemd/system/boot.target
+exec env -i container=twshim PATH="$PATH" /lib/systemd/systemd --unit=boot.target \
+    --log-level=warning --show-status=no
+"""
+
+
+def make_group():
+    """A control group of our own, so that two tests' systemds do not share one."""
+    with open("/proc/self/mounts", encoding="ascii") as file:
+        mounts = [line.split()[1] for line in file if line.split()[2] == "cgroup2"]
+    with open("/proc/self/cgroup", encoding="ascii") as file:
+        own = [line.strip()[3:] for line in file if line.startswith("0::")]
+    if not mounts or not own:
+        raise Skip("no cgroup2 here")
+    path = f"{mounts[0]}{own[0].rstrip('/')}/twshim-test-{os.getpid()}"
+    try:
+        os.mkdir(path)
+    except OSError as error:
+        raise Skip(f"no control group to be had: {error}") from None
+    return path
+
+
+class Systemd:
+    """A real systemd, pid 1 of its own namespaces, in the test's network namespace."""
+
+    def __init__(self, t):
+        self.t = t
+        if not os.path.exists("/lib/systemd/systemd"):
+            raise Skip("systemd is not installed")
+        self.group = make_group()
+        self.process = t.start("sh", "-c", BOOT, shim=False, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL,
+                               env={"CGROUP": self.group, "INSIDE": INSIDE})
+        atexit.register(self.end)
+        wait_for(lambda: self.pid() or self.process.poll() is not None, "unshare forked")
+        if self.process.poll() is not None:
+            raise Skip("no namespaces for a systemd to be had")
+        try:
+            wait_for(lambda: self.run("systemctl", "is-system-running", status=None).stdout
+                     in (b"running\n", b"degraded\n"), "systemd is up", 30)
+        except AssertionError:
+            raise Skip("systemd does not start here") from None
+        # Where every user and every sandbox sees it; /tmp and a builder's home are not.
+        self.run("mkdir", "-m", "755", "/run/t")
+        self.run("cp", t.twshim, t.library, "/run/t")
+        self.twshim = "/run/t/twshim"
+
+    def end(self):
+        """The control groups that it made, once its processes are buried."""
+        self.process.kill()
+        def is_gone():
+            for folder, _, _ in os.walk(self.group, topdown=False):
+                try:
+                    os.rmdir(folder)
+                except OSError:
+                    pass
+            return not os.path.exists(self.group)
+        wait_for(is_gone, "its control group is empty")
+
+    def pid(self):
+        """The systemd's pid."""
+        path = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
+        with open(path, encoding="ascii") as file:
+            children = file.read().split()
+        return int(children[0]) if children else 0
+
+    def run(self, *command, status=0):
+        """A command inside."""
+        environment = ["env", "-u", "TWSHIM_DIR"]
+        return self.t.run("nsenter", "-t", str(self.pid()), "-m", "-p", "-C", *environment, *command,
+                          shim=False, status=status)
+
+    def unit(self, name, text):
+        """A unit file."""
+        path = self.t.file(name, "[Unit]\nDefaultDependencies=no\n[Service]\n" + text)
+        self.run("cp", path, "/run/systemd/system/" + name)
+
+    def script(self, text):
+        """A program that Python runs: its ExecStart=."""
+        self.run("install", "-m", "644", self.t.file("script.py", text), "/run/t/script.py")
+        return "ExecStart=/usr/bin/python3 /run/t/script.py"
+
+    def report(self):
+        """What root's report knows inside: {application: established}."""
+        report = self.t.read_report(self.run(self.twshim, "report", "--json").stdout)
+        return {a["app"]: a["counters"]["established"] for a in report["apps"]}, report
+
+
+def test_services_of_a_real_systemd_are_counted(t):
+    """A service of another user behind each of systemd's walls, a dynamic user, one that drops
+    its privileges: enabled, restarted, and in root's report."""
+    server = t.server("http")
+    systemd = Systemd(t)
+    get = (f"import os,socket,sys; os.setuid(int(sys.argv[1])) if len(sys.argv) > 1 else 0\n"
+           f"[socket.create_connection(('{server.address}', {server.port})).close()"
+           f" for _ in range(3)]\n")
+    run = systemd.script(get)
+    walls = ("User=nobody\nProtectSystem=strict\nProtectHome=read-only\nPrivateDevices=yes\n"
+             "RestrictAddressFamilies=AF_INET AF_INET6\nNoNewPrivileges=yes\n"
+             "SystemCallFilter=@system-service\nTemporaryFileSystem=/var /dev/shm\n")
+    own = "User=nobody\nRuntimeDirectory=own\nRuntimeDirectoryPreserve=yes\n"
+    # As oneshots that remain, so that they have ended, and their directories have not gone.
+    kind = "Type=oneshot\nRemainAfterExit=yes\n"
+    for name, more in (("walls", walls), ("dynamic", "DynamicUser=yes\n"), ("own", own),
+                       ("drops", "")):
+        systemd.unit(name + ".service", kind + more + run + (" 33" if name == "drops" else "")
+                     + "\n")
+    policy = t.file("policy.conf", 'rules = ({ name = "r"; close = "fin-reset"; });\n')
+    app = os.path.basename(os.path.realpath("/usr/bin/python3"))
+    for count, name in enumerate(("walls", "dynamic", "own", "drops"), 1):
+        said = systemd.run(systemd.twshim, "enable", "--runtime", "--restart", "--json", "-c", policy,
+                           name)
+        result = json.loads(said.stdout)
+        assert result["change"] == "made" and result["restarted"], result
+        found, report = systemd.report()
+        assert found == {app: 3 * count}, (name, found)
+        assert report["total"]["ended_fin_reset"] == 3 * count, (name, report["total"])
+    listed = json.loads(systemd.run(systemd.twshim, "enabled", "--json").stdout)["units"]
+    assert [u["unit"] for u in listed] == ["drops.service", "dynamic.service", "own.service",
+                                           "walls.service"], listed
+
+
+def test_enabled_tells_what_of_a_running_service_has_the_shim(t):
+    """Before the restart none, after it all; after disable and restart none."""
+    server = t.server("silent")
+    systemd = Systemd(t)
+    hold = (f"import socket,time; s=socket.create_connection(('{server.address}', {server.port}));"
+            f" open('/run/up','w').close(); time.sleep(1000)")
+    systemd.unit("hold.service", systemd.script(hold) + "\nExecStartPre=/bin/rm -f /run/up\n")
+    def restart():
+        systemd.run("systemctl", "restart", "hold.service")
+        wait_for(lambda: systemd.run("test", "-e", "/run/up", status=None).returncode == 0, "up")
+    def state():
+        unit = json.loads(systemd.run(systemd.twshim, "enabled", "--json").stdout)["units"][0]
+        return unit["processes"], unit["loaded"], unit["publishing"]
+    restart()
+    systemd.run(systemd.twshim, "enable", "--runtime", "hold")
+    systemd.run("systemctl", "daemon-reload")
+    assert state() == (1, 0, 0), state()
+    restart()
+    assert state() == (1, 1, 1), state()
+    assert systemd.report()[1]["total"]["open"] == 1
+    systemd.run(systemd.twshim, "disable", "--restart", "hold")
+    assert json.loads(systemd.run(systemd.twshim, "enabled", "--json").stdout)["units"] == []

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The drop-in that `twshim enable` makes for a unit: what is in it, and how one of ours
+ * is known again, and known to be as we left it. Pure.
+ */
+#ifndef TWS_TOOLS_DROPIN_H
+#define TWS_TOOLS_DROPIN_H
+
+#include <stdbool.h>
+
+struct dropin {
+	const char *unit;
+	const char
+	    *preload; /* what Environment= gives LD_PRELOAD now, raw; "": nothing */
+	const char *library;
+	bool has_directory;	 /* a run-time directory of the unit's own, twshim/UNIT */
+	bool directory_is_alone; /* the unit has no other: mode and life may be set */
+	bool is_dynamic;	 /* DynamicUser=: systemd takes the directory away */
+	bool needs_exec_path;	 /* NoExecPaths= would keep the library out */
+	const char *twshim;	 /* loads `policy` before each start; NULL: no policy */
+	const char *policy;	 /* path of its file */
+};
+
+/* The drop-in's text, malloc()ed. NULL: out of memory. */
+char *dropin_text(const struct dropin *dropin);
+
+/* The copy of a policy file that stands beside the drop-in. Likewise. */
+char *dropin_policy_text(const char *unit, const char *policy);
+
+/* Whether a file's text is of our making, edited since or not. */
+bool dropin_is_ours(const char *text);
+
+/* ... and was not edited. */
+bool dropin_is_untouched(const char *text);
+
+#endif
