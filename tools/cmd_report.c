@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/output.h"
 #include "tools/report.h"
 
 static const char usage[] =
@@ -17,6 +18,9 @@ static const char usage[] =
     "one process.\n"
     "\n"
     "      --json          one JSON object, schema twshim.report/1\n"
+    "      --html FILE     instead of text: one page that needs nothing else, for a "
+    "browser\n"
+    "                      or a ticket; -: standard output\n"
     "      --dir DIR       read this run-time directory\n"
     "      --color WHEN    auto (default), always, never\n"
     "      --help          this text\n";
@@ -42,10 +46,12 @@ static void set_subject(struct report_options *options, const char *subject)
 }
 
 /* -1: go on; else the exit status. */
-static int parse(int argc, char **argv, struct report_options *options)
+static int parse(int argc, char **argv, struct report_options *options,
+		 const char **ret_page)
 {
 	static const struct option longs[] = {
 	    {"json", no_argument, NULL, 'j'},
+	    {"html", required_argument, NULL, 'p'},
 	    {"dir", required_argument, NULL, 'd'},
 	    {"color", required_argument, NULL, 'c'},
 	    {"help", no_argument, NULL, 'h'},
@@ -58,6 +64,8 @@ static int parse(int argc, char **argv, struct report_options *options)
 	while ((option = getopt_long(argc, argv, ":", longs, NULL)) != -1) {
 		if (option == 'j') {
 			options->json = true;
+		} else if (option == 'p') {
+			*ret_page = optarg;
 		} else if (option == 'd') {
 			options->dir = optarg;
 		} else if (option == 'c') {
@@ -79,15 +87,11 @@ static int parse(int argc, char **argv, struct report_options *options)
 	return -1;
 }
 
-int cmd_report(int argc, char **argv)
+static int print(FILE *out, struct report_options *options)
 {
-	struct report_options options = {.color = PRINT_COLOR_AUTO};
 	char error[256];
-	int status = parse(argc, argv, &options);
 
-	if (status >= 0)
-		return status;
-	if (report_print(stdout, &options, error, sizeof(error)) != 0) {
+	if (report_print(out, options, error, sizeof(error)) != 0) {
 		fprintf(stderr, "twshim: %s\n", error);
 		return 1;
 	}
@@ -96,4 +100,46 @@ int cmd_report(int argc, char **argv)
 		return 1;
 	}
 	return 0;
+}
+
+static int complain_of_page(const char *path, int result)
+{
+	fprintf(stderr,
+		"twshim: %s: the page can't be written: %s: name a file (--html) that "
+		"you may write, in a directory that exists\n",
+		path, strerror(-result));
+	return 1;
+}
+
+/* The page, and of the same moment the JSON if that is wanted too. */
+static int print_page(const char *path, struct report_options *options)
+{
+	struct output page;
+	int result = output_open(&page, path), status;
+
+	if (result != 0)
+		return complain_of_page(path, result);
+	options->page = page.file;
+	status = print(options->json ? stdout : NULL, options);
+	if (status == 0)
+		result = output_commit(&page);
+	output_abandon(&page);
+	if (result != 0)
+		return complain_of_page(path, result);
+	if (status == 0 && strcmp(path, "-") != 0)
+		fprintf(stderr, "twshim: the page is in %s\n", path);
+	return status;
+}
+
+int cmd_report(int argc, char **argv)
+{
+	struct report_options options = {.color = PRINT_COLOR_AUTO};
+	const char *page = NULL;
+	int status = parse(argc, argv, &options, &page);
+
+	if (status >= 0)
+		return status;
+	if (page && options.json && strcmp(page, "-") == 0)
+		return complain("--html -", "standard output is for --json");
+	return page ? print_page(page, &options) : print(stdout, &options);
 }

@@ -31,7 +31,15 @@
 #define NOT_FOUND      127
 #define NAMED	       5 /* processes that still run */
 
-enum { OPTION_FILE, OPTION_RULE, OPTION_OUTPUT, OPTION_JSON, OPTION_QUIET, OPTION_KEEP };
+enum {
+	OPTION_FILE,
+	OPTION_RULE,
+	OPTION_OUTPUT,
+	OPTION_JSON,
+	OPTION_HTML,
+	OPTION_QUIET,
+	OPTION_KEEP
+};
 
 static const struct cli_option OPTIONS[] = {
     [OPTION_FILE] = {"config", 'c', "FILE", "the policy; default: observe only"},
@@ -41,7 +49,10 @@ static const struct cli_option OPTIONS[] = {
     [OPTION_OUTPUT] = {"output", 'o', "FILE",
 		       "where the report goes; default: standard error"},
     [OPTION_JSON] = {"json", 0, NULL, "the report as one JSON object"},
-    [OPTION_QUIET] = {"quiet", 'q', NULL, "no report, no notices"},
+    [OPTION_HTML] = {"html", 0, "FILE",
+		     "the report as well as one page that needs nothing else,\n"
+		     "for a browser or a ticket"},
+    [OPTION_QUIET] = {"quiet", 'q', NULL, "no notices, and no report but --html"},
     [OPTION_KEEP] = {"keep", 0, NULL,
 		     "keep the run's directory, for twshim report --dir"},
     {0},
@@ -63,14 +74,14 @@ static const struct cli_command COMMAND = {
 struct run {
 	const char *rules[TWS_RULES];
 	struct tws_source source;
-	const char *output_path;
+	const char *output_path, *page_path; /* NULL: none */
 	bool json, quiet, keep;
 	char **argv;
 
 	char library[PATH_MAX];
 	struct reach reach;
 	struct run_directory directory;
-	struct output output;
+	struct output output, page;
 	struct kernel_listener *listener;
 	char **environment;
 	struct launch_result result;
@@ -95,6 +106,9 @@ static int set_option(struct run *run, int option)
 		return 0;
 	case OPTION_JSON:
 		run->json = true;
+		return 0;
+	case OPTION_HTML:
+		run->page_path = optarg;
 		return 0;
 	case OPTION_QUIET:
 		run->quiet = true;
@@ -147,19 +161,21 @@ static int store_policy(struct run *run)
 	return result ? OWN_FAILURE : 0;
 }
 
-static int open_output(struct run *run)
+static int open_output(struct output *output, const char *path, const char *option)
 {
-	int result;
+	int result = path ? output_open(output, path) : 0;
 
-	if (!run->output_path)
-		return 0;
-	result = output_open(&run->output, run->output_path);
 	if (result == 0)
 		return 0;
 	return cli_fail(OWN_FAILURE,
-			"%s: %s: name a file (-o) that you may write, in a directory "
+			"%s: %s: name a file (%s) that you may write, in a directory "
 			"that exists",
-			run->output_path, strerror(-result));
+			path, strerror(-result), option);
+}
+
+static bool wants_report(const struct run *run)
+{
+	return !run->quiet || run->page_path;
 }
 
 /* 0, or the exit status with the reason said. */
@@ -170,7 +186,9 @@ static int prepare(struct run *run)
 	if (library_find(run->library, sizeof(run->library), error, sizeof(error)) != 0 ||
 	    run_directory_create(&run->directory, error, sizeof(error)) != 0)
 		return cli_fail(OWN_FAILURE, "%s", error);
-	if (store_policy(run) != 0 || open_output(run) != 0)
+	if (store_policy(run) != 0 ||
+	    open_output(&run->output, run->output_path, "-o") != 0 ||
+	    open_output(&run->page, run->page_path, "--html") != 0)
 		return OWN_FAILURE;
 	run->reach = reach_command(run->argv[0], run->library);
 	/* Another C library's loader may refuse to start a program with our library. */
@@ -180,7 +198,7 @@ static int prepare(struct run *run)
 	if (!run->environment)
 		return cli_fail(OWN_FAILURE, "run: %s", strerror(ENOMEM));
 	/* Without it the report still knows what the programs know. */
-	if (!run->quiet)
+	if (wants_report(run))
 		kernel_listener_open(&run->listener, error, sizeof(error));
 	return 0;
 }
@@ -231,6 +249,7 @@ static void print_report(struct run *run, FILE *out)
 	    .dir = run->directory.path,
 	    .only_dir = true,
 	    .json = run->json,
+	    .page = run->page.file,
 	    .color = PRINT_COLOR_AUTO,
 	    .listener = run->listener,
 	    .run = &about,
@@ -241,19 +260,25 @@ static void print_report(struct run *run, FILE *out)
 	free(command);
 }
 
+static void commit(struct output *output, const char *path)
+{
+	int result = output->file ? output_commit(output) : 0;
+
+	if (result != 0)
+		cli_fail(0, "%s: the report can't be written: %s", path,
+			 strerror(-result));
+}
+
 static void report(struct run *run)
 {
-	int result;
-
-	if (!run->output_path) {
-		print_report(run, stderr);
-		return;
-	}
-	print_report(run, run->output.file);
-	result = output_commit(&run->output);
-	if (result != 0)
-		cli_fail(0, "%s: the report can't be written: %s", run->output_path,
-			 strerror(-result));
+	print_report(run, run->quiet	     ? NULL
+			  : run->output.file ? run->output.file
+					     : stderr);
+	if (!run->quiet)
+		commit(&run->output, run->output_path);
+	commit(&run->page, run->page_path);
+	if (run->page_path && !run->quiet)
+		cli_fail(0, "the page is in %s", run->page_path);
 }
 
 /* Daemons, and what was left in the background. */
@@ -315,10 +340,10 @@ static void conclude(struct run *run)
 {
 	if (run->listener)
 		kernel_listener_drain(run->listener);
-	if (!run->quiet) {
+	if (wants_report(run))
 		report(run);
+	if (!run->quiet)
 		name_running(run);
-	}
 	if (run->keep)
 		cli_fail(0, "kept in %s", run->directory.path);
 	run_directory_finish(&run->directory, run->keep);
@@ -327,6 +352,7 @@ static void conclude(struct run *run)
 static void release(struct run *run)
 {
 	output_abandon(&run->output);
+	output_abandon(&run->page);
 	run_directory_discard(&run->directory);
 	launch_environment_free(run->environment);
 	if (run->listener)

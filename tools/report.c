@@ -67,10 +67,12 @@ int report_print(FILE *out, const struct report_options *options, char *ret_erro
 
 	if (result != 0)
 		return result;
-	if (options->json)
+	if (out && options->json)
 		result = report_print_json(out, model, options);
-	else
+	else if (out)
 		result = report_print_text(out, model, options);
+	if (result == 0 && options->page)
+		result = report_print_html(options->page, model, options);
 	if (result != 0)
 		snprintf(ret_error, size, "report: %s", strerror(-result));
 	model_free(model);

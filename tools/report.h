@@ -30,21 +30,25 @@ struct report_options {
 	const char *app; /* only this application, by name or path; NULL: all */
 	pid_t pid;	 /* only this process; 0: all */
 	bool json;
+	FILE *page;			  /* as a page as well; NULL: not */
 	enum print_color color;		  /* text only */
 	struct kernel_listener *listener; /* drained already; NULL: nobody listened */
 	const struct report_run *run;	  /* NULL: not of a run */
 };
 
-/* Reads, joins with the kernel and prints. A directory that does not exist is an empty
- * report. 0, or -errno with a one-line reason in `ret_error`, nothing printed. */
+/* Reads, joins with the kernel and prints to `out` (NULL: only the page). A directory
+ * that does not exist is an empty report. 0, or -errno with a one-line reason in
+ * `ret_error`, nothing printed. */
 int report_print(FILE *out, const struct report_options *options, char *ret_error,
 		 size_t size);
 
-/* The two printers behind it; `model` is whole. Of `options`, they look at app, pid (for
+/* The printers behind it; `model` is whole. Of `options`, they look at app, pid (for
  * wording), color and run. 0, or -ENOMEM. */
 int report_print_text(FILE *out, const struct model *model,
 		      const struct report_options *options);
 int report_print_json(FILE *out, const struct model *model,
+		      const struct report_options *options);
+int report_print_html(FILE *out, const struct model *model,
 		      const struct report_options *options);
 
 /* `twshim report [APP|PID]`; argv[0] is "report". The exit status. */

@@ -221,6 +221,9 @@ static json_t *finding(const struct advice_finding *finding)
 	set(object, "app", string(finding->app));
 	set(object, "to", *finding->to ? json_string(finding->to) : json_null());
 	set(object, "text", string(text));
+	set(object, "title", json_string(finding->title));
+	set(object, "evidence", string(finding->evidence));
+	set(object, "advice", string(finding->advice));
 	return object;
 }
 
