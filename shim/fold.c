@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 
 #include "shim/fold_parts.h"
 #include "shim/sys.h"
@@ -111,12 +112,23 @@ static bool replace(int directory, const char *name, const struct tws_header *to
 			   O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return false;
+	tws_share_as_directory(directory, fd);
 	written = write_totals(fd, totals);
 	tws_sys1(SYS_close, fd);
 	if (written && tws_sys4(SYS_renameat, directory, temporary, directory, name) == 0)
 		return true;
 	tws_sys3(SYS_unlinkat, directory, temporary, 0);
 	return false;
+}
+
+void tws_share_as_directory(int directory, int fd)
+{
+	struct stat stat = {0};
+	bool shared = tws_sys2(SYS_fstat, directory, &stat) == 0 &&
+		      stat.st_mode & S_IRGRP &&
+		      tws_sys3(SYS_fchown, fd, -1, stat.st_gid) == 0;
+
+	tws_sys2(SYS_fchmod, fd, shared ? 0640 : 0600);
 }
 
 /* Segments that a totals file names were counted by a fold that did not live to unlink

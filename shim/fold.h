@@ -30,6 +30,10 @@ struct tws_fold_limits {
  * another process is at it; negative errno. */
 int tws_fold(int directory, const struct tws_fold_limits *limits);
 
+/* Who may read the directory's listing may read the file, and nobody else but its owner:
+ * 0640 and the directory's group, or 0600. Whatever the umask. */
+void tws_share_as_directory(int directory, int fd);
+
 /* The endings that a dead process's open connection gets when nothing more can be learnt:
  * what it was marked with at exit or exec, else unseen. */
 void tws_fold_settle(const struct tws_header *header, const struct tws_connection *slot,

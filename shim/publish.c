@@ -297,14 +297,14 @@ static bool publish_name(int directory, const char *temporary, struct tws_header
 	return false;
 }
 
-static void set_readers(int fd)
+static void set_readers(int directory, int fd)
 {
 	uint32_t group = tws_policy_settings().group;
 
 	if (group && tws_sys3(SYS_fchown, fd, -1, group) == 0)
 		tws_sys2(SYS_fchmod, fd, 0640);
 	else
-		tws_sys2(SYS_fchmod, fd, 0600);
+		tws_share_as_directory(directory, fd);
 }
 
 static struct tws_header *make_in(int directory, int fd, const char *temporary)
@@ -319,7 +319,7 @@ static struct tws_header *make_in(int directory, int fd, const char *temporary)
 	header = map_file(fd, layout.size);
 	if (!header)
 		return NULL;
-	set_readers(fd);
+	set_readers(directory, fd);
 	if (back(fd, header, layout.size)) {
 		fill(header, &layout);
 		if (publish_name(directory, temporary, header))

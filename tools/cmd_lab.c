@@ -145,7 +145,8 @@ static int print_json(json_t *experiments)
 			    json_string(print_time(now, time(NULL))));
 	json_object_set_new(object, "kernel", json_string(system.release));
 	json_object_set(object, "experiments", experiments);
-	json_dumpf(object, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
+	json_dumpf(object, stdout,
+		   JSON_INDENT(1) | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6));
 	putchar('\n');
 	json_decref(object);
 	return cli_finish_output();

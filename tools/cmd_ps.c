@@ -183,9 +183,9 @@ static int print_json(const struct request *request, const struct model *model)
 			array, process_object(model, &model->processes[i])) != 0)
 			result = -ENOMEM;
 	object = json_pack("{s:s, s:o}", "schema", "twshim.ps/1", "processes", array);
-	if (result == 0 &&
-	    (!object ||
-	     json_dumpf(object, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(10)) != 0))
+	if (result == 0 && (!object || json_dumpf(object, stdout,
+						  JSON_INDENT(1) | JSON_ENSURE_ASCII |
+						      JSON_REAL_PRECISION(10)) != 0))
 		result = -ENOMEM;
 	json_decref(object);
 	if (result == 0)

@@ -79,7 +79,8 @@ static json_t *reach(const struct doctor *doctor)
 int doctor_print_json(FILE *out, const struct doctor *doctor)
 {
 	size_t flags = JSON_REAL_PRECISION(10) |
-		       (doctor->request.watch ? JSON_COMPACT : JSON_INDENT(1));
+		       (doctor->request.watch ? JSON_COMPACT : JSON_INDENT(1)) |
+		       JSON_ENSURE_ASCII;
 	char now[PRINT_TIME_SIZE];
 	json_t *object = json_pack(
 	    "{s:s, s:s, s:s, s:o, s:o, s:o, s:I, s:o}", "schema", "twshim.doctor/1",

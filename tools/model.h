@@ -113,6 +113,8 @@ struct model_owner {
 	uint32_t app; /* MODEL_NOBODY: unowned */
 	uint32_t destination;
 	uint32_t process; /* MODEL_NOBODY: of totals */
+	uint32_t uid;	  /* whose word it is */
+	bool disputed;	  /* two users claim it, and neither is root or us: unowned */
 };
 
 struct model_options {
@@ -157,6 +159,7 @@ struct model {
 		uint64_t unowned;
 	} kernel;
 
+	uint64_t disputed;	  /* sockets that more than one user claims */
 	uint64_t other_namespace; /* segments of processes in another network namespace */
 	uint64_t listener_lost;
 	struct reader_skipped *skipped; /* moved from the reader */

@@ -39,6 +39,41 @@ static void note_time_wait(struct model_time_wait *found, uint32_t expires_ms)
 		found->newest_leaves_ms = left;
 }
 
+/* What a claim that does not stand has counted. The prediction stays: it is a claim. */
+static void take_back(struct model *model, const struct model_owner *owner)
+{
+	struct model_app *app = &model->apps[owner->app];
+
+	app->destinations[owner->destination].time_wait.confirmed--;
+	app->time_wait.confirmed--;
+	if (!app->hidden)
+		model->time_wait.confirmed--;
+	if (owner->process != MODEL_NOBODY)
+		model->processes[owner->process].time_wait--;
+}
+
+/* Whether a user may claim this socket, as far as anybody can tell. The kernel knows
+ * whose a socket is while it has a descriptor, not in TIME_WAIT: what two users claim is
+ * neither's, unless one of them is root or ourselves. */
+static bool may_claim(struct model *model, const struct kernel_socket *socket,
+		      struct model_owner *owner, uint32_t uid)
+{
+	if (!reader_trusts(uid) && socket->inode && socket->uid != uid)
+		return false;
+	if (owner->disputed)
+		return reader_trusts(uid);
+	if (owner->app == MODEL_NOBODY)
+		return true;
+	if (owner->uid == uid || reader_trusts(owner->uid))
+		return false;
+	if (socket->state == TCP_TIME_WAIT)
+		take_back(model, owner);
+	owner->app = owner->process = MODEL_NOBODY;
+	owner->disputed = true;
+	model->disputed++;
+	return reader_trusts(uid);
+}
+
 /* Whoever names a cookie first owns the socket: two segments name the same one where a
  * connection was handed on. `closed_here`: TIME_WAIT is to come. */
 static void claim(struct joining *joining, uint64_t cookie, uint32_t destination,
@@ -51,8 +86,9 @@ static void claim(struct joining *joining, uint64_t cookie, uint32_t destination
 	if (!socket)
 		return;
 	owner = &model->owners[socket - model->table.sockets];
-	if (owner->app != MODEL_NOBODY)
+	if (!may_claim(model, socket, owner, joining->owner.uid))
 		return;
+	model->disputed -= owner->disputed;
 	destination = in_range(joining, destination);
 	*owner = joining->owner;
 	owner->destination = joining->indexes[destination];
@@ -195,7 +231,7 @@ int model_join_time_wait(struct model *model, const struct segment *segment, uin
 	struct joining joining = {
 	    .model = model,
 	    .segment = segment,
-	    .owner = {.app = app, .process = process},
+	    .owner = {.app = app, .process = process, .uid = segment->header.uid},
 	    .indexes = indexes,
 	    .found = calloc(segment->used[TWS_SECTION_DESTINATIONS] + 1,
 			    sizeof(struct model_time_wait)),

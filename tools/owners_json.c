@@ -138,7 +138,8 @@ int owners_print_json(FILE *out, const struct owners *owners, bool all)
 	if (result == 0 && all && json_object_set_new(object, "sockets", sockets(owners)))
 		result = -ENOMEM;
 	if (result == 0 &&
-	    json_dumpf(object, out, JSON_INDENT(1) | JSON_REAL_PRECISION(10)) != 0)
+	    json_dumpf(object, out,
+		       JSON_INDENT(1) | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(10)) != 0)
 		result = -ENOMEM;
 	json_decref(object);
 	if (result == 0)

@@ -230,6 +230,16 @@ static int store_locked(int directory, struct tws_policy_control *control,
 	return 0;
 }
 
+/* A group that may read the files must come to them. Never narrows what is open. */
+static int open_to_group(int directory, uint32_t group)
+{
+	if (!group)
+		return 0;
+	return fchown(directory, (uid_t)-1, group) == 0 && fchmod(directory, 0750) == 0
+		   ? 0
+		   : -errno;
+}
+
 int tws_policy_store(int directory, struct tws_policy_image *image)
 {
 	struct tws_policy_control *control = NULL;
@@ -242,7 +252,9 @@ int tws_policy_store(int directory, struct tws_policy_image *image)
 		return lock;
 	result = map_control(directory, &control);
 	if (result == 0) {
-		result = store_locked(directory, control, image);
+		result = open_to_group(directory, image->settings.group);
+		if (result == 0)
+			result = store_locked(directory, control, image);
 		munmap(control, CONTROL_SIZE);
 	}
 	close(lock);

@@ -18,6 +18,7 @@
 struct process_below {
 	pid_t pid; /* in its own namespace */
 	uint64_t start_time;
+	uint32_t uids[4];
 };
 
 void process_view_init(struct process_view *view)
@@ -99,6 +100,15 @@ static pid_t innermost_pid(const char *status)
 	return levels > 1 ? pid : 0;
 }
 
+/* Real, effective, saved, file system. False: the text has no such line. */
+static bool parse_uids(const char *status, uint32_t ret_uids[4])
+{
+	const char *line = strstr(status, "\nUid:");
+
+	return line && sscanf(line, "\nUid: %u %u %u %u", &ret_uids[0], &ret_uids[1],
+			      &ret_uids[2], &ret_uids[3]) == 4;
+}
+
 static void remember(struct process_view *view, const char *name)
 {
 	struct process_below below, *grown;
@@ -108,7 +118,8 @@ static void remember(struct process_view *view, const char *name)
 	if (!read_proc(name, "status", text, sizeof(text)))
 		return;
 	below.pid = innermost_pid(text);
-	if (!below.pid || !read_proc(name, "stat", text, sizeof(text)) ||
+	if (!below.pid || !parse_uids(text, below.uids) ||
+	    !read_proc(name, "stat", text, sizeof(text)) ||
 	    !process_parse_stat(text, &below.start_time, &zombie) || zombie)
 		return;
 	if (view->below_count == view->below_room) {
@@ -135,6 +146,45 @@ static void scan(struct process_view *view)
 		if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9')
 			remember(view, entry->d_name);
 	closedir(proc);
+}
+
+static bool has_uid(const uint32_t uids[4], uint32_t uid)
+{
+	return uids[0] == uid || uids[1] == uid || uids[2] == uid || uids[3] == uid;
+}
+
+/* Asked after its uids: the process that we saw is the one that is meant. */
+static bool may_be_of_here(pid_t pid, uint64_t start_time, uint32_t uid)
+{
+	char name[24], text[4096];
+	uint32_t uids[4];
+
+	snprintf(name, sizeof(name), "%d", (int)pid);
+	if (!read_proc(name, "status", text, sizeof(text)) || !parse_uids(text, uids) ||
+	    has_uid(uids, uid))
+		return true;
+	return life_here(pid, start_time) != PROCESS_ALIVE;
+}
+
+bool process_may_be_of(struct process_view *view, uint64_t pid_namespace, pid_t pid,
+		       uint64_t start_time, uint32_t uid)
+{
+	bool found = false;
+
+	if (!view->pid_namespace || !pid_namespace)
+		return true;
+	if (pid_namespace == view->pid_namespace)
+		return may_be_of_here(pid, start_time, uid);
+	if (!view->scanned)
+		scan(view);
+	for (size_t i = 0; i < view->below_count; i++) {
+		if (view->below[i].pid != pid || view->below[i].start_time != start_time)
+			continue;
+		if (has_uid(view->below[i].uids, uid))
+			return true;
+		found = true;
+	}
+	return !found;
 }
 
 enum process_life process_life(struct process_view *view, uint64_t pid_namespace,

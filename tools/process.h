@@ -30,6 +30,11 @@ void process_view_free(struct process_view *view);
 enum process_life process_life(struct process_view *view, uint64_t pid_namespace,
 			       pid_t pid, uint64_t start_time);
 
+/* Whether a file of user `uid` may speak for that process: not if it is alive and none of
+ * its user ids (real, effective, saved, file system) is `uid`. */
+bool process_may_be_of(struct process_view *view, uint64_t pid_namespace, pid_t pid,
+		       uint64_t start_time, uint32_t uid);
+
 /* Of /proc/PID/stat's text: start time, and whether it is a zombie without threads. Pure.
  * False: not such a text. */
 bool process_parse_stat(const char *text, uint64_t *ret_start_time, bool *ret_zombie);

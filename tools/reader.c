@@ -18,6 +18,7 @@ struct reader_buffer {
 	size_t room;
 };
 
+const char reader_too_much[] = "its user's files are too many or too large";
 static const char shrank[] = "shrank while it was read";
 
 /* "0c8e4bfa-....": 32 hexadecimal digits and dashes. */
@@ -100,14 +101,23 @@ static const char *check_file(const struct stat *st)
 	return NULL;
 }
 
+bool reader_trusts(uint32_t uid)
+{
+	return uid == 0 || uid == geteuid();
+}
+
 /* What a header claims against what we know of the file and of this host. */
-static const char *check_header(const struct reader *reader, const struct stat *st,
+static const char *check_header(struct reader *reader, const struct stat *st,
 				const struct tws_header *header)
 {
 	if (header->uid != st->st_uid)
 		return "its owner is not the process's user";
 	if (reader->has_boot_id && memcmp(header->boot_id, reader->boot_id, 16) != 0)
 		return "from another boot";
+	if (header->state != TWS_SEGMENT_TOTALS && !reader_trusts(header->uid) &&
+	    !process_may_be_of(&reader->processes, header->pid_namespace,
+			       (pid_t)header->pid, header->start_time, header->uid))
+		return "claims a process of another user";
 	return NULL;
 }
 
@@ -139,6 +149,10 @@ static const char *read_section(struct reader *reader, int fd, struct segment *s
 	segment->used[id] = section->count ? section->used : 0;
 	if (!segment->used[id])
 		return NULL;
+	if (reader->foreign && size > reader->foreign_bytes)
+		return reader_too_much;
+	if (reader->foreign)
+		reader->foreign_bytes -= size;
 	if (size > buffer->room) {
 		grown = realloc(buffer->bytes, size);
 		if (!grown)
@@ -202,7 +216,7 @@ bool segment_ended_is_whole(const struct segment *segment, uint32_t index)
 }
 
 /* Whether it is a segment of ours, with its header. */
-static const char *examine(const struct reader *reader, int fd, struct stat *ret_stat,
+static const char *examine(struct reader *reader, int fd, struct stat *ret_stat,
 			   struct tws_header *ret_header)
 {
 	const char *why;

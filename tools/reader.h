@@ -17,6 +17,11 @@
 
 #define READER_SIZE_MAX (64u << 20) /* of a segment; more is no segment of ours */
 
+/* What is read of one directory that is neither ours nor root's, and of its "run-*": a
+ * user's files are holes at no cost to that user, and must cost us little. */
+#define READER_FOREIGN_FILES 10000u
+#define READER_FOREIGN_BYTES (1ull << 30)
+
 /* A segment as it was at one moment. Counters were read before connections, so a
  * connection seen here as not ended is in no ended_* here. */
 struct segment {
@@ -50,11 +55,19 @@ struct reader {
 	bool has_boot_id;
 	struct reader_skipped *skipped; /* the first READER_SKIPPED_MAX */
 	size_t skipped_count;		/* of all */
+	bool foreign; /* the directory under way is another user's; what is left: */
+	uint32_t foreign_files;
+	uint64_t foreign_bytes;
 	bool changed; /* segments were folded while we read: what we have is not whole */
 	struct reader_buffer *buffers; /* one a section, kept from segment to segment */
 };
 
 #define READER_SKIPPED_MAX 100
+
+/* Whether a user's word is taken: root's and our own is. */
+bool reader_trusts(uint32_t uid);
+
+extern const char reader_too_much[]; /* a reason for skipping */
 
 /* 0 or -ENOMEM. Free it in any case. */
 int reader_init(struct reader *reader);

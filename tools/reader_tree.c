@@ -18,6 +18,8 @@
 
 #include "tools/rundir.h"
 
+#define NAMES_MAX 262144 /* of a directory; nobody makes so many who means well */
+
 struct names {
 	char **list;
 	size_t count;
@@ -128,12 +130,19 @@ static bool has_suffix(const char *name, const char *suffix)
 /* Reads each file of the list; a segment that has vanished was folded meanwhile. */
 static int read_names(struct tree *tree, int fd, const struct names *names)
 {
+	struct reader *reader = tree->reader;
 	const char *why;
 	int result = 0;
 
 	for (size_t i = 0; result == 0 && i < names->count; i++) {
 		if (names_has(&tree->folded, names->list[i]))
 			continue;
+		if (reader->foreign &&
+		    (!reader->foreign_files || !reader->foreign_bytes)) {
+			skip(tree, names->list[i], reader_too_much);
+			continue;
+		}
+		reader->foreign_files -= reader->foreign;
 		why = reader_read_file(tree->reader, fd, names->list[i], take_file, tree,
 				       &result);
 		if (why && !*why)
@@ -157,7 +166,8 @@ static int list_directory(int fd, struct names *ret_totals, struct names *ret_se
 			close(copy);
 		return result;
 	}
-	while (result == 0 && (entry = readdir(dir)) != NULL) {
+	while (result == 0 && (entry = readdir(dir)) != NULL &&
+	       ret_totals->count + ret_segments->count < NAMES_MAX) {
 		if (has_suffix(entry->d_name, TWS_TOTALS_SUFFIX))
 			result = names_add(ret_totals, entry->d_name);
 		else if (has_suffix(entry->d_name, TWS_SEGMENT_SUFFIX))
@@ -201,6 +211,8 @@ static int read_directory(int fd, const char *name, void *data)
 	int result;
 
 	tree->directory = name;
+	if (tree->reader->foreign && !tree->reader->foreign_files)
+		return 0;
 	result = list_directory(fd, &totals, &segments);
 	state = totals_state(fd, &totals);
 	if (result == 0)
@@ -216,6 +228,15 @@ static int read_directory(int fd, const char *name, void *data)
 	return result;
 }
 
+static void set_bounds(struct reader *reader, const char *path)
+{
+	struct stat st;
+
+	reader->foreign = stat(path, &st) == 0 && !reader_trusts(st.st_uid);
+	reader->foreign_files = READER_FOREIGN_FILES;
+	reader->foreign_bytes = READER_FOREIGN_BYTES;
+}
+
 int reader_read(struct reader *reader, const char *path, bool only, reader_taker take,
 		void *data)
 {
@@ -223,6 +244,7 @@ int reader_read(struct reader *reader, const char *path, bool only, reader_taker
 	int result, fd;
 
 	reader->changed = false;
+	set_bounds(reader, path);
 	if (!only)
 		return tws_rundir_each(path, read_directory, &tree);
 	fd = tws_rundir_open(path);

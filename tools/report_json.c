@@ -269,6 +269,7 @@ static json_t *unseen(const struct model *model)
 	set(object, "deepbind_loads", integer(value[TWS_deepbind_loads]));
 	set(object, "other_network_namespace", integer(model->other_namespace));
 	set(object, "announcements_lost", integer(model->listener_lost));
+	set(object, "disputed_sockets", integer(model->disputed));
 	set(object, "files_skipped", integer(model->skipped_count));
 	set(object, "skipped", skipped(model));
 	return object;
@@ -303,7 +304,8 @@ int report_print_json(FILE *out, const struct model *model,
 	set(object, "advice", advice_list(model));
 	set(object, "unseen", unseen(model));
 	if (!failed &&
-	    json_dumpf(object, out, JSON_INDENT(1) | JSON_REAL_PRECISION(10)) != 0)
+	    json_dumpf(object, out,
+		       JSON_INDENT(1) | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(10)) != 0)
 		failed = true;
 	json_decref(object);
 	if (failed)

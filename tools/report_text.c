@@ -256,6 +256,12 @@ static void write_unknown(const struct report_text *text)
 			"are unseen\n",
 			REPORT_NUMBER(model->listener_lost),
 			print_plural(model->listener_lost, "time", "times"));
+	if (model->disputed)
+		fprintf(text->out,
+			"  %s %s claimed by processes of more than one user, and counted "
+			"for none\n",
+			REPORT_NUMBER(model->disputed),
+			print_plural(model->disputed, "socket is", "sockets are"));
 	for (size_t i = 0; i < model->skipped_count && i < ADVICE_MAX; i++)
 		fprintf(text->out, "  skipped %s: %s\n",
 			print_escape(name, sizeof(name), model->skipped[i].name),

@@ -239,10 +239,11 @@ int top_print_json(FILE *out, const struct top *top, const struct top_view *view
 	    "{s:s, s:s, s:s, s:o, s:o}", "schema", "twshim.top/1", "generated", top->time,
 	    "by", top_mode_names[view->mode], "time_wait",
 	    top->has_table ? integer(top->time_wait) : json_null(), "rows", rows);
-	result =
-	    object && json_dumpf(object, out, JSON_COMPACT | JSON_REAL_PRECISION(10)) == 0
-		? 0
-		: -ENOMEM;
+	result = object && json_dumpf(object, out,
+				      JSON_COMPACT | JSON_ENSURE_ASCII |
+					  JSON_REAL_PRECISION(10)) == 0
+		     ? 0
+		     : -ENOMEM;
 	json_decref(object);
 	fputc('\n', out);
 	return result;

@@ -266,7 +266,8 @@ int trace_print_json(FILE *out, const struct follow_event *event)
 				    json_integer((json_int_t)event->missed));
 	else
 		add_ended(object, event);
-	result = json_dumpf(object, out, JSON_COMPACT | JSON_REAL_PRECISION(10));
+	result = json_dumpf(object, out,
+			    JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(10));
 	json_decref(object);
 	fputc('\n', out);
 	return result == 0 || ferror(out) ? 0 : -ENOMEM;
