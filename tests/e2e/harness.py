@@ -7,8 +7,10 @@ kernel    the kernel's tables, read from /proc, not through twshim
 """
 import atexit
 import ctypes
+import errno
 import json
 import os
+import random
 import re
 import selectors
 import shutil
@@ -69,6 +71,19 @@ def wait_for(condition, what, seconds=20):
         time.sleep(0.005)
 
 
+def _bind_below(listener, address):
+    """To a free port below every ephemeral range of a test: a listener within it takes one of
+    the ports that are counted."""
+    for _ in range(100):
+        try:
+            listener.bind((address, random.randrange(10000, 20000)))
+            return
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    raise AssertionError("no free port from 10000 to 19999")
+
+
 class Server:
     """One TCP server process.
 
@@ -93,7 +108,7 @@ class Server:
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if mode == "slow":
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self.listener.bind((address, 0))
+        _bind_below(self.listener, address)
         self.listener.listen(backlog)
         self.address, self.port = self.listener.getsockname()[:2]
         self.to = f"[{address}]:{self.port}" if family == socket.AF_INET6 \
