@@ -19,16 +19,30 @@
 /* Histogram buckets shown: one in so many, of two an octave. */
 #define BUCKET_STEP 4
 
-const char *metrics_escape(char *buffer, size_t size, const char *text)
+/* Backslashes doubled, so that no two names become one when escapes are added. */
+static void double_backslashes(char *to, size_t size, const char *text)
 {
-	char valid[3 * TWS_EXE_SIZE + 1];
 	size_t length = 0;
 
-	for (const char *at = print_utf8(valid, sizeof(valid), text);
+	for (; *text && length + 2 < size; text++) {
+		if (*text == '\\')
+			to[length++] = '\\';
+		to[length++] = *text;
+	}
+	to[length] = '\0';
+}
+
+const char *metrics_escape(char *buffer, size_t size, const char *text)
+{
+	char doubled[2 * TWS_EXE_SIZE], safe[4 * TWS_EXE_SIZE];
+	size_t length = 0;
+
+	double_backslashes(doubled, sizeof(doubled), text);
+	for (const char *at = print_escape(safe, sizeof(safe), doubled);
 	     *at && length + 3 < size; at++) {
-		if (*at == '\\' || *at == '"' || *at == '\n')
+		if (*at == '\\' || *at == '"')
 			buffer[length++] = '\\';
-		buffer[length++] = *at == '\n' ? 'n' : *at;
+		buffer[length++] = *at;
 	}
 	buffer[length] = '\0';
 	return buffer;

@@ -49,8 +49,9 @@ void metrics_free(struct metrics *metrics);
 /* Which format an HTTP Accept header asks for; NULL: there is none. Pure. */
 enum metrics_format metrics_negotiate(const char *accept);
 
-/* `text` as the value of a label: valid UTF-8, with backslash, quote and newline escaped.
- * Pure. Returns `buffer`; 6 bytes for each of the text are enough. */
+/* `text` as the value of a label: UTF-8 without control characters, which become \\xNN,
+ * as other bytes do; no two texts become one. Pure. Returns `buffer`; 6 bytes for each of
+ * the text are enough. */
 const char *metrics_escape(char *buffer, size_t size, const char *text);
 
 #endif

@@ -247,8 +247,8 @@ static void names_and_labels_are_as_they_should_be(void **state)
 	put(model, "/bin/a\\b\"c\nd\xff", 80, 3);
 	text = text_of(model, &ledger, METRICS_SERIES, METRICS_TEXT);
 	assert_non_null(strstr(text,
-			       "twshim_connections_ended_total{app=\"a\\\\b\\\"c\\nd"
-			       "\xef\xbf\xbd\",to=\"10.0.0.7:80\","
+			       "twshim_connections_ended_total{app=\"a\\\\\\\\b\\\"c"
+			       "\\\\x0ad\\\\xff\",to=\"10.0.0.7:80\","
 			       "ending=\"local_fin\"} 3\n"));
 	assert_non_null(strstr(text, "# TYPE twshim_connections_ended_total counter\n"));
 	assert_non_null(
