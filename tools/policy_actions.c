@@ -27,7 +27,8 @@ int policy_fail(int status, const char *format, ...)
 
 int policy_print_json(json_t *object)
 {
-	int result = json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(12));
+	int result = json_dumpf(
+	    object, stdout, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(12));
 
 	fputc('\n', stdout);
 	json_decref(object);
