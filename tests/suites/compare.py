@@ -17,11 +17,14 @@ def count(outcomes):
 
 
 def differing(runs):
-    """{pass: tests whose outcome is not bare's}."""
-    bare = runs["bare"]["outcomes"]
-    return {which: sorted(t for t in set(bare) | set(run["outcomes"])
-                          if bare.get(t) != run["outcomes"].get(t))
-            for which, run in runs.items() if which != "bare"}
+    """{pass: tests whose outcome is not bare's}; the unit's exit status only where it does not
+    follow from a test's."""
+    bare, found = runs["bare"]["outcomes"], {}
+    for which, run in runs.items():
+        tests = {t for t in set(bare) | set(run["outcomes"])
+                 if bare.get(t) != run["outcomes"].get(t)}
+        found[which] = sorted(tests - {"(exit status)"} or tests)
+    return found
 
 
 def outcome(run, test):

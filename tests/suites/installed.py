@@ -19,14 +19,14 @@ def unit(path, folder):
     bus = ["dbus-run-session", "--"] if shutil.which("dbus-run-session") \
         and test.get("Type", "").startswith("session") else []
     return Unit(os.path.relpath(path, folder)[:-len(".test")], bus + shlex.split(test["Exec"]),
-                parse_tap, timeout=120)
+                parse_tap, timeout=60)
 
 
 def suite(name, *packages):
     """All key files below a folder."""
     folder = os.path.join(FOLDER, name)
 
-    def units():
+    def units(_):
         paths = [os.path.join(at, file) for at, _, files in os.walk(folder)
                  for file in files if file.endswith(".test")]
         return [unit(path, folder) for path in sorted(paths)]

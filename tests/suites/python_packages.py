@@ -29,7 +29,7 @@ def module(path):
 
 def pytest_units(*folders, timeout=300, options=()):
     """A unit for each test file. pytest writes no cache and loads no plug-in by itself."""
-    def units():
+    def units(_):
         return [Unit(module(path),
                      [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir",
                       "{scratch}", "--basetemp", "{scratch}/pytest",
@@ -41,7 +41,7 @@ def pytest_units(*folders, timeout=300, options=()):
 
 def trial_units(*folders):
     """Twisted's own runner, a unit for each test file."""
-    def units():
+    def units(_):
         return [Unit(module(path), [PYTHON, "-m", "twisted.trial", "--reporter=verbose",
                                     "--temp-directory={scratch}/trial", module(path)],
                      parse_trial, timeout=300)
@@ -49,7 +49,7 @@ def trial_units(*folders):
     return units
 
 
-def tornado_units():
+def tornado_units(_):
     """Tornado's tests: unittest, each module."""
     return [Unit(module(path), [PYTHON, "-m", "tornado.test", "--verbose", module(path)],
                  parse_unittest, timeout=300) for path in test_files("tornado/test")]

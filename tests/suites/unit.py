@@ -31,7 +31,8 @@ class Suite:
     """Units of one origin."""
     name: str
     packages: list  # Debian packages that hold it
-    units: object  # () -> [Unit], once the packages are there
+    # (directory) -> [Unit], once the packages are there; directory: what prepare() was given
+    units: object
     # (directory) -> None: fetches and builds what it is run from; raises where it can't
     prepare: object = None
 
