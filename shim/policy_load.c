@@ -30,6 +30,7 @@ static struct tws_policy_handle handles[HANDLES];
 static int current = -1;	    /* atomic */
 static int loading;		    /* atomic; one thread at a time */
 static uint64_t refused_generation; /* not to be tried again */
+static bool refused_control;	    /* atomic; counted already */
 static char exe[TWS_EXE_SIZE];
 
 /* ----------------------------------------------------------------- control */
@@ -58,13 +59,23 @@ static bool is_trusted(int fd, struct stat *ret_stat)
 	       !(ret_stat->st_mode & (S_IWGRP | S_IWOTH));
 }
 
+static void note_refused_control(void)
+{
+	if (!__atomic_exchange_n(&refused_control, true, __ATOMIC_RELAXED))
+		tws_count_process(TWS_policy_image_refused);
+}
+
 static void map_control(int fd)
 {
 	struct tws_policy_control *none = NULL;
 	struct stat stat = {0};
 	long ret;
 
-	if (!is_trusted(fd, &stat) || stat.st_size < CONTROL_SIZE)
+	if (!is_trusted(fd, &stat)) {
+		note_refused_control();
+		return;
+	}
+	if (stat.st_size < CONTROL_SIZE)
 		return;
 	ret = tws_sys6(SYS_mmap, 0, CONTROL_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
 		       0);
@@ -116,6 +127,8 @@ void tws_policy_begin(bool make)
 			   O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0);
 	if (fd == -ENOENT)
 		fd = make_control(directory);
+	else if (fd == -EACCES || fd == -ELOOP)
+		note_refused_control(); /* another user's, or a link */
 	if (fd >= 0) {
 		map_control(fd);
 		tws_sys1(SYS_close, fd);

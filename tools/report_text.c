@@ -256,6 +256,12 @@ static void write_unknown(const struct report_text *text)
 			"are unseen\n",
 			REPORT_NUMBER(model->listener_lost),
 			print_plural(model->listener_lost, "time", "times"));
+	if (model->total.value[TWS_policy_image_refused])
+		fprintf(text->out,
+			"  %s refused: damaged, or writable by another user; the "
+			"connections were only observed\n",
+			print_plural(model->total.value[TWS_policy_image_refused],
+				     "a policy was", "policies were"));
 	if (model->disputed)
 		fprintf(text->out,
 			"  %s %s claimed by processes of more than one user, and counted "

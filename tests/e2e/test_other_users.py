@@ -181,6 +181,37 @@ def test_the_users_umask_opens_nothing(t):
     assert _attempts(world.report(ALICE)) == 2
 
 
+def test_a_policy_that_another_user_could_write_is_refused_and_said(t):
+    world, server = World(t), t.server()
+    policy = t.file("close.conf", 'rules = ({ name = "r"; match = { exe = ["client"]; };'
+                                  ' close = "fin-reset"; });\n')
+    os.chmod(policy, 0o644)
+    world.run(ALICE, world.twshim, "policy", "load", policy)
+    place = world.directory(ALICE)
+    [image] = [n for n in os.listdir(place) if n.endswith(".img")]
+    whose = ((image, 0o600, BOB), (image, 0o660, ALICE), (image, 0o602, ALICE),
+             ("policy.ctl", 0o600, BOB), ("policy.ctl", 0o620, ALICE))
+    for number, (name, mode, uid) in enumerate(whose, 1):
+        path = os.path.join(place, name)
+        os.chmod(path, mode)
+        os.chown(path, uid, uid)
+        world.connect(ALICE, server, 1)
+        total = world.report()["total"]
+        assert (total["policy_image_refused"], total["ended_local_fin"]) == (number, number), \
+            (name, oct(mode), uid, total)
+        os.chmod(path, 0o600)
+        os.chown(path, ALICE, ALICE)
+    assert b"policies were refused" in world.run(0, world.twshim, "report").stdout
+    world.connect(ALICE, server, 1)  # the control: it is obeyed when it is hers alone
+    assert world.report()["total"]["ended_fin_reset"] == 1
+    # A directory that others could write is not used at all, and no tool puts a policy there.
+    os.chmod(place, 0o770)
+    world.connect(ALICE, server, 1)
+    assert _attempts(world.report()) == len(whose) + 1
+    refused = world.run(ALICE, world.twshim, "policy", "load", policy, status=None)
+    assert refused.returncode == 1 and refused.stderr.startswith(b"twshim: "), refused
+
+
 def test_a_setuid_program_is_as_it_is_bare(t):
     """The loader leaves our preload out: nothing is counted, nothing is said."""
     world, server = World(t), t.server()
