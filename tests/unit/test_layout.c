@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The segment as an ABI: which file is one, where each field lies, and what its numbers
- * stand for. The golden layout fails when a field moves: raise TWS_ABI_MAJOR (moved) or
- * TWS_ABI_MINOR (appended) and write the new numbers here.
+ * stand for. Where every field lies is in tests/abi.golden, which tests/abi holds; what
+ * matters most also stands here, in words that a debugger shows.
  */
 #include <setjmp.h>
 #include <stdarg.h>
