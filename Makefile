@@ -129,7 +129,7 @@ deps-lint:
 # -------------------------------------------------------------------- tests
 
 .PHONY: tests check check-quick demo lint bench conformance
-tests: all $(UNITS) $(PROGS)
+tests: all man $(UNITS) $(PROGS)
 
 check: deps-test deps-lint
 	$(Q)$(MAKE) --no-print-directory tests
@@ -162,14 +162,23 @@ include tests/fuzz/fuzz.mk
 
 # ------------------------------------------------------------------ install
 
-.PHONY: install uninstall clean help
-install: all
+# The manual: from what the command says of itself, and the tables.
+$(BUILD)/man: $(BUILD)/twshim $(wildcard man/*) shim/counters.def
+	@echo "  MAN  $@"
+	$(Q)man/make-pages $(BUILD)/twshim $@
+
+.PHONY: install uninstall clean help man
+man: $(BUILD)/man
+install: all man
 	install -D -m 755 $(BUILD)/twshim $(DESTDIR)$(BINDIR)/twshim
 	install -D -m 755 $(BUILD)/libtwshim.so $(DESTDIR)$(LIBDIR)/libtwshim.so
 	for f in config/examples/*.conf; do \
 		install -D -m 644 $$f $(DESTDIR)$(DATADIR)/examples/$$(basename $$f); done
+	cd $(BUILD)/man && for f in man*/*; do \
+		install -D -m 644 $$f $(DESTDIR)$(MANDIR)/$$f; done
 
 uninstall:
+	rm -f $(DESTDIR)$(MANDIR)/man[157]/twshim.1 $(DESTDIR)$(MANDIR)/man[157]/twshim-*.[157]
 	rm -f $(DESTDIR)$(BINDIR)/twshim $(DESTDIR)$(LIBDIR)/libtwshim.so
 	rm -rf $(DESTDIR)$(DATADIR)
 
