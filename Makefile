@@ -21,6 +21,7 @@ VERSION := 0.1.0
 BUILD_PACKAGES := pkg-config libconfig-dev libmnl-dev libjansson-dev libelf-dev \
 	libmicrohttpd-dev libncurses-dev libjs-chart.js
 TEST_PACKAGES := libcmocka-dev python3 iproute2 procps curl strace
+BENCH_PACKAGES := bpftrace valgrind util-linux
 LINT_PACKAGES := clang-format clang-tidy cppcheck shellcheck
 LIBRARIES := libconfig libmnl jansson libelf libmicrohttpd ncursesw
 
@@ -47,7 +48,8 @@ SHIM_SRC := $(wildcard shim/*.c)
 TOOL_SRC := $(filter-out tools/main.c,$(wildcard tools/*.c)) $(wildcard config/*.c) $(PURE)
 SHIM_OBJ := $(SHIM_SRC:%.c=$(BUILD)/shim-pic/%.o)
 TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/obj/%.o)
-PROGS := $(patsubst tests/progs/%.c,$(BUILD)/tests/%,$(wildcard tests/progs/*.c))
+PROGS := $(patsubst tests/progs/%.c,$(BUILD)/tests/%,$(wildcard tests/progs/*.c)) \
+	$(patsubst tests/preload/%.c,$(BUILD)/tests/%.so,$(wildcard tests/preload/*.c))
 UNITS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 
 .PHONY: all
@@ -108,6 +110,11 @@ $(BUILD)/tests/%: tests/progs/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(COMMON) -D_GNU_SOURCE -o $@ $< -lpthread -ldl $(if $(findstring thread,$(SAN)),$(SANFLAGS))
 
+$(BUILD)/tests/%.so: tests/preload/%.c
+	@echo "  CC   $<"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(COMMON) -D_GNU_SOURCE -fPIC -shared -o $@ $< -ldl
+
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 # ------------------------------------------------------------------- set-up
@@ -155,8 +162,9 @@ conformance:
 	$(Q)tests/conformance --build $(BUILD) $(ARGS)
 
 bench: deps-test
-	$(Q)$(MAKE) --no-print-directory tests
-	$(Q)tests/bench --build $(BUILD)
+	@tests/deps --optional $(BENCH_PACKAGES)
+	$(Q)$(MAKE) --no-print-directory all $(PROGS)
+	$(Q)tests/bench --build $(BUILD) $(addprefix --only ,$(ONLY))
 
 include tests/fuzz/fuzz.mk
 
@@ -194,7 +202,7 @@ help:
 	@echo 'make fuzz        FUZZ_SECONDS=$(FUZZ_SECONDS) for each target; found cases are in build-fuzz/found'
 	@echo 'make lint        layering, format, clang-tidy, cppcheck, shellcheck'
 	@echo 'make conformance other projects'"'"' own tests, bare and under the shim; an hour'
-	@echo 'make bench       what the shim costs, beside strace and bpftrace'
+	@echo 'make bench       what it costs, beside strace and bpftrace; ONLY="cycles reading"'
 	@echo 'make install     PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make SAN=address,undefined check   the same with sanitizers, in a folder of its own'
 	@echo 'V=1 shows the commands'

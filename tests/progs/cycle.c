@@ -3,10 +3,12 @@
  * The cycle that the bench times: connect, request, reply, close, against an echo server
  * in a process of its own. Prints nanoseconds a cycle.
  *
- * cycle ADDRESS CYCLES THREADS      (or: cycle close N, which closes no descriptor N
- * times)
+ * cycle ADDRESS CYCLES THREADS
+ * cycle close N                closes no descriptor N times, and prints nothing
+ * cycle file N                 opens and closes a file N times
  */
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
@@ -79,6 +81,15 @@ static int listen_on(const char *address)
 	return fd;
 }
 
+static void open_files(int number)
+{
+	double start = now();
+
+	for (int i = 0; i < number; i++)
+		close(open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+	printf("%.0f\n", (now() - start) / number);
+}
+
 int main(int argc, char **argv)
 {
 	pthread_t thread[64];
@@ -89,6 +100,10 @@ int main(int argc, char **argv)
 	if (argc == 3 && !strcmp(argv[1], "close")) {
 		for (int i = atoi(argv[2]); i > 0; i--)
 			close(900);
+		return 0;
+	}
+	if (argc == 3 && !strcmp(argv[1], "file")) {
+		open_files(atoi(argv[2]));
 		return 0;
 	}
 	if (argc != 4)

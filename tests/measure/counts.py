@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: MIT
+"""What can be counted and does not vary: system calls, instructions, memory; and, timed, what a
+process pays at its start and a plain file at its close."""
+import os
+import random
+import re
+import shutil
+import time
+
+from harness import ADDRESS, added_system_calls
+
+from measure import table
+
+STEPS = ("socket", "connect", "send:1", "recv", "close")
+NONBLOCKING = ("socket", "nonblock", "connect-poll", "send:1", "recv", "close")
+DETAIL = "detail = true;"
+
+
+def rule(settings):
+    """A policy file of one rule for every destination."""
+    return f'rules = ( {{ name = "bench"; match = {{ to = ["*"]; }}; {settings} }} );'
+
+
+def _calls_of(test, client, name, conf, number):
+    """A `strace -c` summary of that many connections."""
+    path = os.path.join(test.scratch, name)
+    options = ("-c", conf) if conf else ()
+    command = ("strace", "-f", "-c", "-o", path, *client, f"repeat:{number}")
+    if conf is None:
+        test.run(*command, shim=False)
+    else:
+        test.run(test.twshim, "run", "-q", *options, "--", *command, shim=False)
+    return path
+
+
+def calls(test, rows):
+    """Added system calls a connection, over 1,000."""
+    cases = (("observe", STEPS, "", 4), ("observe, non-blocking", NONBLOCKING, "", 4),
+             ("observe, detail = true", STEPS, DETAIL, 4),
+             ("close = fin-reset", STEPS, rule('close = "fin-reset";'), None),
+             ("close = reset", STEPS, rule('close = "reset";'), None),
+             ("close = reset-drained", STEPS, rule('close = "reset-drained";'), None),
+             ("port_range = full", STEPS, rule('port_range = "full";'), None))
+    for label, steps, conf, limit in cases:
+        client = (test.prog("client"), ADDRESS, str(test.server().port), *steps)
+        if conf:
+            conf = test.file("calls.conf", conf)
+        bare = _calls_of(test, client, "bare", None, 1000)
+        added = added_system_calls(bare, _calls_of(test, client, "shimmed", conf, 1000))
+        each = sum(c for c in added.values() if c >= 500) / 1000
+        rows.add(f"added system calls a connection, {label}", each, "calls", limit)
+    for how, limit in (("close", 0), ("file", 0)):
+        client = (test.prog("cycle"), how, "1000")
+        paths = [os.path.join(test.scratch, n) for n in ("bare", "shimmed")]
+        for path, preload in zip(paths, ((), ("-E", f"LD_PRELOAD={test.library}"))):
+            test.run("strace", "-f", "-c", "-o", path, *preload, *client, shim=False)
+        added = added_system_calls(*paths)
+        what = {"close": "close() of no descriptor", "file": "open() and close() of a file"}[how]
+        rows.add(f"added system calls, {what}",
+                 sum(c for c in added.values() if c >= 500) / 1000, "calls", limit)
+
+
+def _instructions(test, client, conf):
+    """Instructions of the client, by valgrind; conf None: bare."""
+    if conf:
+        test.run(test.twshim, "policy", "load", "--dir", test.dir,
+                 test.file("instructions.conf", conf), shim=False)
+    result = test.run("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *client,
+                      shim=conf is not None)
+    if conf:
+        test.run(test.twshim, "policy", "clear", "--dir", test.dir, shim=False)
+    return int(re.search(r"refs:\s+([\d,]+)", result.stderr.decode())[1].replace(",", ""))
+
+
+def instructions(test, rows):
+    """Added instructions, the difference of two lengths of the same run."""
+    if not shutil.which("valgrind"):
+        return
+
+    def each(client, count, conf=None):
+        few, many = (_instructions(test, (*client, *n), conf) for n in count)
+        return (many - few) / 1000
+
+    closing, one = (test.prog("cycle"), "close"), (("100",), ("1100",))
+    rows.add("added instructions, close() of no connection",
+             each(closing, one, "") - each(closing, one), "instr.", 25)
+    client = (test.prog("client"), ADDRESS, str(test.server().port), *STEPS)
+    number = (("repeat:100",), ("repeat:1100",))
+    bare = each(client, number)
+    for label, conf, limit in (("observe", "", 1500), ("observe, detail = true", DETAIL, None),
+                               ("close = fin-reset", rule('close = "fin-reset";'), None)):
+        rows.add(f"added instructions a connection, {label}", each(client, number, conf) - bare,
+                 "instr.", limit)
+
+
+def memory(test, rows):
+    """Shared memory that a process with 10 connections touches."""
+    before = set(os.listdir(test.dir))
+    test.run(test.prog("client"), ADDRESS, str(test.server().port), *STEPS, "repeat:10")
+    [name] = [n for n in set(os.listdir(test.dir)) - before if n.endswith(".seg")]
+    blocks = os.stat(os.path.join(test.dir, name)).st_blocks * 512
+    rows.add("shared memory touched by a process with 10 connections", blocks // 1024, "KiB", 64)
+
+
+def _spawn(command, environment):
+    """Microseconds from the start of a process to its end."""
+    started = time.perf_counter_ns()
+    os.waitpid(os.posix_spawn(command[0], command, environment), 0)
+    return (time.perf_counter_ns() - started) / 1000
+
+
+def start(test, rows):
+    """What a process pays that opens nothing; bare and shimmed in turn."""
+    pairs = []
+    environments = {shim: test.environment(shim) for shim in (False, True)}
+    for _ in range(400):
+        took = {shim: _spawn(["/bin/true"], environments[shim])
+                for shim in random.sample((False, True), 2)}
+        pairs.append((took[False], took[True]))
+    rows.add("start and end of true, bare", table.median([b for b, _ in pairs]), "us")
+    rows.add("start and end of true, added", table.median([s - b for b, s in pairs]), "us", 150)
+
+
+def plain(test, rows):
+    """open() and close() of a plain file, in batches of 20,000."""
+    command = (test.prog("cycle"), "file", "20000")
+    times = []
+    for _ in range(40):
+        took = {shim: int(test.run(*command, shim=shim).stdout)
+                for shim in random.sample((False, True), 2)}
+        times.append((took[False], took[True]))
+    rows.add("open() and close() of a plain file, bare", table.median([b for b, _ in times]),
+             "ns")
+    rows.add("open() and close() of a plain file, ratio",
+             table.median([s / b for b, s in times]), "x")
+
+
+def measure(test, rows):
+    """The section."""
+    for part in (calls, instructions, memory, start, plain):
+        part(test, rows)

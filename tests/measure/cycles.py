@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: MIT
+"""What a connection costs in time: connect, request, reply, close, against the same cycle bare.
+
+Two processes compared with each other differ by 5 % here for reasons that have nothing to do
+with what is compared. So tests/progs/paired.c runs all variants inside one process, in short
+batches whose order is drawn anew each round, and each round gives one ratio.
+"""
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+
+from harness import ADDRESS, sysctl
+
+from measure import table
+from measure.counts import DETAIL, rule
+
+BATCH = 30
+POLICIES = (("close = fin-reset", 'close = "fin-reset";', 1.06), ("close = reset", 'close = "reset";', None),
+            ("close = reset-drained", 'close = "reset-drained";', None),
+            ("close = graceful", 'close = "graceful";', None),
+            ("close = linger", 'close = "linger"; linger_seconds = 1;', None),
+            ("port_range = full", 'port_range = "full";', None),
+            ("port_ring = full", 'port_ring = "full";', None),
+            ("late_bind", "late_bind = true;", None), ("reuseaddr", "reuseaddr = true;", None),
+            ("fin_timeout = 10", "fin_timeout = 10;", None))
+
+
+def variant(test, library, conf=""):
+    """(a copy of the library, a run-time directory with its policy): to be loaded beside
+    others, each needs its own."""
+    copy = tempfile.mkstemp(suffix=".so", dir=test.scratch)[1]
+    shutil.copy(library, copy)
+    directory = tempfile.mkdtemp(dir=test.dir)
+    if conf:
+        test.run(test.twshim, "policy", "load", "--dir", directory,
+                 test.file("cycle.conf", conf), shim=False)
+    return copy, directory
+
+
+def rounds(test, number, variants, threads=1, batch=BATCH):
+    """A list of rounds, each a list of nanoseconds a cycle: bare, then each variant. One thread
+    and its server are held on one core."""
+    pin = ("taskset", "-c", str(max(os.sched_getaffinity(0)))) if threads == 1 else ()
+    arguments = [word for pair in variants for word in pair]
+    result = test.run(*pin, test.prog("paired"), ADDRESS, str(number), str(batch), str(threads),
+                      *arguments, shim=False)
+    return [[float(word) for word in line.split()] for line in result.stdout.splitlines()]
+
+
+def ratio(found, column):
+    """Median and bounds of a column against the first, round by round."""
+    return table.median([r[column] / r[0] for r in found])
+
+
+def cycle(test, rows):
+    """Each policy on one core."""
+    shim = test.library
+    cases = [("a wrapper that only counts", test.prog("pass_through.so"), "", None),
+             ("twshim, observe", shim, "", 1.05), ("twshim, detail = true", shim, DETAIL, None)]
+    cases += [(f"twshim, {label}", shim, rule(settings), limit)
+              for label, settings, limit in POLICIES]
+    found = rounds(test, 300, [variant(test, library, conf) for _, library, conf, _ in cases])
+    rows.add("cycle on one core, bare", table.median([r[0] for r in found]), "ns")
+    for column, (label, _, _, limit) in enumerate(cases, 1):
+        rows.add(f"cycle, ratio to bare: {label}", ratio(found, column), "x", limit, "cycle")
+
+
+class Traced:
+    """bpftrace on the kernel's TCP state tracepoint, counting by process and state."""
+
+    SCRIPT = "tracepoint:sock:inet_sock_set_state { @[pid, args->newstate] = count(); }"
+
+    def __enter__(self):
+        # Where it looks for tracepoints; the bench has a mount namespace of its own.
+        for kind, path in (("debugfs", "/sys/kernel/debug"), ("tracefs", "/sys/kernel/tracing")):
+            if not os.path.ismount(path):
+                subprocess.run(["mount", "-t", kind, "nodev", path], stderr=subprocess.DEVNULL,
+                               check=False)
+        self.process = subprocess.Popen(["bpftrace", "-e", self.SCRIPT + " BEGIN { print(1); }"],
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        # Its second line comes from BEGIN, when all probes are attached.
+        self.attached = len([self.process.stdout.readline() for _ in range(2)][1]) > 0
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGINT)
+        self.process.communicate()
+
+
+def bpftrace(test, rows, repeat=7):
+    """The bare cycle with and without bpftrace, in turn; and ours in the same runs."""
+    if not shutil.which("bpftrace"):
+        return
+    ours, theirs = [], []
+    for _ in range(repeat):
+        without = rounds(test, 60, [variant(test, test.library)])
+        with Traced() as traced:
+            if not traced.attached:
+                print("  bpftrace cannot attach to tracepoints here")
+                return
+            within = rounds(test, 60, [])
+        ours.append(table.median([r[1] / r[0] for r in without])[0])
+        theirs.append(table.median([r[0] for r in within])[0] /
+                      table.median([r[0] for r in without])[0])
+    row = rows.add("cycle, ratio to bare: bpftrace on TCP states", table.median(theirs), "x",
+                   None, "cycle")
+    rows.add("cycle, ratio to bare: twshim, in the same runs", table.median(ours), "x",
+             row["value"])
+
+
+def strace(test, rows, repeat=5):
+    """The same client under strace; ratios this large need no pairing inside one process."""
+    if not shutil.which("strace"):
+        return
+    cases = {"strace -f --seccomp-bpf -e close":
+             ("strace", "-f", "--seccomp-bpf", "-e", "trace=close", "-o", "/dev/null"),
+             "strace -f -e network,close":
+             ("strace", "-f", "-e", "trace=network,close", "-o", "/dev/null"),
+             "strace -f": ("strace", "-f", "-o", "/dev/null")}
+    core = str(max(os.sched_getaffinity(0)))
+
+    def once(*wrap):
+        result = test.run("taskset", "-c", core, *wrap, test.prog("cycle"), ADDRESS, "500", "1",
+                          shim=False)
+        return int(result.stdout.split()[-1])
+
+    times = {name: [] for name in cases}
+    for _ in range(repeat):
+        bare = once()
+        for name, wrap in cases.items():
+            times[name].append(once(*wrap) / bare)
+    for name, values in times.items():
+        rows.add(f"cycle, ratio to bare: {name}", table.median(values), "x", None, "cycle")
+
+
+def threads(test, rows):
+    """The ratio with more threads, on all cores."""
+    one = None
+    for number in (1, 2, 8):
+        found = rounds(test, 200 if number == 1 else 150, [variant(test, test.library)], number,
+                       BATCH if number == 1 else 40)
+        limit = one and one["high"]
+        row = rows.add(f"cycle, ratio to bare: twshim, observe, {number} threads",
+                       ratio(found, 1), "x", limit)
+        one = one or row
+
+
+def measure_cycles(test, rows):
+    """The section."""
+    sysctl("net.ipv4.tcp_tw_reuse", 1)
+    cycle(test, rows)
+
+
+def measure_others(test, rows):
+    """The section of those that do the same work otherwise."""
+    sysctl("net.ipv4.tcp_tw_reuse", 1)
+    bpftrace(test, rows)
+    strace(test, rows)
+
+
+def measure_threads(test, rows):
+    """The section."""
+    sysctl("net.ipv4.tcp_tw_reuse", 1)
+    threads(test, rows)

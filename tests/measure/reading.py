@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""What reading costs: report, owners, doctor and /metrics against ss(8), by the number of
+TIME_WAIT sockets and of segments."""
+import http.client
+import random
+import subprocess
+import time
+
+from harness import ADDRESS, TIME_WAIT, Server, kernel_sockets, settle
+
+from measure import table
+
+PORT = 9464
+SS = "ss -ant | grep -c TIME-WAIT"
+# Dead segments stay as they are while we look.
+KEEP = "max_segments = 4096; retention_seconds = 3600;"
+# Of ss's time at the same number of sockets: what the project sets itself.
+LIMITS = {"report": 0.5, "owners": 0.3, "doctor": 0.5}
+
+
+def fill(test, server, sockets, segments):
+    """That many TIME_WAIT sockets of that many processes; how many there are."""
+    client = (test.prog("client"), ADDRESS, str(server.port), "socket", "connect", "send:1",
+              "recv", "close")
+    environment = test.environment()
+    running = []
+    for i in range(segments):
+        share = sockets // segments + (i < sockets % segments)
+        running.append(subprocess.Popen([*client, f"repeat:{max(share, 1)}"], env=environment))
+        if len(running) >= 8:
+            running.pop(0).wait()
+    for process in running:
+        process.wait()
+    settle(server.port)
+    return len(kernel_sockets(TIME_WAIT))
+
+
+def fetch():
+    """One scrape."""
+    connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=30)
+    connection.request("GET", "/metrics")
+    size = len(connection.getresponse().read())
+    connection.close()
+    if size < 100:
+        raise AssertionError("/metrics is empty")
+
+
+def timed(call):
+    """Milliseconds."""
+    started = time.perf_counter_ns()
+    call()
+    return (time.perf_counter_ns() - started) / 1e6
+
+
+def one(test, rows, sockets, segments):
+    """Every reader at this size, in turn, in a drawn order."""
+    test.run(test.twshim, "policy", "load", "--dir", test.dir, test.file("keep.conf", KEEP),
+             shim=False)
+    server = Server("echo")
+    there = fill(test, server, sockets, segments)
+    serve = test.start(test.twshim, "serve", shim=False, stdout=subprocess.PIPE,
+                       stderr=subprocess.DEVNULL)
+    serve.stdout.readline()
+
+    def run(*command):
+        return lambda: test.run(*command, shim=False, status=None)
+
+    calls = {"ss": run("sh", "-c", SS), "/metrics": fetch,
+             **{name: run(test.twshim, name) for name in LIMITS}}
+    times = {name: [] for name in calls}
+    for _ in range(9):
+        for name in random.sample(list(calls), len(calls)):
+            times[name].append(timed(calls[name]))
+    serve.terminate()
+    serve.wait()
+    server.close()
+    size = f"{there:,} TIME_WAIT, {segments:,} segments"
+    group = f"{sockets}/{segments}"
+    ss = rows.add(f"{SS}, {size}", table.median(times["ss"]), "ms", None, group)["value"]
+    full = sockets == 28000
+    for name, share in LIMITS.items():
+        rows.add(f"twshim {name}, {size}", table.median(times[name]), "ms",
+                 share * ss if full and segments == 100 else None, group)
+    rows.add(f"/metrics, {size}", table.median(times["/metrics"]), "ms",
+             ss / 4 + 20 if full and segments == 1000 else None, group)
+
+
+SIZES = tuple((sockets, segments) for sockets in (1000, 10000, 28000)
+              for segments in (1, 100, 1000))
