@@ -28,6 +28,8 @@ LIBRARIES := libconfig libmnl jansson libelf libmicrohttpd ncursesw
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
 	-Wno-unused-parameter
 COMMON := -std=gnu11 -I. $(WARNINGS) -MMD -MP $(CFLAGS)
+# `make coverage`: lines are counted, in a client as well.
+COVERAGE := $(if $(COV),--coverage -fprofile-update=atomic -DTWS_COVERAGE)
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
 # The shim lives in other people's programs: only its wrappers are visible, it is bound at
 # load, never unloaded, needs libc alone, and its names are the plain ones (no fcntl64, no
@@ -39,8 +41,8 @@ SHIM_LDFLAGS := -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack -Wl,-z,nodele
 	-Wl,--version-script=$(BUILD)/shim/exports.map -Wl,--no-undefined \
 	-Wl,-soname,libtwshim.so -Wl,-z,noseparate-code -Wl,--hash-style=gnu
 TOOL_FLAGS := -D_GNU_SOURCE -DTWSHIM_VERSION='"$(VERSION)"' -DTWSHIM_LIBDIR='"$(LIBDIR)"' \
-	$(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null) $(SANFLAGS)
-TOOL_LIBS = $(shell pkg-config --libs $(LIBRARIES)) -lm $(SANFLAGS)
+	$(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null) $(SANFLAGS) $(COVERAGE)
+TOOL_LIBS = $(shell pkg-config --libs $(LIBRARIES)) -lm $(SANFLAGS) $(COVERAGE)
 
 # What the tools know of the shim: its headers, its tables, and these pure parts.
 PURE := shim/ending.c shim/match.c shim/layout.c shim/policy_image.c $(wildcard shim/fold*.c)
@@ -58,7 +60,7 @@ all: $(BUILD)/libtwshim.so $(BUILD)/twshim
 
 $(BUILD)/libtwshim.so: $(SHIM_OBJ) $(BUILD)/shim/exports.map
 	@echo "  LD   $@"
-	$(Q)$(CC) -o $@ $(SHIM_OBJ) $(SHIM_LDFLAGS)
+	$(Q)$(CC) -o $@ $(SHIM_OBJ) $(SHIM_LDFLAGS) $(COVERAGE)
 
 $(BUILD)/twshim: $(BUILD)/obj/tools/main.o $(TOOL_OBJ)
 	@echo "  LD   $@"
@@ -67,7 +69,7 @@ $(BUILD)/twshim: $(BUILD)/obj/tools/main.o $(TOOL_OBJ)
 $(BUILD)/shim-pic/%.o: %.c Makefile
 	@echo "  CC   $< (shim)"
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(COMMON) $(SHIM_FLAGS) -c -o $@ $<
+	$(Q)$(CC) $(COMMON) $(SHIM_FLAGS) $(COVERAGE) -c -o $@ $<
 
 $(BUILD)/obj/%.o: %.c Makefile | libraries
 	@echo "  CC   $<"
@@ -168,6 +170,24 @@ bench: deps-test
 
 include tests/fuzz/fuzz.mk
 
+# Long ones, each a target of its own.
+.PHONY: coverage
+coverage: deps-test
+	@tests/deps gcovr
+	$(Q)$(MAKE) --no-print-directory COV=1 BUILD=build-coverage CFLAGS='-O0 -g' tests \
+		$(FUZZ_NAMES:%=build-coverage/fuzz/%)
+	$(Q)tests/coverage build-coverage
+
+.PHONY: analyze valgrind
+analyze: deps-build
+	@tests/deps gcc clang clang-tools
+	$(Q)tests/analyze build-analyze
+
+valgrind: deps-test
+	@tests/deps valgrind
+	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)tests/valgrind $(BUILD)
+
 # ------------------------------------------------------------------ install
 
 # The manual: from what the command says of itself, and the tables.
@@ -200,6 +220,9 @@ help:
 	@echo 'make check-quick the tests that take under two minutes'
 	@echo 'make deps        install what is missing (Debian packages)'
 	@echo 'make fuzz        FUZZ_SECONDS=$(FUZZ_SECONDS) for each target; found cases are in build-fuzz/found'
+	@echo 'make coverage    lines of shim/ and config/ that unit and end-to-end tests run'
+	@echo 'make analyze     gcc -fanalyzer and scan-build'
+	@echo 'make valgrind    unit tests and commands under valgrind'
 	@echo 'make lint        layering, format, clang-tidy, cppcheck, shellcheck'
 	@echo 'make conformance other projects'"'"' own tests, bare and under the shim; an hour'
 	@echo 'make bench       what it costs, beside strace and bpftrace; ONLY="cycles reading"'

@@ -14,6 +14,7 @@
 #include "shim/conn_move.h"
 #include "shim/hooks.h"
 #include "shim/policy.h"
+#include "shim/coverage.h"
 #include "shim/process.h"
 #include "shim/publish.h"
 #include "shim/real.h"
@@ -50,6 +51,7 @@ void tws_hook_exit(void)
 	if (tws_own_book >= 0)
 		tws_conn_sweep(&tws_books[tws_own_book]);
 	set_state(TWS_SEGMENT_EXITED);
+	tws_coverage_save();
 }
 
 /* --------------------------------------------------------------------- exec */
@@ -138,6 +140,7 @@ void tws_hook_exec(struct tws_exec *ret_exec)
 	if (text.at == start)
 		ret_exec->handover[0] = '\0';
 	set_state(TWS_SEGMENT_EXECED);
+	tws_coverage_save();
 }
 
 void tws_hook_exec_failed(void)

@@ -85,12 +85,12 @@ static bool parse_column(const char *text, const char *key, uint64_t *ret_value)
 static bool parse_pair(const char *text, const char *key, uint64_t *ret_value)
 {
 	const char *line = find_line(text, key);
-	const char *name = strchr(key, ':') + 1;
+	const char *colon = strchr(key, ':');
 	long place;
 
-	if (!line || !*name)
+	if (!line || !colon || !colon[1])
 		return line && parse_number(line, ret_value);
-	place = find_word(line, name);
+	place = find_word(line, colon + 1);
 	line = place < 0 ? NULL : skip_words(line, (unsigned long)place + 1);
 	return line && parse_number(line, ret_value);
 }
