@@ -24,14 +24,46 @@ int tws_own_book = -1;
 static uint64_t next_try_ns;
 static uint64_t early[TWS_COUNTERS]; /* counted before there was a book */
 
-static void fill_book(struct tws_book *book, struct tws_header *header)
+/* Memory behind the first `count` elements, of which `before` have it. */
+static bool back(const struct tws_book *book, enum tws_section_id id, uint32_t before,
+		 uint32_t count)
+{
+	const struct tws_section *laid = &book->section[id];
+	uint64_t from = (laid->offset + (uint64_t)before * laid->element_size) & ~4095ULL;
+	uint64_t to = laid->offset + (uint64_t)count * laid->element_size;
+	long ret;
+
+	if (to > book->size)
+		return false;
+	ret = tws_sys3(SYS_madvise, (char *)book->header + from, to - from,
+		       MADV_POPULATE_WRITE);
+	/* EINVAL: a kernel before 5.14, where all was backed when the file was made. */
+	return ret == 0 || ret == -EINVAL;
+}
+
+/* What the file says is backed, seen to be. */
+static void take_ready(struct tws_book *book, const struct tws_header *layout)
+{
+	for (unsigned id = 0; id < TWS_SECTIONS; id++) {
+		uint32_t ready = layout->section[id].ready;
+
+		if (ready > book->section[id].count)
+			ready = book->section[id].count;
+		book->ready[id] =
+		    ready && back(book, (enum tws_section_id)id, 0, ready) ? ready : 0;
+	}
+}
+
+static void fill_book(struct tws_book *book, struct tws_header *header,
+		      const struct tws_header *layout)
 {
 	char *base = (char *)header;
 	const struct tws_section *section = book->section;
 
-	__builtin_memcpy(book->section, header->section, sizeof(book->section));
-	book->size = header->size;
-	book->probe = (void *)(base + header->size - sizeof(*book->probe));
+	__builtin_memcpy(book->section, layout->section, sizeof(book->section));
+	book->size = layout->size;
+	take_ready(book, layout);
+	book->probe = (void *)(base + layout->size - sizeof(*book->probe));
 	book->process = (void *)(base + section[TWS_SECTION_PROCESS].offset);
 	book->connections = (void *)(base + section[TWS_SECTION_CONNECTIONS].offset);
 	book->destinations = (void *)(base + section[TWS_SECTION_DESTINATIONS].offset);
@@ -43,7 +75,7 @@ static void fill_book(struct tws_book *book, struct tws_header *header)
 
 /* A place is taken by its header pointer; the other fields follow before its index is
  * told to anybody. */
-int tws_book_add(void *mapping)
+int tws_book_add(void *mapping, const struct tws_header *layout)
 {
 	for (int i = 0; i < TWS_BOOKS; i++) {
 		struct tws_header *none = NULL;
@@ -53,7 +85,7 @@ int tws_book_add(void *mapping)
 						 false, __ATOMIC_ACQ_REL,
 						 __ATOMIC_RELAXED))
 			continue;
-		fill_book(&tws_books[i], mapping);
+		fill_book(&tws_books[i], mapping, layout);
 		return i;
 	}
 	return -1;
@@ -67,14 +99,10 @@ static void add_early(struct tws_book *book)
 				__atomic_exchange_n(&early[i], 0, __ATOMIC_ACQ_REL));
 }
 
-static void drop_mapping(struct tws_header *header)
-{
-	tws_sys2(SYS_munmap, header, header->size);
-}
-
 /* Two threads may both make one; the loser's file is taken back. */
 static struct tws_book *make_own(void)
 {
+	struct tws_header layout = {0};
 	struct tws_header *header;
 	char name[96];
 	int none = -1;
@@ -82,10 +110,10 @@ static struct tws_book *make_own(void)
 
 	tws_process_own();
 	tws_policy_begin(true);
-	header = tws_publish();
+	header = tws_publish(&layout);
 	if (!header)
 		return NULL;
-	index = tws_book_add(header);
+	index = tws_book_add(header, &layout);
 	if (index >= 0 &&
 	    tws_book_reach(&tws_books[index], TWS_SECTION_DESTINATIONS, 0) &&
 	    __atomic_compare_exchange_n(&tws_own_book, &none, index, false,
@@ -95,13 +123,13 @@ static struct tws_book *make_own(void)
 	}
 	directory = tws_publish_directory(false);
 	if (directory >= 0) {
-		tws_publish_name(header, name);
+		tws_publish_name(&layout, name);
 		tws_sys3(SYS_unlinkat, directory, name, 0);
 		tws_sys1(SYS_close, directory);
 	}
 	if (index >= 0)
 		__atomic_store_n(&tws_books[index].header, NULL, __ATOMIC_RELEASE);
-	drop_mapping(header);
+	tws_sys2(SYS_munmap, header, layout.size);
 	return none >= 0 ? &tws_books[none] : NULL;
 }
 
@@ -135,39 +163,23 @@ static uint32_t next_ready(const struct tws_section *section, uint32_t ready,
 
 static bool back_section(struct tws_book *book, enum tws_section_id id, uint32_t index)
 {
-	const struct tws_section *laid = &book->section[id];
-	uint32_t *shared = &book->header->section[id].ready;
-	uint32_t before = __atomic_load_n(shared, __ATOMIC_RELAXED);
-	uint32_t ready;
-	uint64_t from, to;
-	long ret;
+	uint32_t before = tws_book_ready(book, id);
+	uint32_t ready = next_ready(&book->section[id], before, index);
 
-	if (before > laid->count)
-		before = laid->count;
-	ready = next_ready(laid, before, index);
-	from = (laid->offset + (uint64_t)before * laid->element_size) & ~4095ULL;
-	to = laid->offset + (uint64_t)ready * laid->element_size;
-	if (to > book->size)
+	if (!back(book, id, before, ready))
 		return false;
-	ret = tws_sys3(SYS_madvise, (char *)book->header + from, to - from,
-		       MADV_POPULATE_WRITE);
-	/* EINVAL: a kernel before 5.14, where all was backed when the file was made. */
-	if (ret != 0 && ret != -EINVAL)
-		return false;
-	tws_raise_u32(shared, ready);
+	tws_raise_u32(&book->ready[id], ready);
+	tws_raise_u32(&book->header->section[id].ready, ready);
 	return true;
 }
 
 bool tws_book_back(struct tws_book *book, enum tws_section_id id, uint32_t index)
 {
-	struct tws_section *section = &book->header->section[id];
-
 	if (index >= book->section[id].count)
 		return false;
-	if (index >= __atomic_load_n(&section->ready, __ATOMIC_RELAXED) &&
-	    !back_section(book, id, index))
+	if (index >= tws_book_ready(book, id) && !back_section(book, id, index))
 		return false;
-	tws_raise_u32(&section->used, index + 1);
+	tws_raise_u32(&book->header->section[id].used, index + 1);
 	return true;
 }
 

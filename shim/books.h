@@ -17,6 +17,7 @@ struct tws_book {
 	/* What we laid out, in private memory: what stands in the file since then,
 	 * anybody of our user may have changed. */
 	struct tws_section section[TWS_SECTIONS];
+	uint32_t ready[TWS_SECTIONS]; /* atomic; elements backed by memory */
 	uint64_t size;
 	uint32_t *probe; /* the last word of the file: 8, see tws_conn_cookie() */
 	struct tws_counters *process;
@@ -43,8 +44,9 @@ static inline struct tws_book *tws_book_own(void)
 	return __builtin_expect(own >= 0, 1) ? &tws_books[own] : tws_book_make();
 }
 
-/* Fills a free place with a mapped, validated segment; its index, or -1. */
-int tws_book_add(void *mapping);
+/* Fills a free place with a mapped segment, `layout` a private and validated copy of its
+ * header; its index, or -1. */
+int tws_book_add(void *mapping, const struct tws_header *layout);
 
 static inline void tws_raise_u32(uint32_t *maximum, uint32_t value)
 {
@@ -59,6 +61,13 @@ static inline void tws_raise_u32(uint32_t *maximum, uint32_t value)
 /* Slow half of tws_book_reach(). */
 bool tws_book_back(struct tws_book *book, enum tws_section_id id, uint32_t index);
 
+/* Elements that may be touched: another one could raise SIGBUS. What the file says of it
+ * is not believed. */
+static inline uint32_t tws_book_ready(const struct tws_book *book, enum tws_section_id id)
+{
+	return __atomic_load_n(&book->ready[id], __ATOMIC_RELAXED);
+}
+
 /* Sees to it that elements 0 to index of a section are backed by memory, so that touching
  * them can raise no SIGBUS, and records them as used. False: there is no memory for them.
  */
@@ -67,8 +76,7 @@ static inline bool tws_book_reach(struct tws_book *book, enum tws_section_id id,
 {
 	struct tws_section *section = &book->header->section[id];
 
-	if (index >= book->section[id].count ||
-	    index >= __atomic_load_n(&section->ready, __ATOMIC_RELAXED))
+	if (index >= book->section[id].count || index >= tws_book_ready(book, id))
 		return tws_book_back(book, id, index);
 	tws_raise_u32(&section->used, index + 1);
 	return true;
@@ -78,8 +86,9 @@ static inline uint32_t tws_book_used(const struct tws_book *book, enum tws_secti
 {
 	uint32_t used =
 	    __atomic_load_n(&book->header->section[id].used, __ATOMIC_ACQUIRE);
+	uint32_t ready = tws_book_ready(book, id);
 
-	return used < book->section[id].count ? used : book->section[id].count;
+	return used < ready ? used : ready;
 }
 
 /* The file of a book was cut: puts empty private memory in its place, since other threads

@@ -151,7 +151,6 @@ TWS_HOT static bool try_claim(struct tws_book *book, uint32_t index,
  * opens one connection after another stays in one slot and one page. */
 static bool find_slot(struct tws_book *book, struct tws_conn *ret_conn)
 {
-	const uint32_t *ready = &book->header->section[TWS_SECTION_CONNECTIONS].ready;
 	uint32_t count = book->section[TWS_SECTION_CONNECTIONS].count;
 	uint32_t used = tws_book_used(book, TWS_SECTION_CONNECTIONS);
 	uint32_t start = __atomic_load_n(&hint, __ATOMIC_RELAXED);
@@ -167,7 +166,7 @@ static bool find_slot(struct tws_book *book, struct tws_conn *ret_conn)
 			__atomic_store_n(&hint, i + 1, __ATOMIC_RELAXED);
 			return true;
 		}
-		if (n >= used && i >= __atomic_load_n(ready, __ATOMIC_RELAXED))
+		if (n >= used && i >= tws_book_ready(book, TWS_SECTION_CONNECTIONS))
 			break; /* no memory */
 	}
 	return false;

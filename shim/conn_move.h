@@ -45,23 +45,23 @@ static inline bool tws_conn_owned(const struct tws_conn *conn)
 void tws_conn_count_established(const struct tws_conn *conn);
 
 /* The counters of its destination, and of its arm (NULL: none). The numbers in a slot may
- * have been changed by others, so they are looked at once and held to the layout. */
+ * have been changed by others, so they are looked at once and held to what is backed. */
 static inline struct tws_counters *tws_conn_destination(const struct tws_conn *conn)
 {
 	uint16_t at = __atomic_load_n(&conn->slot->destination, __ATOMIC_RELAXED);
 
-	return &conn->book
-		    ->destinations
-			[at < conn->book->section[TWS_SECTION_DESTINATIONS].count ? at
-										  : 0]
-		    .counters;
+	if (at >= tws_book_ready(conn->book, TWS_SECTION_DESTINATIONS))
+		at = 0;
+	return &conn->book->destinations[at].counters;
 }
 
 static inline struct tws_counters *tws_conn_arm(const struct tws_conn *conn)
 {
 	unsigned arm = __atomic_load_n(&conn->slot->arm, __ATOMIC_RELAXED);
 
-	return arm && arm <= TWS_ARMS ? &conn->book->arms[arm - 1].counters : NULL;
+	return arm && arm <= tws_book_ready(conn->book, TWS_SECTION_ARMS)
+		   ? &conn->book->arms[arm - 1].counters
+		   : NULL;
 }
 
 /* Where a connection counts: its destination and its arm (NULL: none), looked up once for
@@ -110,7 +110,7 @@ static inline uint32_t tws_conn_rule(const struct tws_conn *conn)
 {
 	uint32_t rule = __atomic_load_n(&conn->slot->rule, __ATOMIC_RELAXED);
 
-	return rule <= TWS_RULES ? rule : 0;
+	return rule <= tws_book_ready(conn->book, TWS_SECTION_RULES) ? rule : 0;
 }
 
 /* Settles connections that were left to other processes: those that the kernel knows no

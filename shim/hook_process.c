@@ -171,7 +171,9 @@ static void count_marked(struct tws_book *book)
 			continue;
 		end.conn = (struct tws_conn){book, slot, 0, slot->generation};
 		end.verdict.ending = (enum tws_ending)slot->ending;
-		end.verdict.failure = (enum tws_counter)slot->failure;
+		end.verdict.failure = slot->failure < TWS_COUNTERS
+					  ? (enum tws_counter)slot->failure
+					  : TWS_failed_other;
 		end.verdict.time_wait = end.verdict.ending == TWS_END_LOCAL_FIN;
 		if (slot->flags & TWS_CONN_SHARED)
 			continue; /* a child may hold it: for the reader to settle */
@@ -214,14 +216,15 @@ static char *take_connections(int book, char *at)
 
 static void take_book(const char *name, char **at)
 {
-	struct tws_header *header = strchr(name, '/') ? NULL : tws_publish_open(name);
-	int book = header ? tws_book_add(header) : -1;
+	struct tws_header layout;
+	struct tws_header *header =
+	    strchr(name, '/') ? NULL : tws_publish_open(name, &layout);
+	int book = header ? tws_book_add(header, &layout) : -1;
 
 	if (book < 0)
 		return;
 	/* Written by a former image of this very process, or by one that forked it. */
-	if (header->pid == (uint32_t)tws_process.pid &&
-	    header->state == TWS_SEGMENT_EXECED)
+	if (layout.pid == (uint32_t)tws_process.pid && layout.state == TWS_SEGMENT_EXECED)
 		count_marked(&tws_books[book]);
 	*at = take_connections(book, *at);
 }

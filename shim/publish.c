@@ -238,6 +238,7 @@ static void lay_out(struct tws_header *header)
 	end = lay_section(header, TWS_SECTION_TIME_WAIT, sizeof(uint64_t),
 			  or_default(settings.time_wait, 65536), end);
 	header->size = (end + sizeof(uint32_t) + 4095) & ~4095ULL;
+	header->section[TWS_SECTION_PROCESS].ready = 1;
 	header->short_lived_ms = or_default(settings.short_lived_ms, 1000);
 	header->detail = settings.detail == 1;
 }
@@ -252,7 +253,6 @@ static void fill(struct tws_header *header, const struct tws_header *layout)
 	header->header_size = sizeof(*header);
 	header->section_count = TWS_SECTIONS;
 	header->section[TWS_SECTION_PROCESS].used = 1;
-	header->section[TWS_SECTION_PROCESS].ready = 1;
 	header->state = TWS_SEGMENT_LIVE;
 	((uint32_t *)(void *)((char *)header + header->size))[-1] = sizeof(uint64_t);
 }
@@ -281,14 +281,16 @@ static struct tws_header *map_file(int fd, uint64_t size)
 	return ret < 0 && ret > -4096 ? NULL : (struct tws_header *)ret;
 }
 
-static bool publish_name(int directory, const char *temporary, struct tws_header *header)
+static bool publish_name(int directory, const char *temporary, struct tws_header *header,
+			 struct tws_header *layout)
 {
 	char name[96];
 
-	for (header->image = 0; header->image < IMAGES_MAX; header->image++) {
+	for (layout->image = 0; layout->image < IMAGES_MAX; layout->image++) {
 		long ret;
 
-		tws_publish_name(header, name);
+		header->image = layout->image;
+		tws_publish_name(layout, name);
 		ret = tws_sys5(SYS_renameat2, directory, temporary, directory, name,
 			       RENAME_NOREPLACE);
 		if (ret != -EEXIST)
@@ -307,25 +309,27 @@ static void set_readers(int directory, int fd)
 		tws_share_as_directory(directory, fd);
 }
 
-static struct tws_header *make_in(int directory, int fd, const char *temporary)
+static struct tws_header *make_in(int directory, int fd, const char *temporary,
+				  struct tws_header *ret_layout)
 {
-	struct tws_header layout = {0};
+	struct tws_header *layout = ret_layout;
 	struct tws_header *header;
 
-	fill_identity(&layout);
-	lay_out(&layout);
-	if (!tws_may_write(layout.size) || tws_sys2(SYS_ftruncate, fd, layout.size) != 0)
+	fill_identity(layout);
+	lay_out(layout);
+	if (!tws_may_write(layout->size) ||
+	    tws_sys2(SYS_ftruncate, fd, layout->size) != 0)
 		return NULL;
-	header = map_file(fd, layout.size);
+	header = map_file(fd, layout->size);
 	if (!header)
 		return NULL;
 	set_readers(directory, fd);
-	if (back(fd, header, layout.size)) {
-		fill(header, &layout);
-		if (publish_name(directory, temporary, header))
+	if (back(fd, header, layout->size)) {
+		fill(header, layout);
+		if (publish_name(directory, temporary, header, layout))
 			return header;
 	}
-	tws_sys2(SYS_munmap, header, layout.size);
+	tws_sys2(SYS_munmap, header, layout->size);
 	return NULL;
 }
 
@@ -343,7 +347,7 @@ static void fold_sometimes(int directory)
 		tws_fold(directory, &limits);
 }
 
-struct tws_header *tws_publish(void)
+struct tws_header *tws_publish(struct tws_header *ret_layout)
 {
 	char temporary[64];
 	struct tws_text text = tws_text_begin(temporary, sizeof(temporary));
@@ -360,7 +364,7 @@ struct tws_header *tws_publish(void)
 	fd = (int)tws_sys4(SYS_openat, directory, temporary,
 			   O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd >= 0) {
-		ret = make_in(directory, fd, temporary);
+		ret = make_in(directory, fd, temporary, ret_layout);
 		if (!ret)
 			tws_sys3(SYS_unlinkat, directory, temporary, 0);
 		tws_sys1(SYS_close, fd);
@@ -372,21 +376,20 @@ struct tws_header *tws_publish(void)
 
 /* -------------------------------------------------------- opening another */
 
-static struct tws_header *map_valid(int fd)
+static struct tws_header *map_valid(int fd, struct tws_header *ret_layout)
 {
-	struct tws_header copy = {0};
 	struct stat stat = {0};
-	long length = tws_sys4(SYS_pread64, fd, &copy, sizeof(copy), 0);
+	long length = tws_sys4(SYS_pread64, fd, ret_layout, sizeof(*ret_layout), 0);
 
 	if (length < 0 || tws_sys2(SYS_fstat, fd, &stat) != 0 || !S_ISREG(stat.st_mode) ||
 	    stat.st_uid != (uint32_t)tws_sys1(SYS_geteuid, 0))
 		return NULL;
-	if (tws_segment_validate(&copy, (uint64_t)length, (uint64_t)stat.st_size))
+	if (tws_segment_validate(ret_layout, (uint64_t)length, (uint64_t)stat.st_size))
 		return NULL;
-	return map_file(fd, copy.size);
+	return map_file(fd, ret_layout->size);
 }
 
-struct tws_header *tws_publish_open(const char *name)
+struct tws_header *tws_publish_open(const char *name, struct tws_header *ret_layout)
 {
 	struct tws_header *ret = NULL;
 	int directory = tws_publish_directory(true);
@@ -397,7 +400,7 @@ struct tws_header *tws_publish_open(const char *name)
 	fd = (int)tws_sys4(SYS_openat, directory, name,
 			   O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
 	if (fd >= 0) {
-		ret = map_valid(fd);
+		ret = map_valid(fd, ret_layout);
 		tws_sys1(SYS_close, fd);
 	}
 	tws_sys1(SYS_close, directory);

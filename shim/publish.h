@@ -8,13 +8,14 @@
 
 #include "shim/segment.h"
 
-/* A new mapped segment, published. NULL: no tmpfs, no room, no permission: stay unseen.
- */
-struct tws_header *tws_publish(void);
+/* A new mapped segment, published, and a private copy of its header, which nobody else
+ * can change; ret_layout is all zero before. NULL: no tmpfs, no room, no permission: stay
+ * unseen. */
+struct tws_header *tws_publish(struct tws_header *ret_layout);
 
-/* Maps a segment of the run-time directory by file name, for writing; NULL if it is none,
- * not this user's, or of another ABI. */
-struct tws_header *tws_publish_open(const char *name);
+/* Maps a segment of the run-time directory by file name, for writing, and copies its
+ * header; NULL if it is none, not this user's, or of another ABI. */
+struct tws_header *tws_publish_open(const char *name, struct tws_header *ret_layout);
 
 /* The file name of a segment, into ret_name (at least 96 bytes). */
 void tws_publish_name(const struct tws_header *header, char *ret_name);

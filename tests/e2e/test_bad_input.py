@@ -340,6 +340,34 @@ wait $!
     assert server.counts["accepted"] == 601, server.counts
 
 
+OPENS_MANY = """
+import glob, os, socket, struct, sys
+directory, to, number = sys.argv[1], (sys.argv[2], int(sys.argv[3])), int(sys.argv[4])
+socket.create_connection(to).close()
+with open(glob.glob(directory + "/*.seg")[0], "r+b") as segment:
+    segment.seek(32 + 24 + 20)  # section[TWS_SECTION_CONNECTIONS].ready
+    segment.write(struct.pack("<I", 0xffffffff))
+try:
+    with open(directory + "/fill", "wb", buffering=0) as file:
+        while file.write(b"f" * 4096):
+            pass
+except OSError:
+    pass
+held = [socket.create_connection(to) for _ in range(number)]
+print(len(held))
+"""
+
+
+def test_a_segment_that_claims_memory_which_is_not_there_is_not_believed(t):
+    _need_mounts(t)
+    server = t.server()
+    script = t.file("many.py", OPENS_MANY)
+    # 300 connections at once need more slots than the first piece of memory holds.
+    result = t.run(*_mounted("size=1m,mode=700", t.dir), "env", f"LD_PRELOAD={t.library}",
+                   sys.executable, script, t.dir, ADDRESS, str(server.port), "300", shim=False)
+    assert result.stdout == b"300\n" and server.counts["accepted"] == 301
+
+
 def test_no_inodes_left_leaves_the_client_alone(t):
     _need_mounts(t)
     for inodes in (1, 2, 3):
