@@ -137,7 +137,7 @@ deps-lint:
 
 # -------------------------------------------------------------------- tests
 
-.PHONY: tests check check-quick demo lint bench conformance
+.PHONY: tests check check-quick demo lint bench conformance chaos
 tests: all man $(UNITS) $(PROGS)
 
 check: deps-test deps-lint
@@ -162,6 +162,12 @@ conformance:
 	@tests/deps $(BUILD_PACKAGES) python3 iproute2
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)tests/conformance --build $(BUILD) $(ARGS)
+
+# Minutes of clients that are killed, stopped, robbed of memory and lied to.
+CHAOS_SECONDS ?= 300
+chaos: deps-test
+	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)tests/chaos/run --build $(BUILD) --seconds $(CHAOS_SECONDS) $(ARGS)
 
 bench: deps-test
 	@tests/deps --optional $(BENCH_PACKAGES)
@@ -225,6 +231,7 @@ help:
 	@echo 'make valgrind    unit tests and commands under valgrind'
 	@echo 'make lint        layering, format, clang-tidy, cppcheck, shellcheck'
 	@echo 'make conformance other projects'"'"' own tests, bare and under the shim; an hour'
+	@echo 'make chaos       clients killed, stopped, without memory, lied to; CHAOS_SECONDS=$(CHAOS_SECONDS)'
 	@echo 'make bench       what it costs, beside strace and bpftrace; ONLY="cycles reading"'
 	@echo 'make install     PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make SAN=address,undefined check   the same with sanitizers, in a folder of its own'
