@@ -187,6 +187,9 @@ def test_a_port_ring_of_2000_ports_carries_20000_connections(t):
     assert time_wait(server.port) == 2000
 
 
+test_a_port_ring_of_2000_ports_carries_20000_connections.options = {"slow": True}
+
+
 def test_a_port_ring_without_timestamps_is_unsupported_and_said(t):
     sysctl("net.ipv4.tcp_timestamps", 0)
     report = _exchange(t, t.server(), 20, "-p", f"port_ring=20000-21999,to={ADDRESS}")
@@ -485,6 +488,9 @@ def test_two_equal_arms_show_no_difference(t):
     assert len(shown) <= 5, shown
 
 
+test_two_equal_arms_show_no_difference.options = {"slow": True}
+
+
 def test_fin_reset_is_found_in_an_experiment(t):
     server = t.server()
     report = _exchange(t, server, 200, "-c", _experiment(t, server, DIFFERENT))
@@ -569,3 +575,6 @@ def test_a_policy_adds_at_most_one_call_at_connect_and_two_at_close(t):
         each = sum(n for n in added.values()) / number
         print(f"{rule}: {each:.2f} more system calls a connection")
         assert each <= connect + close + 0.1, (rule, {c: n for c, n in added.items() if n})
+
+
+test_a_policy_adds_at_most_one_call_at_connect_and_two_at_close.options = {"slow": True}
