@@ -194,6 +194,12 @@ valgrind: deps-test
 	$(Q)$(MAKE) --no-print-directory tests
 	$(Q)tests/valgrind $(BUILD)
 
+# The pictures in docs/img, of a real run in a real browser.
+.PHONY: screenshots
+screenshots: deps-test
+	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)tests/screenshots $(BUILD)
+
 # ------------------------------------------------------------------ install
 
 # The manual: from what the command says of itself, and the tables.
@@ -233,6 +239,7 @@ help:
 	@echo 'make conformance other projects'"'"' own tests, bare and under the shim; an hour'
 	@echo 'make chaos       clients killed, stopped, without memory, lied to; CHAOS_SECONDS=$(CHAOS_SECONDS)'
 	@echo 'make bench       what it costs, beside strace and bpftrace; ONLY="cycles reading"'
+	@echo 'make screenshots the pictures in docs/img, of a real run'
 	@echo 'make install     PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make SAN=address,undefined check   the same with sanitizers, in a folder of its own'
 	@echo 'V=1 shows the commands'

@@ -5,11 +5,13 @@
 #include "tools/web_deadline.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <sys/socket.h>
 #include <time.h>
 
 static struct {
-	int fd; /* 1 more than the descriptor; 0: none */
+	int fd;	   /* 1 more than the descriptor; 0: none */
+	bool over; /* shut down; the server has yet to close it */
 	uint64_t since_ms;
 } connections[WEB_CONNECTIONS];
 
@@ -32,6 +34,28 @@ static int find(int wanted)
 	return -1;
 }
 
+static void shut(int place)
+{
+	connections[place].over = true;
+	shutdown(connections[place].fd - 1, SHUT_RDWR);
+}
+
+/* The connections that wait longest make room for new ones. */
+static void make_room(void)
+{
+	int open = 0, oldest = -1;
+
+	for (int i = 0; i < WEB_CONNECTIONS; i++) {
+		if (!connections[i].fd || connections[i].over)
+			continue;
+		open++;
+		if (oldest < 0 || connections[i].since_ms < connections[oldest].since_ms)
+			oldest = i;
+	}
+	if (open > WEB_CONNECTIONS - WEB_ROOM)
+		shut(oldest);
+}
+
 void web_deadline_begin(int fd)
 {
 	int place;
@@ -42,7 +66,9 @@ void web_deadline_begin(int fd)
 		place = find(0);
 	if (place >= 0) {
 		connections[place].fd = fd + 1;
+		connections[place].over = false;
 		connections[place].since_ms = now_ms();
+		make_room();
 	}
 	pthread_mutex_unlock(&lock);
 }
@@ -65,6 +91,6 @@ void web_deadline_look(void)
 	pthread_mutex_lock(&lock);
 	for (int i = 0; i < WEB_CONNECTIONS; i++)
 		if (connections[i].fd && now - connections[i].since_ms > WEB_REQUEST_MS)
-			shutdown(connections[i].fd - 1, SHUT_RDWR);
+			shut(i);
 	pthread_mutex_unlock(&lock);
 }

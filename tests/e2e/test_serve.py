@@ -120,6 +120,54 @@ def test_hostile_and_slow_clients_do_not_keep_others_out(t):
     assert process.poll() is None
 
 
+def test_a_thousand_connections_keep_nobody_out(t):
+    """Some say nothing, some half a request, some never read; the server's descriptors and
+    memory stay bounded, and who asks is answered."""
+    process = serve(t)
+    assert ask("/metrics")[0] == 200
+    before = resident_kb(process.pid)
+    says = (b"", b"GET / HT", b"GET /chart.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
+    crowd = []
+    for i in range(1000):
+        one = socket.socket()
+        one.setblocking(False)
+        one.connect_ex(("127.0.0.1", PORT))
+        crowd.append(one)
+        try:
+            one.send(says[i % 3])
+        except OSError:
+            pass  # not connected yet: it says nothing
+        if i % 100 == 99:
+            wait_for(lambda: answers("/healthz"), f"an answer beside {i + 1} connections")
+            assert len(os.listdir(f"/proc/{process.pid}/fd")) < 100
+    assert resident_kb(process.pid) < before + 8192
+    for one in crowd:
+        one.close()
+    wait_for(lambda: answers("/metrics"), "an answer when all are gone")
+    assert process.poll() is None
+
+
+def answers(path):
+    """Whether it is answered, now."""
+    try:
+        return ask(path)[0] == 200
+    except OSError:
+        return False
+    except http.client.HTTPException:
+        return False
+
+
+def test_a_half_closed_client_is_answered_and_requests_in_a_row_are_too(t):
+    serve(t)
+    with socket.create_connection(("127.0.0.1", PORT), timeout=30) as conn:
+        conn.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3 + b"\0garbage\r\n\r\n")
+        conn.shutdown(socket.SHUT_WR)
+        got = b""
+        while more := conn.recv(65536):
+            got += more
+    assert got.count(b"HTTP/1.1 200 OK") == got.count(b"\r\n\r\nok\n") == 3, got
+
+
 def test_who_drips_is_shut_out(t):
     """A byte now and then is no way to hold a place for ever."""
     serve(t)
