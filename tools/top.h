@@ -12,7 +12,7 @@
 
 #include "tools/model.h"
 
-#define TOP_HISTORY 60 /* looks that are kept of each row */
+#define TOP_HISTORY 60 /* seconds that are kept of each row */
 #define TOP_SPARK   12 /* characters of a sparkline */
 
 enum top_mode { TOP_APPS, TOP_PROCESSES, TOP_DESTINATIONS, TOP_MODES };
@@ -33,13 +33,15 @@ extern const char *const top_sort_names[TOP_SORTS];
 struct top_row {
 	char app[48]; /* safe to print, as all of it */
 	char exe[128];
-	char to[56]; /* destinations */
-	long pid;    /* processes */
+	char to[56];	/* destinations */
+	long pid;	/* processes */
+	uint64_t start; /* of the process, in ticks since boot: pids come again */
+	uint64_t key;	/* the same row at the next look */
 	bool dead;
 	uint64_t opened, open, ended, short_lived, local_fin, time_wait;
 	uint32_t ports_used, ports_range;
 	double rate; /* opened a second since the last look; < 0: not known yet */
-	float history[TOP_HISTORY]; /* of rates, newest last */
+	float history[TOP_HISTORY]; /* the rate in each second, newest last */
 };
 
 struct top_view {
@@ -51,11 +53,13 @@ struct top_view {
 
 struct top {
 	const char *dir;
+	struct model *model;  /* of the last look; NULL: there was none */
 	struct top_row *rows; /* as the view wants them */
 	size_t count;
-	struct top_past *past; /* of the mode, by key */
+	struct top_past *past; /* of the rows of all modes */
 	size_t past_count, past_room;
-	enum top_mode past_mode;
+	uint32_t *bucket; /* by key: an index of past + 1 */
+	size_t bucket_count;
 	double looked; /* when, seconds */
 	uint64_t time_wait, owned, opened, open;
 	bool has_table;
@@ -66,6 +70,9 @@ struct top {
 /* Looks, and makes the rows of the view. What could not be read is said in `error`. 0 or
  * -ENOMEM. */
 int top_look(struct top *top, const struct top_view *view);
+
+/* Makes the rows of another view out of the last look. 0 or -ENOMEM. */
+int top_arrange(struct top *top, const struct top_view *view);
 
 void top_free(struct top *top);
 
@@ -79,6 +86,10 @@ const char *top_line(char *buffer, const struct top_row *row, const struct top_v
 
 /* One object on one line, schema twshim.top/1. 0 or -ENOMEM. */
 int top_print_json(FILE *out, const struct top *top, const struct top_view *view);
+
+/* Whether $TERM is known and can place text: a dumb one can't, and ncurses would print to
+ * it all the same. */
+bool top_can_place(void);
 
 /* Runs the view on the terminal until it is left. The exit status. */
 int top_screen(struct top *top, struct top_view *view, double delay);

@@ -21,8 +21,10 @@ const char *const top_sort_names[TOP_SORTS] = {"time-wait", "rate",  "open",
 
 struct top_past {
 	uint64_t key;
+	uint32_t next; /* of the same bucket: an index + 1 */
 	uint64_t opened;
 	double looked;
+	double rate;
 	float history[TOP_HISTORY];
 };
 
@@ -71,6 +73,7 @@ static struct top_row process_row(const struct model *model,
 				  const struct model_process *process)
 {
 	struct top_row row = {.pid = process->pid,
+			      .start = process->start_time,
 			      .dead = process->life == PROCESS_DEAD,
 			      .time_wait = process->time_wait};
 
@@ -98,67 +101,127 @@ static uint64_t hash(uint64_t key, const char *text)
 	return key;
 }
 
-static uint64_t key_of(const struct top_row *row)
+static uint64_t mix(uint64_t key, uint64_t value)
 {
-	return hash(hash(14695981039346656037ull + (uint64_t)row->pid, row->exe),
-		    row->to);
+	key = (key ^ value) * 0x9e3779b97f4a7c15ull;
+	return key ^ key >> 29;
+}
+
+/* Each part is mixed in by itself: pid and start time count up together. */
+static uint64_t key_of(const struct top_row *row, enum top_mode mode)
+{
+	uint64_t key = mix(mix(mix(1, (uint64_t)row->pid), row->start), mode);
+
+	return hash(hash(key, row->exe), row->to);
+}
+
+static uint32_t *bucket_of(struct top *top, uint64_t key)
+{
+	return &top->bucket[(key ^ key >> 32) & (top->bucket_count - 1)];
+}
+
+/* Twice as many buckets as there is room for pasts. */
+static int fill_buckets(struct top *top)
+{
+	size_t count = 2 * top->past_room;
+	uint32_t *grown;
+
+	if (top->bucket_count != count) {
+		grown = reallocarray(top->bucket, count, sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		top->bucket = grown;
+		top->bucket_count = count;
+	}
+	memset(top->bucket, 0, count * sizeof(*top->bucket));
+	for (size_t i = 0; i < top->past_count; i++) {
+		uint32_t *bucket = bucket_of(top, top->past[i].key);
+
+		top->past[i].next = *bucket;
+		*bucket = (uint32_t)i + 1;
+	}
+	return 0;
+}
+
+/* NULL: there is none. */
+static struct top_past *find_past(struct top *top, uint64_t key)
+{
+	uint32_t at = top->bucket_count ? *bucket_of(top, key) : 0;
+
+	while (at && top->past[at - 1].key != key)
+		at = top->past[at - 1].next;
+	return at ? &top->past[at - 1] : NULL;
 }
 
 /* NULL: out of memory. */
-static struct top_past *past_of(struct top *top, const struct top_row *row, bool *ret_new)
+static struct top_past *add_past(struct top *top, uint64_t key)
 {
-	uint64_t key = key_of(row);
+	size_t room = top->past_room ? top->past_room * 2 : 64;
 	struct top_past *grown;
-	size_t room;
+	uint32_t *bucket;
 
-	*ret_new = false;
-	for (size_t i = 0; i < top->past_count; i++)
-		if (top->past[i].key == key)
-			return &top->past[i];
 	if (top->past_count == top->past_room) {
-		room = top->past_room ? top->past_room * 2 : 64;
 		grown = reallocarray(top->past, room, sizeof(*grown));
 		if (!grown)
 			return NULL;
 		top->past = grown;
 		top->past_room = room;
+		if (fill_buckets(top) != 0)
+			return NULL;
 	}
-	*ret_new = true;
-	top->past[top->past_count] = (struct top_past){.key = key};
-	return &top->past[top->past_count++];
+	bucket = bucket_of(top, key);
+	top->past[top->past_count] =
+	    (struct top_past){.key = key, .next = *bucket, .rate = -1};
+	*bucket = (uint32_t)++top->past_count;
+	return &top->past[top->past_count - 1];
 }
 
-static int note_past(struct top *top, struct top_row *row, double now)
+/* The seconds since the last look get its rate; within one second the most stands. */
+static void note_rate(struct top_past *past, double now)
 {
-	bool new;
-	struct top_past *past = past_of(top, row, &new);
+	double passed = floor(now) - floor(past->looked);
+	size_t shift = passed < TOP_HISTORY ? (size_t)passed : TOP_HISTORY;
+	float rate = (float)past->rate, *last = &past->history[TOP_HISTORY - 1];
 
-	if (!past)
-		return -ENOMEM;
-	row->rate = -1;
-	if (!new &&now > past->looked) {
-		row->rate =
+	if (shift == 0 && *last < rate)
+		*last = rate;
+	memmove(past->history, past->history + shift,
+		(TOP_HISTORY - shift) * sizeof(rate));
+	for (size_t i = TOP_HISTORY - shift; i < TOP_HISTORY; i++)
+		past->history[i] = rate;
+}
+
+static int note_past(struct top *top, const struct top_row *row, double now)
+{
+	struct top_past *past = find_past(top, row->key);
+
+	if (!past) {
+		past = add_past(top, row->key);
+		if (!past)
+			return -ENOMEM;
+	} else if (now > past->looked) {
+		past->rate =
 		    row->opened > past->opened
 			? (double)(row->opened - past->opened) / (now - past->looked)
 			: 0;
-		memmove(past->history, past->history + 1,
-			(TOP_HISTORY - 1) * sizeof(*past->history));
-		past->history[TOP_HISTORY - 1] = (float)row->rate;
+		note_rate(past, now);
 	}
 	past->opened = row->opened;
 	past->looked = now;
-	memcpy(row->history, past->history, sizeof(row->history));
 	return 0;
 }
 
-static void forget(struct top *top, double now)
+static int forget(struct top *top, double now)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < top->past_count; i++)
 		if (now - top->past[i].looked < FORGET_S)
 			top->past[kept++] = top->past[i];
+	if (kept == top->past_count)
+		return 0;
 	top->past_count = kept;
+	return fill_buckets(top);
 }
 
 /* -------------------------------------------------------------------- together */
@@ -171,13 +234,25 @@ static bool is_wanted(const struct top_row *row, const struct top_view *view)
 	       strcasestr(row->to, view->filter);
 }
 
-static int add(struct top *top, const struct top_view *view, struct top_row row,
-	       double now)
+/* What is done with each row of a mode; other than 0 ends it. */
+typedef int (*row_taker)(struct top *top, const struct top_view *view,
+			 struct top_row *row);
+
+static int remember(struct top *top, const struct top_view *view, struct top_row *row)
 {
-	if (note_past(top, &row, now) != 0)
-		return -ENOMEM;
-	if (is_wanted(&row, view) && (row.opened || row.pid))
-		top->rows[top->count++] = row;
+	return note_past(top, row, top->looked);
+}
+
+static int add(struct top *top, const struct top_view *view, struct top_row *row)
+{
+	const struct top_past *past = find_past(top, row->key);
+
+	if (!is_wanted(row, view) || (!row->opened && !row->pid))
+		return 0;
+	row->rate = past ? past->rate : -1;
+	if (past)
+		memcpy(row->history, past->history, sizeof(row->history));
+	top->rows[top->count++] = *row;
 	return 0;
 }
 
@@ -190,24 +265,31 @@ static size_t most_rows(const struct model *model)
 	return most;
 }
 
-static int add_all(struct top *top, const struct top_view *view,
-		   const struct model *model, double now)
+static int hand_over(struct top *top, const struct top_view *view, enum top_mode mode,
+		     struct top_row row, row_taker take)
 {
+	row.key = key_of(&row, mode);
+	return take(top, view, &row);
+}
+
+static int each_row(struct top *top, const struct top_view *view, enum top_mode mode,
+		    row_taker take)
+{
+	const struct model *model = top->model;
 	const struct model_app *app;
 	int result = 0;
 
-	if (view->mode == TOP_PROCESSES)
-		for (uint32_t i = 0; result == 0 && i < model->process_count; i++)
-			result =
-			    add(top, view, process_row(model, &model->processes[i]), now);
-	for (uint32_t i = 0; view->mode == TOP_APPS && i < model->app_count; i++)
-		result |= add(top, view, app_row(&model->apps[i]), now);
-	for (uint32_t i = 0; view->mode == TOP_DESTINATIONS && i < model->app_count;
-	     i++) {
+	for (uint32_t i = 0; mode == TOP_PROCESSES && i < model->process_count; i++)
+		result |= hand_over(top, view, mode,
+				    process_row(model, &model->processes[i]), take);
+	for (uint32_t i = 0; mode == TOP_APPS && i < model->app_count; i++)
+		result |= hand_over(top, view, mode, app_row(&model->apps[i]), take);
+	for (uint32_t i = 0; mode == TOP_DESTINATIONS && i < model->app_count; i++) {
 		app = &model->apps[i];
 		for (uint32_t j = 0; j < app->destination_count; j++)
-			result |= add(top, view,
-				      destination_row(app, &app->destinations[j]), now);
+			result |=
+			    hand_over(top, view, mode,
+				      destination_row(app, &app->destinations[j]), take);
 	}
 	return result ? -ENOMEM : 0;
 }
@@ -245,23 +327,35 @@ static int compare(const void *a, const void *b, void *data)
 	return order ? order : x->pid < y->pid ? -1 : x->pid > y->pid;
 }
 
-static int take(struct top *top, const struct top_view *view, const struct model *model)
+int top_arrange(struct top *top, const struct top_view *view)
 {
-	double now = now_s();
-	int result;
+	struct top_row *rows;
 
-	free(top->rows);
-	top->count = 0;
-	top->rows = calloc(most_rows(model), sizeof(*top->rows));
-	if (!top->rows)
+	if (!top->model)
+		return 0;
+	rows = calloc(most_rows(top->model), sizeof(*rows));
+	if (!rows)
 		return -ENOMEM;
-	if (top->past_mode != view->mode)
-		top->past_count = 0;
-	top->past_mode = view->mode;
-	result = add_all(top, view, model, now);
-	forget(top, now);
+	free(top->rows);
+	top->rows = rows;
+	top->count = 0;
+	each_row(top, view, view->mode, add);
 	qsort_r(top->rows, top->count, sizeof(*top->rows), compare, (void *)view);
-	top->looked = now;
+	return 0;
+}
+
+static int take(struct top *top, const struct top_view *view, struct model *model)
+{
+	int result = 0;
+
+	model_free(top->model);
+	top->model = model;
+	top->looked = now_s();
+	/* Of all modes, so that another view has its minute too. */
+	for (enum top_mode mode = 0; result == 0 && mode < TOP_MODES; mode++)
+		result = each_row(top, view, mode, remember);
+	if (result == 0)
+		result = forget(top, top->looked);
 	top->has_table = model->has_table;
 	top->time_wait = model->kernel.time_wait;
 	top->owned = model->kernel.owned;
@@ -269,7 +363,7 @@ static int take(struct top *top, const struct top_view *view, const struct model
 	top->open = model->total.value[TWS_open];
 	print_time(top->time, model->generated);
 	print_escape(top->error, sizeof(top->error), model->table_error);
-	return result;
+	return result ? result : top_arrange(top, view);
 }
 
 int top_look(struct top *top, const struct top_view *view)
@@ -280,15 +374,14 @@ int top_look(struct top *top, const struct top_view *view)
 
 	if (result != 0)
 		return result == -ENOMEM ? result : 0;
-	result = take(top, view, model);
-	model_free(model);
-	return result;
+	return take(top, view, model);
 }
 
 void top_free(struct top *top)
 {
 	free(top->rows);
 	free(top->past);
-	top->rows = NULL;
-	top->past = NULL;
+	free(top->bucket);
+	model_free(top->model);
+	*top = (struct top){.dir = top->dir};
 }

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <langinfo.h>
+#include <limits.h>
 #include <locale.h>
 #include <ncurses.h>
 #include <signal.h>
@@ -22,6 +23,8 @@ struct screen {
 	struct top *top;
 	struct top_view *view;
 	size_t chosen, first; /* rows */
+	uint64_t key;	      /* of the chosen, wherever it is next; 0: the first */
+	uint64_t left_key;    /* the chosen row of the view that one came from */
 	bool ascii, paused, help, asking, done;
 	enum top_mode came_from;
 };
@@ -38,7 +41,7 @@ static const char *const HELP[] = {
     "s        next order: time-wait, rate, open, opened, ports, name",
     "/        show only what contains a text; Enter ends it",
     "Enter    the destinations of the application; Esc goes back",
-    "Space    pause           arrows, PgUp, PgDn  move",
+    "Space    pause           arrows, PgUp, PgDn, Home, End  move",
     "q        leave           h  this help, any key ends it",
     "",
     "SHORT    share of connections that lived under short_lived_ms",
@@ -59,11 +62,22 @@ static void draw_help(void)
 		mvaddnstr(HEAD + i, 0, HELP[i], COLS);
 }
 
+/* The chosen row may be elsewhere now. */
+static void follow(struct screen *screen)
+{
+	const struct top *top = screen->top;
+
+	for (size_t i = 0; screen->key && i < top->count; i++)
+		if (top->rows[i].key == screen->key)
+			screen->chosen = i;
+}
+
 static void draw_rows(struct screen *screen)
 {
 	const struct top *top = screen->top;
 	char line[TOP_LINE_SIZE];
 
+	follow(screen);
 	if (screen->chosen >= top->count)
 		screen->chosen = top->count ? top->count - 1 : 0;
 	if (screen->chosen < screen->first)
@@ -126,6 +140,7 @@ static bool set_mode(struct screen *screen, enum top_mode mode)
 {
 	screen->view->mode = mode;
 	screen->chosen = screen->first = 0;
+	screen->key = 0;
 	return true;
 }
 
@@ -136,6 +151,7 @@ static bool enter(struct screen *screen)
 	if (view->mode == TOP_DESTINATIONS || screen->chosen >= screen->top->count)
 		return false;
 	screen->came_from = view->mode;
+	screen->left_key = screen->top->rows[screen->chosen].key;
 	snprintf(view->within, sizeof(view->within), "%s",
 		 screen->top->rows[screen->chosen].exe);
 	return set_mode(screen, TOP_DESTINATIONS);
@@ -146,7 +162,9 @@ static bool leave(struct screen *screen)
 	if (!*screen->view->within)
 		return false;
 	*screen->view->within = '\0';
-	return set_mode(screen, screen->came_from);
+	set_mode(screen, screen->came_from);
+	screen->key = screen->left_key;
+	return true;
 }
 
 /* A key while the text of the filter is typed. */
@@ -166,22 +184,32 @@ static bool ask(struct screen *screen, int key)
 	return true;
 }
 
-static void move_by(struct screen *screen, int rows)
+static void move_by(struct screen *screen, long rows)
 {
-	if (rows < 0 && screen->chosen < (size_t)-rows)
-		screen->chosen = 0;
-	else
-		screen->chosen = (size_t)((long)screen->chosen + rows);
+	long count = (long)screen->top->count, to = (long)screen->chosen + rows;
+
+	if (to >= count)
+		to = count - 1;
+	screen->chosen = to > 0 ? (size_t)to : 0;
+	screen->key = count ? screen->top->rows[screen->chosen].key : 0;
 }
 
 static bool press_move(struct screen *screen, int key)
 {
 	switch (key) {
+	case 'k':
 	case KEY_UP:
 		move_by(screen, -1);
 		return false;
+	case 'j':
 	case KEY_DOWN:
 		move_by(screen, 1);
+		return false;
+	case KEY_HOME:
+		move_by(screen, LONG_MIN / 2);
+		return false;
+	case KEY_END:
+		move_by(screen, LONG_MAX / 2);
 		return false;
 	case KEY_PPAGE:
 		move_by(screen, -visible());
@@ -200,7 +228,7 @@ static bool press_move(struct screen *screen, int key)
 	}
 }
 
-/* True: look again. */
+/* True: the rows are to be arranged anew. */
 static bool press(struct screen *screen, int key)
 {
 	if (screen->asking)
@@ -246,7 +274,7 @@ static double now_s(void)
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-/* Looks when it is time, or when a key wants it; draws after each. */
+/* Looks when it is time, and arranges what it knows when a key wants it. */
 static int run(struct screen *screen, double delay)
 {
 	double due = 0, now;
@@ -263,7 +291,7 @@ static int run(struct screen *screen, double delay)
 						     : (int)((due - now) * 1000) + 1);
 		key = getch();
 		if (key != ERR && key != KEY_RESIZE && press(screen, key))
-			result = top_look(screen->top, screen->view);
+			result = top_arrange(screen->top, screen->view);
 	}
 	return result;
 }
@@ -274,6 +302,10 @@ int top_screen(struct top *top, struct top_view *view, double delay)
 	SCREEN *terminal;
 	int result;
 
+	if (!top_can_place())
+		return cli_fail(
+		    CLI_FAILURE,
+		    "top: $TERM is unknown, or can't place text: use --batch");
 	setlocale(LC_CTYPE, "");
 	screen.ascii = strcmp(nl_langinfo(CODESET), "UTF-8") != 0;
 	terminal = newterm(NULL, stdout, stdin);

@@ -3,6 +3,7 @@
 resizing, without colour; and what it costs."""
 import json
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -149,6 +150,116 @@ def test_small_wide_and_plain_terminals_will_do(t):
         screen.press("q")
         screen.shows("status 0")
         screen.close()
+
+
+def marked(screen):
+    """The line that is chosen: in reverse video."""
+    text = screen.tmux("capture-pane", "-p", "-e")
+    found = re.findall(r"\x1b\[(?:0;)?7m(.*)", text)
+    return re.sub(r"\x1b\[[0-9;]*m|\x1b\(.", "", found[0]) if found else ""
+
+
+def test_what_is_chosen_stays_chosen_wherever_it_goes(t):
+    """Rows change places while one looks; Enter opens the one that was chosen, and Escape goes
+    back to it."""
+    server, first = traffic(t)
+    screen = Screen(t)
+    screen.shows("alpha", "beta")
+    screen.press("Down")
+    wait_for(lambda: marked(screen).startswith("beta"), "beta is chosen")
+    screen.press("s", "s", "s")
+    screen.shows("order opened")
+    wait_for(lambda: marked(screen).startswith("beta"), "it is first now, and chosen")
+    # Another overtakes it.
+    t.run(t.scratch + "/alpha", ADDRESS, str(server.port), *STEPS, "repeat:40")
+    wait_for(lambda: screen.text().index("alpha") < screen.text().index("beta"), "alpha is first")
+    assert marked(screen).startswith("beta"), marked(screen)
+    screen.press("Enter")
+    screen.shows("/beta by destination", first.to)
+    screen.press("Escape")
+    screen.shows("all by application")
+    wait_for(lambda: marked(screen).startswith("beta"), "back at it")
+    screen.press("Home")
+    wait_for(lambda: marked(screen).startswith("alpha"), "the first")
+    screen.press("End")
+    wait_for(lambda: marked(screen).startswith("beta"), "the last")
+    screen.press("q")
+    screen.shows("status 0")
+    screen.close()
+
+
+def test_a_pause_holds_what_was_seen(t):
+    """While paused: filter, order, drilling down and resizing, all of what is held."""
+    server, first = traffic(t)
+    screen = Screen(t)
+    screen.shows("alpha", "beta", "opened 80")
+    screen.press("Space")
+    screen.shows("[paused]")
+    t.run(t.scratch + "/alpha", ADDRESS, str(server.port), *STEPS, "repeat:7")
+    screen.press("/", "b", "e", "t", "Enter")
+    text = screen.shows("only /bet")
+    assert "alpha" not in text and "opened 80" in text, text
+    screen.press("Enter")
+    text = screen.shows("/beta by destination", first.to)
+    screen.tmux("resize-window", "-x", "60", "-y", "8")
+    wait_for(lambda: len(screen.text().splitlines()) == 8, "it is smaller")
+    screen.shows("[paused]", "80, 30 owned here", "beta")
+    screen.press("Escape")
+    screen.shows("all by application")
+    screen.press("/", "Escape")
+    screen.shows("alpha", "80, 30 owned here")
+    screen.press("Space")
+    screen.shows("87, 37 owned here")
+    screen.press("C-c")
+    screen.shows("status 0")
+    screen.close()
+
+
+def test_another_view_has_its_minute_too(t):
+    """History is kept of all rows, and keys do not hurry it."""
+    server = t.server()
+    t.start(t.prog("client"), ADDRESS, str(server.port), *STEPS, "sleep:10", "repeat:100000")
+    screen = Screen(t)
+    screen.shows("client")
+    wait_for(lambda: screen.text().count("█") or screen.text().count("▇"), "a history")
+    screen.press(*"pdpdpdpd")
+    screen.press("p")
+    text = screen.shows("by process")
+    assert re.search("[▁▂▃▄▅▆▇█]", text), text
+    screen.press("q")
+    screen.shows("status 0")
+    screen.close()
+
+
+def test_a_terminal_that_cannot_place_text_is_told(t):
+    for term in ("dumb", "no-such-terminal"):
+        screen = Screen(t, term=term)
+        screen.shows("use --batch", "status 1")
+        screen.close()
+
+
+def test_three_hundred_processes_and_names_with_escapes(t):
+    """Names that would command a terminal are written out; one can page through many."""
+    server = t.server()
+    name = t.scratch + "/a\x1b[31mred\n\x07"
+    t.run("cp", t.prog("client"), name, shim=False)
+    # One after the other: dead ones are rows as well.
+    t.run("sh", "-c", f'for i in $(seq 299); do {t.prog("client")} {ADDRESS} {server.port} '
+          f'{" ".join(STEPS)} || exit 1; done')
+    t.run(name, ADDRESS, str(server.port), *STEPS)
+    screen = Screen(t, "--by", "process", "--sort", "name", columns=80, lines=24)
+    text = screen.shows("a\\x1b[31mred")
+    assert "\x07" not in text
+    screen.press("End")
+    wait_for(lambda: "a\\x1b[31mred" not in screen.text(), "the end")
+    for _ in range(20):
+        screen.press("PPage")
+    screen.shows("a\\x1b[31mred")
+    screen.tmux("resize-window", "-x", "20", "-y", "5")
+    wait_for(lambda: len(screen.text().splitlines()) <= 5, "it is tiny")
+    screen.press("NPage", "Enter", "Escape", "q")
+    screen.shows("status 0")
+    screen.close()
 
 
 def cpu_s(pid):
