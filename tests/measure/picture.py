@@ -36,7 +36,7 @@ def _bars(bars, top, title, note, scale, ticks):
     for value, words, css in ticks:
         x = LEFT + scale(value)
         out.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y}" y2="{bottom}" class="{css}"/>')
-        out.append(_text(x, bottom + 14, words, "small", "middle"))
+        out.append(_text(x, y - 4 if css == "limit" else bottom + 14, words, "small", "middle"))
     for label, value, words, css in bars:
         length = max(scale(value), 1)
         out.append(_text(LEFT - 8, y + BAR - 3, label, "", "end"))
@@ -57,7 +57,7 @@ def _cycles(rows, top):
     bars = []
     for row in rows:
         added = (row["value"] - 1) * 100
-        words = f"{added:.1f} %" if added < 100 else f"{row['value']:.1f} times as long"
+        words = f"{added:.1f} %" if added < 100 else f"{row['value']:.1f} times"
         bars.append((row["what"].split(": ", 1)[1], added, words, _css(row["what"])))
     most = math.log10(max([b[1] for b in bars] + [100]))
     room = WIDTH - LEFT - RIGHT
