@@ -207,6 +207,7 @@ TWS_HOT void tws_hook_connect(int fd, const struct sockaddr *address, socklen_t 
 		break;
 	case TWS_CONN_CONNECTING:
 		ret_connecting->again = true;
+		ret_connecting->began_ns = tws_now();
 		break;
 	default:
 		ret_connecting->conn.book = NULL;
@@ -242,6 +243,9 @@ TWS_HOT void tws_hook_connected(int fd, struct tws_connecting *connecting, int e
 		disconnected(fd, connecting);
 	if (!conn->book)
 		return;
+	/* A call that took its time: the file may have been cut meanwhile. */
+	if (tws_now() - connecting->began_ns > TWS_FRESH_NS)
+		tws_book_check();
 	switch (error) {
 	case 0:
 		if (sent || connecting->deferred)

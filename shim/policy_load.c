@@ -232,9 +232,28 @@ static int claim_handle(void)
 	return -1;
 }
 
+/* The control file's page, which may be touched: that the file is whole was seen within
+ * the last ten milliseconds, or is looked at. If it was cut, an empty page (no policy)
+ * stands in its place from here on. */
+static struct tws_policy_control *whole_control(void)
+{
+	static uint64_t checked_ns;
+	struct tws_policy_control *at = __atomic_load_n(&control, __ATOMIC_ACQUIRE);
+
+	if (!at ||
+	    tws_now() - __atomic_load_n(&checked_ns, __ATOMIC_RELAXED) <= TWS_FRESH_NS)
+		return at;
+	if (tws_sys3(SYS_madvise, at, CONTROL_SIZE, MADV_POPULATE_READ) == -EFAULT)
+		tws_sys6(SYS_mmap, (long)(uintptr_t)at, CONTROL_SIZE,
+			 PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+			 -1, 0);
+	__atomic_store_n(&checked_ns, tws_now(), __ATOMIC_RELAXED);
+	return at;
+}
+
 static uint64_t wanted_generation(void)
 {
-	struct tws_policy_control *at = __atomic_load_n(&control, __ATOMIC_ACQUIRE);
+	struct tws_policy_control *at = whole_control();
 
 	return at ? __atomic_load_n(&at->generation, __ATOMIC_ACQUIRE) : 0;
 }
@@ -307,7 +326,7 @@ static void follow(void)
 
 TWS_HOT bool tws_policy_active(void)
 {
-	struct tws_policy_control *at = __atomic_load_n(&control, __ATOMIC_ACQUIRE);
+	struct tws_policy_control *at = whole_control();
 
 	return at && __atomic_load_n(&at->generation, __ATOMIC_RELAXED) != 0;
 }
@@ -357,5 +376,6 @@ struct tws_settings tws_policy_settings(void)
 
 uint32_t tws_policy_draw(uint32_t seed)
 {
-	return tws_draw(seed, __atomic_fetch_add(&control->draws, 1, __ATOMIC_RELAXED));
+	return tws_draw(seed,
+			__atomic_fetch_add(&whole_control()->draws, 1, __ATOMIC_RELAXED));
 }

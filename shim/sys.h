@@ -82,6 +82,10 @@ static inline int tws_may_write(uint64_t size)
 	       limit[0] >= size;
 }
 
+/* A shared mapping whose file was seen whole so lately is touched without another look.
+ */
+#define TWS_FRESH_NS 10000000u
+
 /* CLOCK_MONOTONIC in nanoseconds; the vDSO, no system call. */
 static inline uint64_t tws_now(void)
 {

@@ -400,9 +400,9 @@ class Test:
 
     # ------------------------------------------------------------ what it needs
 
-    def server(self, mode="echo", address=ADDRESS, files=None):
+    def server(self, mode="echo", address=ADDRESS, backlog=4096, files=None):
         """A server that ends with the test."""
-        server = Server(mode, address, files=files)
+        server = Server(mode, address, backlog, files)
         self.servers.append(server)
         return server
 

@@ -564,6 +564,29 @@ def test_a_segment_that_is_cut_does_not_end_its_client(t):
         os.unlink(new)
 
 
+def test_a_segment_that_is_cut_during_a_long_connect_does_not_end_its_client(t):
+    # The server's queue is full: the connect stands until it takes one off.
+    server = t.server(backlog=0)
+    os.kill(server.pid, signal.SIGSTOP)
+    held = [t.start(*_client(t, server, *STEPS), shim=False) for _ in range(3)]
+    wait_for(lambda: kernel_sockets(2, server.port), "a connect that stands")
+    process = t.start(*_client(t, server, *STEPS, *STEPS))
+    wait_for(lambda: len(kernel_sockets(2, server.port)) >= 2 and
+             glob.glob(os.path.join(t.dir, "*.seg")), "the client's stands")
+    [path] = glob.glob(os.path.join(t.dir, "*.seg"))
+    os.truncate(path, 0)
+    os.kill(server.pid, signal.SIGCONT)
+    assert process.wait(60) == 0, process.returncode
+    assert [h.wait(60) for h in held] == [0, 0, 0]
+
+
+def test_a_policy_control_file_that_is_cut_does_not_end_its_client(t):
+    _load(t, close="fin-reset")
+    process, server, other = _running(t, *(STEPS * 20))
+    os.truncate(os.path.join(t.dir, "policy.ctl"), 0)
+    _goes_on(process, server, other, 21)
+
+
 def _load(t, name="p.conf", close="reset"):
     rule = t.file(name, f'rules = ( {{ name = "r"; match = {{ to = ["{ADDRESS}"]; }}; '
                         f'close = "{close}"; }} );')
