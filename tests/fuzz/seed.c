@@ -83,8 +83,7 @@ static void seed_segments(void)
 	fill(&saved[0], "/usr/bin/curl");
 	write_segments("one", 0, saved, 1);
 	saved[0].header.state = TWS_SEGMENT_EXITED;
-	saved[0].header.exe[9] = '\n';
-	saved[0].header.exe[11] = (char)0xff;
+	strcpy(saved[0].header.exe, "/bin/a\x1b[31m\n\x7f\xff\\\"<\xe2\x80\xae");
 	write_segments("exited", 0, saved, 1);
 	saved[0].header.state = TWS_SEGMENT_TOTALS;
 	saved[0].header.folded_processes = 3;
