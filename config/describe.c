@@ -238,13 +238,38 @@ json_t *tws_describe_json(const struct tws_policy_image *image)
 
 /* ---------------------------------------------------- text, made from the JSON */
 
+/* How many bytes are a character that a terminal would obey rather than show: controls,
+ * and those that turn the direction of text. `text` is UTF-8. */
+static size_t is_obeyed(const unsigned char *text)
+{
+	if (text[0] < ' ' || text[0] == 0x7f)
+		return 1;
+	if (text[0] == 0xc2 && text[1] < 0xa0)
+		return 2;
+	if (text[0] != 0xe2)
+		return 0;
+	return (text[1] == 0x80 && text[2] >= 0xa8 && text[2] <= 0xae) ||
+		       (text[1] == 0x81 && text[2] >= 0xa6 && text[2] <= 0xa9)
+		   ? 3
+		   : 0;
+}
+
 static void print_string(FILE *out, const char *text)
 {
+	size_t escaped = 0;
+
 	fputc('"', out);
 	for (; *text; text++) {
+		if (!escaped)
+			escaped = is_obeyed((const unsigned char *)text);
+		if (escaped) {
+			fprintf(out, "\\x%02x", (unsigned char)*text);
+			escaped--;
+			continue;
+		}
 		if (*text == '"' || *text == '\\')
 			fputc('\\', out);
-		fputc((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text, out);
+		fputc(*text, out);
 	}
 	fputc('"', out);
 }

@@ -13,7 +13,7 @@ FUZZ_OBJ := $(filter-out $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tools/lab*.c
 FUZZ_MAIN := $(if $(findstring fuzzer,$(SAN)),,tests/fuzz/main.c)
 FUZZ_LINK := $(subst fuzzer-no-link,fuzzer,$(SANFLAGS))
 FUZZ_SAN ?= $(shell echo 'int main(void){return 0;}' | $(CC) -fsanitize=address,undefined \
-	-x c - -o /dev/null 2>/dev/null && echo address,undefined)
+	-x c - -o $(BUILD)/probe 2>/dev/null && echo address,undefined)
 
 # An archive: a target that compiles one file in takes the others from here.
 $(BUILD)/fuzz/all.a: $(FUZZ_OBJ)

@@ -7,6 +7,7 @@
 #include "config/compile.h"
 #include "config/describe.h"
 #include "tests/fuzz/fuzz.h"
+#include "tools/policy_store.h"
 
 #define RULES 70 /* more than an image takes */
 
@@ -15,6 +16,8 @@ static void check(const struct tws_source *source)
 	struct tws_complaints complaints = {0};
 	struct tws_policy_image *image = tws_compile(source, &complaints);
 	char *text;
+	size_t size = 0;
+	FILE *out;
 
 	FUZZ_CHECK((image != NULL) == (complaints.errors == 0));
 	if (image) {
@@ -24,9 +27,13 @@ static void check(const struct tws_source *source)
 		fuzz_check_text(text, strlen(text));
 		free(text);
 	}
-	for (size_t i = 0; i < complaints.count; i++)
-		fuzz_check_text(complaints.list[i].problem.what,
-				strlen(complaints.list[i].problem.what));
+	text = NULL;
+	out = open_memstream(&text, &size);
+	FUZZ_CHECK(out);
+	tws_policy_print_complaints(out, &complaints);
+	fclose(out);
+	fuzz_check_text(text, size);
+	free(text);
 	tws_complaints_free(&complaints);
 	free(image);
 }
