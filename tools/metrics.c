@@ -2,7 +2,7 @@
  *
  * The series: from the ledger what only grows, from the model and the kernel what is so
  * now. What matters most is made first, so that the cap cuts destinations, and never half
- * of one.
+ * of one, nor of a histogram.
  */
 #include "tools/metrics.h"
 
@@ -94,6 +94,26 @@ static void add(struct metrics *metrics, unsigned family, enum metrics_suffix su
 		metrics->failed = true;
 }
 
+/* Where something begins that is shown as a whole or not at all. */
+struct mark {
+	size_t count;
+	uint64_t dropped;
+};
+
+static struct mark mark_here(const struct metrics *metrics)
+{
+	return (struct mark){.count = metrics->count, .dropped = metrics->dropped};
+}
+
+static void all_or_nothing(struct metrics *metrics, struct mark mark)
+{
+	if (metrics->dropped == mark.dropped)
+		return;
+	metrics->dropped += metrics->count - mark.count;
+	while (metrics->count > mark.count)
+		free(metrics->series[--metrics->count].labels);
+}
+
 /* -------------------------------------------------------------------- counters */
 
 static void add_counter(struct metrics *metrics, unsigned counter, const char *labels,
@@ -178,34 +198,20 @@ static void add_other(struct metrics *metrics, const struct ledger_app *app,
 	add_gauges(metrics, labels, "other", open, time_wait);
 }
 
-static size_t series_of(const struct metrics *metrics,
-			const struct ledger_destination *slot)
-{
-	size_t count = 1 + (size_t)metrics->has_table;
-
-	for (unsigned i = 0; i < TWS_COUNTERS; i++)
-		count += is_counter(metrics, i, true) &&
-			 is_shown(metrics, i, slot->lines[i].shown);
-	return count;
-}
-
 static void add_destinations(struct metrics *metrics, const struct ledger_app *app,
 			     const char *labels)
 {
 	const struct ledger_destination *slot;
 	char to[PRINT_ADDRESS_SIZE];
-	size_t needed;
+	struct mark mark;
 
 	for (unsigned i = 0; i < app->count; i++) {
 		slot = &app->destinations[i];
-		needed = series_of(metrics, slot);
-		if (metrics->count + needed > metrics->limit) {
-			metrics->dropped += needed;
-			continue;
-		}
+		mark = mark_here(metrics);
 		print_address(to, &slot->to);
 		add_destination(metrics, labels, to, slot->lines, NULL);
 		add_gauges(metrics, labels, to, slot->open, slot->time_wait);
+		all_or_nothing(metrics, mark);
 	}
 }
 
@@ -214,6 +220,7 @@ static void add_histogram(struct metrics *metrics, enum tws_histogram_id id,
 			  const struct ledger_histogram *histogram, const char *labels)
 {
 	unsigned family = metrics->histograms[id];
+	struct mark mark = mark_here(metrics);
 	uint64_t below = 0;
 
 	for (unsigned i = 0; i < TWS_BUCKETS - 1; i++) {
@@ -228,6 +235,7 @@ static void add_histogram(struct metrics *metrics, enum tws_histogram_id id,
 	add(metrics, family, METRICS_SUM, (double)histogram->sum.shown / 1e6, "%s",
 	    labels);
 	add(metrics, family, METRICS_COUNT, (double)below, "%s", labels);
+	all_or_nothing(metrics, mark);
 }
 
 static const char *app_labels(char *labels, const struct ledger_app *app)
@@ -242,11 +250,14 @@ static const char *app_labels(char *labels, const struct ledger_app *app)
 static void add_apps(struct metrics *metrics, const struct ledger *ledger)
 {
 	char labels[LABELS_SIZE];
+	struct mark mark;
 
 	for (unsigned i = 0; i < ledger->count; i++) {
 		app_labels(labels, ledger->apps[i]);
+		mark = mark_here(metrics);
 		add_app(metrics, ledger->apps[i], labels);
 		add_other(metrics, ledger->apps[i], labels);
+		all_or_nothing(metrics, mark);
 	}
 	for (unsigned i = 0; i < ledger->count; i++)
 		add_destinations(metrics, ledger->apps[i],
