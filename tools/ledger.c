@@ -62,6 +62,7 @@ struct run {
 	const struct model_destination *const *first;
 	unsigned length;
 	uint64_t attempts;
+	bool busy; /* in the last minute */
 	struct ledger_destination *slot;
 };
 
@@ -121,6 +122,12 @@ static int gather_app(struct gathering *gathering, const struct model_app *app)
 	return 0;
 }
 
+static bool is_busy(const struct model_destination *destination)
+{
+	return destination->counters.value[TWS_open] ||
+	       destination->time_wait.confirmed || destination->recent.ended;
+}
+
 static int make_runs(struct gathering *gathering)
 {
 	const struct model_destination **list = gathering->list;
@@ -140,6 +147,7 @@ static int make_runs(struct gathering *gathering)
 		}
 		run->length++;
 		run->attempts += list[i]->counters.value[TWS_attempts];
+		run->busy |= is_busy(list[i]);
 	}
 	return 0;
 }
@@ -217,27 +225,31 @@ static struct ledger_destination *idle_slot(const struct gathering *gathering)
 	return NULL;
 }
 
-/* A place for one more, if need be that of one where nothing happens any more. */
-static struct ledger_destination *free_slot(struct gathering *gathering)
+/* A place for one more, if need be that of one where nothing happens any more: only for
+ * one where something does, or the idle would take turns. */
+static struct ledger_destination *free_slot(struct gathering *gathering, bool busy,
+					    bool *ret_left_out)
 {
 	struct ledger_app *app = gathering->app;
 	struct ledger_destination *slot;
 
 	if (app->count < gathering->top)
 		return &app->destinations[app->count++];
-	slot = idle_slot(gathering);
+	*ret_left_out = true;
+	slot = busy ? idle_slot(gathering) : NULL;
 	for (unsigned i = 0; slot && i < TWS_COUNTERS; i++)
 		app->retired[i] += slot->lines[i].shown;
 	return slot;
 }
 
-/* Gives series to the busiest that have none. */
+/* Gives series to the busiest that have none. One that gave way is left to `other` as
+ * well. */
 static int fill_slots(struct gathering *gathering)
 {
 	struct run **waiting = calloc(gathering->run_count + 1, sizeof(struct run *));
 	struct ledger_destination *slot;
 	size_t count = 0, i;
-	bool full = false;
+	bool left_out = false;
 
 	if (!waiting)
 		return -ENOMEM;
@@ -245,13 +257,12 @@ static int fill_slots(struct gathering *gathering)
 		if (!gathering->runs[i].slot && gathering->runs[i].attempts)
 			waiting[count++] = &gathering->runs[i];
 	qsort(waiting, count, sizeof(struct run *), compare_attempts);
-	for (i = 0; i < count && !full; i++) {
-		slot = free_slot(gathering);
-		full = !slot;
+	for (i = 0; i < count; i++) {
+		slot = free_slot(gathering, waiting[i]->busy, &left_out);
 		if (slot)
 			begin_slot(gathering, slot, waiting[i]);
 	}
-	gathering->app->full = full;
+	gathering->app->full = left_out;
 	free(waiting);
 	return 0;
 }
@@ -322,12 +333,14 @@ static struct ledger_app *find_app(const struct ledger *ledger, const char *name
 	return NULL;
 }
 
-/* Makes it if need be. 0 with NULL: there are too many. */
+/* Makes it if need be. 0 with NULL: there are too many, and it is counted as dropped. */
 static int get_app(struct ledger *ledger, const char *name, struct ledger_app **ret_app)
 {
 	struct ledger_app **grown;
 
 	*ret_app = find_app(ledger, name);
+	if (!*ret_app && ledger->count == LEDGER_APPS)
+		ledger->dropped++;
 	if (*ret_app || ledger->count == LEDGER_APPS)
 		return 0;
 	grown = reallocarray(ledger->apps, ledger->count + 1, sizeof(*grown));

@@ -57,7 +57,7 @@ struct ledger_app {
 struct ledger {
 	struct ledger_app **apps; /* in the order of the model, then those gone */
 	unsigned count;
-	uint64_t dropped; /* series, ever */
+	uint64_t dropped; /* series, ever; an application beyond LEDGER_APPS is one */
 };
 
 /* Takes in what is known now; `top` destinations an application, LEDGER_DESTINATIONS at

@@ -16,8 +16,8 @@
 #include "tools/metrics.h"
 #include "tools/rundir.h"
 
-/* As a scraper's patience goes, another exporter is done long before. */
-#define LOCK_TRIES    50
+/* Another exporter is done long before, and a scraper's patience lasts longer. */
+#define LOCK_TRIES    150
 #define LOCK_PAUSE_NS 20000000L
 
 static double now_s(void)
@@ -28,26 +28,32 @@ static double now_s(void)
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-/* A file in a directory that is ours alone. -1: it can't be had, or not in time. */
-static int lock_directory(int directory)
+/* A file in a directory that is ours alone. 0; with -1 where it can't be had: nobody else
+ * keeps a ledger there. -EBUSY: somebody does, and holds it; without it counters would go
+ * back. */
+static int lock_directory(int *ret_lock, int directory)
 {
 	const struct timespec pause = {0, LOCK_PAUSE_NS};
 	struct stat st;
 	int lock;
 
-	if (fstat(directory, &st) != 0 || st.st_uid != geteuid() ||
+	*ret_lock = -1;
+	if (directory < 0 || fstat(directory, &st) != 0 || st.st_uid != geteuid() ||
 	    st.st_mode & (S_IWGRP | S_IWOTH))
-		return -1;
+		return 0;
 	lock = openat(directory, LEDGER_LOCK,
 		      O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
 	for (int i = 0; lock >= 0 && i < LOCK_TRIES; i++) {
-		if (flock(lock, LOCK_EX | LOCK_NB) == 0)
-			return lock;
+		if (flock(lock, LOCK_EX | LOCK_NB) == 0) {
+			*ret_lock = lock;
+			return 0;
+		}
 		nanosleep(&pause, NULL);
 	}
-	if (lock >= 0)
-		close(lock);
-	return -1;
+	if (lock < 0)
+		return 0;
+	close(lock);
+	return -EBUSY;
 }
 
 static int open_directory(const char *dir)
@@ -105,13 +111,16 @@ int metrics_collect(struct metrics **ret_metrics, const struct metrics_options *
 		    char *ret_error, size_t size)
 {
 	int directory = open_directory(options->dir);
-	int lock = directory >= 0 ? lock_directory(directory) : -1;
 	struct ledger ledger = {0};
-	int result = 0;
+	int lock, result = lock_directory(&lock, directory);
 
 	if (lock >= 0)
 		result = ledger_load(&ledger, directory);
-	if (result == 0)
+	if (result == -EBUSY)
+		snprintf(ret_error, size,
+			 "metrics: another exporter holds %s of the run-time directory",
+			 LEDGER_LOCK);
+	else if (result == 0)
 		result = collect(ret_metrics, &ledger, options, ret_error, size);
 	else
 		snprintf(ret_error, size, "metrics: %s", strerror(-result));

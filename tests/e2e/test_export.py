@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """twshim export: what Prometheus reads, against the report; counters never go back."""
+import fcntl
 import os
 import re
 import stat
@@ -102,6 +103,25 @@ def test_counters_never_go_back(t):
     t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:200")
     again = counters(export(t))
     assert not [k for k, v in after.items() if again.get(k, -1) < v]
+
+
+def test_exporters_at_once_keep_one_ledger(t):
+    """None starts anew because another is at it: it waits, or says so and shows nothing."""
+    server = t.server()
+    t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:5")
+    export(t)
+    for name in os.listdir(t.dir):
+        if name.endswith(".seg"):
+            os.unlink(os.path.join(t.dir, name))
+    many = [t.start(t.twshim, "export", shim=False, stdout=subprocess.PIPE) for _ in range(20)]
+    for one in many:
+        series = parse(one.communicate(timeout=60)[0].decode())
+        assert total(series, "twshim_connections_opened_total") == 5 and one.returncode == 0
+    with open(os.path.join(t.dir, "metrics.lock"), "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = t.run(t.twshim, "export", shim=False, status=1)
+        assert result.stdout == b"" and b"another exporter" in result.stderr, result
+    assert total(export(t), "twshim_connections_opened_total") == 5
 
 
 def test_no_more_series_than_asked_for(t):

@@ -50,6 +50,7 @@ static void put(struct model *model, const char *exe, uint16_t port, uint64_t nu
 	counters.histogram[TWS_HISTOGRAM_lifetime_seconds].count[3] = number;
 	counters.histogram[TWS_HISTOGRAM_lifetime_seconds].sum = number * 1000;
 	join_add(&destination->counters, &counters);
+	destination->recent.ended = number;
 	join_add(&app->counters, &counters);
 }
 
@@ -163,6 +164,43 @@ static void an_idle_destination_gives_way_and_sums_stay_whole(void **state)
 	update(&ledger, model, 1, NOW + LEDGER_IDLE_S + 2);
 	assert_int_equal(shown(slot_of(app, 2)->lines), 7);
 	assert_int_equal(app->other[TWS_ended_local_fin], 53);
+	ledger_free(&ledger);
+}
+
+/* Of three that are idle and one that is busy, two have series: the busy one takes a
+ * place, once, and the idle do not take turns in it, nor in others'. */
+static void the_idle_do_not_take_turns(void **state)
+{
+	struct ledger ledger = {0};
+	struct model *model = begin();
+	const struct ledger_app *app;
+
+	put(model, "/bin/a", 1, 100);
+	put(model, "/bin/a", 2, 90);
+	update(&ledger, model, 2, NOW);
+	app = ledger.apps[0];
+	for (unsigned turn = 1; turn <= 4; turn++) {
+		model = begin();
+		put(model, "/bin/a", 1, 100);
+		put(model, "/bin/a", 2, 90);
+		for (unsigned i = 0; i < 2; i++)
+			model->apps[0].destinations[i].recent.ended = 0;
+		put(model, "/bin/a", 3, 10 * turn);
+		update(&ledger, model, 2, NOW + LEDGER_IDLE_S + turn);
+		assert_null(slot_of(app, 1));
+		assert_int_equal(shown(slot_of(app, 2)->lines), 90);
+		assert_int_equal(shown(slot_of(app, 3)->lines), 10 * turn);
+		assert_int_equal(app->other[TWS_ended_local_fin], 0);
+	}
+	/* It wakes, and what it did before is not counted again. */
+	model = begin();
+	put(model, "/bin/a", 1, 107);
+	put(model, "/bin/a", 2, 90);
+	put(model, "/bin/a", 3, 40);
+	update(&ledger, model, 2, NOW + LEDGER_IDLE_S + 5);
+	assert_int_equal(shown(slot_of(app, 1)->lines), 0);
+	assert_int_equal(app->other[TWS_ended_local_fin], 7);
+	assert_int_equal(shown(app->lines), 237);
 	ledger_free(&ledger);
 }
 
@@ -303,6 +341,48 @@ static void a_cap_holds_and_says_what_it_cost(void **state)
 	ledger_free(&ledger);
 }
 
+/* A histogram without its last buckets would be a lie. */
+static void a_cap_never_cuts_a_histogram(void **state)
+{
+	const char *name = "\ntwshim_connection_lifetime_seconds_";
+	char *text, count[80], bucket[80];
+	bool with = false, without = false;
+
+	snprintf(count, sizeof(count), "%scount", name);
+	snprintf(bucket, sizeof(bucket), "%sbucket", name);
+	for (unsigned series = 20; series < 150; series++) {
+		struct ledger ledger = {0};
+		struct model *model = begin();
+
+		put(model, "/bin/a", 80, 3);
+		text = text_of(model, &ledger, series, METRICS_TEXT);
+		assert_int_equal(strstr(text, bucket) != NULL,
+				 strstr(text, count) != NULL);
+		with |= strstr(text, count) != NULL;
+		without |= strstr(text, count) == NULL;
+		assert_in_range(lines_of(text), 1, series + 1);
+		free(text);
+		ledger_free(&ledger);
+	}
+	assert_true(with && without);
+}
+
+static void an_application_too_many_is_counted(void **state)
+{
+	struct ledger ledger = {0};
+	struct model *model = begin();
+	char name[32];
+
+	for (unsigned i = 0; i < LEDGER_APPS + 3; i++) {
+		snprintf(name, sizeof(name), "/bin/a%u", i);
+		put(model, name, 80, 1);
+	}
+	update(&ledger, model, 1, NOW);
+	assert_int_equal(ledger.count, LEDGER_APPS);
+	assert_int_equal(ledger.dropped, 3);
+	ledger_free(&ledger);
+}
+
 static void a_scraper_gets_what_it_asks_for(void **state)
 {
 	static const struct {
@@ -333,11 +413,14 @@ int main(void)
 	    cmocka_unit_test(what_vanishes_is_not_counted_again_and_growth_goes_on),
 	    cmocka_unit_test(the_busiest_have_series_and_keep_them),
 	    cmocka_unit_test(an_idle_destination_gives_way_and_sums_stay_whole),
+	    cmocka_unit_test(the_idle_do_not_take_turns),
 	    cmocka_unit_test(two_executables_of_one_name_are_one_application),
 	    cmocka_unit_test(a_file_brings_it_all_back),
 	    cmocka_unit_test(names_and_labels_are_as_they_should_be),
 	    cmocka_unit_test(open_metrics_names_families_without_total),
 	    cmocka_unit_test(a_cap_holds_and_says_what_it_cost),
+	    cmocka_unit_test(a_cap_never_cuts_a_histogram),
+	    cmocka_unit_test(an_application_too_many_is_counted),
 	    cmocka_unit_test(a_scraper_gets_what_it_asks_for),
 	};
 
