@@ -22,14 +22,19 @@
 
 struct ring {
 	uint64_t magic;
-	uint16_t low, high;
+	uint16_t low, high; /* for whoever reads the file: we do not believe them */
 	uint32_t reserved;
 	uint64_t next; /* atomic; ticket of the port to be handed out next */
 	uint64_t unused[5];
 	uint64_t port[]; /* atomic; 0: never used */
 };
 
-static struct ring *rings[RINGS];
+/* A ring that is mapped here, and what we know of it ourselves. */
+static struct place {
+	struct ring *ring;   /* atomic */
+	uint32_t range;	     /* atomic; low << 16 | high, 0: not known yet */
+	uint64_t checked_ns; /* atomic; when its file was last seen to be whole */
+} places[RINGS];
 
 static uint64_t now_ms(void)
 {
@@ -69,16 +74,18 @@ static int open_file(uint16_t low, uint16_t high)
 	return ret;
 }
 
-/* Whoever is first stores the same words as any other: no lock. */
-static struct ring *map_ring(uint16_t low, uint16_t high)
+/* Whoever is first stores the same words as any other: no lock. `at`: in the place of
+ * that mapping; NULL: a new one. */
+static struct ring *map_ring(struct ring *at, uint16_t low, uint16_t high)
 {
 	struct ring *ring;
 	int fd = open_file(low, high);
 
 	if (fd < 0)
 		return NULL;
-	ring = tws_mapping(tws_sys6(SYS_mmap, 0, (long)size_of(low, high),
-				    PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+	ring = tws_mapping(tws_sys6(SYS_mmap, (long)(uintptr_t)at,
+				    (long)size_of(low, high), PROT_READ | PROT_WRITE,
+				    MAP_SHARED | (at ? MAP_FIXED : 0), fd, 0));
 	tws_sys1(SYS_close, fd);
 	if (!ring)
 		return NULL;
@@ -88,28 +95,55 @@ static struct ring *map_ring(uint16_t low, uint16_t high)
 	return ring;
 }
 
-/* Index of the ring, or -1. */
+/* Index of the ring, or -1. Two threads may both open one: two places of the same file.
+ */
 static int open_ring(uint16_t low, uint16_t high)
 {
+	const uint32_t range = (uint32_t)low << 16 | high;
 	struct ring *made = NULL;
 
 	for (int i = 0; i < RINGS; i++) {
-		struct ring *at = __atomic_load_n(&rings[i], __ATOMIC_ACQUIRE);
+		struct ring *none = NULL;
 
-		if (!at) {
-			if (!made)
-				made = map_ring(low, high);
-			if (!made)
-				return -1;
-			if (__atomic_compare_exchange_n(&rings[i], &at, made, false,
-							__ATOMIC_ACQ_REL,
-							__ATOMIC_ACQUIRE))
-				return i;
-		}
-		if (at->low == low && at->high == high)
+		if (__atomic_load_n(&places[i].range, __ATOMIC_ACQUIRE) == range)
 			return i;
+		if (__atomic_load_n(&places[i].ring, __ATOMIC_ACQUIRE))
+			continue;
+		if (!made)
+			made = map_ring(NULL, low, high);
+		if (!made)
+			return -1;
+		if (!__atomic_compare_exchange_n(&places[i].ring, &none, made, false,
+						 __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+			continue;
+		__atomic_store_n(&places[i].checked_ns, tws_now(), __ATOMIC_RELAXED);
+		__atomic_store_n(&places[i].range, range, __ATOMIC_RELEASE);
+		return i;
 	}
 	return -1;
+}
+
+/* The ring, whose words may be touched: its file was seen whole within the last ten
+ * milliseconds, or is looked at. One that was cut is made whole again; where it cannot,
+ * private memory stands in its place. NULL: no such ring. */
+static struct ring *whole_ring(uint32_t index)
+{
+	struct place *place = &places[index];
+	uint32_t range = __atomic_load_n(&place->range, __ATOMIC_ACQUIRE);
+	struct ring *ring = place->ring;
+	size_t size = size_of((uint16_t)(range >> 16), (uint16_t)range);
+	uintptr_t last = ((uintptr_t)ring + size - 1) & ~4095UL;
+
+	if (!range || tws_now() - __atomic_load_n(&place->checked_ns, __ATOMIC_RELAXED) <=
+			  TWS_FRESH_NS)
+		return range ? ring : NULL;
+	if (tws_sys3(SYS_madvise, last, 4096, MADV_POPULATE_READ) == -EFAULT &&
+	    !map_ring(ring, (uint16_t)(range >> 16), (uint16_t)range))
+		tws_sys6(SYS_mmap, (long)(uintptr_t)ring, (long)size,
+			 PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+			 -1, 0);
+	__atomic_store_n(&place->checked_ns, tws_now(), __ATOMIC_RELAXED);
+	return ring;
 }
 
 /* How many milliseconds this port has to wait; UINT32_MAX: it is in use. */
@@ -135,10 +169,11 @@ static void bury(uint64_t *port, uint64_t word)
 }
 
 /* One port in turn. 0: taken; 1: this one has to wait *ret_wait_ms; 2: it is in use. */
-static int try_next(struct ring *ring, uint32_t age_ms, uint16_t *ret_port,
-		    uint32_t *ret_wait_ms)
+static int try_next(struct ring *ring, uint32_t range, uint32_t age_ms,
+		    uint16_t *ret_port, uint32_t *ret_wait_ms)
 {
-	uint32_t count = (uint32_t)(ring->high - ring->low + 1);
+	uint32_t low = range >> 16;
+	uint32_t count = (uint16_t)range - low + 1;
 	uint64_t ticket = __atomic_fetch_add(&ring->next, 1, __ATOMIC_RELAXED);
 	uint64_t *port = &ring->port[ticket % count];
 	uint64_t word = __atomic_load_n(port, __ATOMIC_ACQUIRE);
@@ -147,7 +182,7 @@ static int try_next(struct ring *ring, uint32_t age_ms, uint16_t *ret_port,
 	if (!wait &&
 	    __atomic_compare_exchange_n(port, &word, IN_USE | (uint32_t)tws_process.pid,
 					false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
-		*ret_port = (uint16_t)(ring->low + ticket % count);
+		*ret_port = (uint16_t)(low + ticket % count);
 		return 0;
 	}
 	if (!wait || wait == UINT32_MAX)
@@ -161,13 +196,14 @@ int tws_ring_take(uint16_t low, uint16_t high, uint32_t age_ms, uint16_t *ret_po
 		  uint32_t *ret_word, uint32_t *ret_wait_ms)
 {
 	int index = low && low <= high ? open_ring(low, high) : -1;
-	struct ring *ring = index < 0 ? NULL : rings[index];
+	struct ring *ring = index < 0 ? NULL : whole_ring((uint32_t)index);
 
 	*ret_wait_ms = 0;
 	if (!ring)
 		return -ENOSPC;
 	for (uint32_t tries = 0; tries <= (uint32_t)(high - low); tries++) {
-		switch (try_next(ring, age_ms, ret_port, ret_wait_ms)) {
+		switch (try_next(ring, (uint32_t)low << 16 | high, age_ms, ret_port,
+				 ret_wait_ms)) {
 		case 0:
 			*ret_word = (uint32_t)(index + 1) << 16 | *ret_port;
 			return 0;
@@ -184,11 +220,14 @@ void tws_ring_give(uint32_t word)
 {
 	uint32_t index = word >> 16;
 	uint16_t port = (uint16_t)word;
-	struct ring *ring = index && index <= RINGS ? rings[index - 1] : NULL;
+	struct ring *ring = index && index <= RINGS ? whole_ring(index - 1) : NULL;
+	uint32_t low;
 
-	if (ring && port >= ring->low && port <= ring->high)
-		__atomic_store_n(&ring->port[port - ring->low], now_ms(),
-				 __ATOMIC_RELEASE);
+	if (!ring)
+		return;
+	low = places[index - 1].range >> 16;
+	if (port >= low && port <= (uint16_t)places[index - 1].range)
+		__atomic_store_n(&ring->port[port - low], now_ms(), __ATOMIC_RELEASE);
 }
 
 bool tws_ring_supported(void)

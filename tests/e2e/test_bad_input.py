@@ -587,6 +587,26 @@ def test_a_policy_control_file_that_is_cut_does_not_end_its_client(t):
     _goes_on(process, server, other, 21)
 
 
+def test_a_port_ring_that_is_cut_or_lies_does_not_end_its_client(t):
+    t.run(t.twshim, "policy", "load", "-p", "port_ring=20000-20999,to=*", shim=False)
+    for harm in (lambda path: os.truncate(path, 0),
+                 lambda path: _write_at(path, 8, struct.pack("<HH", 30000, 29999)),
+                 lambda path: _write_at(path, 8, struct.pack("<HH", 1, 65535))):
+        server = t.server()
+        process = t.start(*_client(t, server, *STEPS, "sleep:500", *STEPS * 20))
+        server.wait("eofs", 1)
+        [path] = glob.glob(os.path.join(t.dir, "ring-*.map"))
+        harm(path)
+        assert process.wait(60) == 0
+        assert server.counts["accepted"] == 21
+
+
+def _write_at(path, offset, data):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
 def _load(t, name="p.conf", close="reset"):
     rule = t.file(name, f'rules = ( {{ name = "r"; match = {{ to = ["{ADDRESS}"]; }}; '
                         f'close = "{close}"; }} );')
