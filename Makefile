@@ -214,6 +214,9 @@ install: all man
 	install -D -m 755 $(BUILD)/libtwshim.so $(DESTDIR)$(LIBDIR)/libtwshim.so
 	for f in config/examples/*.conf; do \
 		install -D -m 644 $$f $(DESTDIR)$(DATADIR)/examples/$$(basename $$f); done
+	for f in prometheus/prometheus.yml prometheus/twshim.rules.yml \
+		prometheus/twshim.alerts.yml grafana/twshim.json; do \
+		install -D -m 644 config/$$f $(DESTDIR)$(DATADIR)/$$f; done
 	cd $(BUILD)/man && for f in man*/*; do \
 		install -D -m 644 $$f $(DESTDIR)$(MANDIR)/$$f; done
 

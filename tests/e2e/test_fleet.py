@@ -146,6 +146,19 @@ def test_metrics_pass_promtool_in_every_state(t):
         check(*options)
 
 
+def test_what_is_installed_is_whole(t):
+    t.need("promtool")
+    subprocess.run(["make", "-s", "-C", ROOT, "install", "-o", "all", "-o", "man",
+                    f"BUILD={t.build}", "PREFIX=/usr/local",
+                    f"DESTDIR={t.scratch}"], check=True, stdout=subprocess.DEVNULL)
+    shared = os.path.join(t.scratch, "usr", "local", "share", "twshim")
+    promtool("check", "config", os.path.join(shared, "prometheus", "prometheus.yml"))
+    assert text_of(shared, "grafana", "twshim.json") == text_of(DASHBOARD)
+    table = set(re.findall(r"^\| (`Twshim.*?) \|", text_of(ROOT, "docs", "fleet.md"), re.M))
+    assert set(re.findall(r"`(\w+)`", "".join(table))) == {r["alert"] for r in rules()
+                                                          if "alert" in r}
+
+
 # ------------------------------------------------------------------- node_exporter
 
 
