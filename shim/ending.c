@@ -11,18 +11,20 @@
 
 TWS_HOT bool tws_ending_needs_info(const struct tws_facts *facts)
 {
+	/* Both sides shut, and not by us: it is over. */
+	if (facts->established && facts->hung_up && !(facts->flags & TWS_CONN_SHUT_WRITE))
+		return false;
+	/* With both sides shut it may be CLOSING, LAST_ACK or over, where unread data and
+	 * SO_LINGER {1,0} come too late. What looks like an error may be an error queue,
+	 * of timestamps say. */
+	if (facts->hung_up || facts->error)
+		return true;
 	/* Our own shutdown(SHUT_RD) looks like the peer's close. */
 	if (facts->peer_closed && facts->flags & TWS_CONN_SHUT_READ)
 		return true;
-	/* With both sides shut it may be CLOSING, LAST_ACK or over: unread data resets
-	 * the first two and comes too late for the last. */
-	if (facts->hung_up && facts->unread)
-		return true;
 	/* One whose SYN waits for the first write is writable too. */
-	if (!facts->established)
-		return !facts->writable || facts->hung_up || facts->error ||
-		       facts->flags & TWS_CONN_FASTOPEN_CONNECT;
-	return facts->error && !facts->hung_up; /* also what an error queue looks like */
+	return !facts->established &&
+	       (!facts->writable || facts->flags & TWS_CONN_FASTOPEN_CONNECT);
 }
 
 /* The state that poll alone gives away, where TCP_INFO was not asked. */
@@ -46,8 +48,7 @@ static struct tws_verdict verdict(enum tws_ending ending)
 static struct tws_verdict decide_closed(const struct tws_facts *facts)
 {
 	struct tws_verdict ret = verdict(TWS_END_LOCAL_FIN);
-	bool reset = facts->error || facts->socket_error == ECONNRESET ||
-		     facts->socket_error == EPIPE;
+	bool reset = facts->error || facts->socket_error;
 
 	if (!(facts->flags & TWS_CONN_SHUT_WRITE) || reset)
 		return verdict(TWS_END_RESET_REMOTE);

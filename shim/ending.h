@@ -9,17 +9,18 @@
 
 #include "shim/segment.h"
 
-/* What poll(fd, POLLIN | POLLOUT | POLLRDHUP, 0) and, where that leaves doubt, TCP_INFO
- * said. */
+/* What poll(fd, POLLIN | POLLPRI | POLLOUT | POLLRDHUP, 0) and, where that leaves doubt,
+ * TCP_INFO said. */
 struct tws_facts {
-	uint32_t flags;	   /* enum tws_conn_flag: what the program and the policy did */
-	bool established;  /* the connection is known to have come to be */
-	bool writable;	   /* POLLOUT */
-	bool readable;	   /* POLLIN */
-	bool peer_closed;  /* POLLRDHUP: the peer's FIN (or RST) is here */
-	bool hung_up;	   /* POLLHUP: both directions are shut */
-	bool error;	   /* POLLERR: an error waits to be fetched */
-	bool has_info;	   /* tcp_state, acknowledged below are known */
+	uint32_t flags;	  /* enum tws_conn_flag: what the program and the policy did */
+	bool established; /* the connection is known to have come to be */
+	bool writable;	  /* POLLOUT */
+	bool readable;	  /* POLLIN */
+	bool urgent;	  /* POLLPRI: an urgent byte that nobody has read */
+	bool peer_closed; /* POLLRDHUP: the peer's FIN (or RST) is here */
+	bool hung_up;	  /* POLLHUP: both directions are shut */
+	bool error;	  /* POLLERR: an error waits; once SO_ERROR was asked, its word */
+	bool has_info;	  /* tcp_state, acknowledged below are known */
 	uint8_t tcp_state; /* tcpi_state: TCP_ESTABLISHED (1) to TCP_CLOSING (11) */
 	bool acknowledged; /* tcpi_bytes_acked > 0: the SYN was answered */
 	bool syn_sent;	   /* tcpi_segs_out > 0 */
@@ -34,7 +35,7 @@ struct tws_verdict {
 	bool doubtful; /* CLOSE after our own shutdown: TIME_WAIT unless the peer reset */
 };
 
-/* Whether TCP_INFO is needed to decide: poll (and SIOCINQ, if asked since) left doubt. */
+/* Whether TCP_INFO is needed to decide: poll left doubt. */
 bool tws_ending_needs_info(const struct tws_facts *facts);
 
 /* The verdict. With doubtful facts it is the likelier one, and says so. */

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 
 #include "shim/hot.h"
+#include "shim/process.h"
 #include "shim/sys.h"
 
 #define STATE_ESTABLISHED 1
@@ -69,7 +70,8 @@ static void read_info(int fd, struct tws_facts *facts, struct tws_bytes *ret_byt
 
 static void read_poll(int fd, struct tws_facts *facts)
 {
-	struct pollfd pollfd = {.fd = fd, .events = POLLIN | POLLOUT | POLLRDHUP};
+	struct pollfd pollfd = {.fd = fd,
+				.events = POLLIN | POLLPRI | POLLOUT | POLLRDHUP};
 #ifdef SYS_poll
 	long ret = tws_sys3(SYS_poll, &pollfd, 1, 0);
 #else
@@ -81,6 +83,7 @@ static void read_poll(int fd, struct tws_facts *facts)
 		return;
 	facts->writable = pollfd.revents & POLLOUT;
 	facts->readable = pollfd.revents & POLLIN;
+	facts->urgent = pollfd.revents & POLLPRI;
 	facts->peer_closed = pollfd.revents & POLLRDHUP;
 	facts->hung_up = pollfd.revents & POLLHUP;
 	facts->error = pollfd.revents & POLLERR;
@@ -93,8 +96,10 @@ static void read_error(int fd, struct tws_facts *facts)
 	int error = 0;
 	uint32_t length = sizeof(error);
 
-	if (tws_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 && error)
-		facts->socket_error = error;
+	if (tws_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0)
+		return;
+	facts->socket_error = error;
+	facts->error = error; /* not what merely lies in the error queue */
 }
 
 /* The peer's FIN is counted as a byte received; a state after our own shutdown that is
@@ -113,23 +118,30 @@ static bool fin_received(const struct tws_facts *facts)
 	}
 }
 
+/* poll() calls readable what has bytes enough for SO_RCVLOWAT, and SIOCINQ ends at an
+ * urgent byte: close() resets for any. */
+static void read_unread(int fd, struct tws_facts *facts)
+{
+	bool asked = facts->has_info || (facts->peer_closed && !facts->hung_up) ||
+		     __atomic_load_n(&tws_process.low_water, __ATOMIC_RELAXED);
+
+	if (facts->has_info && facts->tcp_state == STATE_CLOSE)
+		return;
+	facts->unread = asked ? queue_length(fd, SIOCINQ) : facts->readable;
+	if (facts->urgent && !facts->unread)
+		facts->unread = 1;
+}
+
 TWS_HOT void tws_facts_read(int fd, bool detail, bool last, struct tws_facts *facts,
 			    struct tws_bytes *ret_bytes)
 {
-	if (detail) {
-		read_info(fd, facts, ret_bytes);
-	} else {
+	if (!detail)
 		read_poll(fd, facts);
-		if (tws_ending_needs_info(facts))
-			read_info(fd, facts, ret_bytes);
-	}
-	if (facts->has_info ? facts->tcp_state != STATE_CLOSE : facts->peer_closed)
-		facts->unread = queue_length(fd, SIOCINQ);
-	else if (!facts->has_info && facts->readable)
-		facts->unread = 1;
-	if (!facts->has_info && tws_ending_needs_info(facts))
+	if (detail || tws_ending_needs_info(facts))
 		read_info(fd, facts, ret_bytes);
-	if (last && facts->has_info && facts->tcp_state == STATE_CLOSE)
+	read_unread(fd, facts);
+	if (last && facts->has_info && facts->tcp_state == STATE_CLOSE &&
+	    (detail || facts->error || !facts->established))
 		read_error(fd, facts);
 	if (!detail)
 		*ret_bytes = (struct tws_bytes){0, 0}; /* of some: not to be added up */

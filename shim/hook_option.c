@@ -49,6 +49,8 @@ static void note_socket_option(int fd, int name, const void *value, socklen_t le
 		tws_conn_flags_change(fd, on ? TWS_CONN_APP_REUSEADDR : 0,
 				      on ? 0 : TWS_CONN_APP_REUSEADDR);
 		count_call(fd, TWS_setsockopt_reuseaddr);
+	} else if (name == SO_RCVLOWAT) {
+		__atomic_store_n(&tws_process.low_water, true, __ATOMIC_RELAXED);
 	}
 }
 
