@@ -243,6 +243,6 @@ help:
 	@echo 'make chaos       clients killed, stopped, without memory, lied to; CHAOS_SECONDS=$(CHAOS_SECONDS)'
 	@echo 'make bench       what it costs, beside strace and bpftrace; ONLY="cycles reading"'
 	@echo 'make screenshots the pictures in docs/img, of a real run'
-	@echo 'make install     PREFIX=$(PREFIX) DESTDIR='
+	@echo 'make install     PREFIX=$(PREFIX) DESTDIR=; make uninstall takes it away again'
 	@echo 'make SAN=address,undefined check   the same with sanitizers, in a folder of its own'
 	@echo 'V=1 shows the commands'

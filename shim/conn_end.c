@@ -412,7 +412,7 @@ static void sweep_slot(struct tws_book *book, uint32_t index)
 
 	if (tws_conn_state(slot) != TWS_CONN_OPEN || !(slot->flags & TWS_CONN_LEFT))
 		return;
-	end.conn = (struct tws_conn){book, slot, 0, slot->generation};
+	end.conn = (struct tws_conn){book, slot, index, slot->generation};
 	end.verdict.ending = (enum tws_ending)slot->ending;
 	end.verdict.failure = TWS_COUNTERS;
 	state = tws_diag_state(&slot->local, &slot->remote, slot->cookie);

@@ -151,7 +151,7 @@ static int print_result(const struct request *request, int removed, bool restart
 		    json_pack("{s:s, s:s, s:b, s:b, s:b}", "schema", "twshim.disable/1",
 			      "unit", request->name, "dry_run", request->dry, "removed",
 			      removed > 0, "restarted", restarted);
-		json_dumpf(object, stdout, JSON_INDENT(1));
+		json_dumpf(object, stdout, JSON_INDENT(1) | JSON_ENSURE_ASCII);
 		putchar('\n');
 		json_decref(object);
 	} else if (removed == 0) {

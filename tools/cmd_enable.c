@@ -164,7 +164,8 @@ static int print_json(const struct request *request, const struct enable_plan *p
 			   "library", text(plan->library), "commands",
 			   commands_array(plan), "restarted", restarted, "restart_needed",
 			   changed && !restarted && !request->dry, "notes", notes);
-	if (!object || json_dumpf(object, stdout, JSON_INDENT(1)) != 0)
+	if (!object ||
+	    json_dumpf(object, stdout, JSON_INDENT(1) | JSON_ENSURE_ASCII) != 0)
 		return cli_fail(CLI_FAILURE, "enable: the JSON could not be written");
 	putchar('\n');
 	json_decref(object);

@@ -180,7 +180,7 @@ static int print(struct request *request)
 	if (request->json) {
 		object = json_pack("{s:s, s:O}", "schema", "twshim.enabled/1", "units",
 				   request->units);
-		json_dumpf(object, stdout, JSON_INDENT(1));
+		json_dumpf(object, stdout, JSON_INDENT(1) | JSON_ENSURE_ASCII);
 		putchar('\n');
 		json_decref(object);
 	} else if (json_array_size(request->units) == 0) {

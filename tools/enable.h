@@ -41,8 +41,8 @@ struct enable_plan {
 	char *policy; /* NULL: none */
 	struct enable_command commands[ENABLE_COMMANDS];
 	size_t command_count;
-	char notes[ENABLE_NOTES]
-		  [512]; /* what it comes to that is not plain from the text */
+	/* What it comes to that is not plain from the text. */
+	char notes[ENABLE_NOTES][ENABLE_NOTE_SIZE];
 	size_t note_count;
 };
 
