@@ -558,7 +558,7 @@ ROWS = (
 def test_a_policy_adds_at_most_one_call_at_connect_and_two_at_close(t):
     t.need("strace")
     server = t.server()
-    number = 5000  # so that what is done once (now and then a folding) is less than 0.1
+    number = 2000  # so that what is done once (now and then a folding) is less than 0.1
 
     def trace(rule):
         path = os.path.join(t.scratch, "strace")
@@ -572,7 +572,8 @@ def test_a_policy_adds_at_most_one_call_at_connect_and_two_at_close(t):
     observed = trace("close=keep")
     for rule, connect, close in ROWS:
         added = added_system_calls(observed, trace(rule))
-        each = sum(n for n in added.values()) / number
+        # madvise: the shared files are looked at by the clock, not by connections.
+        each = sum(n for name, n in added.items() if name != "madvise") / number
         print(f"{rule}: {each:.2f} more system calls a connection")
         assert each <= connect + close + 0.1, (rule, {c: n for c, n in added.items() if n})
 

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import termios
 
 from harness import ADDRESS, ESTABLISHED, Skip, is_sanitized, kernel_sockets, time_wait, \
     wait_for
@@ -289,6 +290,7 @@ def test_a_terminal_is_the_commands(t):
 
 JOB_CONTROL = """
 import os, signal, subprocess, sys
+import termios
 signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 job = subprocess.Popen(sys.argv[1:], preexec_fn=os.setpgrp,
                        restore_signals=True)
@@ -308,6 +310,10 @@ def _on_a_terminal(t, command, keys):
     then). What the terminal showed."""
     pid, master = pty.fork()
     if pid == 0:
+        # Or the key that sends a signal flushes what the program answers it at once.
+        mode = termios.tcgetattr(0)
+        mode[3] |= termios.NOFLSH
+        termios.tcsetattr(0, termios.TCSANOW, mode)
         os.execve(command[0], command, t.environment(False))
     text = b""
     for wanted, typed in (*keys, (None, b"")):
