@@ -226,13 +226,27 @@ static bool show(struct tracing *tracing, const struct follow_event *event)
 
 	if (!trace_wants(&request->filter, event))
 		return true;
-	tracing->missed += event->missed;
 	if (!request->json)
 		trace_print_text(stdout, event, tracing->color);
 	else if (trace_print_json(stdout, event) != 0)
 		return false;
 	tracing->lines += !event->missed;
 	return !ferror(stdout) && (!request->count || tracing->lines < request->count);
+}
+
+/* Where nobody reads any more, what was missed is still counted. False as of show(). */
+static bool show_all(struct tracing *tracing, const struct follow_event *events,
+		     size_t count)
+{
+	const struct trace_filter *filter = &tracing->request->filter;
+	bool more = true;
+
+	for (size_t i = 0; i < count && (more || ferror(stdout)); i++) {
+		if (events[i].missed && trace_wants(filter, &events[i]))
+			tracing->missed += events[i].missed;
+		more = more && show(tracing, &events[i]);
+	}
+	return more;
 }
 
 /* Waits for the next look. False: who reads our output has left, which is noticed even
@@ -260,22 +274,20 @@ static int follow_all(struct tracing *tracing, const sigset_t *waiting)
 	const uint64_t until = now_ns() + tracing->request->seconds_ns;
 	const struct follow_event *events;
 	size_t count;
-	bool more = true;
+	bool more = true, left = false;
 
 	while (more) {
-		/* After the time is up, one last look. */
-		more = !(tracing->request->seconds_ns && now_ns() >= until);
+		/* After the time is up, or the reader has left, one last look. */
+		more = !left && !(tracing->request->seconds_ns && now_ns() >= until);
 		if (follow_read(tracing->follow, &events, &count) != 0)
 			return cli_fail(CLI_FAILURE, "trace: %s", strerror(ENOMEM));
-		for (size_t i = 0; i < count; i++)
-			if (!show(tracing, &events[i]))
-				return 0;
+		if (!show_all(tracing, events, count))
+			return 0;
 		say_unread(tracing);
 		if (fflush(stdout) != 0)
 			return 0;
 		more = more && !stopped;
-		if (more && !wait(tracing, waiting))
-			return 0;
+		left = more && !wait(tracing, waiting);
 	}
 	return 0;
 }

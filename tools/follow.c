@@ -321,7 +321,7 @@ void follow_forget(struct follow *follow, int watch, const char *name)
 {
 	for (size_t i = 0; i < follow->segment_count; i++)
 		if (follow->segments[i]->watch == watch &&
-		    strcmp(follow->segments[i]->name, name) == 0)
+		    (!name || strcmp(follow->segments[i]->name, name) == 0))
 			follow->segments[i]->name[0] = '\0';
 }
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tools/follow_parts.h"
@@ -83,7 +84,7 @@ static void watch_directory(struct follow *follow, int fd, bool main)
 	}
 	follow->directories = grown;
 	follow->directories[follow->directory_count++] =
-	    (struct follow_directory){watch, fd, main};
+	    (struct follow_directory){watch, fd, main, false};
 	list(follow, follow->directories[follow->directory_count - 1]);
 }
 
@@ -96,10 +97,37 @@ static int watch_path(const char *path, void *data)
 	return 0;
 }
 
+static void drop_directory(struct follow *follow, struct follow_directory *directory)
+{
+	inotify_rm_watch(follow->inotify, directory->watch);
+	follow_forget(follow, directory->watch, NULL);
+	close(directory->fd);
+	*directory = follow->directories[--follow->directory_count];
+}
+
+/* Our descriptor keeps a removed directory, so inotify never says that it is gone. It is
+ * dropped one scan after that was seen: by then all that was announced of it is taken in.
+ */
+static void drop_removed(struct follow *follow)
+{
+	struct follow_directory *directory;
+	struct stat st;
+	bool gone;
+
+	for (size_t i = follow->directory_count; i-- > 0;) {
+		directory = &follow->directories[i];
+		gone = directory->gone;
+		directory->gone = fstat(directory->fd, &st) == 0 && !st.st_nlink;
+		if (gone)
+			drop_directory(follow, directory);
+	}
+}
+
 void follow_scan(struct follow *follow)
 {
 	char path[PATH_MAX];
 
+	drop_removed(follow);
 	if (follow->dir)
 		watch_path(follow->dir, follow);
 	else if (tws_rundir_find(path, sizeof(path)) == 0)
@@ -113,12 +141,6 @@ static void list_all(struct follow *follow)
 {
 	for (size_t i = 0; i < follow->directory_count; i++)
 		list(follow, follow->directories[i]);
-}
-
-static void drop_directory(struct follow *follow, struct follow_directory *directory)
-{
-	close(directory->fd);
-	*directory = follow->directories[--follow->directory_count];
 }
 
 static void take_named(struct follow *follow, const struct follow_directory *directory,

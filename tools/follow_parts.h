@@ -34,6 +34,7 @@ struct follow_directory {
 	int watch; /* of inotify */
 	int fd;
 	bool main; /* has "run-*" below it */
+	bool gone; /* removed, as of the last look */
 };
 
 struct follow {
@@ -62,7 +63,8 @@ uint64_t follow_now(void);
 void follow_add(struct follow *follow, const struct follow_directory *directory,
 		const char *name);
 
-/* A file of this name is gone; what is open is still read. */
+/* A file of this name is gone, or with NULL all of the directory; what is open is still
+ * read. */
 void follow_forget(struct follow *follow, int watch, const char *name);
 
 /* Room for one more event, or NULL. */

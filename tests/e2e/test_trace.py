@@ -2,6 +2,9 @@
 """twshim trace: every ending as a line, of long and of very short processes; filters; what is
 missed is said; it stops when asked."""
 import json
+import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,12 +16,52 @@ from harness import ADDRESS, wait_for
 STEPS = ("socket", "connect", "send:1", "recv", "close")
 
 
-def begin(t, *options, **more):
+def waits(process):
+    """Whether a trace has looked and waits for more: only then SIGINT is not blocked, which it
+    is from before it ignores SIGPIPE on."""
+    with open(f"/proc/{process.pid}/status", encoding="ascii") as file:
+        masks = dict(line.split(":", 1) for line in file if line.startswith("Sig"))
+    def has(mask, number):
+        return int(masks[mask], 16) >> number - 1 & 1
+    return has("SigIgn", signal.SIGPIPE) and not has("SigBlk", signal.SIGINT)
+
+
+def begin(t, *options, json_lines=True, **more):
     """A trace in the background that is already following."""
-    process = t.start(t.twshim, "trace", "--json", *options, shim=False,
-                      stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
-    time.sleep(0.3)
+    process = t.start(t.twshim, "trace", *(("--json",) if json_lines else ()), *options,
+                      shim=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
+    wait_for(lambda: waits(process), "trace follows")
     return process
+
+
+def descriptors(process):
+    """{number: what the kernel says of it}."""
+    directory, found = f"/proc/{process.pid}/fdinfo", {}
+    for number in os.listdir(directory):
+        try:
+            with open(f"{directory}/{number}", encoding="ascii") as file:
+                found[number] = file.read()
+        except FileNotFoundError:
+            pass
+    return found
+
+
+def watched(process):
+    """The directories that a trace watches: (minor number of the device, inode)."""
+    lines = [line for text in descriptors(process).values() for line in text.splitlines()]
+    found = [re.search(r" ino:(\w+) sdev:(\w+)", l) for l in lines if l.startswith("inotify ")]
+    return {(int(one[2], 16) & 0xfffff, int(one[1], 16)) for one in found}
+
+
+def identity(directory):
+    """What watched() calls it."""
+    told = os.stat(directory)
+    return os.minor(told.st_dev), told.st_ino
+
+
+def wait_watched(process, directory):
+    """Until a trace has found this directory."""
+    wait_for(lambda: identity(directory) in watched(process), f"{directory} is watched")
 
 
 def end(process):
@@ -76,13 +119,14 @@ def test_exit_and_kill_are_lines_too(t):
     server = t.server()
     trace = begin(t)
     t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS[:4], "exit:0")
-    held = t.start(t.prog("client"), ADDRESS, str(server.port), *STEPS[:4], "sleep:60000")
-    wait_for(lambda: server.counts["bytes"] == 2, "both have sent")
-    time.sleep(0.1)
+    held = t.start(t.prog("client"), ADDRESS, str(server.port), *STEPS[:4], "note:read",
+                   "sleep:60000", stdout=subprocess.PIPE)
+    held.stdout.readline()
     held.kill()
     held.wait()
-    time.sleep(1.5)
-    lines, _ = end(trace)
+    lines = [json.loads(trace.stdout.readline()) for _ in range(2)]
+    trace.send_signal(signal.SIGINT)
+    assert trace.stdout.read() == b"" and trace.wait(timeout=60) == 0
     assert [(l["ending"], l["via"]) for l in lines] == \
         [("local_fin", "exit"), ("local_fin", "kill")], lines
     assert lines[1]["pid"] == held.pid and lines[1]["bytes_sent"] is None
@@ -98,17 +142,21 @@ held = socket.create_connection(to)
 print("ready", flush=True)
 sys.stdin.readline()
 held.close()
+print("closed", flush=True)
 sys.stdin.readline()
 """)
     client = t.start(sys.executable, script, ADDRESS, str(server.port), stdin=subprocess.PIPE,
                      stdout=subprocess.PIPE)
     client.stdout.readline()
+    opened = time.monotonic()
     trace = begin(t)
+    waited = time.monotonic() - opened
     client.stdin.write(b"\n")
     client.stdin.flush()
-    time.sleep(0.3)
+    client.stdout.readline()
     lines, _ = end(trace)
-    assert len(lines) == 1 and lines[0]["pid"] == client.pid and lines[0]["lifetime_s"] > 0.1
+    assert len(lines) == 1 and lines[0]["pid"] == client.pid, lines
+    assert lines[0]["lifetime_s"] >= waited - 0.001, (lines, waited)
 
 
 def test_processes_of_three_milliseconds_are_all_seen(t):
@@ -153,7 +201,6 @@ for i in range(number):
     reader = threading.Thread(target=lambda: got.append(trace.stdout.read()))
     reader.start()
     assert [c.wait(timeout=100) for c in clients] == [0, 0]
-    time.sleep(0.3)
     trace.send_signal(signal.SIGINT)
     reader.join()
     return [json.loads(l) for l in got[0].decode().splitlines()]
@@ -180,7 +227,6 @@ def test_what_the_ring_lost_is_said(t):
     trace.send_signal(signal.SIGSTOP)
     t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:3000")
     trace.send_signal(signal.SIGCONT)
-    time.sleep(0.3)
     lines, said = end(trace)
     missed = sum(l.get("missed", 0) for l in lines)
     shown = sum("missed" not in l for l in lines)
@@ -202,7 +248,6 @@ def test_filters_choose_lines(t):
     t.run(*run, "sleep:120", "close")
     t.run(t.prog("client"), ADDRESS, str(first.port), "socket", "connect", "send:1", "recv",
           "wait-hup", "close", "repeat:2")
-    time.sleep(0.3)
     for trace, options, number in traces:
         lines, _ = end(trace)
         assert len(lines) == number, (options, lines)
@@ -226,10 +271,8 @@ def test_text_is_one_line_each_and_safe(t):
     server = t.server()
     strange = f"{t.scratch}/evil\x1b[31m\nname"
     t.run("cp", t.prog("client"), strange, shim=False)
-    trace = t.start(t.twshim, "trace", shim=False, stdout=subprocess.PIPE)
-    time.sleep(0.3)
+    trace = begin(t, json_lines=False)
     t.run(strange, ADDRESS, str(server.port), *STEPS)
-    time.sleep(0.2)
     trace.send_signal(signal.SIGTERM)
     out = trace.communicate(timeout=10)[0]
     assert len(out.splitlines()) == 2 and b"\x1b" not in out and b"local_fin" in out, out
@@ -240,11 +283,76 @@ def test_a_directory_that_comes_later_is_found(t):
     trace = begin(t, "--dir", directory)
     server = t.server()
     t.run("mkdir", "-m", "700", directory, shim=False)
-    time.sleep(1.2)
+    wait_watched(trace, directory)
     t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, env={"TWSHIM_DIR": directory})
-    time.sleep(0.2)
     lines, _ = end(trace)
     assert len(lines) == 1
+
+
+def test_a_directory_made_anew_is_followed_and_the_old_one_let_go(t):
+    server = t.server()
+    run = (t.prog("client"), ADDRESS, str(server.port), *STEPS)
+    trace = begin(t)
+    t.run(*run)
+    lines = [trace.stdout.readline()]
+    old = identity(t.dir)
+    number = len(descriptors(trace))
+    for _ in range(2):
+        shutil.rmtree(t.dir)
+        os.mkdir(t.dir, 0o700)
+        wait_watched(trace, t.dir)
+        t.run(*run, "repeat:2")
+        lines += [trace.stdout.readline(), trace.stdout.readline()]
+    t.twshim_run(*run)
+    lines.append(trace.stdout.readline())
+    wait_for(lambda: old not in watched(trace) and len(descriptors(trace)) <= number,
+             "what was removed is let go")
+    trace.send_signal(signal.SIGINT)
+    assert trace.stdout.read() == b"" == trace.stderr.read() and trace.wait(timeout=60) == 0
+    assert len({json.loads(l)["cookie"] for l in lines}) == 6, lines
+
+
+def test_a_tmpfs_mounted_anew_is_followed(t):
+    server = t.server()
+    run = (t.prog("client"), ADDRESS, str(server.port))
+    directory = f"{t.scratch}/tmpfs"
+    os.mkdir(directory, 0o700)
+    mount = ("mount", "-t", "tmpfs", "-o", "mode=700", "none", directory)
+    t.run(*mount, shim=False)
+    trace = begin(t, "--dir", directory)
+    held = t.start(*run, *STEPS[:4], "wait-hup", "close", env={"TWSHIM_DIR": directory})
+    wait_for(lambda: server.counts["bytes"] == 1, "it has sent")
+    t.run(*run, *STEPS, env={"TWSHIM_DIR": directory})
+    t.run("umount", "-l", directory, shim=False)
+    t.run(*mount, shim=False)
+    wait_watched(trace, directory)
+    t.run(*run, *STEPS, env={"TWSHIM_DIR": directory})
+    server.close()
+    assert held.wait(timeout=20) == 0
+    lines, said = end(trace)
+    t.run("umount", directory, shim=False)
+    assert sorted(l["ending"] for l in lines) == ["local_fin", "local_fin", "remote_fin"], lines
+    assert not said
+
+
+def test_what_was_missed_is_said_however_it_ends(t):
+    server = t.server()
+    run = (t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:3000")
+    for leave in (lambda trace: trace.send_signal(signal.SIGINT),
+                  lambda trace: trace.send_signal(signal.SIGTERM),
+                  lambda trace: trace.stdout.close()):
+        trace = begin(t)
+        trace.send_signal(signal.SIGSTOP)
+        t.run(*run)
+        leave(trace)
+        trace.send_signal(signal.SIGCONT)
+        if trace.stdout.closed:
+            trace.wait(timeout=60)
+            said = trace.stderr.read()
+        else:
+            said = trace.communicate(timeout=60)[1]
+        assert trace.returncode == 0, (trace.returncode, said)
+        assert b"trace: 952 endings were missed" in said and said.count(b"\n") == 1, said
 
 
 def test_wrong_options_of_trace_are_told(t):

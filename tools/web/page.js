@@ -6,7 +6,7 @@
 // Everything that grows is bounded: samples, rows, colours.
 "use strict";
 
-const EVERY_MS = 1000, DOCTOR_TURNS = 5, STALE_MS = 3500, GIVE_UP_MS = 10000;
+const EVERY_MS = 1000, STALE_MS = 3500, GIVE_UP_MS = 10000;
 const KEPT_S = 600; // of history
 const SHOWN = 12, ROWS = 40; // applications in a chart, rows in a table
 const SEVERITY = ["problem", "warning", "notice", "unknown", "ok"];
@@ -321,7 +321,7 @@ function showFindings(findings, when) {
 // ----------------------------------------------------------------------------- refreshing
 
 const now = () => performance.now();
-let answered = -Infinity, asOf = "", checked = "", turn = 0, timer = null, asking = false;
+let answered = -Infinity, asOf = "", checked = "", timer = null, asking = false;
 
 async function get(path) {
   const giveUp = new AbortController(), late = setTimeout(() => giveUp.abort(), GIVE_UP_MS);
@@ -356,13 +356,11 @@ async function refresh() {
     answered = now();
     asOf = clock(report.generated);
     showReport(report, answered / 1000);
-    if (turn++ % DOCTOR_TURNS === 0) {
-      const doctor = await get("api/doctor");
-      checked = clock(doctor.generated);
-      showFindings(doctor.findings, `as of ${checked}`);
-    }
+    // At each turn: the advice stands beside the bars, and must not speak of other numbers.
+    const doctor = await get("api/doctor");
+    checked = clock(doctor.generated);
+    showFindings(doctor.findings, `as of ${checked}`);
   } catch (error) {
-    turn = 0; // the findings as well, once it answers again
     if (checked) say($("findings-when"), `as of ${checked}: old`);
     reason = error.name === "AbortError" ? "for ten seconds" : error.message;
   }
