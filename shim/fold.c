@@ -214,13 +214,22 @@ static uint32_t fold_batch(struct tws_scan *scan, struct tws_candidate **batch,
 	return ret;
 }
 
+/* The look at all files costs as much as folding hundreds: where more stand than the list
+ * holds it has to be worth it, or a storm of short processes outruns the folding. */
+static uint32_t most_of(const struct tws_scan *scan, const struct tws_fold_limits *limits)
+{
+	return scan->count == TWS_FOLD_CANDIDATES ? 0 : limits->most;
+}
+
 static int fold_locked(struct tws_scan *scan, const struct tws_fold_limits *limits)
 {
 	struct tws_candidate *batch[TWS_FOLD_BATCH];
-	uint32_t count, folded = 0;
+	uint32_t count, most, folded = 0;
+
 	tws_fold_each_name(scan, finish_earlier);
 	tws_fold_scan(scan);
-	while ((!limits->most || folded < limits->most) &&
+	most = most_of(scan, limits);
+	while ((!most || folded < most) &&
 	       (count = tws_fold_next(scan, limits, batch)) > 0) {
 		folded += fold_batch(scan, batch, count);
 		for (uint32_t i = 0; i < count; i++)
