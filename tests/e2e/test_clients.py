@@ -520,7 +520,7 @@ def _postgres_client(t, command, number):
         assert server.received() == number, server.received()
         settle(server.port)
         before = time_wait(server.port)
-        assert before > 0
+        assert before > 0 or number == 1  # one may be the one whose server was faster
         report = t.twshim_run(*command[:1], *connection, *command[1:])
         assert server.received() == 2 * number, server.received()
         settle(server.port)
