@@ -5,6 +5,7 @@
  * nonce.
  */
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -83,12 +84,14 @@ static void write_line(FILE *out, const char *line, size_t length, const char *n
 static void write_page(FILE *out, const char *nonce, const char *json)
 {
 	const char *line = web_html, *end;
+	size_t left = (size_t)((uintptr_t)web_html_end - (uintptr_t)web_html), length;
 
-	while (line < web_html_end) {
-		end = memchr(line, '\n', (size_t)(web_html_end - line));
-		end = end ? end + 1 : web_html_end;
-		write_line(out, line, (size_t)(end - line), nonce, json);
-		line = end;
+	while (left) {
+		end = memchr(line, '\n', left);
+		length = end ? (size_t)(end + 1 - line) : left;
+		write_line(out, line, length, nonce, json);
+		line += length;
+		left -= length;
 	}
 }
 
