@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 
 from harness import ADDRESS, Skip, kernel_sockets, time_wait, wait_for
 
@@ -584,6 +585,7 @@ def test_a_policy_control_file_that_is_cut_does_not_end_its_client(t):
     _load(t, close="fin-reset")
     process, server, other = _running(t, *(STEPS * 20))
     os.truncate(os.path.join(t.dir, "policy.ctl"), 0)
+    time.sleep(0.05)  # the shim looks again ten milliseconds after its last look (TWS_FRESH_NS)
     _goes_on(process, server, other, 21)
 
 
