@@ -476,7 +476,6 @@ class _Postgres:
             raise Skip("no user postgres") from error
         if os.getuid() != 0:
             raise Skip("postgres must be started by root, as its own user")
-        self.test = t
         self.address, self.port = ADDRESS, 5499
         self.to = f"{self.address}:{self.port}"
         self.data = tempfile.mkdtemp(prefix="twshim-test-pg-")
@@ -487,12 +486,16 @@ class _Postgres:
         t.run(*become, os.path.join(bin_directory, "initdb"), "-N", "-A", "trust", "-U", "postgres",
               "-D", f"{self.data}/db", shim=False, cwd=self.data)
         with open(self.log, "wb") as log:
-            t.start(*become, os.path.join(bin_directory, "postgres"), "-D", f"{self.data}/db",
-                    "-c", f"listen_addresses={ADDRESS}", "-p", str(self.port), "-F",
-                    "-c", f"unix_socket_directories={self.data}", "-c", "log_connections=on",
-                    shim=False, stdout=log, stderr=log, cwd=self.data)
+            self.process = t.start(
+                *become, os.path.join(bin_directory, "postgres"), "-D", f"{self.data}/db",
+                "-c", f"listen_addresses={ADDRESS}", "-p", str(self.port), "-F",
+                "-c", f"unix_socket_directories={self.data}", "-c", "log_connections=on",
+                shim=False, stdout=log, stderr=log, cwd=self.data)
         with open(f"{self.data}/db/pg_hba.conf", "a", encoding="ascii") as file:
             file.write("host all all 0.0.0.0/0 trust\n")
+
+    def wait(self):
+        """Until it is up."""
         wait_for(lambda: b"ready to accept connections" in self.read(), "postgres is up")
 
     def read(self):
@@ -505,16 +508,20 @@ class _Postgres:
         return self.read().count(b"connection received: host=" + ADDRESS.encode())
 
     def close(self):
-        """Its data; the server ends with the test."""
-        for process in self.test.processes:
-            process.kill()
-            process.wait()
+        """Ends the server at once, but not by SIGKILL: that leaves its shared memory in
+        /dev/shm for ever. Then its data."""
+        with open(f"/proc/{self.process.pid}/maps", encoding="ascii") as file:
+            shared = set(re.findall(r"/dev/shm/PostgreSQL\.\d+", file.read()))
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(20)
         shutil.rmtree(self.data, ignore_errors=True)
+        assert shared and not any(os.path.exists(path) for path in shared), shared
 
 
 def _postgres_client(t, command, number):
     server = _Postgres(t)
     try:
+        server.wait()
         connection = ("-h", ADDRESS, "-p", str(server.port), "-U", "postgres")
         t.run(*command[:1], *connection, *command[1:], shim=False)
         assert server.received() == number, server.received()
