@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <libconfig.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -205,11 +204,6 @@ static void read_group(struct tws_draft *draft, const config_setting_t *group,
 		const struct tws_setting *setting = tws_setting_find(name, place);
 		struct tws_problem problem = {0};
 
-		if (config_setting_source_file(node)) {
-			complain(draft, 0, "@include", "is not supported",
-				 "write the policy in one file");
-			return;
-		}
 		if (setting) {
 			read_setting(draft, part, setting, node);
 			continue;
@@ -276,28 +270,48 @@ static void complain_syntax(struct tws_draft *draft, const config_t *config)
 	tws_draft_complain(draft, line ? line : 1, &problem);
 }
 
+/* A policy is one file: what else a text would have us open, a FIFO or a device among
+ * them, is never opened. */
+#if LIBCONFIG_VER_MAJOR > 1 || (LIBCONFIG_VER_MAJOR == 1 && LIBCONFIG_VER_MINOR >= 7)
+static const char **include_nothing(config_t *config, const char *include_dir,
+				    const char *path, const char **ret_error)
+{
+	*ret_error = "include";
+	return NULL;
+}
+
+static void refuse_includes(config_t *config)
+{
+	config_set_include_func(config, include_nothing);
+}
+#else
+/* All names, absolute or not, are looked up below this directory, which is none. */
+static void refuse_includes(config_t *config)
+{
+	config_set_include_dir(config, "/dev/null");
+}
+#endif
+
 static void read_file(struct tws_draft *draft, const char *path)
 {
 	const char *why;
-	char *text = read_text(path, &why), *copy = strdup(path);
+	char *text = read_text(path, &why);
 	config_t config;
 
 	draft->file = path;
-	if (!text || !copy) {
+	if (!text) {
 		complain(draft, 0, "can't be read:", why ? why : "no memory",
 			 "name a readable policy file");
-		goto out;
+		return;
 	}
 	config_init(&config);
-	config_set_include_dir(&config, dirname(copy));
+	refuse_includes(&config);
 	if (config_read_string(&config, text) == CONFIG_TRUE)
 		read_group(draft, config_root_setting(&config), TWS_IN_FILE, NULL);
 	else
 		complain_syntax(draft, &config);
 	config_destroy(&config);
-out:
 	free(text);
-	free(copy);
 }
 
 static void complain_size(struct tws_draft *draft)

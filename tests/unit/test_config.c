@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config/address.h"
@@ -370,18 +371,37 @@ static void an_unreadable_file_is_an_error(void **state)
 	}
 }
 
-static void an_include_is_refused(void **state)
+/* `root` leads from the directory of the policy, or from that of nobody, to /. */
+static void refuse_include(const char *root, const char *path)
 {
-	char path[] = "/tmp/twshim-include-XXXXXX", text[128];
 	struct tws_complaints complaints;
+	char text[128];
+
+	snprintf(text, sizeof(text), "\n@include \"%s%s\"\n", root, path);
+	assert_null(compile_text(text, &complaints));
+	assert_int_equal(complaints.count, 1);
+	assert_int_equal(complaints.list[0].line, 2);
+	assert_non_null(strstr(complaints.list[0].problem.what, "@include"));
+	tws_complaints_free(&complaints);
+}
+
+/* Were it opened, a FIFO would have us wait for ever. */
+static void an_include_is_refused_and_not_opened(void **state)
+{
+	char path[] = "/tmp/twshim-include-XXXXXX";
 	int fd = mkstemp(path);
 
 	assert_int_equal(write(fd, "detail = true;\n", 15), 15);
 	close(fd);
-	snprintf(text, sizeof(text), "@include \"%s\"\n", path + strlen("/tmp/"));
-	assert_null(compile_text(text, &complaints));
-	assert_non_null(strstr(complaints.list[0].problem.what, "@include"));
-	tws_complaints_free(&complaints);
+	refuse_include("", path + strlen("/tmp/"));
+	unlink(path);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	alarm(20);
+	refuse_include("", path);
+	refuse_include("", path + strlen("/tmp/"));
+	refuse_include("../", path);
+	refuse_include("../../..", path);
+	alarm(0);
 	unlink(path);
 }
 
@@ -671,7 +691,7 @@ int main(void)
 	    cmocka_unit_test(every_warning_names_its_line_and_a_cure),
 	    cmocka_unit_test(all_errors_are_told_at_once),
 	    cmocka_unit_test(an_unreadable_file_is_an_error),
-	    cmocka_unit_test(an_include_is_refused),
+	    cmocka_unit_test(an_include_is_refused_and_not_opened),
 	    cmocka_unit_test(what_finds_no_room_is_an_error),
 	    cmocka_unit_test(fallbacks_hold_where_nothing_is_said),
 	    cmocka_unit_test(every_setting_reaches_its_field),
