@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/cli.h"
 #include "tools/output.h"
 #include "tools/report.h"
 
@@ -27,8 +28,7 @@ static const char usage[] =
 
 static int complain(const char *what, const char *why)
 {
-	fprintf(stderr, "twshim: report: %s: %s; see twshim report --help\n", what, why);
-	return 2;
+	return cli_fail(CLI_USAGE, "report: %s: %s; see twshim report --help", what, why);
 }
 
 /* A number is a pid, anything else an application. */
@@ -91,24 +91,17 @@ static int print(FILE *out, struct report_options *options)
 {
 	char error[256];
 
-	if (report_print(out, options, error, sizeof(error)) != 0) {
-		fprintf(stderr, "twshim: %s\n", error);
-		return 1;
-	}
-	if (fflush(stdout) != 0 || ferror(stdout)) {
-		fprintf(stderr, "twshim: standard output: %s\n", strerror(errno));
-		return 1;
-	}
-	return 0;
+	if (report_print(out, options, error, sizeof(error)) != 0)
+		return cli_fail(CLI_FAILURE, "%s", error);
+	return cli_finish_output();
 }
 
 static int complain_of_page(const char *path, int result)
 {
-	fprintf(stderr,
-		"twshim: %s: the page can't be written: %s: name a file (--html) that "
-		"you may write, in a directory that exists\n",
-		path, strerror(-result));
-	return 1;
+	return cli_fail(CLI_FAILURE,
+			"%s: the page can't be written: %s: name a file (--html) that "
+			"you may write, in a directory that exists",
+			path, strerror(-result));
 }
 
 /* The page, and of the same moment the JSON if that is wanted too. */

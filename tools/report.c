@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "tools/report.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "tools/cli.h"
 #include "tools/kernel.h"
 #include "tools/model.h"
 
@@ -50,6 +53,45 @@ static int build_settled(struct model **ret_model, const struct model_options *w
 	return result;
 }
 
+/* The application that may have been meant; NULL: none is near. */
+static const char *nearest_app(const struct model *model, const char *name)
+{
+	const char **names = calloc(model->app_count + 1, sizeof(*names));
+	const char *ret;
+
+	if (!names)
+		return NULL;
+	for (uint32_t i = 0; i < model->app_count; i++)
+		names[i] = model->apps[i].name;
+	ret = cli_nearest(name, names, model->app_count);
+	free(names);
+	return ret;
+}
+
+/* 0, or -ENOENT: of the application or process that was asked for nothing is known. */
+static int check_subject(const struct model *model, const struct report_options *options,
+			 char *ret_error, size_t size)
+{
+	const char *meant;
+
+	if (model->order_count || (!options->app && !options->pid))
+		return 0;
+	if (options->pid) {
+		snprintf(ret_error, size,
+			 "report: %d: nothing is known of this process: twshim ps lists "
+			 "those that are known, twshim doctor %d says why",
+			 options->pid, options->pid);
+		return -ENOENT;
+	}
+	meant = nearest_app(model, options->app);
+	snprintf(ret_error, size,
+		 "report: %.80s: nothing is known of this application: %s%.80s%s",
+		 options->app,
+		 meant ? "did you mean " : "twshim report shows all that are known",
+		 meant ? meant : "", meant ? "?" : "");
+	return -ENOENT;
+}
+
 int report_print(FILE *out, const struct report_options *options, char *ret_error,
 		 size_t size)
 {
@@ -67,6 +109,11 @@ int report_print(FILE *out, const struct report_options *options, char *ret_erro
 
 	if (result != 0)
 		return result;
+	result = check_subject(model, options, ret_error, size);
+	if (result != 0) {
+		model_free(model);
+		return result;
+	}
 	if (out && options->json)
 		result = report_print_json(out, model, options);
 	else if (out)

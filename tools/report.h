@@ -37,8 +37,8 @@ struct report_options {
 };
 
 /* Reads, joins with the kernel and prints to `out` (NULL: only the page). A directory
- * that does not exist is an empty report. 0, or -errno with a one-line reason in
- * `ret_error`, nothing printed. */
+ * that does not exist is an empty report; an application or a process that nobody knows
+ * is -ENOENT. 0, or -errno with a one-line reason in `ret_error`, nothing printed. */
 int report_print(FILE *out, const struct report_options *options, char *ret_error,
 		 size_t size);
 

@@ -570,9 +570,21 @@ def test_report_of_one_application_or_pid(t):
     assert only["total"]["attempts"] == 1, only["total"]
     by_pid = t.report(str(process.pid))
     assert [a["app"] for a in by_pid["apps"]] == ["client"], by_pid["apps"]
-    nothing = t.run(t.twshim, "report", "no-such-application", shim=False, status=None)
-    assert nothing.returncode in (0, 1), nothing
-    assert b"Traceback" not in nothing.stderr
+
+
+def test_report_of_what_nobody_knows_is_a_failure_that_says_so(t):
+    server = t.server()
+    t.run(*_client(t, server))
+    page = os.path.join(t.scratch, "page.html")
+    for subject, says in (("cleint", "nothing is known of this application: did you mean client?"),
+                          ("no\x1b[31msuch", "twshim report shows all that are known"),
+                          ("1", "nothing is known of this process: twshim ps lists")):
+        for options in ((), ("--json",), ("--html", page)):
+            result = t.run(t.twshim, "report", *options, subject, shim=False, status=1)
+            [line] = result.stderr.decode().splitlines()
+            assert line.startswith("twshim: report: ") and says in line, line
+            assert not result.stdout and "\x1b" not in line and not os.path.exists(page), result
+    assert b"client" in t.run(t.twshim, "report", "client", shim=False).stdout
 
 
 def test_unknown_commands_and_options_are_usage_errors(t):
