@@ -10,6 +10,9 @@
  * old one, with the names of the segments it took in; rename() publishes both at once;
  * then the segments are unlinked. Whoever comes after a death in between finds the names
  * in the totals and unlinks them without counting; readers pass over a segment so named.
+ * A name stays in the totals until its segment is gone. The lock only saves work: should
+ * somebody take it away and two fold at once, each totals file is still replaced only by
+ * who holds a lock on that very file.
  */
 #ifndef TWS_SHIM_FOLD_H
 #define TWS_SHIM_FOLD_H
@@ -17,7 +20,10 @@
 #include "shim/segment.h"
 
 #define TWS_FOLD_LOCK	      "fold.lock"
+#define TWS_ASIDE_SUFFIX      ".aside" /* of totals that nobody can read */
 #define TWS_FOLD_BATCH	      64    /* segments that one totals file takes in at once */
+#define TWS_FOLD_NAMES	      128   /* that it keeps: these, and older ones still there */
+#define TWS_FOLD_ASIDE	      4	    /* unreadable totals kept, of one application */
 #define TWS_FOLD_DESTINATIONS 1024u /* of a totals file */
 
 struct tws_fold_limits {

@@ -111,18 +111,48 @@ static void end_slot(const struct tws_header *header, const struct tws_connectio
 	counters->value[tws_via_counter(via)]++;
 }
 
+/* What no slot accounts for: a kill may have struck between moving a slot on and counting
+ * what became of it. As the reader has it while the segment stands (tools/join.c). */
+static void end_rest(struct tws_counters *counters)
+{
+	int64_t open = (int64_t)owed_open(counters), connecting;
+
+	if (open > 0) {
+		counters->value[TWS_ended_unseen] += (uint64_t)open;
+		counters->value[TWS_via_kill] += (uint64_t)open;
+	} else {
+		counters->value[TWS_established] -= (uint64_t)open;
+	}
+	connecting = (int64_t)owed_connecting(counters);
+	if (connecting > 0)
+		counters->value[TWS_abandoned] += (uint64_t)connecting;
+	else
+		counters->value[TWS_attempts] -= (uint64_t)connecting;
+}
+
+/* An arm's connections count in their destination and in the arm. */
 static void end_slots(struct tws_header *header)
 {
 	struct tws_connection *slot = tws_fold_section(header, TWS_SECTION_CONNECTIONS);
 	struct tws_destination *entry =
 	    tws_fold_section(header, TWS_SECTION_DESTINATIONS);
+	struct tws_arm *arm = tws_fold_section(header, TWS_SECTION_ARMS);
 	uint32_t destinations = tws_fold_used(header, TWS_SECTION_DESTINATIONS);
+	uint32_t arms = tws_fold_used(header, TWS_SECTION_ARMS);
 
-	for (uint32_t i = 0; i < tws_fold_used(header, TWS_SECTION_CONNECTIONS); i++)
-		if (slot[i].state >= TWS_CONN_CONNECTING &&
-		    slot[i].state <= TWS_CONN_ENDING &&
-		    slot[i].destination < destinations)
-			end_slot(header, &slot[i], &entry[slot[i].destination].counters);
+	for (uint32_t i = 0; i < tws_fold_used(header, TWS_SECTION_CONNECTIONS); i++) {
+		if (slot[i].state < TWS_CONN_CONNECTING ||
+		    slot[i].state > TWS_CONN_ENDING ||
+		    slot[i].destination >= destinations)
+			continue;
+		end_slot(header, &slot[i], &entry[slot[i].destination].counters);
+		if (slot[i].arm && slot[i].arm <= arms)
+			end_slot(header, &slot[i], &arm[slot[i].arm - 1].counters);
+	}
+	for (uint32_t i = 0; i < destinations; i++)
+		end_rest(&entry[i].counters);
+	for (uint32_t i = 0; i < arms; i++)
+		end_rest(&arm[i].counters);
 }
 
 static void clear_gauges(struct tws_counters *counters)

@@ -17,9 +17,23 @@ struct tws_candidate {
 struct tws_scan {
 	int directory;
 	uint64_t now_ns;
-	uint64_t pid_namespace;		  /* ours; inode */
+	uint64_t pid_namespace; /* ours; inode */
+	uint32_t retention_s;
 	struct tws_candidate *candidates; /* dead segments */
 	uint32_t count;
+};
+
+enum tws_fold_condition {
+	TWS_FOLD_UNKNOWN, /* could not be read now: no memory, no descriptor */
+	TWS_FOLD_ABSENT,
+	TWS_FOLD_DAMAGED, /* no reader can use it, now or later */
+	TWS_FOLD_FOREIGN, /* likewise, but another version could */
+	TWS_FOLD_GOOD,
+};
+
+struct tws_fold_file {
+	enum tws_fold_condition condition;
+	uint64_t size;
 };
 
 /* Anonymous memory, zeroed; NULL: none. */
@@ -27,14 +41,16 @@ void *tws_fold_allocate(uint64_t size);
 void tws_fold_release(void *memory, uint64_t size);
 
 /* fold_read.c */
-int tws_fold_open(int directory, const char *name);
 bool tws_fold_read(int fd, void *bytes, uint64_t size, uint64_t offset);
-bool tws_fold_read_header(int fd, struct tws_header *ret_header, uint64_t *ret_size);
+
+/* Opens a file and reads its header; where it is GOOD, its descriptor, else -1. */
+int tws_fold_open(int directory, const char *name, struct tws_header *ret_header,
+		  struct tws_fold_file *ret_file);
 
 /* A private copy of a segment or totals file; NULL: not to be had or not to be believed.
  */
 struct tws_header *tws_fold_read_segment(int directory, const char *name,
-					 uint64_t *ret_size);
+					 struct tws_fold_file *ret_file);
 
 static inline void *tws_fold_section(const struct tws_header *header,
 				     enum tws_section_id id)
@@ -50,8 +66,8 @@ static inline uint32_t tws_fold_used(const struct tws_header *header,
 	return at->used < at->count ? at->used : at->count;
 }
 
-/* fold_scan.c: the dead segments of the directory, oldest first; old temporary files are
- * removed on the way. */
+/* fold_scan.c: the dead segments of the directory, oldest first; old temporary files and
+ * segments that nobody can read are removed on the way. */
 #define TWS_FOLD_CANDIDATES 1024
 void tws_fold_scan(struct tws_scan *scan);
 void tws_fold_each_name(struct tws_scan *scan,

@@ -2,6 +2,7 @@
  *
  * Reading segments for folding: a private copy, validated before it is believed.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
 #include <sys/mman.h>
@@ -45,44 +46,87 @@ static bool read_sections(int fd, struct tws_header *header)
 	return true;
 }
 
-bool tws_fold_read_header(int fd, struct tws_header *ret_header, uint64_t *ret_size)
+static bool is_other_version(const struct tws_header *header)
+{
+	return header->magic == TWS_MAGIC && header->byte_order == TWS_BYTE_ORDER &&
+	       header->abi_major != TWS_ABI_MAJOR;
+}
+
+/* As the tools' reader sees it: what that passes over is not folded either. */
+static enum tws_fold_condition examine(int fd, struct tws_header *ret_header,
+				       struct tws_fold_file *ret_file)
 {
 	struct stat stat = {0};
+	long length;
 
-	if (tws_sys2(SYS_fstat, fd, &stat) != 0 || !S_ISREG(stat.st_mode) ||
-	    stat.st_size > SIZE_MAX_SEGMENT ||
-	    !tws_fold_read(fd, ret_header, sizeof(*ret_header), 0))
-		return false;
-	*ret_size = (uint64_t)stat.st_size;
-	return !tws_segment_validate(ret_header, sizeof(*ret_header), *ret_size);
+	if (tws_sys2(SYS_fstat, fd, &stat) != 0)
+		return TWS_FOLD_UNKNOWN;
+	ret_file->size = (uint64_t)stat.st_size;
+	if (stat.st_nlink == 0)
+		return TWS_FOLD_ABSENT;
+	if (!S_ISREG(stat.st_mode) || stat.st_nlink != 1 ||
+	    stat.st_size > SIZE_MAX_SEGMENT)
+		return TWS_FOLD_DAMAGED;
+	length = tws_sys4(SYS_pread64, fd, ret_header, sizeof(*ret_header), 0);
+	if (length < 0)
+		return TWS_FOLD_UNKNOWN;
+	if (is_other_version(ret_header))
+		return TWS_FOLD_FOREIGN;
+	return tws_segment_validate(ret_header, (uint64_t)length, ret_file->size)
+		   ? TWS_FOLD_DAMAGED
+		   : TWS_FOLD_GOOD;
 }
 
-int tws_fold_open(int directory, const char *name)
+static enum tws_fold_condition open_failure(long error)
 {
-	return (int)tws_sys4(SYS_openat, directory, name,
-			     O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+	switch (error) {
+	case -ENOENT:
+		return TWS_FOLD_ABSENT;
+	case -ELOOP: /* a symbolic link */
+	case -ENXIO: /* a socket */
+		return TWS_FOLD_DAMAGED;
+	default:
+		return TWS_FOLD_UNKNOWN;
+	}
 }
 
-/* A private copy of a segment or totals file; NULL: not to be had or not to be believed.
- */
+int tws_fold_open(int directory, const char *name, struct tws_header *ret_header,
+		  struct tws_fold_file *ret_file)
+{
+	int fd = (int)tws_sys4(SYS_openat, directory, name,
+			       O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+
+	*ret_file = (struct tws_fold_file){.condition = TWS_FOLD_UNKNOWN};
+	if (fd < 0) {
+		ret_file->condition = open_failure(fd);
+		return -1;
+	}
+	ret_file->condition = examine(fd, ret_header, ret_file);
+	if (ret_file->condition == TWS_FOLD_GOOD)
+		return fd;
+	tws_sys1(SYS_close, fd);
+	return -1;
+}
+
 struct tws_header *tws_fold_read_segment(int directory, const char *name,
-					 uint64_t *ret_size)
+					 struct tws_fold_file *ret_file)
 {
 	struct tws_header header = {0};
-	struct tws_header *ret = NULL;
-	int fd = tws_fold_open(directory, name);
+	struct tws_header *ret;
+	int fd = tws_fold_open(directory, name, &header, ret_file);
 
 	if (fd < 0)
 		return NULL;
-	if (tws_fold_read_header(fd, &header, ret_size))
-		ret = tws_fold_allocate(*ret_size);
+	ret = tws_fold_allocate(ret_file->size);
 	if (ret) {
 		*ret = header;
 		if (!read_sections(fd, ret)) {
-			tws_fold_release(ret, *ret_size);
+			tws_fold_release(ret, ret_file->size);
 			ret = NULL;
 		}
 	}
+	if (!ret)
+		ret_file->condition = TWS_FOLD_UNKNOWN;
 	tws_sys1(SYS_close, fd);
 	return ret;
 }

@@ -11,6 +11,7 @@
 
 #include "shim/fold_parts.h"
 #include "shim/sys.h"
+#include "shim/text.h"
 
 #define SECOND_NS	1000000000u
 #define HELD_AT_MOST_S	86400ull
@@ -34,10 +35,10 @@ static uint64_t hash_string(const char *string)
 
 /* Only a process of our own pid namespace and boot can be known to be dead. A pid that
  * was given to another process keeps its dead predecessor's segment a little longer. */
-static bool is_dead(const struct tws_scan *scan, const struct tws_header *header)
+static bool is_dead(const struct tws_scan *scan, uint64_t pid_namespace, uint32_t pid)
 {
-	return header->pid_namespace == scan->pid_namespace &&
-	       tws_sys2(SYS_kill, header->pid, 0) == -ESRCH;
+	return pid_namespace == scan->pid_namespace &&
+	       tws_sys2(SYS_kill, pid, 0) == -ESRCH;
 }
 
 /* Connections that another process may still hold keep the books open, for a day. */
@@ -59,30 +60,69 @@ static bool is_held(int fd, const struct tws_header *header)
 }
 
 static bool is_candidate(const struct tws_scan *scan, int fd,
-			 struct tws_header *ret_header)
+			 const struct tws_header *header)
 {
-	uint64_t size;
-
-	if (!tws_fold_read_header(fd, ret_header, &size))
-		return false;
-	if (ret_header->state == TWS_SEGMENT_TOTALS)
+	if (header->state == TWS_SEGMENT_TOTALS)
 		return true; /* the totals of a finished run, moved up under a name like
 				this */
-	if (!is_dead(scan, ret_header))
+	if (!is_dead(scan, header->pid_namespace, header->pid))
 		return false;
-	return scan->now_ns - ret_header->heartbeat_ns > HELD_AT_MOST_S * SECOND_NS ||
-	       !is_held(fd, ret_header);
+	return scan->now_ns - header->heartbeat_ns > HELD_AT_MOST_S * SECOND_NS ||
+	       !is_held(fd, header);
+}
+
+/* Ours, and not written to for so long. */
+static bool is_old(int directory, const char *name, uint64_t seconds)
+{
+	struct stat stat = {0};
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return tws_sys4(SYS_newfstatat, directory, name, &stat, AT_SYMLINK_NOFOLLOW) ==
+		   0 &&
+	       stat.st_uid == (uint32_t)tws_sys1(SYS_geteuid, 0) &&
+	       stat.st_mtim.tv_sec + (int64_t)seconds < now.tv_sec;
+}
+
+/* What a process that was killed while making a segment left behind. */
+static void remove_if_old(int directory, const char *name, uint64_t seconds)
+{
+	if (is_old(directory, name, seconds))
+		tws_sys3(SYS_unlinkat, directory, name, 0);
+}
+
+/* By its name, PIDNS-PID-...: what is in it says nothing. */
+static bool is_dead_by_name(const struct tws_scan *scan, const char *name)
+{
+	uint64_t pid_namespace = tws_text_parse(name), pid;
+	const char *at = strchr(name, '-');
+
+	pid = at ? tws_text_parse(at + 1) : 0;
+	return pid && pid <= INT32_MAX && is_dead(scan, pid_namespace, (uint32_t)pid);
+}
+
+/* A segment that nobody can read goes when a good one would; after a day where nobody can
+ * tell whether its process lives, or another version could read it. */
+static void remove_unreadable(const struct tws_scan *scan, const char *name,
+			      enum tws_fold_condition condition)
+{
+	bool soon = condition == TWS_FOLD_DAMAGED && is_dead_by_name(scan, name);
+
+	remove_if_old(scan->directory, name, soon ? scan->retention_s : HELD_AT_MOST_S);
 }
 
 static void consider(struct tws_scan *scan, const char *name)
 {
 	struct tws_candidate *candidate = &scan->candidates[scan->count];
 	struct tws_header header = {0};
+	struct tws_fold_file file;
 	int fd;
 
 	if (scan->count == TWS_FOLD_CANDIDATES || strlen(name) >= sizeof(candidate->name))
 		return;
-	fd = tws_fold_open(scan->directory, name);
+	fd = tws_fold_open(scan->directory, name, &header, &file);
+	if (file.condition == TWS_FOLD_DAMAGED || file.condition == TWS_FOLD_FOREIGN)
+		remove_unreadable(scan, name, file.condition);
 	if (fd < 0)
 		return;
 	if (is_candidate(scan, fd, &header)) {
@@ -92,18 +132,6 @@ static void consider(struct tws_scan *scan, const char *name)
 		scan->count++;
 	}
 	tws_sys1(SYS_close, fd);
-}
-
-/* What a process that was killed while making a segment left behind. */
-static void remove_if_old(int directory, const char *name)
-{
-	struct stat stat = {0};
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	if (tws_sys4(SYS_newfstatat, directory, name, &stat, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    stat.st_mtim.tv_sec + TEMPORARY_AGE_S < now.tv_sec)
-		tws_sys3(SYS_unlinkat, directory, name, 0);
 }
 
 struct kernel_dirent {
@@ -141,7 +169,7 @@ static void scan_name(struct tws_scan *scan, const char *name)
 	if (tws_fold_ends_with(name, TWS_SEGMENT_SUFFIX))
 		consider(scan, name);
 	else if (tws_fold_ends_with(name, TWS_TEMPORARY_SUFFIX))
-		remove_if_old(scan->directory, name);
+		remove_if_old(scan->directory, name, TEMPORARY_AGE_S);
 }
 
 /* Oldest first, so that what goes early is what would have gone first. */
@@ -175,8 +203,7 @@ void tws_fold_scan(struct tws_scan *scan)
 uint32_t tws_fold_next(struct tws_scan *scan, const struct tws_fold_limits *limits,
 		       struct tws_candidate **ret_batch)
 {
-	uint64_t age =
-	    (uint64_t)(limits->retention_s ? limits->retention_s : 60) * SECOND_NS;
+	uint64_t age = (uint64_t)scan->retention_s * SECOND_NS;
 	uint32_t keep = limits->max_segments ? limits->max_segments : 512;
 	uint32_t left = 0, count = 0;
 	uint64_t hash = 0;

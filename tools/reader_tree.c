@@ -16,9 +16,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "shim/fold.h"
 #include "tools/rundir.h"
 
 #define NAMES_MAX 262144 /* of a directory; nobody makes so many who means well */
+
+static const char lost_totals[] = "totals that were damaged: what they held is lost";
 
 struct names {
 	char **list;
@@ -137,6 +140,10 @@ static int read_names(struct tree *tree, int fd, const struct names *names)
 	for (size_t i = 0; result == 0 && i < names->count; i++) {
 		if (names_has(&tree->folded, names->list[i]))
 			continue;
+		if (has_suffix(names->list[i], TWS_ASIDE_SUFFIX)) {
+			skip(tree, names->list[i], lost_totals);
+			continue;
+		}
 		if (reader->foreign &&
 		    (!reader->foreign_files || !reader->foreign_bytes)) {
 			skip(tree, names->list[i], reader_too_much);
@@ -170,7 +177,8 @@ static int list_directory(int fd, struct names *ret_totals, struct names *ret_se
 	       ret_totals->count + ret_segments->count < NAMES_MAX) {
 		if (has_suffix(entry->d_name, TWS_TOTALS_SUFFIX))
 			result = names_add(ret_totals, entry->d_name);
-		else if (has_suffix(entry->d_name, TWS_SEGMENT_SUFFIX))
+		else if (has_suffix(entry->d_name, TWS_SEGMENT_SUFFIX) ||
+			 has_suffix(entry->d_name, TWS_ASIDE_SUFFIX))
 			result = names_add(ret_segments, entry->d_name);
 	}
 	closedir(dir);
