@@ -24,6 +24,7 @@
 #define HANDLES	     8
 #define LOADER	     0x80000000u
 #define CONTROL_SIZE 4096
+#define AGAIN_NS     1000000000u /* looks for a control file that was cut */
 
 static struct tws_policy_control *control;
 static struct tws_policy_handle handles[HANDLES];
@@ -65,24 +66,30 @@ static void note_refused_control(void)
 		tws_count_process(TWS_policy_image_refused);
 }
 
-static void map_control(int fd)
+/* `at`: in the place of that page; NULL: a new one. NULL: it cannot be had. */
+static struct tws_policy_control *map_file(int fd, struct tws_policy_control *at)
 {
-	struct tws_policy_control *none = NULL;
 	struct stat stat = {0};
-	long ret;
 
 	if (!is_trusted(fd, &stat)) {
 		note_refused_control();
-		return;
+		return NULL;
 	}
 	if (stat.st_size < CONTROL_SIZE)
-		return;
-	ret = tws_sys6(SYS_mmap, 0, CONTROL_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-		       0);
-	if (ret < 0 && ret > -4096)
-		return;
-	__atomic_compare_exchange_n(&control, &none, (struct tws_policy_control *)ret,
-				    false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+		return NULL;
+	return tws_mapping(tws_sys6(SYS_mmap, (long)(uintptr_t)at, CONTROL_SIZE,
+				    PROT_READ | PROT_WRITE,
+				    MAP_SHARED | (at ? MAP_FIXED : 0), fd, 0));
+}
+
+static void map_control(int fd)
+{
+	struct tws_policy_control *none = NULL;
+	struct tws_policy_control *made = map_file(fd, NULL);
+
+	if (made)
+		__atomic_compare_exchange_n(&control, &none, made, false,
+					    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
 /* At start-up: one system call where no policy was ever loaded. The file itself says
@@ -232,21 +239,62 @@ static int claim_handle(void)
 	return -1;
 }
 
+/* An empty page (no policy) in the place of a control file that was cut. */
+static void map_nothing(struct tws_policy_control *at)
+{
+	tws_sys6(SYS_mmap, (long)(uintptr_t)at, CONTROL_SIZE, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+}
+
+static bool is_cut(const struct tws_policy_control *at)
+{
+	return tws_sys3(SYS_madvise, at, CONTROL_SIZE, MADV_POPULATE_READ) == -EFAULT;
+}
+
+/* Whether the control file is there again, and whole. */
+static bool map_again(struct tws_policy_control *at)
+{
+	int directory = tws_publish_directory(false);
+	bool ret = false;
+	int fd;
+
+	if (directory < 0)
+		return false;
+	fd = (int)tws_sys4(SYS_openat, directory, TWS_POLICY_CONTROL,
+			   O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+	tws_sys1(SYS_close, directory);
+	if (fd < 0)
+		return false;
+	if (map_file(fd, at)) {
+		ret = !is_cut(at);
+		if (!ret)
+			map_nothing(at);
+	}
+	tws_sys1(SYS_close, fd);
+	return ret;
+}
+
 /* The control file's page, which may be touched: that the file is whole was seen within
- * the last ten milliseconds, or is looked at. If it was cut, an empty page (no policy)
- * stands in its place from here on. */
+ * the last ten milliseconds, or is looked at. If it was cut, there is no policy until a
+ * look, once a second, finds it whole again. */
 static struct tws_policy_control *whole_control(void)
 {
-	static uint64_t checked_ns;
+	static uint64_t checked_ns, again_ns; /* 0: it is whole */
 	struct tws_policy_control *at = __atomic_load_n(&control, __ATOMIC_ACQUIRE);
+	uint64_t now = at ? tws_now() : 0;
+	uint64_t again = __atomic_load_n(&again_ns, __ATOMIC_ACQUIRE);
 
-	if (!at ||
-	    tws_now() - __atomic_load_n(&checked_ns, __ATOMIC_RELAXED) <= TWS_FRESH_NS)
+	if (!at || now - __atomic_load_n(&checked_ns, __ATOMIC_RELAXED) <= TWS_FRESH_NS)
 		return at;
-	if (tws_sys3(SYS_madvise, at, CONTROL_SIZE, MADV_POPULATE_READ) == -EFAULT)
-		tws_sys6(SYS_mmap, (long)(uintptr_t)at, CONTROL_SIZE,
-			 PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-			 -1, 0);
+	if (!again && is_cut(at)) {
+		map_nothing(at);
+		__atomic_store_n(&again_ns, now + AGAIN_NS, __ATOMIC_RELEASE);
+	} else if (again && now >= again &&
+		   __atomic_compare_exchange_n(&again_ns, &again, now + AGAIN_NS, false,
+					       __ATOMIC_ACQ_REL, __ATOMIC_RELAXED) &&
+		   map_again(at)) {
+		__atomic_store_n(&again_ns, 0, __ATOMIC_RELEASE);
+	}
 	__atomic_store_n(&checked_ns, tws_now(), __ATOMIC_RELAXED);
 	return at;
 }

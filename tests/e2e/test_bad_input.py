@@ -589,6 +589,22 @@ def test_a_policy_control_file_that_is_cut_does_not_end_its_client(t):
     _goes_on(process, server, other, 21)
 
 
+def test_a_policy_that_is_loaded_after_the_cut_is_followed_within_a_second(t):
+    server = t.server()
+    _load(t, close="fin-reset")
+    process = t.start(*_client(t, server, *(*STEPS, "sleep:50") * 80))
+    server.wait("eofs", 2)
+    os.truncate(os.path.join(t.dir, "policy.ctl"), 0)
+    server.wait("eofs", server.counts["eofs"] + 4)
+    _load(t, close="fin-reset")
+    assert process.wait(60) == 0
+    left = time_wait(server.port)
+    # 20 connections a second: some before the load, and those of the second after it.
+    assert 2 <= left <= 45, left
+    t.counters(t.report(), attempts=80, established=80, ended_local_fin=left,
+               ended_fin_reset=80 - left)
+
+
 def test_a_port_ring_that_is_cut_or_lies_does_not_end_its_client(t):
     t.run(t.twshim, "policy", "load", "-p", "port_ring=20000-20999,to=*", shim=False)
     for harm in (lambda path: os.truncate(path, 0),
