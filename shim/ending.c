@@ -58,12 +58,13 @@ static struct tws_verdict decide_closed(const struct tws_facts *facts)
 	return ret;
 }
 
-/* A close() that the kernel answers with RST; TWS_END_NONE: it does not. */
+/* A close() that the kernel answers with RST; TWS_END_NONE: it does not. In LAST_ACK
+ * SO_LINGER {1,0} drops the socket, and sends a RST only if not all was sent. */
 static enum tws_ending reset_by_close(const struct tws_facts *facts, uint8_t state)
 {
 	if (facts->unread)
 		return TWS_END_RESET_UNREAD;
-	if (state == TCP_LAST_ACK)
+	if (state == TCP_LAST_ACK && !facts->unsent)
 		return TWS_END_NONE;
 	if (facts->flags & TWS_CONN_POLICY_RESET)
 		return TWS_END_RESET_POLICY;

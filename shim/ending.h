@@ -24,6 +24,7 @@ struct tws_facts {
 	uint8_t tcp_state; /* tcpi_state: TCP_ESTABLISHED (1) to TCP_CLOSING (11) */
 	bool acknowledged; /* tcpi_bytes_acked > 0: the SYN was answered */
 	bool syn_sent;	   /* tcpi_segs_out > 0 */
+	bool unsent;	   /* tcpi_notsent_bytes > 0: bytes, or our FIN, never left */
 	uint32_t unread;   /* SIOCINQ, where asked; else 1 if known unread, 0 if not */
 	int socket_error;  /* SO_ERROR, where asked or seen */
 };

@@ -65,6 +65,8 @@ static void read_info(int fd, struct tws_facts *facts, struct tws_bytes *ret_byt
 			      info.tcpi_bytes_acked > 0;
 	facts->syn_sent = length < offsetof(struct tcp_info, tcpi_segs_out) + 4 ||
 			  info.tcpi_segs_out > 0;
+	facts->unsent = length >= offsetof(struct tcp_info, tcpi_notsent_bytes) + 4 &&
+			info.tcpi_notsent_bytes > 0;
 	read_bytes(&info, length, ret_bytes);
 }
 
@@ -120,11 +122,14 @@ static bool fin_received(const struct tws_facts *facts)
 
 /* poll() calls readable what has bytes enough for SO_RCVLOWAT, and SIOCINQ ends at an
  * urgent byte: close() resets for any. */
-static void read_unread(int fd, struct tws_facts *facts)
+static void read_unread(int fd, bool detail, struct tws_facts *facts)
 {
-	bool asked = facts->has_info || (facts->peer_closed && !facts->hung_up) ||
-		     __atomic_load_n(&tws_process.low_water, __ATOMIC_RELAXED);
+	bool asked = __atomic_load_n(&tws_process.low_water, __ATOMIC_RELAXED);
 
+	if (detail)
+		asked |= facts->peer_closed || fin_received(facts);
+	else
+		asked |= facts->has_info || (facts->peer_closed && !facts->hung_up);
 	if (facts->has_info && facts->tcp_state == STATE_CLOSE)
 		return;
 	facts->unread = asked ? queue_length(fd, SIOCINQ) : facts->readable;
@@ -135,11 +140,10 @@ static void read_unread(int fd, struct tws_facts *facts)
 TWS_HOT void tws_facts_read(int fd, bool detail, bool last, struct tws_facts *facts,
 			    struct tws_bytes *ret_bytes)
 {
-	if (!detail)
-		read_poll(fd, facts);
+	read_poll(fd, facts);
 	if (detail || tws_ending_needs_info(facts))
 		read_info(fd, facts, ret_bytes);
-	read_unread(fd, facts);
+	read_unread(fd, detail, facts);
 	if (last && facts->has_info && facts->tcp_state == STATE_CLOSE &&
 	    (detail || facts->error || !facts->established))
 		read_error(fd, facts);

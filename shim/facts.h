@@ -13,9 +13,8 @@ struct tws_bytes {
 	uint64_t received;
 };
 
-/* With `detail` TCP_INFO and SIOCINQ, which give bytes too; else one poll(), and more
- * only where it leaves doubt. facts->flags and facts->established are set by the caller.
- */
+/* One poll(); with `detail` TCP_INFO too, which gives bytes; more only where they leave
+ * doubt. facts->flags and facts->established are set by the caller. */
 void tws_facts_read(int fd, bool detail, bool last, struct tws_facts *facts,
 		    struct tws_bytes *ret_bytes);
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Endings that poll() alone would tell wrong, each held against what the peer and the kernel's
-table saw of it: bytes too few for SO_RCVLOWAT, an urgent byte, an error queue, CLOSING."""
+table saw of it: bytes too few for SO_RCVLOWAT, an urgent byte, an error queue, CLOSING,
+LAST_ACK. Each with `detail` too, which asks the kernel more."""
 from harness import ADDRESS, kernel_sockets, settle
 
 # Both ends; the accepted one is no connection that this program opened. Prints the client's
@@ -55,6 +56,13 @@ def stamps_peer_first(client, peer):
     wait(client, 0x2000)
     client.shutdown(socket.SHUT_WR)
 
+def last_ack_and_linger_0(client, peer):  # bytes and FIN wait for the peer to read
+    fill(client)
+    peer.shutdown(socket.SHUT_WR)
+    wait(client, 0x2000)
+    client.shutdown(socket.SHUT_WR)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
 def closing(client, peer):  # our FIN waits behind what the peer does not read
     fill(client)
     client.shutdown(socket.SHUT_WR)
@@ -86,15 +94,16 @@ print(what_came(peer))
 """
 
 
-def _row(case, ending, came, time_wait):
+def _row(case, ending, came, time_wait, detail):
     def test(t):
-        report = t.twshim_run("python3", "-c", SCRIPT, ADDRESS, case)
+        options = ("-c", t.file("detail.conf", "detail = true;")) if detail else ()
+        report = t.twshim_run("python3", "-c", SCRIPT, ADDRESS, case, options=options)
         port, seen = t.result.stdout.decode().split()
         settle(int(port))
         there = len(kernel_sockets(6, int(port), local=True))
         assert (seen, there) == (came, time_wait), (seen, there)
         t.counters(report, attempts=1, established=1, open=0, **{ending: 1})
-    test.__name__ = f"test_{case}"
+    test.__name__ = f"test_{case}" + ("_in_detail" if detail else "")
     test.__module__ = __name__
     globals()[test.__name__] = test
 
@@ -106,5 +115,7 @@ for _case in (("low_water", "ended_reset_unread", "reset", 0),
               ("stamps_half_close", "ended_local_fin", "gone", 1),
               ("stamps_peer_first", "ended_remote_fin", "gone", 0),
               ("closing", "ended_local_fin", "fin", 1),
+              ("last_ack_and_linger_0", "ended_reset_app", "reset", 0),
               ("closing_and_linger_0", "ended_reset_app", "reset", 0)):
-    _row(*_case)
+    _row(*_case, False)
+    _row(*_case, True)

@@ -35,6 +35,7 @@ struct row {
 #define RESET	   TWS_CONN_POLICY_RESET
 #define NEVER_SENT TWS_CONN_FASTOPEN_CONNECT
 #define LINGER2	   TWS_CONN_POLICY_LINGER2
+#define UNSENT	   (1u << 31) /* no flag of a connection: bytes that never left */
 
 /* clang-format off */
 static const struct row rows[] = {
@@ -60,6 +61,9 @@ static const struct row rows[] = {
 	{"shutdown first, then reset by the peer", TCP_CLOSE, SHUT, 0, ECONNRESET, true, false, TWS_END_RESET_REMOTE, false, false},
 	{"peer first, then our shutdown, all acknowledged", TCP_CLOSE, FIRST, 0, 0, true, false, TWS_END_REMOTE_FIN, false, false},
 	{"peer first, then our shutdown, not acknowledged", TCP_LAST_ACK, FIRST, 0, 0, true, false, TWS_END_REMOTE_FIN, false, false},
+	{"the same, SO_LINGER {1,0}: the kernel sends nothing", TCP_LAST_ACK, FIRST | APP0, 0, 0, true, false, TWS_END_REMOTE_FIN, false, false},
+	{"the same, with bytes that never left", TCP_LAST_ACK, FIRST | APP0 | UNSENT, 0, 0, true, false, TWS_END_RESET_APP, false, false},
+	{"peer first, then our shutdown, with bytes that never left", TCP_LAST_ACK, FIRST | UNSENT, 0, 0, true, false, TWS_END_REMOTE_FIN, false, false},
 	{"both at once", TCP_CLOSING, SHUT, 0, 0, true, false, TWS_END_LOCAL_FIN, true, false},
 	{"both at once, TCP_LINGER2 = -1 is in vain", TCP_CLOSING, SHUT | LINGER2, 0, 0, true, false, TWS_END_LOCAL_FIN, true, false},
 	{"both at once, with unread bytes", TCP_CLOSING, SHUT, 7, 0, true, false, TWS_END_RESET_UNREAD, false, false},
@@ -88,6 +92,7 @@ static struct tws_facts from_info(const struct row *row)
 				  .acknowledged = row->acknowledged,
 				  .syn_sent = !(row->flags & NEVER_SENT),
 				  .unread = row->unread,
+				  .unsent = row->flags & UNSENT,
 				  .socket_error = row->error};
 }
 
