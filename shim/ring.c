@@ -95,32 +95,49 @@ static struct ring *map_ring(struct ring *at, uint16_t low, uint16_t high)
 	return ring;
 }
 
-/* Index of the ring, or -1. Two threads may both open one: two places of the same file.
- */
-static int open_ring(uint16_t low, uint16_t high)
+static int find_ring(uint32_t range)
 {
-	const uint32_t range = (uint32_t)low << 16 | high;
-	struct ring *made = NULL;
+	for (int i = 0; i < RINGS; i++)
+		if (__atomic_load_n(&places[i].range, __ATOMIC_ACQUIRE) == range)
+			return i;
+	return -1;
+}
 
+/* Gives a mapping a free place; its index, or -1. */
+static int keep_ring(struct ring *made, uint32_t range)
+{
 	for (int i = 0; i < RINGS; i++) {
 		struct ring *none = NULL;
 
-		if (__atomic_load_n(&places[i].range, __ATOMIC_ACQUIRE) == range)
-			return i;
-		if (__atomic_load_n(&places[i].ring, __ATOMIC_ACQUIRE))
-			continue;
-		if (!made)
-			made = map_ring(NULL, low, high);
-		if (!made)
-			return -1;
 		if (!__atomic_compare_exchange_n(&places[i].ring, &none, made, false,
-						 __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+						 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 			continue;
 		__atomic_store_n(&places[i].checked_ns, tws_now(), __ATOMIC_RELAXED);
 		__atomic_store_n(&places[i].range, range, __ATOMIC_RELEASE);
 		return i;
 	}
 	return -1;
+}
+
+/* Index of the ring, or -1. Two threads may both open one: two places of the same file,
+ * or the second finds the first's and takes its own back. */
+static int open_ring(uint16_t low, uint16_t high)
+{
+	const uint32_t range = (uint32_t)low << 16 | high;
+	int ret = find_ring(range);
+	struct ring *made;
+
+	if (ret >= 0 || __atomic_load_n(&places[RINGS - 1].ring, __ATOMIC_ACQUIRE))
+		return ret;
+	made = map_ring(NULL, low, high);
+	if (!made)
+		return -1;
+	ret = find_ring(range);
+	if (ret < 0)
+		ret = keep_ring(made, range);
+	if (ret < 0 || places[ret].ring != made)
+		tws_sys2(SYS_munmap, made, size_of(low, high));
+	return ret;
 }
 
 /* The ring, whose words may be touched: its file was seen whole within the last ten
