@@ -199,7 +199,6 @@ static void apply_close_mode(int fd, const struct tws_conn *conn,
 
 static void remember(const struct tws_conn *conn, const struct tws_decision *decision)
 {
-	struct tws_connection *slot = conn->slot;
 	uint32_t word = decision->action.close;
 
 	if (decision->action.flags & TWS_ACTION_DRY_RUN)
@@ -208,8 +207,8 @@ static void remember(const struct tws_conn *conn, const struct tws_decision *dec
 		word |= CLOSE_SHORT_LIVED;
 	if (decision->action.flags & TWS_ACTION_OVERRIDE)
 		word |= CLOSE_OVERRIDE;
-	slot->action[TWS_ACTION_CLOSE] = word;
-	slot->action[TWS_ACTION_DRAIN_MS] = decision->action.drain_ms;
+	if (decision->action.close != TWS_CLOSE_KEEP)
+		tws_plan_set(conn, word, decision->action.drain_ms);
 }
 
 /* Whether anything is asked for that is set at connect. */
@@ -244,7 +243,6 @@ void tws_apply_connect(int fd, const struct tws_conn *conn)
 
 	conn->slot->rule = decision.rule;
 	conn->slot->arm = decision.arm;
-	conn->slot->action[TWS_ACTION_CLOSE] = TWS_CLOSE_KEEP;
 	if (!decision.matched)
 		return;
 	if (!tws_rule_matched(&decision)) {
@@ -278,17 +276,17 @@ void tws_apply_bind(int fd, bool to_port_0)
 
 void tws_apply_app_linger(int fd, const struct tws_conn *conn)
 {
-	struct tws_connection *slot = conn->slot;
+	const struct tws_plan *plan = tws_plan_of(conn);
 	struct outcome outcome = {false, false, false};
 
-	if (CLOSE_MODE(slot->action[TWS_ACTION_CLOSE]) != TWS_CLOSE_GRACEFUL)
+	if (!plan || CLOSE_MODE(plan->close) != TWS_CLOSE_GRACEFUL)
 		return;
-	if (slot->action[TWS_ACTION_CLOSE] & CLOSE_DRY_RUN) {
+	if (plan->close & CLOSE_DRY_RUN) {
 		tws_conn_count(conn, TWS_policy_would_apply, 1);
 		return;
 	}
 	set_linger(fd, 0, 0, &outcome);
 	if (outcome.set)
-		slot->flags &= ~(uint32_t)TWS_CONN_APP_LINGER_0;
+		conn->slot->flags &= ~(uint32_t)TWS_CONN_APP_LINGER_0;
 	tws_apply_count(conn, &outcome);
 }

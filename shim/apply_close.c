@@ -95,15 +95,14 @@ static bool is_short_lived(const struct tws_end *end)
 	return lifetime / 1000000 < end->conn.book->header->short_lived_ms;
 }
 
-static void carry_out(struct tws_end *end, uint32_t word)
+static void carry_out(struct tws_end *end, const struct tws_plan *plan)
 {
 	const struct tws_conn *conn = &end->conn;
-	enum tws_close_mode mode = CLOSE_MODE(word);
+	enum tws_close_mode mode = CLOSE_MODE(plan->close);
 
 	if (mode == TWS_CLOSE_FIN_RESET)
 		fin_reset(end);
-	else if (mode == TWS_CLOSE_RESET_DRAINED &&
-		 !drained(end->fd, conn->slot->action[TWS_ACTION_DRAIN_MS]))
+	else if (mode == TWS_CLOSE_RESET_DRAINED && !drained(end->fd, plan->drain_ms))
 		tws_conn_count(conn, TWS_policy_skipped_unsent, 1);
 	else if (!tws_rule_may_reset(conn))
 		tws_conn_count(conn, TWS_policy_skipped_rate, 1);
@@ -111,8 +110,9 @@ static void carry_out(struct tws_end *end, uint32_t word)
 		reset(end, mode == TWS_CLOSE_RESET ? tws_facts_unsent(end->fd) : 0);
 }
 
-void tws_carry_out_close(struct tws_end *end, uint32_t word)
+void tws_carry_out_close(struct tws_end *end, const struct tws_plan *plan)
 {
+	const uint32_t word = plan->close;
 	enum tws_close_mode mode = CLOSE_MODE(word);
 	enum tws_counter against;
 
@@ -130,5 +130,5 @@ void tws_carry_out_close(struct tws_end *end, uint32_t word)
 	else if (word & CLOSE_DRY_RUN)
 		tws_conn_count(&end->conn, TWS_policy_would_apply, 1);
 	else
-		carry_out(end, word);
+		carry_out(end, plan);
 }

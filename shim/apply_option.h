@@ -11,7 +11,7 @@
 #include "shim/policy.h"
 #include "shim/sys.h"
 
-/* What the slot keeps of the decision, for the close: TWS_ACTION_CLOSE's word. */
+/* What a plan keeps of the decision, for the close. */
 #define CLOSE_MODE(word) ((enum tws_close_mode)((word)&0xff))
 #define RING_TRIES	 8
 

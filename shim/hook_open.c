@@ -163,6 +163,7 @@ static void begin(int fd, const struct tws_address *remote,
 
 	slot->remote = *remote;
 	slot->destination = tws_book_destination(conn->book, remote);
+	tws_plan_clear(conn);
 	if (tws_policy_active())
 		tws_apply_connect(fd, conn);
 	connecting->deferred = slot->flags & TWS_CONN_FASTOPEN_CONNECT;

@@ -9,6 +9,7 @@
 #define TWS_SHIM_POLICY_H
 
 #include "shim/conn_move.h"
+#include "shim/plan.h"
 #include "shim/policy_image.h"
 
 /* Maps the control file if there is one; with `make`, makes it. Some system calls, once.
@@ -58,14 +59,14 @@ void tws_apply_connect(int fd, const struct tws_conn *conn);
 
 /* The connection is about to end as `end` says: what the rule decides at close. May
  * change the verdict. */
-void tws_carry_out_close(struct tws_end *end, uint32_t word);
+void tws_carry_out_close(struct tws_end *end, const struct tws_plan *plan);
 
 static inline void tws_apply_close(struct tws_end *end)
 {
-	uint32_t word = end->conn.book ? end->conn.slot->action[TWS_ACTION_CLOSE] : 0;
+	const struct tws_plan *plan = end->conn.book ? tws_plan_of(&end->conn) : NULL;
 
-	if (word)
-		tws_carry_out_close(end, word);
+	if (plan)
+		tws_carry_out_close(end, plan);
 }
 
 /* The program has just set SO_LINGER {1,0} on a connection: `graceful` takes it away. */

@@ -252,6 +252,25 @@ def test_lies_about_pids_and_time_do_not_reach_anybody(t):
     assert report["total"]["attempts"] >= 3 and os.getpid() == before
 
 
+def test_nobody_can_make_a_client_without_a_policy_reset_its_connections(t):
+    """What a rule wants at close stands in no file: each word of the slots that is the shim's
+    own is set to `reset` by another process, between connect and close."""
+    server = t.server()
+    process = t.start(*_client(t, server, "socket", "connect", "send:1", "recv",
+                               "sleep:600", "close"))
+    wait_for(lambda: server.counts["bytes"] == 1, "it is connected")
+    time.sleep(0.2)
+    [path] = glob.glob(os.path.join(t.dir, "*.seg"))
+    with open(path, "r+b", buffering=0) as segment:
+        offset, = struct.unpack("<Q", os.pread(segment.fileno(), 8, SECTION_AT + SECTION_SIZE))
+        for word in range(2):  # tws_connection.action[]: how to close, and drain_ms
+            os.pwrite(segment.fileno(), struct.pack("<I", 5), offset + 100 + 4 * word)
+    assert process.wait(30) == 0
+    server.wait("eofs", 1)
+    assert server.counts["resets"] == 0, server.counts
+    t.counters(t.report(), attempts=1, established=1, ended_local_fin=1)
+
+
 # --------------------------------------------------------------- the client, if alone
 
 def _alone(t, *command, number=None, wrap=(), repeat=1, **more):

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The table of plans: anonymous memory, of which only what is used is ever there.
+ */
+#include "shim/plan.h"
+
+#include <sys/mman.h>
+
+#include "shim/policy_image.h"
+#include "shim/sys.h"
+
+#define SIZE (TWS_MAX_CONNECTIONS * sizeof(struct tws_plan))
+
+struct tws_plan *tws_plans;
+
+struct tws_plan *tws_plan_place(struct tws_plan *plans, const struct tws_conn *conn)
+{
+	uint32_t index = conn->word & 0xffffff;
+
+	return index < TWS_MAX_CONNECTIONS ? &plans[index] : NULL;
+}
+
+/* Two threads may both make one; the loser's is taken back. */
+static void make_plans(void)
+{
+	struct tws_plan *none = NULL;
+	struct tws_plan *made =
+	    tws_mapping(tws_sys6(SYS_mmap, 0, SIZE, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+
+	if (made && !__atomic_compare_exchange_n(&tws_plans, &none, made, false,
+						 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		tws_sys2(SYS_munmap, made, SIZE);
+}
+
+void tws_plan_set(const struct tws_conn *conn, uint32_t close, uint32_t drain_ms)
+{
+	struct tws_plan *plan;
+
+	if (!__atomic_load_n(&tws_plans, __ATOMIC_ACQUIRE))
+		make_plans();
+	plan = tws_plan_at(conn);
+	if (plan)
+		*plan = (struct tws_plan){
+		    .cookie = conn->slot->cookie, .close = close, .drain_ms = drain_ms};
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a rule wants when a connection closes. It stands in private memory: what is in a
+ * segment any process of the same user may have changed, and nobody shall make a client
+ * reset its connections by that. One plan a slot, found by the slot's number, made or
+ * taken away at each connect(), and held to the socket it was made for.
+ */
+#ifndef TWS_SHIM_PLAN_H
+#define TWS_SHIM_PLAN_H
+
+#include "shim/conn.h"
+
+struct tws_plan {
+	uint64_t cookie; /* of the socket; 0: no plan */
+	uint32_t close;	 /* enum tws_close_mode and flags, see apply_option.h */
+	uint32_t drain_ms;
+};
+
+/* Of TWS_MAX_CONNECTIONS; NULL until a rule has asked for something. */
+extern struct tws_plan *tws_plans; /* atomic */
+
+/* Slow half of tws_plan_at(): the place of this slot, if it can have one. */
+struct tws_plan *tws_plan_place(struct tws_plan *plans, const struct tws_conn *conn);
+
+static inline struct tws_plan *tws_plan_at(const struct tws_conn *conn)
+{
+	struct tws_plan *plans = __atomic_load_n(&tws_plans, __ATOMIC_ACQUIRE);
+
+	return plans ? tws_plan_place(plans, conn) : NULL;
+}
+
+/* The plan of a connection, of a forked child's parent too; NULL: none. */
+static inline const struct tws_plan *tws_plan_of(const struct tws_conn *conn)
+{
+	const struct tws_plan *plan = tws_plan_at(conn);
+
+	return plan && plan->cookie && plan->cookie == conn->slot->cookie ? plan : NULL;
+}
+
+/* A connection begins: what stood in its slot's place is over. */
+static inline void tws_plan_clear(const struct tws_conn *conn)
+{
+	struct tws_plan *plan = tws_plan_at(conn);
+
+	if (plan)
+		plan->cookie = 0;
+}
+
+void tws_plan_set(const struct tws_conn *conn, uint32_t close, uint32_t drain_ms);
+
+#endif
