@@ -121,6 +121,20 @@ TWS_HOT struct tws_verdict tws_ending_decide(const struct tws_facts *facts)
 	return decide_state(facts, state);
 }
 
+enum tws_ending tws_ending_held(uint8_t ending)
+{
+	return ending >= TWS_END_ABANDONED && ending <= TWS_END_FAILED
+		   ? (enum tws_ending)ending
+		   : TWS_END_UNSEEN;
+}
+
+enum tws_counter tws_failure_held(uint8_t failure)
+{
+	return failure >= TWS_failed_refused && failure <= TWS_failed_other
+		   ? (enum tws_counter)failure
+		   : TWS_failed_other;
+}
+
 enum tws_counter tws_failure_counter(int error)
 {
 	switch (error) {

@@ -42,6 +42,11 @@ bool tws_ending_needs_info(const struct tws_facts *facts);
 /* The verdict. With doubtful facts it is the likelier one, and says so. */
 struct tws_verdict tws_ending_decide(const struct tws_facts *facts);
 
+/* An ending and a failure as they stand in shared memory, where anybody of our user may
+ * have written: held to what can be, else unseen, else failed_other. */
+enum tws_ending tws_ending_held(uint8_t ending);
+enum tws_counter tws_failure_held(uint8_t failure);
+
 /* The counter failed_* of an errno of connect(). */
 enum tws_counter tws_failure_counter(int error);
 

@@ -170,10 +170,8 @@ static void count_marked(struct tws_book *book)
 		if (slot->via != TWS_VIA_EXEC || slot->flags & TWS_CONN_LEFT)
 			continue;
 		end.conn = (struct tws_conn){book, slot, 0, slot->generation};
-		end.verdict.ending = (enum tws_ending)slot->ending;
-		end.verdict.failure = slot->failure < TWS_COUNTERS
-					  ? (enum tws_counter)slot->failure
-					  : TWS_failed_other;
+		end.verdict.ending = tws_ending_held(slot->ending);
+		end.verdict.failure = tws_failure_held(slot->failure);
 		end.verdict.time_wait = end.verdict.ending == TWS_END_LOCAL_FIN;
 		if (slot->flags & TWS_CONN_SHARED)
 			continue; /* a child may hold it: for the reader to settle */

@@ -184,6 +184,21 @@ static void failures_have_their_counters(void **state)
 	assert_int_equal(tws_failure_counter(EPERM), TWS_failed_other);
 }
 
+static void what_others_wrote_is_held_to_what_can_be(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 256; i++) {
+		enum tws_ending ending = tws_ending_held((uint8_t)i);
+		enum tws_counter failure = tws_failure_held((uint8_t)i);
+
+		assert_true(ending == TWS_END_FAILED ||
+			    tws_ending_counter(ending) != TWS_COUNTERS);
+		assert_in_range(failure, TWS_failed_refused, TWS_failed_other);
+	}
+	assert_int_equal(tws_ending_held(TWS_END_LOCAL_FIN), TWS_END_LOCAL_FIN);
+	assert_int_equal(tws_failure_held(TWS_failed_no_port), TWS_failed_no_port);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -193,6 +208,7 @@ int main(void)
 	    cmocka_unit_test(
 		our_own_shutdown_of_reading_is_not_taken_for_the_peers_close),
 	    cmocka_unit_test(failures_have_their_counters),
+	    cmocka_unit_test(what_others_wrote_is_held_to_what_can_be),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
