@@ -132,7 +132,7 @@ int tws_wrap_dup(int fd)
 	int ret = tws_real.dup(fd);
 
 	if (ret >= 0)
-		tws_conn_copied(fd, ret);
+		tws_hook_copied(fd, ret);
 	return ret;
 }
 
@@ -163,7 +163,7 @@ int tws_wrap_fcntl(int fd, int command, void *argument)
 	int ret = tws_real.fcntl(fd, command, argument);
 
 	if (ret >= 0 && copies_descriptor(command))
-		tws_conn_copied(fd, ret);
+		tws_hook_copied(fd, ret);
 	return ret;
 }
 
@@ -172,7 +172,7 @@ int tws_wrap_fcntl64(int fd, int command, void *argument)
 	int ret = tws_real.fcntl64(fd, command, argument);
 
 	if (ret >= 0 && copies_descriptor(command))
-		tws_conn_copied(fd, ret);
+		tws_hook_copied(fd, ret);
 	return ret;
 }
 

@@ -131,11 +131,11 @@ static void note_after(long number, const long *a, long ret)
 		tws_hook_made((int)ret, 0);
 		break;
 	case SYS_dup:
-		tws_conn_copied((int)a[0], (int)ret);
+		tws_hook_copied((int)a[0], (int)ret);
 		break;
 	case SYS_fcntl:
 		if (copies_descriptor((int)a[1]))
-			tws_conn_copied((int)a[0], (int)ret);
+			tws_hook_copied((int)a[0], (int)ret);
 		break;
 	case SYS_bind:
 		tws_hook_bound((int)a[0], (const struct sockaddr *)a[1], (socklen_t)a[2]);

@@ -5,6 +5,7 @@
  */
 #include <fcntl.h>
 
+#include "shim/fresh.h"
 #include "shim/hooks.h"
 #include "shim/hot.h"
 #include "shim/policy.h"
@@ -20,8 +21,12 @@ TWS_HOT bool tws_hook_close(int fd, enum tws_via via, struct tws_end *ret_end)
 	return true;
 }
 
+/* A close that lingers takes its time: the file may have been cut meanwhile. */
 TWS_HOT void tws_hook_closed(struct tws_end *end)
 {
+	if (!end->ends || !(end->shared || end->recheck))
+		return;
+	tws_freshen_book(end->conn.book);
 	tws_conn_settle(end);
 }
 
@@ -75,7 +80,14 @@ void tws_hook_overwritten(int from, int to, int result, struct tws_end *end)
 		return;
 	if (end->word) {
 		tws_conn_detach(end);
-		tws_conn_settle(end);
+		tws_hook_closed(end);
 	}
+	tws_hook_copied(from, to);
+}
+
+void tws_hook_copied(int from, int to)
+{
+	tws_freshen(from);
+	tws_freshen(to);
 	tws_conn_copied(from, to);
 }

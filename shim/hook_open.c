@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "shim/conn_move.h"
+#include "shim/fresh.h"
 #include "shim/hooks.h"
 #include "shim/hot.h"
 #include "shim/policy.h"
@@ -24,8 +25,10 @@ TWS_HOT void tws_hook_made(int fd, uint32_t word)
 
 	if (fd < 0 || (!stale && !word) || !tws_may_work())
 		return;
-	if (stale)
-		tws_conn_vanished(fd, stale);
+	if (stale) {
+		tws_freshen(fd);
+		tws_conn_vanished(fd, tws_fd(fd));
+	}
 	tws_fd_set(fd, word);
 }
 
@@ -50,14 +53,18 @@ void tws_hook_bind(int fd, const struct sockaddr *address, socklen_t length)
 {
 	uint32_t word = tws_fd(fd);
 
-	if (word && tws_conn_plausible(address) && tws_may_work() && tws_policy_active())
-		tws_apply_bind(fd, is_port_0(address, length));
+	if (!word || !tws_conn_plausible(address) || !tws_may_work() ||
+	    !tws_policy_active())
+		return;
+	tws_freshen(fd);
+	tws_apply_bind(fd, is_port_0(address, length));
 }
 
 void tws_hook_bound(int fd, const struct sockaddr *address, socklen_t length)
 {
 	if (!tws_fd(fd) || !tws_may_work())
 		return;
+	tws_freshen(fd);
 	tws_conn_flags_change(fd,
 			      TWS_CONN_APP_BOUND |
 				  (is_port_0(address, length) ? TWS_CONN_APP_BOUND_0 : 0),
@@ -169,6 +176,7 @@ static void begin(int fd, const struct tws_address *remote,
 	connecting->deferred = slot->flags & TWS_CONN_FASTOPEN_CONNECT;
 	tws_conn_attempt(conn);
 	connecting->began_ns = slot->began_ns;
+	tws_seen(conn->book, connecting->began_ns);
 }
 
 /* Code that runs before the C library's own start (.preinit_array of the program): there
@@ -277,8 +285,10 @@ TWS_HOT void tws_hook_connected(int fd, struct tws_connecting *connecting, int e
 
 static void share(int fd)
 {
-	if (tws_fd(fd) & TWS_FD_SLOT && tws_may_work())
-		tws_conn_flags_change(fd, TWS_CONN_SHARED, 0);
+	if (!(tws_fd(fd) & TWS_FD_SLOT) || !tws_may_work())
+		return;
+	tws_freshen(fd);
+	tws_conn_flags_change(fd, TWS_CONN_SHARED, 0);
 }
 
 /* A connected TCP socket from elsewhere: counted as adopted, and not looked at again; its

@@ -8,6 +8,7 @@
 #include <poll.h>
 
 #include "shim/conn_move.h"
+#include "shim/fresh.h"
 #include "shim/hooks.h"
 #include "shim/policy.h"
 #include "shim/process.h"
@@ -42,16 +43,24 @@ static void note_linger(int fd, const struct linger *linger)
 static void note_socket_option(int fd, int name, const void *value, socklen_t length)
 {
 	if (name == SO_LINGER && length >= sizeof(struct linger)) {
+		tws_freshen(fd);
 		note_linger(fd, value);
 	} else if (name == SO_REUSEADDR && length >= sizeof(int)) {
 		bool on = *(const int *)value;
 
+		tws_freshen(fd);
 		tws_conn_flags_change(fd, on ? TWS_CONN_APP_REUSEADDR : 0,
 				      on ? 0 : TWS_CONN_APP_REUSEADDR);
 		count_call(fd, TWS_setsockopt_reuseaddr);
 	} else if (name == SO_RCVLOWAT) {
 		__atomic_store_n(&tws_process.low_water, true, __ATOMIC_RELAXED);
 	}
+}
+
+static void note_tcp_option(int fd, uint32_t flag)
+{
+	tws_freshen(fd);
+	tws_conn_flags_change(fd, flag, 0);
 }
 
 void tws_hook_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
@@ -61,9 +70,9 @@ void tws_hook_setsockopt(int fd, int level, int name, const void *value, socklen
 	if (level == SOL_SOCKET)
 		note_socket_option(fd, name, value, length);
 	else if (level == IPPROTO_TCP && name == TCP_LINGER2)
-		tws_conn_flags_change(fd, TWS_CONN_APP_LINGER2, 0);
+		note_tcp_option(fd, TWS_CONN_APP_LINGER2);
 	else if (level == IPPROTO_TCP && name == TCP_FASTOPEN_CONNECT)
-		tws_conn_flags_change(fd, TWS_CONN_FASTOPEN_CONNECT, 0);
+		note_tcp_option(fd, TWS_CONN_FASTOPEN_CONNECT);
 }
 
 /* SO_ERROR = 0 is what a program hears when its connect came through; one that asks too
@@ -76,6 +85,7 @@ void tws_hook_getsockopt(int fd, int level, int name, const void *value)
 	if (level != SOL_SOCKET || name != SO_ERROR || !tws_fd(fd) || !value ||
 	    !tws_may_work())
 		return;
+	tws_freshen(fd);
 	conn = tws_conn_of(tws_fd(fd));
 	if (!conn.book)
 		return;
@@ -99,13 +109,12 @@ static bool peer_has_closed(int fd)
 
 void tws_hook_shutdown(int fd, int how, struct tws_conn *ret_conn, bool *ret_peer_first)
 {
-	uint32_t word = tws_fd(fd);
-
 	ret_conn->book = NULL;
 	*ret_peer_first = false;
-	if (!(word & TWS_FD_SLOT) || !tws_may_work())
+	if (!(tws_fd(fd) & TWS_FD_SLOT) || !tws_may_work())
 		return;
-	*ret_conn = tws_conn_of(word);
+	tws_freshen(fd);
+	*ret_conn = tws_conn_of(tws_fd(fd));
 	if (how == SHUT_RD || !ret_conn->book ||
 	    ret_conn->slot->flags & TWS_CONN_SHUT_WRITE)
 		return;

@@ -67,6 +67,9 @@ void tws_hook_close_range(unsigned first, unsigned last, bool unshare);
 void tws_hook_overwrite(int from, int to, struct tws_end *ret_end);
 void tws_hook_overwritten(int from, int to, int result, struct tws_end *end);
 
+/* `to` is now the same open file as `from`. */
+void tws_hook_copied(int from, int to);
+
 /* ------------------------------------------- hook_option.c: changed */
 
 void tws_hook_setsockopt(int fd, int level, int name, const void *value,

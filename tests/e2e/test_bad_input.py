@@ -584,6 +584,21 @@ def test_a_segment_that_is_cut_does_not_end_its_client(t):
         os.unlink(new)
 
 
+def test_no_step_on_a_connection_is_ended_by_a_segment_that_was_cut_since(t):
+    """The steps that ask nothing of the socket before they touch its slot."""
+    for step in ("linger:0", "reuseaddr", "linger2:5", "dup", "dup2", "fdupfd", "shutdown:wr",
+                 "connect-again", "unspec", "so-error", "dup2-over", "close-raw socket"):
+        server = t.server()
+        process = t.start(*_client(t, server, "socket", "connect", "send:1", "recv", "sleep:150",
+                                   *step.split(), "exit:0"))
+        wait_for(lambda: server.counts["bytes"] == 1, "it is connected")
+        time.sleep(0.05)
+        [path] = glob.glob(os.path.join(t.dir, "*.seg"))
+        os.truncate(path, 0)
+        assert process.wait(30) == 0, (step, process.returncode)
+        os.unlink(path)
+
+
 def test_a_segment_that_is_cut_during_a_long_connect_does_not_end_its_client(t):
     # The server's queue is full: the connect stands until it takes one off.
     server = t.server(backlog=0)
