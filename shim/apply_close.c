@@ -110,9 +110,10 @@ static void carry_out(struct tws_end *end, const struct tws_plan *plan)
 		reset(end, mode == TWS_CLOSE_RESET ? tws_facts_unsent(end->fd) : 0);
 }
 
-void tws_carry_out_close(struct tws_end *end, const struct tws_plan *plan)
+void tws_carry_out_close(struct tws_end *end)
 {
-	const uint32_t word = plan->close;
+	const struct tws_plan *plan = end->conn.book ? tws_plan_of(&end->conn) : NULL;
+	const uint32_t word = plan ? plan->close : TWS_CLOSE_KEEP;
 	enum tws_close_mode mode = CLOSE_MODE(word);
 	enum tws_counter against;
 

@@ -19,16 +19,20 @@
 #define IPPROTO_MPTCP 262
 #endif
 
+static __attribute__((noinline)) void gone_unseen(int fd)
+{
+	tws_freshen(fd);
+	tws_conn_vanished(fd, tws_fd(fd));
+}
+
 TWS_HOT void tws_hook_made(int fd, uint32_t word)
 {
 	uint32_t stale = tws_fd(fd);
 
 	if (fd < 0 || (!stale && !word) || !tws_may_work())
 		return;
-	if (stale) {
-		tws_freshen(fd);
-		tws_conn_vanished(fd, tws_fd(fd));
-	}
+	if (stale)
+		gone_unseen(fd);
 	tws_fd_set(fd, word);
 }
 
@@ -170,7 +174,8 @@ static void begin(int fd, const struct tws_address *remote,
 
 	slot->remote = *remote;
 	slot->destination = tws_book_destination(conn->book, remote);
-	tws_plan_clear(conn);
+	if (tws_plans)
+		tws_plan_clear(conn);
 	if (tws_policy_active())
 		tws_apply_connect(fd, conn);
 	connecting->deferred = slot->flags & TWS_CONN_FASTOPEN_CONNECT;

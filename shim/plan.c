@@ -13,11 +13,27 @@
 
 struct tws_plan *tws_plans;
 
-struct tws_plan *tws_plan_place(struct tws_plan *plans, const struct tws_conn *conn)
+static struct tws_plan *plan_at(const struct tws_conn *conn)
 {
+	struct tws_plan *plans = __atomic_load_n(&tws_plans, __ATOMIC_ACQUIRE);
 	uint32_t index = conn->word & 0xffffff;
 
-	return index < TWS_MAX_CONNECTIONS ? &plans[index] : NULL;
+	return plans && index < TWS_MAX_CONNECTIONS ? &plans[index] : NULL;
+}
+
+const struct tws_plan *tws_plan_of(const struct tws_conn *conn)
+{
+	const struct tws_plan *plan = plan_at(conn);
+
+	return plan && plan->cookie && plan->cookie == conn->slot->cookie ? plan : NULL;
+}
+
+void tws_plan_clear(const struct tws_conn *conn)
+{
+	struct tws_plan *plan = plan_at(conn);
+
+	if (plan)
+		plan->cookie = 0;
 }
 
 /* Two threads may both make one; the loser's is taken back. */
@@ -39,7 +55,7 @@ void tws_plan_set(const struct tws_conn *conn, uint32_t close, uint32_t drain_ms
 
 	if (!__atomic_load_n(&tws_plans, __ATOMIC_ACQUIRE))
 		make_plans();
-	plan = tws_plan_at(conn);
+	plan = plan_at(conn);
 	if (plan)
 		*plan = (struct tws_plan){
 		    .cookie = conn->slot->cookie, .close = close, .drain_ms = drain_ms};

@@ -16,36 +16,16 @@ struct tws_plan {
 	uint32_t drain_ms;
 };
 
-/* Of TWS_MAX_CONNECTIONS; NULL until a rule has asked for something. */
-extern struct tws_plan *tws_plans; /* atomic */
-
-/* Slow half of tws_plan_at(): the place of this slot, if it can have one. */
-struct tws_plan *tws_plan_place(struct tws_plan *plans, const struct tws_conn *conn);
-
-static inline struct tws_plan *tws_plan_at(const struct tws_conn *conn)
-{
-	struct tws_plan *plans = __atomic_load_n(&tws_plans, __ATOMIC_ACQUIRE);
-
-	return plans ? tws_plan_place(plans, conn) : NULL;
-}
+/* Of TWS_MAX_CONNECTIONS; NULL until a rule has asked for something: whoever runs for
+ * each connection looks at this first. */
+extern struct tws_plan *tws_plans;
 
 /* The plan of a connection, of a forked child's parent too; NULL: none. */
-static inline const struct tws_plan *tws_plan_of(const struct tws_conn *conn)
-{
-	const struct tws_plan *plan = tws_plan_at(conn);
-
-	return plan && plan->cookie && plan->cookie == conn->slot->cookie ? plan : NULL;
-}
-
-/* A connection begins: what stood in its slot's place is over. */
-static inline void tws_plan_clear(const struct tws_conn *conn)
-{
-	struct tws_plan *plan = tws_plan_at(conn);
-
-	if (plan)
-		plan->cookie = 0;
-}
+const struct tws_plan *tws_plan_of(const struct tws_conn *conn);
 
 void tws_plan_set(const struct tws_conn *conn, uint32_t close, uint32_t drain_ms);
+
+/* A connection begins: what stood in its slot's place is over. */
+void tws_plan_clear(const struct tws_conn *conn);
 
 #endif

@@ -59,14 +59,12 @@ void tws_apply_connect(int fd, const struct tws_conn *conn);
 
 /* The connection is about to end as `end` says: what the rule decides at close. May
  * change the verdict. */
-void tws_carry_out_close(struct tws_end *end, const struct tws_plan *plan);
+void tws_carry_out_close(struct tws_end *end);
 
 static inline void tws_apply_close(struct tws_end *end)
 {
-	const struct tws_plan *plan = end->conn.book ? tws_plan_of(&end->conn) : NULL;
-
-	if (plan)
-		tws_carry_out_close(end, plan);
+	if (tws_plans)
+		tws_carry_out_close(end);
 }
 
 /* The program has just set SO_LINGER {1,0} on a connection: `graceful` takes it away. */
