@@ -60,22 +60,33 @@ void tws_conn_flags_change(int fd, uint32_t set, uint32_t clear)
 	}
 }
 
-TWS_HOT uint64_t tws_conn_cookie(int fd, struct tws_book *book)
+/* Without the probe, or after it has failed. EFAULT: the file was cut. EINVAL, if it is
+ * the probe's: somebody wrote over it, and over what else nobody knows. */
+static __attribute__((noinline)) uint64_t cookie_after(int fd, struct tws_book *book,
+						       long error)
 {
 	uint64_t cookie = 0;
 	uint32_t length = sizeof(cookie);
+	long ret;
+
+	if (error != -EFAULT && error != -EINVAL)
+		return 0;
+	ret = tws_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length);
+	if (book && (error == -EFAULT || ret == 0))
+		tws_book_lost(book);
+	return ret == 0 ? cookie : 0;
+}
+
+TWS_HOT uint64_t tws_conn_cookie(int fd, struct tws_book *book)
+{
+	uint64_t cookie = 0;
 	long ret = -EINVAL;
 
-	if (book)
+	if (__builtin_expect(book != NULL, 1))
 		ret = tws_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, book->probe);
-	if (__builtin_expect(ret == 0, 1))
-		return cookie;
-	if (ret == -EFAULT)
-		tws_book_lost(book);
-	/* EINVAL: somebody wrote over the probe. */
-	if (ret == -EFAULT || ret == -EINVAL)
-		ret = tws_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length);
-	return ret == 0 ? cookie : 0;
+	if (__builtin_expect(ret != 0, 0))
+		return cookie_after(fd, book, ret);
+	return cookie;
 }
 
 static void from_ipv4(const void *bytes, struct tws_address *ret_address)

@@ -413,8 +413,8 @@ static void sweep_slot(struct tws_book *book, uint32_t index)
 	if (tws_conn_state(slot) != TWS_CONN_OPEN || !(slot->flags & TWS_CONN_LEFT))
 		return;
 	end.conn = (struct tws_conn){book, slot, index, slot->generation};
-	end.verdict.ending = (enum tws_ending)slot->ending;
-	end.verdict.failure = TWS_COUNTERS;
+	end.verdict.ending = tws_ending_held(slot->ending);
+	end.verdict.failure = tws_failure_held(slot->failure);
 	state = tws_diag_state(&slot->local, &slot->remote, slot->cookie);
 	if (lives_on(state, slot->flags))
 		return;

@@ -566,7 +566,8 @@ def test_a_segment_that_is_overwritten_does_not_disturb_its_client(t):
             file.write(content * size)
         _goes_on(process, server, other, 21)
         _report(t)
-        os.unlink(path)
+        for path in glob.glob(os.path.join(t.dir, "*.seg")):
+            os.unlink(path)  # its own, and another where that was seen to be spoilt
 
 
 def test_a_segment_that_is_cut_does_not_end_its_client(t):
@@ -581,6 +582,19 @@ def test_a_segment_that_is_cut_does_not_end_its_client(t):
         assert total["attempts"] == total["ended_local_fin"] == 20, total
         assert total["unobserved"] == 1, total
         os.unlink(path)
+        os.unlink(new)
+
+
+def test_a_segment_whose_last_word_is_written_over_is_left_for_another(t):
+    for word in (0, 4, 0x80000000, 0xffffffff):
+        process, server, other = _running(t, *(STEPS * 20))
+        [path] = glob.glob(os.path.join(t.dir, "*.seg"))
+        _write_at(path, os.path.getsize(path) - 4, struct.pack("<I", word))
+        _goes_on(process, server, other, 21)
+        [new] = [p for p in glob.glob(os.path.join(t.dir, "*.seg")) if p != path]
+        os.unlink(path)
+        total = _report(t)["total"]
+        assert total["attempts"] == total["ended_local_fin"] == 20, total
         os.unlink(new)
 
 
