@@ -237,14 +237,13 @@ static void count_options(const struct tws_conn *conn, uint32_t flags)
 		tws_conn_count(conn, TWS_setsockopt_reuseaddr, 1);
 }
 
-TWS_HOT void tws_conn_attempt(const struct tws_conn *conn)
+TWS_HOT void tws_conn_attempt(const struct tws_conn *conn, uint64_t now)
 {
 	struct tws_connection *slot = conn->slot;
 
-	slot->began_ns = tws_now();
+	slot->began_ns = now;
 	slot->established_ns = 0;
-	__atomic_store_n(&conn->book->header->heartbeat_ns, slot->began_ns,
-			 __ATOMIC_RELAXED);
+	__atomic_store_n(&conn->book->header->heartbeat_ns, now, __ATOMIC_RELAXED);
 	if (!tws_conn_move(conn, TWS_CONN_CLAIMED, TWS_CONN_CONNECTING))
 		return;
 	tws_conn_count(conn, TWS_attempts, 1);
@@ -272,12 +271,12 @@ TWS_HOT void tws_conn_count_established(const struct tws_conn *conn)
 		count_peak(tally.arm);
 }
 
-TWS_HOT bool tws_conn_establish(const struct tws_conn *conn, bool believed)
+TWS_HOT bool tws_conn_establish(const struct tws_conn *conn, bool believed, uint64_t now)
 {
 	if (believed)
 		__atomic_fetch_or(&conn->slot->flags, TWS_CONN_BELIEVED,
 				  __ATOMIC_RELAXED);
-	conn->slot->established_ns = tws_now();
+	conn->slot->established_ns = now;
 	if (!tws_conn_move(conn, TWS_CONN_CONNECTING, TWS_CONN_OPEN))
 		return false;
 	tws_conn_count_established(conn);

@@ -89,14 +89,15 @@ void tws_conn_flags_change(int fd, uint32_t set, uint32_t clear);
  * False: no room. */
 bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn);
 
-/* Counts an attempt: CLAIMED -> CONNECTING. `remote` is in the slot. */
-void tws_conn_attempt(const struct tws_conn *conn);
+/* Counts an attempt, at `now`: CLAIMED -> CONNECTING. `remote` is in the slot. */
+void tws_conn_attempt(const struct tws_conn *conn, uint64_t now);
 
 /* CONNECTING -> CLAIMED, and the attempt was none. */
 void tws_conn_unattempt(const struct tws_conn *conn);
 
-/* CONNECTING -> OPEN. `believed`: on the word of SO_ERROR = 0. False: moved by others. */
-bool tws_conn_establish(const struct tws_conn *conn, bool believed);
+/* CONNECTING -> OPEN, at `now`. `believed`: on the word of SO_ERROR = 0. False: moved by
+ * others. */
+bool tws_conn_establish(const struct tws_conn *conn, bool believed, uint64_t now);
 
 /* OPEN -> CLAIMED: was believed established, and is not. */
 void tws_conn_disbelieve(const struct tws_conn *conn, int error);

@@ -380,7 +380,7 @@ void tws_conn_leave(const struct tws_end *end)
 	if (!tws_conn_owned(&end->conn) && !(slot->flags & TWS_CONN_LEFT))
 		return; /* the owner still has it */
 	if (came_to_be(&end->verdict))
-		tws_conn_establish(&end->conn, false);
+		tws_conn_establish(&end->conn, false, tws_now());
 	slot->ending = (uint8_t)end->verdict.ending;
 	slot->via = (uint8_t)end->via;
 	slot->local = end->local;

@@ -11,6 +11,7 @@
 #include "shim/entry.h"
 #include "shim/hot.h"
 #include "shim/policy.h"
+#include "shim/sys.h"
 
 /* --------------------------------------------------------------------- born */
 
@@ -259,7 +260,7 @@ static bool close_stream(FILE *stream, struct tws_end *ret_end)
 
 	if (fd < 0 || !tws_fd(fd))
 		return false;
-	if (tws_policy_active())
+	if (tws_policy_active(tws_now()))
 		fflush(stream);
 	return tws_hook_close(fd, TWS_VIA_FCLOSE, ret_end);
 }

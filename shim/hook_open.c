@@ -58,7 +58,7 @@ void tws_hook_bind(int fd, const struct sockaddr *address, socklen_t length)
 	uint32_t word = tws_fd(fd);
 
 	if (!word || !tws_conn_plausible(address) || !tws_may_work() ||
-	    !tws_policy_active())
+	    !tws_policy_active(tws_now()))
 		return;
 	tws_freshen(fd);
 	tws_apply_bind(fd, is_port_0(address, length));
@@ -171,17 +171,20 @@ static void begin(int fd, const struct tws_address *remote,
 {
 	struct tws_conn *conn = &connecting->conn;
 	struct tws_connection *slot = conn->slot;
+	uint64_t now = tws_now();
 
 	slot->remote = *remote;
 	slot->destination = tws_book_destination(conn->book, remote);
+	tws_seen(conn->book, now);
 	if (tws_plans)
 		tws_plan_clear(conn);
-	if (tws_policy_active())
+	if (tws_policy_active(now)) {
 		tws_apply_connect(fd, conn);
+		now = tws_now(); /* it may have waited for a port */
+	}
 	connecting->deferred = slot->flags & TWS_CONN_FASTOPEN_CONNECT;
-	tws_conn_attempt(conn);
-	connecting->began_ns = slot->began_ns;
-	tws_seen(conn->book, connecting->began_ns);
+	connecting->began_ns = now;
+	tws_conn_attempt(conn, now);
 }
 
 /* Code that runs before the C library's own start (.preinit_array of the program): there
@@ -252,24 +255,26 @@ TWS_HOT void tws_hook_connected(int fd, struct tws_connecting *connecting, int e
 				bool sent)
 {
 	const struct tws_conn *conn = &connecting->conn;
+	uint64_t now;
 
 	if (connecting->disconnected && !error)
 		disconnected(fd, connecting);
 	if (!conn->book)
 		return;
 	/* A call that took its time: the file may have been cut meanwhile. */
-	if (tws_now() - connecting->began_ns > TWS_FRESH_NS)
+	now = tws_now();
+	if (now - connecting->began_ns > TWS_FRESH_NS)
 		tws_book_check();
 	switch (error) {
 	case 0:
 		if (sent || connecting->deferred)
 			break; /* the SYN is on its way, or not even that */
-		if (tws_conn_establish(conn, false) && !connecting->again)
+		if (tws_conn_establish(conn, false, now) && !connecting->again)
 			count_latency(connecting);
 		break;
 	case EISCONN:
 		if (connecting->again)
-			tws_conn_establish(conn, false);
+			tws_conn_establish(conn, false, now);
 		else
 			never_ours(fd, conn);
 		break;

@@ -21,8 +21,8 @@ void tws_policy_forked(void);
 
 struct tws_settings tws_policy_settings(void);
 
-/* Whether a policy was ever loaded: a load or two, before any more is asked. */
-bool tws_policy_active(void);
+/* Whether a policy was ever loaded, at `now`: a load or two, before any more is asked. */
+bool tws_policy_active(uint64_t now);
 
 /* What a connection to `remote` is to get. `rule` and `arm` are 1 + index, 0: none. */
 struct tws_decision {

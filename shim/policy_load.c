@@ -123,7 +123,7 @@ void tws_policy_begin(bool make)
 		open_control();
 		/* Root may give up being root before its first connection, and could not
 		 * read the image then. */
-		if (tws_policy_active() && tws_sys1(SYS_geteuid, 0) == 0)
+		if (tws_policy_active(tws_now()) && tws_sys1(SYS_geteuid, 0) == 0)
 			follow();
 		return;
 	}
@@ -274,18 +274,15 @@ static bool map_again(struct tws_policy_control *at)
 	return ret;
 }
 
-/* The control file's page, which may be touched: that the file is whole was seen within
- * the last ten milliseconds, or is looked at. If it was cut, there is no policy until a
- * look, once a second, finds it whole again. */
-static struct tws_policy_control *whole_control(void)
+static uint64_t checked_ns; /* atomic; when the control file was last looked at */
+
+/* If the control file was cut, there is no policy until a look, once a second, finds it
+ * whole again. */
+static __attribute__((noinline)) void look_at(struct tws_policy_control *at, uint64_t now)
 {
-	static uint64_t checked_ns, again_ns; /* 0: it is whole */
-	struct tws_policy_control *at = __atomic_load_n(&control, __ATOMIC_ACQUIRE);
-	uint64_t now = at ? tws_now() : 0;
+	static uint64_t again_ns; /* atomic; 0: it is whole */
 	uint64_t again = __atomic_load_n(&again_ns, __ATOMIC_ACQUIRE);
 
-	if (!at || now - __atomic_load_n(&checked_ns, __ATOMIC_RELAXED) <= TWS_FRESH_NS)
-		return at;
 	if (!again && is_cut(at)) {
 		map_nothing(at);
 		__atomic_store_n(&again_ns, now + AGAIN_NS, __ATOMIC_RELEASE);
@@ -295,13 +292,23 @@ static struct tws_policy_control *whole_control(void)
 		   map_again(at)) {
 		__atomic_store_n(&again_ns, 0, __ATOMIC_RELEASE);
 	}
-	__atomic_store_n(&checked_ns, tws_now(), __ATOMIC_RELAXED);
+	__atomic_store_n(&checked_ns, now, __ATOMIC_RELAXED);
+}
+
+/* The control file's page, which may be touched: that the file is whole was seen within
+ * the last ten milliseconds, or is looked at. */
+static inline struct tws_policy_control *whole_control(uint64_t now)
+{
+	struct tws_policy_control *at = __atomic_load_n(&control, __ATOMIC_ACQUIRE);
+
+	if (at && now - __atomic_load_n(&checked_ns, __ATOMIC_RELAXED) > TWS_FRESH_NS)
+		look_at(at, now);
 	return at;
 }
 
 static uint64_t wanted_generation(void)
 {
-	struct tws_policy_control *at = whole_control();
+	struct tws_policy_control *at = whole_control(tws_now());
 
 	return at ? __atomic_load_n(&at->generation, __ATOMIC_ACQUIRE) : 0;
 }
@@ -372,9 +379,9 @@ static void follow(void)
 	__atomic_store_n(&loading, 0, __ATOMIC_RELEASE);
 }
 
-TWS_HOT bool tws_policy_active(void)
+TWS_HOT bool tws_policy_active(uint64_t now)
 {
-	struct tws_policy_control *at = whole_control();
+	struct tws_policy_control *at = whole_control(now);
 
 	return at && __atomic_load_n(&at->generation, __ATOMIC_RELAXED) != 0;
 }
@@ -424,6 +431,6 @@ struct tws_settings tws_policy_settings(void)
 
 uint32_t tws_policy_draw(uint32_t seed)
 {
-	return tws_draw(seed,
-			__atomic_fetch_add(&whole_control()->draws, 1, __ATOMIC_RELAXED));
+	return tws_draw(seed, __atomic_fetch_add(&whole_control(tws_now())->draws, 1,
+						 __ATOMIC_RELAXED));
 }
