@@ -44,7 +44,7 @@ uint32_t tws_conn_flags(int fd)
 
 	if (conn.book)
 		return __atomic_load_n(&conn.slot->flags, __ATOMIC_RELAXED);
-	return word & TWS_FD_SOCKET ? word & 0xffffff : 0;
+	return word & TWS_FD_SOCKET ? word & TWS_FD_FLAGS : 0;
 }
 
 void tws_conn_flags_change(int fd, uint32_t set, uint32_t clear)
@@ -316,7 +316,7 @@ static struct tws_conn slot_of_socket(int fd, uint32_t word)
 	struct tws_conn ret = tws_conn_of(word);
 
 	if (!ret.book && word & TWS_FD_SOCKET && tws_may_work())
-		tws_conn_claim(fd, word & 0xffffff, &ret);
+		tws_conn_claim(fd, word & TWS_FD_FLAGS, &ret);
 	return ret;
 }
 

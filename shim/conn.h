@@ -23,10 +23,13 @@
 
 #define TWS_FDS (1u << 20)
 
-/* Bits of a table word. A socket's flags are those of enum tws_conn_flag, below bit 24.
- */
+/* Bits of a table word. A socket's flags are those of enum tws_conn_flag. */
 #define TWS_FD_SLOT   0x80000000u /* book in bits 24 to 27, slot in bits 0 to 23 */
-#define TWS_FD_SOCKET 0x40000000u /* a TCP socket; flags in bits 0 to 23 */
+#define TWS_FD_SOCKET 0x40000000u /* a TCP socket; flags in bits 0 to 29 */
+#define TWS_FD_FLAGS  0x3fffffffu
+
+/* One more flag, of no use to readers: the program set SO_RCVLOWAT above 1. */
+#define TWS_CONN_LOW_WATER (1u << 24)
 
 extern uint32_t tws_fds[TWS_FDS];
 

@@ -12,8 +12,8 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include "shim/conn.h"
 #include "shim/hot.h"
-#include "shim/process.h"
 #include "shim/sys.h"
 
 #define STATE_ESTABLISHED 1
@@ -124,7 +124,7 @@ static bool fin_received(const struct tws_facts *facts)
  * urgent byte: close() resets for any. */
 static void read_unread(int fd, bool detail, struct tws_facts *facts)
 {
-	bool asked = __atomic_load_n(&tws_process.low_water, __ATOMIC_RELAXED);
+	bool asked = facts->flags & TWS_CONN_LOW_WATER;
 
 	if (detail)
 		asked |= facts->peer_closed || fin_received(facts);

@@ -135,7 +135,8 @@ static void disconnected(int fd, struct tws_connecting *connecting)
 {
 	struct tws_end *end = &connecting->end;
 	uint32_t keep = TWS_CONN_IPV6 | TWS_CONN_MPTCP | TWS_CONN_APP_LINGER_0 |
-			TWS_CONN_APP_LINGER_N | TWS_CONN_APP_REUSEADDR;
+			TWS_CONN_APP_LINGER_N | TWS_CONN_APP_REUSEADDR |
+			TWS_CONN_LOW_WATER;
 	uint32_t flags = end->conn.slot->flags & keep;
 
 	tws_conn_end(end);
@@ -159,7 +160,7 @@ static struct tws_conn slot_for(int fd)
 	ret.book = NULL;
 	if (book || !word)
 		word = may_be_opened(fd) ? ask_socket(fd) : 0;
-	if (word && !tws_conn_claim(fd, word & 0xffffff, &ret)) {
+	if (word && !tws_conn_claim(fd, word & TWS_FD_FLAGS, &ret)) {
 		ret.book = NULL;
 		tws_fd_set(fd, 0);
 	}

@@ -52,8 +52,12 @@ static void note_socket_option(int fd, int name, const void *value, socklen_t le
 		tws_conn_flags_change(fd, on ? TWS_CONN_APP_REUSEADDR : 0,
 				      on ? 0 : TWS_CONN_APP_REUSEADDR);
 		count_call(fd, TWS_setsockopt_reuseaddr);
-	} else if (name == SO_RCVLOWAT) {
-		__atomic_store_n(&tws_process.low_water, true, __ATOMIC_RELAXED);
+	} else if (name == SO_RCVLOWAT && length >= sizeof(int)) {
+		bool above = *(const int *)value > 1;
+
+		tws_freshen(fd);
+		tws_conn_flags_change(fd, above ? TWS_CONN_LOW_WATER : 0,
+				      above ? 0 : TWS_CONN_LOW_WATER);
 	}
 }
 

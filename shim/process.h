@@ -21,7 +21,6 @@ struct tws_process {
 	uint32_t files_shared;	/* atomic; a clone(CLONE_VM | CLONE_FILES) was seen */
 	uint32_t *alive;	/* 1 in the process that set it, 0 after a fork */
 	uint32_t spawns;	/* atomic; children that may hold our descriptors */
-	bool low_water;		/* atomic; the program has set SO_RCVLOWAT somewhere */
 	char directory[512];	/* TWSHIM_DIR, or empty: look for one */
 	char runtime[256];	/* XDG_RUNTIME_DIR, or empty */
 	char handover[1024];	/* TWSHIM_HANDOVER, or empty */

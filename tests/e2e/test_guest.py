@@ -89,6 +89,12 @@ def test_a_vfork_long_ago_costs_nothing_now(t):
     assert sum(many.values()) <= 4010, many
 
 
+def test_another_sockets_low_water_mark_costs_nothing(t):
+    added = _counts(t, *STEPS, before=("socket", "lowat:10", "close"))
+    many = {n: c for n, c in added.items() if c >= 500}
+    assert sum(many.values()) <= 3010, many
+
+
 def test_wrong_pointers_give_the_error_that_they_give_bare(t):
     script = t.file("efault.py", """
 import ctypes, socket

@@ -12,7 +12,7 @@
  *   port:N (of the server, from here on)
  *   fastopen fastopen-msg fastopen-mmsg fastopen-connect
  *   send:N recv recv:N wait-readable wait-hup
- *   linger:N reuseaddr linger2:N so-error shutdown:wr|rd|rdwr
+ *   linger:N reuseaddr linger2:N lowat:N so-error shutdown:wr|rd|rdwr
  *   dup dup2 dup3 fdupfd close close-d close-raw close-syscall close-range closefrom
  * fclose freopen dup2-over dup3-over cloexec exec:PATH fork-close fork-hold spawn system
  * pause-child exit:N _exit:N quick_exit abort kill note:TAG (prints TAG, SO_COOKIE and
@@ -355,6 +355,8 @@ static int using(const char *step)
 		do_linger(step);
 	else if (is(step, "reuseaddr"))
 		set_option(SOL_SOCKET, SO_REUSEADDR, 1, step);
+	else if (is(step, "lowat"))
+		set_option(SOL_SOCKET, SO_RCVLOWAT, atoi(argument_of(step)), step);
 	else if (is(step, "so-error"))
 		do_so_error(step);
 	else if (is(step, "linger2"))
