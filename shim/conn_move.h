@@ -10,12 +10,10 @@
 
 #include "shim/conn.h"
 
-/* What a slot's action[] holds. */
+/* What a slot's action[] holds; how to close stands in private memory, see plan.h. */
 enum tws_slot_action {
-	TWS_ACTION_CLOSE,     /* how to close, see apply.c */
-	TWS_ACTION_DRAIN_MS,  /* of reset-drained */
-	TWS_ACTION_RING_PORT, /* to give back, see ring.h */
-	TWS_ACTION_SPAWNS,    /* children spawned before the connection was made */
+	TWS_ACTION_RING_PORT = 2, /* to give back, see ring.h */
+	TWS_ACTION_SPAWNS = 3,	  /* children spawned before the connection was made */
 };
 
 /* Moves the slot if it is still in state `from` of the same generation. */

@@ -164,7 +164,7 @@ struct tws_connection {
 	uint8_t ending;		  /* enum tws_ending; while open: as last seen, see via */
 	uint8_t via;	    /* enum tws_via; while open: our last descriptor went so */
 	uint8_t failure;    /* enum tws_counter of failed_*, when ending is FAILED */
-	uint32_t action[4]; /* the shim's own: what to do at close */
+	uint32_t action[4]; /* the shim's own */
 	uint8_t reserved[12];
 };
 

@@ -253,8 +253,8 @@ def test_lies_about_pids_and_time_do_not_reach_anybody(t):
 
 
 def test_nobody_can_make_a_client_without_a_policy_reset_its_connections(t):
-    """What a rule wants at close stands in no file: each word of the slots that is the shim's
-    own is set to `reset` by another process, between connect and close."""
+    """What a rule wants at close stands in no file. Where it stood once, in the slot, another
+    process writes `reset` between connect and close."""
     server = t.server()
     process = t.start(*_client(t, server, "socket", "connect", "send:1", "recv",
                                "sleep:600", "close"))
@@ -263,7 +263,7 @@ def test_nobody_can_make_a_client_without_a_policy_reset_its_connections(t):
     [path] = glob.glob(os.path.join(t.dir, "*.seg"))
     with open(path, "r+b", buffering=0) as segment:
         offset, = struct.unpack("<Q", os.pread(segment.fileno(), 8, SECTION_AT + SECTION_SIZE))
-        for word in range(2):  # tws_connection.action[]: how to close, and drain_ms
+        for word in range(2):  # tws_connection.action[]
             os.pwrite(segment.fileno(), struct.pack("<I", 5), offset + 100 + 4 * word)
     assert process.wait(30) == 0
     server.wait("eofs", 1)
