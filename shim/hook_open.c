@@ -177,7 +177,7 @@ static void begin(int fd, const struct tws_address *remote,
 	slot->remote = *remote;
 	slot->destination = tws_book_destination(conn->book, remote);
 	tws_seen(conn->book, now);
-	if (tws_plans)
+	if (__atomic_load_n(&tws_plans, __ATOMIC_RELAXED))
 		tws_plan_clear(conn);
 	if (tws_policy_active(now)) {
 		tws_apply_connect(fd, conn);

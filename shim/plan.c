@@ -24,8 +24,9 @@ static struct tws_plan *plan_at(const struct tws_conn *conn)
 const struct tws_plan *tws_plan_of(const struct tws_conn *conn)
 {
 	const struct tws_plan *plan = plan_at(conn);
+	uint64_t cookie = plan ? __atomic_load_n(&plan->cookie, __ATOMIC_ACQUIRE) : 0;
 
-	return plan && plan->cookie && plan->cookie == conn->slot->cookie ? plan : NULL;
+	return cookie && cookie == conn->slot->cookie ? plan : NULL;
 }
 
 void tws_plan_clear(const struct tws_conn *conn)
@@ -33,7 +34,7 @@ void tws_plan_clear(const struct tws_conn *conn)
 	struct tws_plan *plan = plan_at(conn);
 
 	if (plan)
-		plan->cookie = 0;
+		__atomic_store_n(&plan->cookie, 0, __ATOMIC_RELAXED);
 }
 
 /* Two threads may both make one; the loser's is taken back. */
@@ -56,7 +57,9 @@ void tws_plan_set(const struct tws_conn *conn, uint32_t close, uint32_t drain_ms
 	if (!__atomic_load_n(&tws_plans, __ATOMIC_ACQUIRE))
 		make_plans();
 	plan = plan_at(conn);
-	if (plan)
-		*plan = (struct tws_plan){
-		    .cookie = conn->slot->cookie, .close = close, .drain_ms = drain_ms};
+	if (!plan)
+		return;
+	plan->close = close;
+	plan->drain_ms = drain_ms;
+	__atomic_store_n(&plan->cookie, conn->slot->cookie, __ATOMIC_RELEASE);
 }

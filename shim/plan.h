@@ -11,14 +11,14 @@
 #include "shim/conn.h"
 
 struct tws_plan {
-	uint64_t cookie; /* of the socket; 0: no plan */
+	uint64_t cookie; /* atomic; of the socket; 0: no plan */
 	uint32_t close;	 /* enum tws_close_mode and flags, see apply_option.h */
 	uint32_t drain_ms;
 };
 
 /* Of TWS_MAX_CONNECTIONS; NULL until a rule has asked for something: whoever runs for
  * each connection looks at this first. */
-extern struct tws_plan *tws_plans;
+extern struct tws_plan *tws_plans; /* atomic */
 
 /* The plan of a connection, of a forked child's parent too; NULL: none. */
 const struct tws_plan *tws_plan_of(const struct tws_conn *conn);

@@ -63,7 +63,7 @@ void tws_carry_out_close(struct tws_end *end);
 
 static inline void tws_apply_close(struct tws_end *end)
 {
-	if (tws_plans)
+	if (__atomic_load_n(&tws_plans, __ATOMIC_RELAXED))
 		tws_carry_out_close(end);
 }
 
