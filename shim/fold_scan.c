@@ -91,24 +91,33 @@ static void remove_if_old(int directory, const char *name, uint64_t seconds)
 		tws_sys3(SYS_unlinkat, directory, name, 0);
 }
 
-/* By its name, PIDNS-PID-...: what is in it says nothing. */
-static bool is_dead_by_name(const struct tws_scan *scan, const char *name)
-{
-	uint64_t pid_namespace = tws_text_parse(name), pid;
-	const char *at = strchr(name, '-');
+enum life { DEAD, ALIVE, UNKNOWN };
 
-	pid = at ? tws_text_parse(at + 1) : 0;
-	return pid && pid <= INT32_MAX && is_dead(scan, pid_namespace, (uint32_t)pid);
+/* By its name, PIDNS-PID-...: what is in it says nothing. */
+static enum life life_by_name(const struct tws_scan *scan, const char *name)
+{
+	const char *at = strchr(name, '-');
+	uint64_t pid = at ? tws_text_parse(at + 1) : 0;
+
+	if (!pid || pid > INT32_MAX || tws_text_parse(name) != scan->pid_namespace)
+		return UNKNOWN;
+	return is_dead(scan, scan->pid_namespace, (uint32_t)pid) ? DEAD : ALIVE;
 }
 
-/* A segment that nobody can read goes when a good one would; after a day where nobody can
- * tell whether its process lives, or another version could read it. */
+/* A segment that nobody can read goes when a good one would, and one that another version
+ * could read after a day, if its process is dead; where nobody can tell, only the former
+ * and after a day. */
 static void remove_unreadable(const struct tws_scan *scan, const char *name,
 			      enum tws_fold_condition condition)
 {
-	bool soon = condition == TWS_FOLD_DAMAGED && is_dead_by_name(scan, name);
+	enum life life = life_by_name(scan, name);
+	bool damaged = condition == TWS_FOLD_DAMAGED;
 
-	remove_if_old(scan->directory, name, soon ? scan->retention_s : HELD_AT_MOST_S);
+	if (life == DEAD)
+		remove_if_old(scan->directory, name,
+			      damaged ? scan->retention_s : HELD_AT_MOST_S);
+	else if (life == UNKNOWN && damaged)
+		remove_if_old(scan->directory, name, HELD_AT_MOST_S);
 }
 
 static void consider(struct tws_scan *scan, const char *name)

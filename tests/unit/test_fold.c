@@ -371,6 +371,9 @@ static void segments_that_nobody_can_read_go_in_time(void **state)
 	    {false, space + 1, DEAD_PID, 90000, TWS_ABI_MAJOR},
 	    {true, space, DEAD_PID, 100, TWS_ABI_MAJOR + 1},
 	    {false, space, DEAD_PID, 90000, TWS_ABI_MAJOR + 1},
+	    {true, space + 1, DEAD_PID, 90000, TWS_ABI_MAJOR + 1},
+	    {true, space, (unsigned)getpid(), 90000, TWS_ABI_MAJOR},
+	    {true, space, (unsigned)getpid(), 90000, TWS_ABI_MAJOR + 1},
 	};
 	char name[64];
 
