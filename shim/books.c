@@ -282,7 +282,7 @@ void tws_book_lost(struct tws_book *book)
 
 		if (word & TWS_FD_SLOT &&
 		    (word >> 24 & (TWS_BOOKS - 1)) == (unsigned)index &&
-		    __atomic_compare_exchange_n(&tws_fds[fd], &word, 0, false,
+		    __atomic_compare_exchange_n(tws_fd_place(fd), &word, 0, false,
 						__ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 			tws_count_process(TWS_unobserved);
 	}

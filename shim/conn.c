@@ -17,7 +17,9 @@
 uint32_t tws_fds[TWS_FDS];
 
 static int highest = -1;
-static uint32_t hint; /* where a free slot was seen last */
+/* Where this thread saw a free slot last: threads stay in slots, and so in cache lines,
+ * of their own. */
+static __thread uint32_t hint __attribute__((tls_model("initial-exec")));
 
 TWS_HOT void tws_fd_set(int fd, uint32_t word)
 {
@@ -25,7 +27,7 @@ TWS_HOT void tws_fd_set(int fd, uint32_t word)
 
 	if ((unsigned)fd >= TWS_FDS)
 		return;
-	__atomic_store_n(&tws_fds[fd], word, __ATOMIC_RELEASE);
+	__atomic_store_n(tws_fd_place(fd), word, __ATOMIC_RELEASE);
 	while (word && old < fd &&
 	       !__atomic_compare_exchange_n(&highest, &old, fd, true, __ATOMIC_RELAXED,
 					    __ATOMIC_RELAXED))
@@ -131,7 +133,7 @@ TWS_HOT void tws_conn_free(const struct tws_conn *conn)
 	if (ring_port)
 		tws_ring_give(ring_port);
 	if (tws_conn_owned(conn))
-		__atomic_store_n(&hint, conn->word & 0xffffff, __ATOMIC_RELAXED);
+		hint = conn->word & 0xffffff;
 }
 
 TWS_HOT static bool try_claim(struct tws_book *book, uint32_t index,
@@ -164,7 +166,7 @@ static bool find_slot(struct tws_book *book, struct tws_conn *ret_conn)
 {
 	uint32_t count = book->section[TWS_SECTION_CONNECTIONS].count;
 	uint32_t used = tws_book_used(book, TWS_SECTION_CONNECTIONS);
-	uint32_t start = __atomic_load_n(&hint, __ATOMIC_RELAXED);
+	uint32_t start = hint;
 
 	if (start > used)
 		start = used;
@@ -174,7 +176,7 @@ static bool find_slot(struct tws_book *book, struct tws_conn *ret_conn)
 					      : n;
 
 		if (try_claim(book, i, ret_conn)) {
-			__atomic_store_n(&hint, i + 1, __ATOMIC_RELAXED);
+			hint = i + 1;
 			return true;
 		}
 		if (n >= used && i >= tws_book_ready(book, TWS_SECTION_CONNECTIONS))

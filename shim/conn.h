@@ -33,11 +33,22 @@
 
 extern uint32_t tws_fds[TWS_FDS];
 
+/* Where the word of a descriptor below TWS_FDS stands. Neighbours lie in lines of their
+ * own, within the same page: threads with descriptors side by side would carry one line
+ * to and fro between their cores. */
+static inline uint32_t *tws_fd_place(int fd)
+{
+	unsigned at = (unsigned)fd;
+
+	return &tws_fds[at ^ (at & 63) << 4];
+}
+
 /* The word of a descriptor; 0 also for numbers out of range. */
 static inline uint32_t tws_fd(int fd)
 {
-	return (unsigned)fd < TWS_FDS ? __atomic_load_n(&tws_fds[fd], __ATOMIC_RELAXED)
-				      : 0;
+	return (unsigned)fd < TWS_FDS
+		   ? __atomic_load_n(tws_fd_place(fd), __ATOMIC_RELAXED)
+		   : 0;
 }
 
 /* Sets the word; keeps the highest descriptor ever set, for walks. */

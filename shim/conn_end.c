@@ -185,8 +185,8 @@ void tws_conn_vanished(int fd, uint32_t word)
 	struct tws_end end = {.fd = fd, .word = word, .conn = tws_conn_of(word)};
 
 	if ((unsigned)fd >= TWS_FDS ||
-	    !__atomic_compare_exchange_n(&tws_fds[fd], &word, 0, false, __ATOMIC_ACQ_REL,
-					 __ATOMIC_RELAXED))
+	    !__atomic_compare_exchange_n(tws_fd_place(fd), &word, 0, false,
+					 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		return;
 	if (!end.conn.book || !tws_conn_owned(&end.conn))
 		return;
@@ -327,7 +327,7 @@ TWS_HOT void tws_conn_detach(struct tws_end *end)
 	uint32_t word = end->word;
 	uint32_t left;
 
-	if (!__atomic_compare_exchange_n(&tws_fds[end->fd], &word, 0, false,
+	if (!__atomic_compare_exchange_n(tws_fd_place(end->fd), &word, 0, false,
 					 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
 		end->ends = false; /* another thread or a signal handler was here first */
 		return;

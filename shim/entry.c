@@ -212,23 +212,41 @@ int tws_wrap_shutdown(int fd, int how)
 
 /* --------------------------------------------------------------------- dies */
 
+static int close_uncancelled(int fd)
+{
+	int state, ret;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	ret = tws_real.close(fd);
+	pthread_setcancelstate(state, NULL);
+	return ret;
+}
+
+/* What libc's does, without its cancellation point. */
+static int close_bare(int fd)
+{
+	long ret = tws_sys1(SYS_close, fd);
+
+	if (ret >= 0)
+		return (int)ret;
+	errno = (int)-ret;
+	return -1;
+}
+
 /* close() is a cancellation point. A thread that is cancelled at its entry leaves the
  * descriptor open, so we let that happen before the record is detached, and not between.
  */
-TWS_HOT static int close_connection(int fd)
+TWS_HOT static __attribute__((noinline)) int close_connection(int fd)
 {
 	struct tws_end end;
-	int state, ret;
+	bool known;
+	int ret;
 
 	pthread_testcancel();
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-	if (tws_hook_close(fd, TWS_VIA_CLOSE, &end)) {
-		ret = tws_real.close(fd);
+	known = tws_hook_close(fd, TWS_VIA_CLOSE, &end);
+	ret = tws_real_close_is_libc ? close_bare(fd) : close_uncancelled(fd);
+	if (known)
 		tws_hook_closed(&end);
-	} else {
-		ret = tws_real.close(fd);
-	}
-	pthread_setcancelstate(state, NULL);
 	return ret;
 }
 

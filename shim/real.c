@@ -38,6 +38,8 @@ struct tws_real tws_real = {
 #undef WRAP_required
 #undef WRAP_optional
 
+bool tws_real_close_is_libc;
+
 struct name_of_symbol {
 	const char *name;
 	size_t offset;
@@ -68,6 +70,8 @@ void tws_real_resolve(void)
 		return;
 	for (size_t i = 0; i < sizeof(symbols) / sizeof(symbols[0]); i++)
 		resolve_one(&symbols[i]);
+	/* __close is libc's other name for it, which nobody who wraps close() gives. */
+	tws_real_close_is_libc = dlsym(RTLD_NEXT, "__close") == (void *)tws_real.close;
 	__atomic_store_n(&done, 1, __ATOMIC_RELEASE);
 	errno = saved;
 }

@@ -7,6 +7,7 @@
 #ifndef TWS_SHIM_REAL_H
 #define TWS_SHIM_REAL_H
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -26,6 +27,9 @@ struct tws_real {
 #undef WRAP_variadic
 
 extern struct tws_real tws_real;
+
+/* close() is libc's own, with no other preload between. */
+extern bool tws_real_close_is_libc;
 
 /* Resolves all of them now; later calls do nothing. */
 void tws_real_resolve(void);

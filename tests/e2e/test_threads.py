@@ -44,6 +44,20 @@ def test_cancellation_in_connect_and_close(t):
     assert total["ended_unseen"] == 0, total
 
 
+def test_cancellation_with_another_preload_behind(t):
+    """Its close() is a cancellation point like libc's, and is called for each connection."""
+    server = t.server()
+    counts = os.path.join(t.scratch, "counts")
+    preload = f"{t.library}:{t.prog('pass_through.so')}"
+    t.run(t.prog("races"), ADDRESS, str(server.port), "cancel",
+          env={"LD_PRELOAD": preload, "PASS_THROUGH_COUNTS": counts})
+    total = _all_accounted(t, server, t.report())
+    assert total["ended_unseen"] == 0, total
+    with open(counts, encoding="ascii") as file:
+        closes = int(file.read().split()[2])
+    assert closes >= total["established"] > 0, f"{closes} closes came by, {total}"
+
+
 def test_a_signal_handler_closes_what_connect_works_on(t):
     server, report = _races(t, "handler")
     total = report["total"]

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * A preload that does nothing but count: the least that any wrapper costs. The bench
- * times it beside the shim.
+ * times it beside the shim. With PASS_THROUGH_COUNTS=FILE it writes there, at exit, how
+ * many calls of socket(), connect() and close() came by.
  */
 #include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -36,4 +39,15 @@ int close(int fd)
 {
 	__atomic_fetch_add(&closes, 1, __ATOMIC_RELAXED);
 	return next_close(fd);
+}
+
+__attribute__((destructor)) static void tell(void)
+{
+	const char *path = getenv("PASS_THROUGH_COUNTS");
+	FILE *file = path ? fopen(path, "we") : NULL;
+
+	if (!file)
+		return;
+	fprintf(file, "%lu %lu %lu\n", sockets, connects, closes);
+	fclose(file);
 }
