@@ -126,6 +126,20 @@ static json_t *app_object(const struct ledger_app *app)
 			 "destinations", destinations(app));
 }
 
+/* Through stdio: jansson hands each token to a descriptor by itself. */
+static int write_file(const json_t *object, int fd)
+{
+	FILE *file = fdopen(fd, "w");
+	int result;
+
+	if (!file) {
+		close(fd);
+		return -ENOMEM;
+	}
+	result = json_dumpf(object, file, JSON_COMPACT) == 0 ? 0 : -EIO;
+	return fclose(file) == 0 ? result : -errno;
+}
+
 int ledger_save(const struct ledger *ledger, int directory)
 {
 	json_t *apps = json_array(), *object;
@@ -138,11 +152,7 @@ int ledger_save(const struct ledger *ledger, int directory)
 	unlinkat(directory, TEMPORARY, 0);
 	fd = openat(directory, TEMPORARY,
 		    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	result = fd < 0 ? -errno : 0;
-	if (result == 0 && (!object || json_dumpfd(object, fd, JSON_COMPACT) != 0))
-		result = -EIO;
-	if (fd >= 0)
-		close(fd);
+	result = fd < 0 ? -errno : write_file(object, fd);
 	if (result == 0 && renameat(directory, TEMPORARY, directory, LEDGER_FILE) != 0)
 		result = -errno;
 	if (result != 0 && fd >= 0)
@@ -250,14 +260,18 @@ static json_t *read_file(int directory)
 {
 	int fd = openat(directory, LEDGER_FILE,
 			O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
 	json_t *object = NULL;
 	struct stat st;
 
-	if (fd < 0)
+	if (!file) {
+		if (fd >= 0)
+			close(fd);
 		return NULL;
+	}
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size < SIZE_MAX_)
-		object = json_loadfd(fd, 0, NULL);
-	close(fd);
+		object = json_loadf(file, 0, NULL);
+	fclose(file);
 	return object;
 }
 
