@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,12 +68,15 @@ bool process_parse_stat(const char *text, uint64_t *ret_start_time, bool *ret_zo
 	return true;
 }
 
+/* Most are asked about when they are long gone, and then the shortest question does. */
 static enum process_life life_here(pid_t pid, uint64_t start_time)
 {
 	char name[24], text[1024];
 	uint64_t start;
 	bool zombie;
 
+	if (pid > 0 && kill(pid, 0) != 0 && errno == ESRCH)
+		return PROCESS_DEAD;
 	snprintf(name, sizeof(name), "%d", (int)pid);
 	if (!read_proc(name, "stat", text, sizeof(text)))
 		return PROCESS_DEAD;

@@ -18,6 +18,17 @@ struct reader_buffer {
 	size_t room;
 };
 
+/* The first bytes of a file, which the shim lays out as header and process section. */
+#define FRONT_SIZE (4096 + sizeof(struct tws_counters))
+
+struct reader_front {
+	union {
+		struct tws_header header;
+		char bytes[FRONT_SIZE];
+	};
+	size_t length;
+};
+
 const char reader_too_much[] = "its user's files are too many or too large";
 static const char shrank[] = "shrank while it was read";
 
@@ -48,7 +59,8 @@ int reader_init(struct reader *reader)
 	process_view_init(&reader->processes);
 	reader->has_boot_id = read_boot_id(reader->boot_id);
 	reader->buffers = calloc(TWS_SECTIONS, sizeof(*reader->buffers));
-	return reader->buffers ? 0 : -ENOMEM;
+	reader->front = malloc(sizeof(*reader->front));
+	return reader->buffers && reader->front ? 0 : -ENOMEM;
 }
 
 void reader_free(struct reader *reader)
@@ -63,27 +75,33 @@ void reader_free(struct reader *reader)
 	for (size_t i = 0; reader->buffers && i < TWS_SECTIONS; i++)
 		free(reader->buffers[i].bytes);
 	free(reader->buffers);
+	free(reader->front);
 	process_view_free(&reader->processes);
 	*reader = (struct reader){0};
 }
 
-/* All of `size`, or false: the end came first, or an error. */
-static bool read_fully(int fd, void *ret_bytes, size_t size, uint64_t offset)
+/* How much of `size` there is; an error is the end. */
+static size_t read_some(int fd, void *ret_bytes, size_t size, uint64_t offset)
 {
-	char *to = ret_bytes;
+	size_t done = 0;
 	ssize_t length;
 
-	while (size) {
-		length = pread(fd, to, size, (off_t)offset);
+	while (done < size) {
+		length = pread(fd, (char *)ret_bytes + done, size - done,
+			       (off_t)(offset + done));
 		if (length < 0 && errno == EINTR)
 			continue;
 		if (length <= 0)
-			return false;
-		to += length;
-		offset += (uint64_t)length;
-		size -= (size_t)length;
+			break;
+		done += (size_t)length;
 	}
-	return true;
+	return done;
+}
+
+/* All of `size`, or false. */
+static bool read_fully(int fd, void *ret_bytes, size_t size, uint64_t offset)
+{
+	return read_some(fd, ret_bytes, size, offset) == size;
 }
 
 static const char *check_file(const struct stat *st)
@@ -121,19 +139,26 @@ static const char *check_header(struct reader *reader, const struct stat *st,
 	return NULL;
 }
 
-static const char *read_header(int fd, const struct stat *st,
+/* Into the front; a file may be shorter than that. */
+static const char *read_header(struct reader *reader, int fd, const struct stat *st,
 			       struct tws_header *ret_header)
 {
-	size_t length = sizeof(*ret_header);
+	struct reader_front *front = reader->front;
+	size_t length = sizeof(front->bytes), needed = sizeof(front->header);
 
-	memset(ret_header, 0, sizeof(*ret_header));
 	if ((uint64_t)st->st_size < length)
 		length = (size_t)st->st_size;
 	if (length == 0)
 		return "empty";
-	if (!read_fully(fd, ret_header, length, 0))
+	if (length < needed) {
+		memset(&front->header, 0, needed);
+		needed = length;
+	}
+	front->length = read_some(fd, front->bytes, length, 0);
+	if (front->length < needed)
 		return shrank;
-	return tws_segment_validate(ret_header, length, (uint64_t)st->st_size);
+	*ret_header = front->header;
+	return tws_segment_validate(ret_header, needed, (uint64_t)st->st_size);
 }
 
 /* The used elements of a section into its buffer. */
@@ -166,19 +191,46 @@ static const char *read_section(struct reader *reader, int fd, struct segment *s
 	return NULL;
 }
 
-static const char *read_process(int fd, struct segment *segment)
+static const char *read_process(struct reader *reader, int fd, struct segment *segment)
 {
-	const struct tws_section *section = &segment->header.section[TWS_SECTION_PROCESS];
+	const uint64_t offset = segment->header.section[TWS_SECTION_PROCESS].offset;
+	const struct reader_front *front = reader->front;
+	const size_t size = sizeof(segment->process);
 
-	return read_fully(fd, &segment->process, sizeof(segment->process),
-			  section->offset)
+	if (front->length >= size && offset <= front->length - size) {
+		memcpy(&segment->process, front->bytes + offset, size);
+		return NULL;
+	}
+	return read_fully(fd, &segment->process, size, offset) ? NULL : shrank;
+}
+
+/* Nobody writes to it any more: its process is dead, which was known before the first
+ * byte was read, and has left no connection that another process could still end here. */
+static bool is_at_rest(const struct segment *segment)
+{
+	if (segment->life != PROCESS_DEAD)
+		return false;
+	for (uint32_t i = 0; i < segment->used[TWS_SECTION_CONNECTIONS]; i++)
+		if (segment->connections[i].state != TWS_CONN_FREE)
+			return false;
+	return true;
+}
+
+/* How many tickets were drawn is asked last, since a record of the ring is overwritten by
+ * a later ticket. */
+static const char *read_tickets(int fd, struct segment *segment)
+{
+	if (!segment->used[TWS_SECTION_ENDED] || is_at_rest(segment))
+		return NULL;
+	return read_fully(fd, &segment->header.ended_tickets,
+			  sizeof(segment->header.ended_tickets),
+			  offsetof(struct tws_header, ended_tickets))
 		   ? NULL
 		   : shrank;
 }
 
 /* Counters before connections, and those before the rings: what a connection does next
- * appears at worst in neither, never twice. How many tickets were drawn is asked last,
- * since a record of the ring is overwritten by a later ticket. */
+ * appears at worst in neither, never twice. */
 static const char *read_sections(struct reader *reader, int fd, struct segment *segment)
 {
 	const struct {
@@ -193,16 +245,11 @@ static const char *read_sections(struct reader *reader, int fd, struct segment *
 	    {TWS_SECTION_TIME_WAIT, (void **)&segment->time_wait},
 	    {TWS_SECTION_FOLDED, (void **)&segment->folded},
 	};
-	const char *why = read_process(fd, segment);
-	struct tws_header after;
+	const char *why = read_process(reader, fd, segment);
 
 	for (size_t i = 0; !why && i < sizeof(order) / sizeof(*order); i++)
 		why = read_section(reader, fd, segment, order[i].id, order[i].elements);
-	if (!why && !read_fully(fd, &after, sizeof(after), 0))
-		why = shrank;
-	if (!why)
-		segment->header.ended_tickets = after.ended_tickets;
-	return why;
+	return why ? why : read_tickets(fd, segment);
 }
 
 bool segment_ended_is_whole(const struct segment *segment, uint32_t index)
@@ -225,27 +272,60 @@ static const char *examine(struct reader *reader, int fd, struct stat *ret_stat,
 		return "cannot be examined";
 	why = check_file(ret_stat);
 	if (!why)
-		why = read_header(fd, ret_stat, ret_header);
+		why = read_header(reader, fd, ret_stat, ret_header);
 	if (!why)
 		why = check_header(reader, ret_stat, ret_header);
 	return why;
 }
 
-/* A dead process's segment is at rest only once it is known to be dead: ask first. */
-static const char *read_open_file(struct reader *reader, int fd, struct segment *segment)
+struct identity {
+	uint64_t pid_namespace;
+	uint64_t pid;
+	uint64_t start_time;
+};
+
+/* By the name of the file: a hint, good where the header agrees. Zeros: it has none. */
+static struct identity identity_in_name(const char *name)
 {
+	struct identity identity = {0};
+	char *end;
+
+	identity.pid_namespace = strtoull(name, &end, 10);
+	if (*end == '-')
+		identity.pid = strtoull(end + 1, &end, 10);
+	if (*end == '-')
+		identity.start_time = strtoull(end + 1, &end, 10);
+	return *end == '-' ? identity : (struct identity){0};
+}
+
+static bool is_same(const struct identity *identity, const struct tws_header *header)
+{
+	return identity->pid_namespace == header->pid_namespace &&
+	       identity->pid == header->pid && identity->start_time == header->start_time;
+}
+
+static enum process_life life_of(struct reader *reader, const struct identity *identity)
+{
+	return process_life(&reader->processes, identity->pid_namespace,
+			    (pid_t)identity->pid, identity->start_time);
+}
+
+/* A dead process's segment is at rest only once it is known to be dead: ask first. */
+static const char *read_open_file(struct reader *reader, int fd, struct segment *segment,
+				  const struct identity *named, enum process_life life)
+{
+	struct tws_header *header = &segment->header;
 	struct stat st;
-	const char *why = examine(reader, fd, &st, &segment->header);
+	const char *why = examine(reader, fd, &st, header);
 
 	if (why)
 		return why;
-	segment->life = PROCESS_DEAD;
-	if (segment->header.state == TWS_SEGMENT_TOTALS)
-		return read_sections(reader, fd, segment);
-	segment->life =
-	    process_life(&reader->processes, segment->header.pid_namespace,
-			 (pid_t)segment->header.pid, segment->header.start_time);
-	why = read_header(fd, &st, &segment->header);
+	segment->life = header->state == TWS_SEGMENT_TOTALS ? PROCESS_DEAD : life;
+	if (header->state != TWS_SEGMENT_TOTALS && !is_same(named, header)) {
+		segment->life = process_life(&reader->processes, header->pid_namespace,
+					     (pid_t)header->pid, header->start_time);
+		why = read_header(reader, fd, &st, header);
+	}
 	return why ? why : read_sections(reader, fd, segment);
 }
 
@@ -291,11 +371,14 @@ const char *reader_read_file(struct reader *reader, int directory, const char *n
 			     reader_taker take, void *data, int *ret_taken)
 {
 	struct segment *segment = calloc(1, sizeof(*segment));
+	const struct identity named = identity_in_name(name);
+	enum process_life life;
 	const char *why;
 	int fd;
 
 	if (!segment)
 		return "out of memory";
+	life = life_of(reader, &named);
 	fd = open_file(directory, name);
 	if (fd < 0) {
 		why = open_failure(errno);
@@ -303,7 +386,7 @@ const char *reader_read_file(struct reader *reader, int directory, const char *n
 	}
 	segment->directory = "";
 	segment->name = name;
-	why = read_open_file(reader, fd, segment);
+	why = read_open_file(reader, fd, segment, &named, life);
 	close(fd);
 	if (!why)
 		*ret_taken = take(segment, data);

@@ -60,6 +60,7 @@ struct reader {
 	uint64_t foreign_bytes;
 	bool changed; /* segments were folded while we read: what we have is not whole */
 	struct reader_buffer *buffers; /* one a section, kept from segment to segment */
+	struct reader_front *front;
 };
 
 #define READER_SKIPPED_MAX 100

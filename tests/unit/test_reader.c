@@ -24,6 +24,7 @@ struct place {
 	struct saved saved;
 	unsigned taken;
 	uint64_t attempts;
+	enum process_life life; /* of the last one taken */
 };
 
 static int set_up(void **state)
@@ -60,6 +61,7 @@ static int take(struct segment *segment, void *data)
 	struct place *place = data;
 
 	place->taken++;
+	place->life = segment->life;
 	for (uint32_t i = 0; i < segment->used[TWS_SECTION_DESTINATIONS]; i++)
 		place->attempts += segment->destinations[i].counters.value[TWS_attempts];
 	return 0;
@@ -96,6 +98,53 @@ static void a_segment_is_taken(void **state)
 	assert_int_equal(place->taken, 1);
 	assert_int_equal(place->attempts, 1);
 	assert_int_equal(place->reader.skipped_count, 0);
+}
+
+/* Of this process, as its segment's file would be named. */
+static uint64_t own_start_time(void)
+{
+	FILE *file = fopen("/proc/self/stat", "re");
+	char text[1024] = "";
+	uint64_t start = 0;
+	bool zombie;
+
+	assert_non_null(file);
+	assert_true(fread(text, 1, sizeof(text) - 1, file) > 0);
+	fclose(file);
+	assert_true(process_parse_stat(text, &start, &zombie));
+	return start;
+}
+
+static enum process_life life_as(struct place *place, const char *name)
+{
+	write_as(place, name);
+	read_all(place);
+	assert_int_equal(place->taken, 1);
+	assert_int_equal(unlinkat(place->fd, name, 0), 0);
+	return place->life;
+}
+
+static void a_life_is_that_of_the_header_whatever_the_file_is_called(void **state)
+{
+	struct place *place = *state;
+	struct tws_header *header = &place->saved.header;
+	char ours[96], dead[96];
+
+	snprintf(dead, sizeof(dead), "%llu-4242-1-0.seg",
+		 (unsigned long long)header->pid_namespace);
+	snprintf(ours, sizeof(ours), "%llu-%d-%llu-0.seg",
+		 (unsigned long long)header->pid_namespace, (int)getpid(),
+		 (unsigned long long)own_start_time());
+	assert_int_equal(life_as(place, dead), PROCESS_DEAD);
+	assert_int_equal(life_as(place, ours), PROCESS_DEAD);
+	assert_int_equal(life_as(place, "x.seg"), PROCESS_DEAD);
+	header->pid = (uint32_t)getpid();
+	header->start_time = own_start_time();
+	assert_int_equal(life_as(place, ours), PROCESS_ALIVE);
+	assert_int_equal(life_as(place, dead), PROCESS_ALIVE);
+	assert_int_equal(life_as(place, "x.seg"), PROCESS_ALIVE);
+	header->start_time++; /* the pid was given to another process */
+	assert_int_equal(life_as(place, ours), PROCESS_DEAD);
 }
 
 static void
@@ -350,6 +399,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    IN_PLACE(a_segment_is_taken),
+	    IN_PLACE(a_life_is_that_of_the_header_whatever_the_file_is_called),
 	    IN_PLACE(segments_of_runs_are_taken_unless_only_the_directory_is_asked_for),
 	    IN_PLACE(temporary_and_other_files_are_no_business_of_ours),
 	    IN_PLACE(a_directory_that_is_not_there_is_an_error_and_no_crash),
