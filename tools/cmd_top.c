@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "tools/cli.h"
+#include "tools/reader_cache.h"
 #include "tools/top.h"
 
 #define BATCH_WIDTH 132
@@ -184,6 +185,7 @@ int cmd_top(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
+	request.top.cache = reader_cache_new();
 	if (request.batch)
 		status = run_batch(&request);
 	else

@@ -215,6 +215,7 @@ int doctor_examine(struct doctor *ret_doctor, const struct doctor_request *reque
 	    .dir = request->dir,
 	    .pid = request->pid,
 	    .states = KERNEL_STATES_ALL,
+	    .cache = request->cache,
 	};
 	char app[PATH_MAX];
 	bool covered = false;

@@ -25,6 +25,7 @@ struct doctor_request {
 	bool json;
 	bool watch;
 	enum print_color color;
+	struct reader_cache *cache; /* of who asks again and again; NULL */
 };
 
 struct doctor {

@@ -26,6 +26,7 @@ struct metrics_options {
 	const char *dir; /* NULL: the main run-time directory */
 	unsigned top;
 	unsigned series;
+	struct reader_cache *cache; /* of who asks again and again; NULL */
 };
 
 struct metrics;

@@ -83,7 +83,8 @@ static int study(struct owners *owners, struct traffic *traffic,
 static int collect(struct metrics **ret_metrics, struct ledger *ledger,
 		   const struct metrics_options *options, char *ret_error, size_t size)
 {
-	struct model_options wanted = {.dir = options->dir, .states = KERNEL_STATES_ALL};
+	struct model_options wanted = {
+	    .dir = options->dir, .states = KERNEL_STATES_ALL, .cache = options->cache};
 	struct model *model = NULL;
 	struct owners owners = {0};
 	struct traffic traffic = {0};

@@ -123,7 +123,8 @@ struct model_options {
 	const char *app; /* name or path; NULL: all */
 	pid_t pid;	 /* 0: all */
 	const struct kernel_listener *listener;
-	uint32_t states; /* of the kernel's sockets; 0: all but LISTEN */
+	uint32_t states;	    /* of the kernel's sockets; 0: all but LISTEN */
+	struct reader_cache *cache; /* of who reads again and again; NULL: none */
 };
 
 struct model {

@@ -11,6 +11,7 @@
 
 #include "tools/join.h"
 #include "tools/model.h"
+#include "tools/reader_cache.h"
 #include "tools/rundir.h"
 
 /* Folding under our eyes makes a reading incomplete; it does not happen often. */
@@ -182,11 +183,14 @@ static int read_segments(struct model *model, const char *path, bool *ret_change
 	struct reading reading = {.model = model};
 	int result = reader_init(&reading.reader);
 
+	reading.reader.cache = model->options.cache;
+	reader_cache_begin(model->options.cache);
 	if (result == 0)
 		result = reader_read(&reading.reader, path, model->options.only_dir,
 				     model_take, model);
 	if ((result == 0 || result == -ENOENT) && !model->options.dir)
 		result = tws_rundir_others(read_other, &reading);
+	reader_cache_end(model->options.cache);
 	*ret_changed = reading.reader.changed;
 	model->skipped = reading.reader.skipped;
 	model->skipped_count = reading.reader.skipped_count;

@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tools/reader_cache.h"
+
 struct reader_buffer {
 	void *bytes;
 	size_t room;
@@ -326,7 +328,12 @@ static const char *read_open_file(struct reader *reader, int fd, struct segment 
 					     (pid_t)header->pid, header->start_time);
 		why = read_header(reader, fd, &st, header);
 	}
-	return why ? why : read_sections(reader, fd, segment);
+	if (!why)
+		why = read_sections(reader, fd, segment);
+	if (!why && reader->cache && !reader->foreign &&
+	    header->state != TWS_SEGMENT_TOTALS && is_at_rest(segment))
+		reader_cache_keep(reader->cache, &st, segment);
+	return why;
 }
 
 static const char *open_failure(int error)
@@ -367,30 +374,36 @@ const char *reader_open_file(struct reader *reader, int directory, const char *n
 	return why;
 }
 
+static const char *read_by_name(struct reader *reader, int directory, const char *name,
+				struct segment *segment)
+{
+	const struct identity named = identity_in_name(name);
+	const enum process_life life = life_of(reader, &named);
+	int fd = open_file(directory, name);
+	const char *why;
+
+	if (fd < 0)
+		return open_failure(errno);
+	why = read_open_file(reader, fd, segment, &named, life);
+	close(fd);
+	return why;
+}
+
 const char *reader_read_file(struct reader *reader, int directory, const char *name,
 			     reader_taker take, void *data, int *ret_taken)
 {
 	struct segment *segment = calloc(1, sizeof(*segment));
-	const struct identity named = identity_in_name(name);
-	enum process_life life;
-	const char *why;
-	int fd;
+	const char *why = NULL;
 
 	if (!segment)
 		return "out of memory";
-	life = life_of(reader, &named);
-	fd = open_file(directory, name);
-	if (fd < 0) {
-		why = open_failure(errno);
-		goto out;
-	}
 	segment->directory = "";
 	segment->name = name;
-	why = read_open_file(reader, fd, segment, &named, life);
-	close(fd);
+	if (!reader->cache ||
+	    !reader_cache_recall(reader->cache, directory, name, segment))
+		why = read_by_name(reader, directory, name, segment);
 	if (!why)
 		*ret_taken = take(segment, data);
-out:
 	free(segment);
 	return why;
 }

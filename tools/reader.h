@@ -61,6 +61,7 @@ struct reader {
 	bool changed; /* segments were folded while we read: what we have is not whole */
 	struct reader_buffer *buffers; /* one a section, kept from segment to segment */
 	struct reader_front *front;
+	struct reader_cache *cache; /* reader_cache.h; NULL: nothing is kept */
 };
 
 #define READER_SKIPPED_MAX 100

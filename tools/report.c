@@ -101,6 +101,7 @@ int report_print(FILE *out, const struct report_options *options, char *ret_erro
 	    .app = options->app,
 	    .pid = options->pid,
 	    .listener = options->listener,
+	    .cache = options->cache,
 	};
 	struct model *model = NULL;
 	int result = options->run ? build_settled(&model, &wanted, options->listener,

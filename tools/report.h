@@ -34,6 +34,7 @@ struct report_options {
 	enum print_color color;		  /* text only */
 	struct kernel_listener *listener; /* drained already; NULL: nobody listened */
 	const struct report_run *run;	  /* NULL: not of a run */
+	struct reader_cache *cache;	  /* of who asks again and again; NULL */
 };
 
 /* Reads, joins with the kernel and prints to `out` (NULL: only the page). A directory

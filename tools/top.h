@@ -53,6 +53,7 @@ struct top_view {
 
 struct top {
 	const char *dir;
+	struct reader_cache *cache;
 	struct model *model;  /* of the last look; NULL: there was none */
 	struct top_row *rows; /* as the view wants them */
 	size_t count;

@@ -11,6 +11,7 @@
 
 #include "tools/join.h"
 #include "tools/print.h"
+#include "tools/reader_cache.h"
 #include "tools/top.h"
 
 #define FORGET_S 120 /* the past of what is no row any more */
@@ -368,7 +369,7 @@ static int take(struct top *top, const struct top_view *view, struct model *mode
 
 int top_look(struct top *top, const struct top_view *view)
 {
-	const struct model_options options = {.dir = top->dir};
+	const struct model_options options = {.dir = top->dir, .cache = top->cache};
 	struct model *model = NULL;
 	int result = model_build(&model, &options, top->error, sizeof(top->error));
 
@@ -383,5 +384,6 @@ void top_free(struct top *top)
 	free(top->past);
 	free(top->bucket);
 	model_free(top->model);
+	reader_cache_free(top->cache);
 	*top = (struct top){.dir = top->dir};
 }

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <microhttpd.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include "tools/print.h"
+#include "tools/reader_cache.h"
 #include "tools/web_deadline.h"
 
 #define REQUEST_SIZE (16 * 1024) /* line and headers */
@@ -255,6 +257,21 @@ static void note_completed(void *data, struct MHD_Connection *connection, void *
 		web_deadline_begin(descriptor_of(connection));
 }
 
+/* So that the first answer need not read what has been lying there. */
+static void read_ahead(const struct web *web)
+{
+	const struct model_options wanted = {
+	    .dir = web->options.metrics.dir,
+	    .states = KERNEL_STATE(TCP_LISTEN),
+	    .cache = web->options.metrics.cache,
+	};
+	struct model *model = NULL;
+	char error[512];
+
+	if (model_build(&model, &wanted, error, sizeof(error)) == 0)
+		model_free(model);
+}
+
 static int start(struct web *web)
 {
 	web->made = calloc(web_resource_count, sizeof(*web->made));
@@ -263,6 +280,7 @@ static int start(struct web *web)
 	web->listener = listen_on(&web->options.listen);
 	if (web->listener < 0)
 		return web->listener;
+	read_ahead(web);
 	web->daemon = MHD_start_daemon(
 	    MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL, 0, NULL, NULL, take_request,
 	    web, MHD_OPTION_LISTEN_SOCKET, web->listener, MHD_OPTION_CONNECTION_LIMIT,
@@ -282,6 +300,7 @@ int web_start(struct web **ret_web, const struct web_options *options, char *ret
 
 	if (web) {
 		web->options = *options;
+		web->options.metrics.cache = reader_cache_new();
 		web->listener = -1;
 		result = start(web);
 	}
@@ -293,8 +312,10 @@ int web_start(struct web **ret_web, const struct web_options *options, char *ret
 		 strerror(-result));
 	if (web && web->listener >= 0)
 		close(web->listener);
-	if (web)
+	if (web) {
+		reader_cache_free(web->options.metrics.cache);
 		free(web->made);
+	}
 	free(web);
 	return result;
 }
@@ -305,5 +326,6 @@ void web_stop(struct web *web)
 	for (size_t i = 0; i < web_resource_count; i++)
 		free(web->made[i].text);
 	free(web->made);
+	reader_cache_free(web->options.metrics.cache);
 	free(web);
 }

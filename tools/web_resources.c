@@ -15,7 +15,8 @@
 static int make_report(FILE *out, const struct web_options *options, char *ret_error,
 		       size_t size)
 {
-	const struct report_options wanted = {.dir = options->metrics.dir, .json = true};
+	const struct report_options wanted = {
+	    .dir = options->metrics.dir, .json = true, .cache = options->metrics.cache};
 
 	return report_print(out, &wanted, ret_error, size);
 }
@@ -26,6 +27,7 @@ static int make_owners(FILE *out, const struct web_options *options, char *ret_e
 	const struct model_options wanted = {
 	    .dir = options->metrics.dir,
 	    .states = KERNEL_STATE(TCP_TIME_WAIT) | KERNEL_STATE(TCP_LISTEN),
+	    .cache = options->metrics.cache,
 	};
 	struct model *model = NULL;
 	struct owners owners = {0};
@@ -49,7 +51,8 @@ static int make_owners(FILE *out, const struct web_options *options, char *ret_e
 static int make_doctor(FILE *out, const struct web_options *options, char *ret_error,
 		       size_t size)
 {
-	const struct doctor_request request = {.dir = options->metrics.dir, .json = true};
+	const struct doctor_request request = {
+	    .dir = options->metrics.dir, .json = true, .cache = options->metrics.cache};
 	struct doctor doctor;
 	int result = doctor_examine(&doctor, &request, ret_error, size);
 

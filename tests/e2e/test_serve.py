@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 from harness import ADDRESS, time_wait, wait_for
@@ -69,6 +70,83 @@ def test_each_resource_is_what_the_command_prints(t):
     assert (status, text) == (200, "ok\n")
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=10) == 0 and process.stderr.read() == b""
+
+
+# A killed process's connection ended when the kernel's timer says, to a millisecond or so.
+PASSING = {"generated", "kernel", "oldest_leaves_s", "newest_leaves_s", "lifetime_seconds"}
+
+
+def lasting(value):
+    """Without what is another a moment later."""
+    if isinstance(value, dict):
+        return {k: lasting(v) for k, v in value.items() if k not in PASSING}
+    return [lasting(v) for v in value] if isinstance(value, list) else value
+
+
+def same(t):
+    """What serve says, which is what a command says that has read nothing before."""
+    time.sleep(0.6)  # an answer is good for half a second
+    answer = t.read_report(ask("/api/report")[2])
+    assert lasting(answer) == lasting(t.report())
+    return answer["total"]
+
+
+HEIR = """
+import os, signal, socket, sys
+c = socket.create_connection(("{}", {}))
+c.send(b"x"), c.recv(1)
+if os.fork():
+    os.kill(os.getpid(), signal.SIGKILL)
+sys.stdin.read()
+c.close()
+"""
+
+
+def test_what_it_keeps_of_dead_processes_is_what_is_there(t):
+    """It reads segments of dead processes once; whatever becomes of them is seen."""
+    server = t.server()
+    client = (t.prog("client"), ADDRESS, str(server.port))
+    serve(t)
+    for number in (1, 2, 3):
+        t.run(*client, *STEPS, f"repeat:{number}")
+        assert same(t)["ended_local_fin"] == number * (number + 1) // 2
+    alive = t.start(*client, "socket", "connect", "send:1", "recv:1", "wait-hup")
+    wait_for(lambda: t.report()["total"]["open"] == 1, "the connection")
+    assert same(t)["open"] == 1
+    alive.kill()
+    alive.wait()
+    assert same(t)["open"] == 0 and same(t)["via_kill"] == 1
+    heir = t.start(sys.executable, t.file("heir.py", HEIR.format(ADDRESS, server.port)),
+                   stdin=subprocess.PIPE)
+    heir.wait()
+    assert same(t)["open"] == 1
+    heir.stdin.close()
+    wait_for(lambda: t.report()["total"]["open"] == 0, "the end of the inherited connection")
+    assert same(t)["established"] == 8
+
+    def segments():
+        return sorted(entry.path for entry in os.scandir(t.dir) if entry.name.endswith(".seg"))
+
+    def copy(path):
+        with open(path, "rb") as file, open(t.dir + "/copy", "wb") as to:
+            to.write(file.read())
+        return t.dir + "/copy"
+
+    files = segments()
+    assert len(files) == 5
+    os.replace(copy(files[1]), files[0])
+    assert same(t)["established"] != 8
+    os.truncate(files[2], 5000)
+    same(t)
+    os.unlink(files[1])
+    before = same(t)
+    t.run(t.twshim, "policy", "load", "--dir", t.dir,
+          t.file("one.conf", "max_segments = 1; retention_seconds = 1;"), shim=False)
+    for number in range(1, 400):
+        t.run(*client, *STEPS)
+        if len(segments()) < number:
+            break  # folded: one process in 64 does
+    assert same(t)["established"] == before["established"] + number
 
 
 def test_it_refuses_what_it_should(t):
