@@ -42,7 +42,9 @@ SHIM_LDFLAGS := -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack -Wl,-z,nodele
 	-Wl,-soname,libtwshim.so -Wl,-z,noseparate-code -Wl,--hash-style=gnu
 TOOL_FLAGS := -D_GNU_SOURCE -DTWSHIM_VERSION='"$(VERSION)"' -DTWSHIM_LIBDIR='"$(LIBDIR)"' \
 	$(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null) $(SANFLAGS) $(COVERAGE)
-TOOL_LIBS = $(shell pkg-config --libs $(LIBRARIES)) -lm $(SANFLAGS) $(COVERAGE)
+# Only `serve` needs libmicrohttpd, and loads it itself: tools/web_library.h.
+TOOL_LIBS = $(shell pkg-config --libs $(filter-out libmicrohttpd,$(LIBRARIES))) -lm \
+	$(SANFLAGS) $(COVERAGE)
 
 # What the tools know of the shim: its headers, its tables, and these pure parts.
 PURE := shim/ending.c shim/match.c shim/layout.c shim/policy_image.c $(wildcard shim/fold*.c)

@@ -121,8 +121,7 @@ int cmd_serve(int argc, char **argv)
 	sigaddset(&ends, SIGTERM);
 	sigprocmask(SIG_BLOCK, &ends, NULL); /* of the server's thread as well */
 	if (web_start(&web, &options, error, sizeof(error)) != 0)
-		return cli_fail(CLI_FAILURE, "serve: %s: name another with --listen",
-				error);
+		return cli_fail(CLI_FAILURE, "serve: %s", error);
 	printf("http://%s/\n", print_address(where, &options.listen));
 	status = cli_finish_output();
 	while (status == 0 && sigtimedwait(&ends, NULL, &pause) < 0)

@@ -7,7 +7,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <microhttpd.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +18,7 @@
 #include "tools/print.h"
 #include "tools/reader_cache.h"
 #include "tools/web_deadline.h"
+#include "tools/web_library.h"
 
 #define REQUEST_SIZE (16 * 1024) /* line and headers */
 #define TIMEOUT_S    10
@@ -98,18 +98,18 @@ static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status
 			      enum MHD_ResponseMemoryMode mode)
 {
 	struct MHD_Response *response =
-	    MHD_create_response_from_buffer(size, (void *)(uintptr_t)text, mode);
+	    mhd.create_response_from_buffer(size, (void *)(uintptr_t)text, mode);
 	enum MHD_Result result;
 
 	if (!response)
 		return MHD_NO;
 	for (size_t i = 0; i < sizeof(headers) / sizeof(*headers); i++)
-		MHD_add_response_header(response, headers[i].name, headers[i].value);
-	MHD_add_response_header(response, "Content-Type", type);
+		mhd.add_response_header(response, headers[i].name, headers[i].value);
+	mhd.add_response_header(response, "Content-Type", type);
 	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
-		MHD_add_response_header(response, "Allow", "GET, HEAD");
-	result = MHD_queue_response(connection, status, response);
-	MHD_destroy_response(response);
+		mhd.add_response_header(response, "Allow", "GET, HEAD");
+	result = mhd.queue_response(connection, status, response);
+	mhd.destroy_response(response);
 	return result;
 }
 
@@ -181,11 +181,11 @@ static enum MHD_Result take_request(void *data, struct MHD_Connection *connectio
 		*state = web;
 		return MHD_YES;
 	}
-	host = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Host");
+	host = mhd.lookup_connection_value(connection, MHD_HEADER_KIND, "Host");
 	if (!web_host_is_ours(&web->options.listen, host))
 		return refuse(connection, MHD_HTTP_FORBIDDEN,
 			      "this is served to localhost only\n");
-	accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Accept");
+	accept = mhd.lookup_connection_value(connection, MHD_HEADER_KIND, "Accept");
 	resource = web_find(path, accept);
 	if (!resource)
 		return refuse(connection, MHD_HTTP_NOT_FOUND, "there is nothing here\n");
@@ -236,7 +236,7 @@ static int listen_on(const struct tws_address *address)
 static int descriptor_of(struct MHD_Connection *connection)
 {
 	const union MHD_ConnectionInfo *info =
-	    MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	    mhd.get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 
 	return info ? (int)info->connect_fd : -1;
 }
@@ -281,7 +281,7 @@ static int start(struct web *web)
 	if (web->listener < 0)
 		return web->listener;
 	read_ahead(web);
-	web->daemon = MHD_start_daemon(
+	web->daemon = mhd.start_daemon(
 	    MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL, 0, NULL, NULL, take_request,
 	    web, MHD_OPTION_LISTEN_SOCKET, web->listener, MHD_OPTION_CONNECTION_LIMIT,
 	    (unsigned)WEB_CONNECTIONS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
@@ -294,10 +294,13 @@ static int start(struct web *web)
 int web_start(struct web **ret_web, const struct web_options *options, char *ret_error,
 	      size_t size)
 {
-	struct web *web = calloc(1, sizeof(*web));
+	int result = web_library_load(ret_error, size);
+	struct web *web = result == 0 ? calloc(1, sizeof(*web)) : NULL;
 	char where[PRINT_ADDRESS_SIZE];
-	int result = -ENOMEM;
 
+	if (result != 0)
+		return result;
+	result = -ENOMEM;
 	if (web) {
 		web->options = *options;
 		web->options.metrics.cache = reader_cache_new();
@@ -308,8 +311,8 @@ int web_start(struct web **ret_web, const struct web_options *options, char *ret
 		*ret_web = web;
 		return 0;
 	}
-	snprintf(ret_error, size, "%s: %s", print_address(where, &options->listen),
-		 strerror(-result));
+	snprintf(ret_error, size, "%s: %s: name another with --listen",
+		 print_address(where, &options->listen), strerror(-result));
 	if (web && web->listener >= 0)
 		close(web->listener);
 	if (web) {
@@ -322,7 +325,7 @@ int web_start(struct web **ret_web, const struct web_options *options, char *ret
 
 void web_stop(struct web *web)
 {
-	MHD_stop_daemon(web->daemon); /* closes the listener */
+	mhd.stop_daemon(web->daemon); /* closes the listener */
 	for (size_t i = 0; i < web_resource_count; i++)
 		free(web->made[i].text);
 	free(web->made);

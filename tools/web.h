@@ -16,7 +16,7 @@ struct web_options {
 	struct metrics_options metrics; /* its dir is that of all resources */
 };
 
-/* Begins to serve in a thread. 0, or -errno with a one-line reason. */
+/* Begins to serve in a thread. 0, or -errno with a one-line reason and what to do. */
 int web_start(struct web **ret_web, const struct web_options *options, char *ret_error,
 	      size_t size);
 

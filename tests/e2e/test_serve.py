@@ -149,6 +149,19 @@ def test_what_it_keeps_of_dead_processes_is_what_is_there(t):
     assert same(t)["established"] == before["established"] + number
 
 
+def test_the_http_library_is_loaded_when_it_is_needed(t):
+    """And with it all that it brings along; no other command pays for that."""
+    found = t.run(t.twshim, shim=False, env={"LD_TRACE_LOADED_OBJECTS": "1"}).stdout
+    assert b"libmnl" in found and b"microhttpd" not in found
+    process = serve(t)
+    with open(f"/proc/{process.pid}/maps", encoding="utf-8") as file:
+        library = re.search(r"/\S*/libmicrohttpd\.so\S*", file.read())[0]
+    result = t.run("unshare", "-m", "sh", "-c",
+                   f"mount --bind /dev/null {library} && exec {t.twshim} serve",
+                   shim=False, status=1)
+    assert b"install it" in result.stderr, result.stderr
+
+
 def test_it_refuses_what_it_should(t):
     serve(t)
     assert ask("/nothing")[0] == 404 and ask("/../etc/passwd")[0] == 404

@@ -25,7 +25,7 @@ $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.c tests/fuzz/fuzz.h $(FUZZ_
 		$(BUILD)/fuzz/all.a
 	@echo "  CC   $<"
 	$(Q)$(CC) $(COMMON) $(TOOL_FLAGS) $(FUZZ_LINK) -o $@ $< tests/fuzz/fuzz.c $(FUZZ_MAIN) \
-		$(BUILD)/fuzz/all.a $(TOOL_LIBS)
+		$(BUILD)/fuzz/all.a $(TOOL_LIBS) $(shell pkg-config --libs libmicrohttpd)
 
 .PHONY: fuzz fuzz-targets replay
 fuzz-targets: $(FUZZ_BINS)

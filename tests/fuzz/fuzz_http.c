@@ -18,10 +18,13 @@ static struct web web = {
 
 static void begin(void)
 {
+	char error[256];
+
+	FUZZ_CHECK(web_library_load(error, sizeof(error)) == 0);
 	fuzz_directory();
 	web.options.metrics.dir = fuzz_path;
 	web.made = calloc(web_resource_count, sizeof(*web.made));
-	web.daemon = MHD_start_daemon(
+	web.daemon = mhd.start_daemon(
 	    MHD_USE_NO_LISTEN_SOCKET | MHD_USE_EPOLL, 0, NULL, NULL, take_request, &web,
 	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REQUEST_SIZE,
 	    MHD_OPTION_NOTIFY_CONNECTION, note_connection, NULL,
