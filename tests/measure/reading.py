@@ -54,15 +54,31 @@ def timed(name, call):
     return (time.perf_counter_ns() - started) / 1e6
 
 
+def serving(test):
+    """A server that answers."""
+    serve = test.start(test.twshim, "serve", shim=False, stdout=subprocess.PIPE,
+                       stderr=subprocess.DEVNULL)
+    serve.stdout.readline()
+    return serve
+
+
+def first(test):
+    """Milliseconds of the first answer of a server."""
+    serve = serving(test)
+    took = timed("first", fetch)
+    serve.terminate()
+    serve.wait()
+    return took
+
+
 def one(test, rows, sockets, segments):
     """Every reader at this size, in turn, in a drawn order."""
     test.run(test.twshim, "policy", "load", "--dir", test.dir, test.file("keep.conf", KEEP),
              shim=False)
     server = Server("echo")
     there = fill(test, server, sockets, segments)
-    serve = test.start(test.twshim, "serve", shim=False, stdout=subprocess.PIPE,
-                       stderr=subprocess.DEVNULL)
-    serve.stdout.readline()
+    firsts = [first(test) for _ in range(5)]
+    serve = serving(test)
 
     def run(*command):
         return lambda: test.run(*command, shim=False, status=None)
@@ -87,6 +103,8 @@ def one(test, rows, sockets, segments):
                  share * ss if full and segments == 100 else None, group)
     rows.add(f"/metrics, {size}", table.median(times["/metrics"]), "ms",
              ss / 4 + 20 if full and segments == 1000 else None, group)
+    rows.add(f"/metrics, the first after the start, {size}", table.median(firsts), "ms",
+             ss / 4 + 20 if full and segments == 1000 else None)
     rows.add(f"/metrics once more, {size}", again, "ms")
 
 
