@@ -17,23 +17,22 @@
  */
 #define RECEIVE_SIZE (64 * 1024)
 
+/* In place: a copy of what was just written piece by piece would wait for the pieces. */
 void kernel_decode_address(struct tws_address *ret_address, const uint32_t *words,
 			   uint16_t port, uint8_t family)
 {
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-	struct tws_address address = {.port = ntohs(port)};
+	const bool mapped =
+	    family == AF_INET6 && !words[0] && !words[1] && words[2] == htonl(0xffff);
 
-	if (family == AF_INET) {
-		address.family = TWS_IPV4;
-		memcpy(address.bytes, words, 4);
-	} else if (family == AF_INET6 && memcmp(words, mapped, sizeof(mapped)) == 0) {
-		address.family = TWS_IPV4;
-		memcpy(address.bytes, &words[3], 4);
+	memset(ret_address, 0, sizeof(*ret_address));
+	ret_address->port = ntohs(port);
+	if (family == AF_INET || mapped) {
+		ret_address->family = TWS_IPV4;
+		memcpy(ret_address->bytes, &words[mapped ? 3 : 0], 4);
 	} else if (family == AF_INET6) {
-		address.family = TWS_IPV6;
-		memcpy(address.bytes, words, 16);
+		ret_address->family = TWS_IPV6;
+		memcpy(ret_address->bytes, words, 16);
 	}
-	*ret_address = address;
 }
 
 uint64_t kernel_decode_cookie(const struct inet_diag_sockid *id)

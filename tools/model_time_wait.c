@@ -124,9 +124,13 @@ static void bring_near(const struct joining *joining, uint32_t index)
 static void claim_all(struct joining *joining)
 {
 	const struct segment *segment = joining->segment;
+	const uint32_t used = segment->used[TWS_SECTION_TIME_WAIT];
 	const struct tws_connection *slot;
 
-	for (uint32_t i = 0; i < segment->used[TWS_SECTION_TIME_WAIT]; i++) {
+	for (uint32_t i = 0; i < used && i < COOKIE_MAP_AHEAD; i++)
+		cookie_map_prefetch(&joining->model->table.by_cookie,
+				    TWS_TW_COOKIE(segment->time_wait[i]));
+	for (uint32_t i = 0; i < used; i++) {
 		bring_near(joining, i);
 		claim(joining, TWS_TW_COOKIE(segment->time_wait[i]),
 		      TWS_TW_DESTINATION(segment->time_wait[i]), true);
