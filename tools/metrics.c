@@ -276,10 +276,15 @@ static void add_pairs(struct metrics *metrics, const struct traffic *traffic)
 	const struct traffic_pair *pair;
 	char from[PRINT_ADDRESS_SIZE], to[PRINT_ADDRESS_SIZE], *colon;
 
-	for (size_t i = 0; i < traffic->pair_count && i < METRICS_PAIRS; i++) {
+	for (size_t i = 0; i < traffic->pair_count; i++) {
 		pair = &traffic->pairs[i];
 		if (!pair->range)
 			continue;
+		if (i >= METRICS_PAIRS) {
+			/* Those that hardly use any are missed by nobody. */
+			metrics->dropped += pair->used * 100ull >= pair->range ? 2 : 0;
+			continue;
+		}
 		/* Without the port, which is none. */
 		print_address(from, &pair->from);
 		colon = strrchr(from, ':');

@@ -315,6 +315,52 @@ static void open_metrics_names_families_without_total(void **state)
 	ledger_free(&ledger);
 }
 
+/* The value of a series without labels. */
+static double value_of(const struct model *model, const struct traffic *traffic,
+		       struct ledger *ledger, const char *name)
+{
+	struct metrics *metrics = NULL;
+	char *text = NULL, *at;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+	double value;
+
+	assert_int_equal(
+	    metrics_make(&metrics, model, traffic, ledger, METRICS_SERIES, 0.5), 0);
+	metrics_write(out, metrics, METRICS_TEXT);
+	fclose(out);
+	at = strstr(text, name);
+	assert_non_null(at);
+	at = strchr(at + 1, '\n') + 1; /* behind HELP */
+	at = strchr(at, '\n') + 1;     /* behind TYPE */
+	value = strtod(strchr(at, ' '), NULL);
+	free(text);
+	metrics_free(metrics);
+	return value;
+}
+
+static void pairs_beyond_their_number_are_counted_as_dropped(void **state)
+{
+	const char *name = "twshim_metrics_series_dropped_total";
+	struct traffic_pair pairs[METRICS_PAIRS + 4] = {0};
+	struct traffic traffic = {.pairs = pairs, .pair_count = METRICS_PAIRS};
+	struct ledger ledger = {0};
+	struct model *model = begin();
+
+	for (size_t i = 0; i < METRICS_PAIRS + 4; i++) {
+		pairs[i].to = address((uint16_t)(i + 1));
+		pairs[i].used = i == METRICS_PAIRS + 1 ? 0 : 1; /* of a hundred */
+		pairs[i].range =
+		    i == METRICS_PAIRS ? 0 : 100; /* that one shows nothing */
+	}
+	assert_int_equal(model_finish(model), 0);
+	assert_true(value_of(model, &traffic, &ledger, name) == 0);
+	traffic.pair_count += 4;
+	assert_true(value_of(model, &traffic, &ledger, name) == 4);
+	model_free(model);
+	ledger_free(&ledger);
+}
+
 static unsigned lines_of(const char *text)
 {
 	unsigned lines = 0;
@@ -418,6 +464,7 @@ int main(void)
 	    cmocka_unit_test(a_file_brings_it_all_back),
 	    cmocka_unit_test(names_and_labels_are_as_they_should_be),
 	    cmocka_unit_test(open_metrics_names_families_without_total),
+	    cmocka_unit_test(pairs_beyond_their_number_are_counted_as_dropped),
 	    cmocka_unit_test(a_cap_holds_and_says_what_it_cost),
 	    cmocka_unit_test(a_cap_never_cuts_a_histogram),
 	    cmocka_unit_test(an_application_too_many_is_counted),
