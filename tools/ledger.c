@@ -225,6 +225,28 @@ static struct ledger_destination *idle_slot(const struct gathering *gathering)
 	return NULL;
 }
 
+static void retire(struct ledger_app *app, const struct ledger_destination *slot)
+{
+	for (unsigned i = 0; i < TWS_COUNTERS; i++)
+		app->retired[i] += slot->lines[i].shown;
+}
+
+/* Somebody wants fewer than there are: those with the fewest attempts go. */
+static void shrink(struct ledger_app *app, unsigned top)
+{
+	unsigned least;
+
+	while (app->count > top) {
+		least = 0;
+		for (unsigned i = 1; i < app->count; i++)
+			if (app->destinations[i].attempts <
+			    app->destinations[least].attempts)
+				least = i;
+		retire(app, &app->destinations[least]);
+		app->destinations[least] = app->destinations[--app->count];
+	}
+}
+
 /* A place for one more, if need be that of one where nothing happens any more: only for
  * one where something does, or the idle would take turns. */
 static struct ledger_destination *free_slot(struct gathering *gathering, bool busy,
@@ -237,8 +259,8 @@ static struct ledger_destination *free_slot(struct gathering *gathering, bool bu
 		return &app->destinations[app->count++];
 	*ret_left_out = true;
 	slot = busy ? idle_slot(gathering) : NULL;
-	for (unsigned i = 0; slot && i < TWS_COUNTERS; i++)
-		app->retired[i] += slot->lines[i].shown;
+	if (slot)
+		retire(app, slot);
 	return slot;
 }
 
@@ -279,6 +301,7 @@ static int note_destinations(struct gathering *gathering)
 		return -ENOMEM;
 	}
 	app->destinations = grown;
+	shrink(app, gathering->top);
 	for (unsigned i = 0; i < app->count; i++) {
 		run = find_run(gathering, &app->destinations[i].to);
 		note_slot(gathering, &app->destinations[i], run);

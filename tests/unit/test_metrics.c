@@ -140,6 +140,41 @@ static void the_busiest_have_series_and_keep_them(void **state)
 	ledger_free(&ledger);
 }
 
+static void put_three(struct model *model, uint64_t more)
+{
+	put(model, "/bin/a", 1, 10 + more);
+	put(model, "/bin/a", 2, 30 + more);
+	put(model, "/bin/a", 3, 20 + more);
+}
+
+static void fewer_wanted_are_fewer_at_once_and_nothing_is_counted_twice(void **state)
+{
+	struct ledger ledger = {0};
+	struct model *model = begin();
+	const struct ledger_app *app;
+
+	put_three(model, 0);
+	update(&ledger, model, 3, NOW);
+	app = ledger.apps[0];
+	assert_int_equal(app->count, 3);
+	model = begin();
+	put_three(model, 0);
+	update(&ledger, model, 1, NOW + 60);
+	assert_int_equal(app->count, 1);
+	assert_int_equal(shown(slot_of(app, 2)->lines), 30);
+	assert_int_equal(app->other[TWS_ended_local_fin], 0);
+	assert_int_equal(shown(app->lines), 60);
+	model = begin();
+	put_three(model, 7);
+	update(&ledger, model, 1, NOW + 120);
+	assert_int_equal(shown(slot_of(app, 2)->lines), 37);
+	assert_int_equal(app->other[TWS_ended_local_fin], 14);
+	update(&ledger, begin(), 0, NOW + 180);
+	assert_int_equal(app->count, 0);
+	assert_int_equal(app->other[TWS_ended_local_fin], 14);
+	ledger_free(&ledger);
+}
+
 /* Of what it did while it was part of `other`, nothing is counted twice. */
 static void an_idle_destination_gives_way_and_sums_stay_whole(void **state)
 {
@@ -458,6 +493,7 @@ int main(void)
 	    cmocka_unit_test(a_verdict_that_changes_takes_nothing_back),
 	    cmocka_unit_test(what_vanishes_is_not_counted_again_and_growth_goes_on),
 	    cmocka_unit_test(the_busiest_have_series_and_keep_them),
+	    cmocka_unit_test(fewer_wanted_are_fewer_at_once_and_nothing_is_counted_twice),
 	    cmocka_unit_test(an_idle_destination_gives_way_and_sums_stay_whole),
 	    cmocka_unit_test(the_idle_do_not_take_turns),
 	    cmocka_unit_test(two_executables_of_one_name_are_one_application),
