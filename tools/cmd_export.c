@@ -127,6 +127,11 @@ int cmd_export(int argc, char **argv)
 		return status;
 	if (metrics_collect(&metrics, &request.options, error, sizeof(error)) != 0)
 		return cli_fail(CLI_FAILURE, "export: %s", error);
+	if (metrics_saved(metrics) < 0)
+		cli_fail(0,
+			 "export: %s in the run-time directory: %s: counters may go back "
+			 "at the next export",
+			 LEDGER_FILE, strerror(-metrics_saved(metrics)));
 	status = write_file(&request, metrics);
 	metrics_free(metrics);
 	return status;

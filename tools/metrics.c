@@ -350,6 +350,7 @@ int metrics_make(struct metrics **ret_metrics, const struct model *model,
 	metrics->limit = series;
 	metrics->has_table = model->has_table;
 	add_host(metrics, model, traffic);
+	add(metrics, METRICS_STATE_SAVED, METRICS_PLAIN, 0, "%s", "");
 	add(metrics, METRICS_DURATION, METRICS_PLAIN, seconds, "%s", "");
 	add_apps(metrics, ledger);
 	ledger->dropped += metrics->dropped;
@@ -364,6 +365,18 @@ int metrics_make(struct metrics **ret_metrics, const struct model *model,
 	}
 	*ret_metrics = metrics;
 	return 0;
+}
+
+void metrics_set(struct metrics *metrics, enum metrics_gauge gauge, double value)
+{
+	for (size_t i = 0; i < metrics->count; i++)
+		if (metrics->series[i].family == gauge)
+			metrics->series[i].value = value;
+}
+
+int metrics_saved(const struct metrics *metrics)
+{
+	return metrics->saved;
 }
 
 void metrics_free(struct metrics *metrics)

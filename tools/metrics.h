@@ -26,16 +26,21 @@ struct metrics_options {
 	const char *dir; /* NULL: the main run-time directory */
 	unsigned top;
 	unsigned series;
-	struct reader_cache *cache; /* of who asks again and again; NULL */
+	/* Of who asks again and again; NULL: of nobody. */
+	struct reader_cache *cache;
+	struct ledger *kept; /* what was shown last, should its file be lost */
 };
 
 struct metrics;
 
 /* Reads everything, brings the directory's ledger up to date, makes the series. A ledger
- * that can't be kept (another user's directory) starts anew each time. 0, or -errno with
- * a one-line reason. */
+ * without a file (another user's directory, or the file was lost) is what was kept. 0, or
+ * -errno with a one-line reason. */
 int metrics_collect(struct metrics **ret_metrics, const struct metrics_options *options,
 		    char *ret_error, size_t size);
+
+/* Whether the ledger's file was written: 0; 1 where there is to be none; -errno. */
+int metrics_saved(const struct metrics *metrics);
 
 /* The same from what is at hand, for tests. `traffic` NULL: not known; counts what it
  * drops in the ledger. 0 or -ENOMEM. */

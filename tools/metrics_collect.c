@@ -7,13 +7,14 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <netinet/tcp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "tools/metrics.h"
+#include "tools/metrics_parts.h"
 #include "tools/rundir.h"
 
 /* Another exporter is done long before, and a scraper's patience lasts longer. */
@@ -108,6 +109,48 @@ static int collect(struct metrics **ret_metrics, struct ledger *ledger,
 	return result;
 }
 
+static void forget(struct ledger *ledger, struct ledger *kept)
+{
+	struct ledger_destination *shrunk;
+	struct ledger_app *app;
+
+	if (!kept) {
+		ledger_free(ledger);
+		return;
+	}
+	for (unsigned i = 0; i < ledger->count; i++) {
+		app = ledger->apps[i];
+		shrunk = app->count ? reallocarray(app->destinations, app->count,
+						   sizeof(*shrunk))
+				    : NULL;
+		app->destinations = shrunk ? shrunk : app->destinations;
+	}
+	ledger_free(kept);
+	*kept = *ledger;
+	*ledger = (struct ledger){0};
+}
+
+/* The file speaks: another exporter may have written it since. Where it is lost, what we
+ * have shown stands. */
+static int recall(struct ledger *ret_ledger, int directory, int lock, struct ledger *kept)
+{
+	int result = lock >= 0 ? ledger_load(ret_ledger, directory) : 0;
+
+	if (result != 0 || ret_ledger->count || !kept)
+		return result;
+	ledger_free(ret_ledger);
+	*ret_ledger = *kept;
+	*kept = (struct ledger){0};
+	return 0;
+}
+
+static void save(struct metrics *metrics, const struct ledger *ledger, int directory,
+		 int lock)
+{
+	metrics->saved = lock >= 0 ? ledger_save(ledger, directory) : 1;
+	metrics_set(metrics, METRICS_STATE_SAVED, metrics->saved == 0);
+}
+
 int metrics_collect(struct metrics **ret_metrics, const struct metrics_options *options,
 		    char *ret_error, size_t size)
 {
@@ -115,8 +158,8 @@ int metrics_collect(struct metrics **ret_metrics, const struct metrics_options *
 	struct ledger ledger = {0};
 	int lock, result = lock_directory(&lock, directory);
 
-	if (lock >= 0)
-		result = ledger_load(&ledger, directory);
+	if (result == 0)
+		result = recall(&ledger, directory, lock, options->kept);
 	if (result == -EBUSY)
 		snprintf(ret_error, size,
 			 "metrics: another exporter holds %s of the run-time directory",
@@ -125,9 +168,9 @@ int metrics_collect(struct metrics **ret_metrics, const struct metrics_options *
 		result = collect(ret_metrics, &ledger, options, ret_error, size);
 	else
 		snprintf(ret_error, size, "metrics: %s", strerror(-result));
-	if (result == 0 && lock >= 0)
-		ledger_save(&ledger, directory);
-	ledger_free(&ledger);
+	if (result == 0)
+		save(*ret_metrics, &ledger, directory, lock);
+	forget(&ledger, options->kept);
 	if (lock >= 0)
 		close(lock);
 	if (directory >= 0)

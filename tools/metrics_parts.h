@@ -65,7 +65,11 @@ struct metrics {
 	uint64_t dropped;
 	bool has_table;
 	bool failed; /* out of memory */
+	int saved;   /* see metrics_saved() */
 };
+
+/* Sets a series without labels, once there are all. */
+void metrics_set(struct metrics *metrics, enum metrics_gauge gauge, double value);
 
 /* Fills in the families. */
 void metrics_name_families(struct metrics *metrics);

@@ -33,6 +33,7 @@ struct made {
 
 struct web {
 	struct web_options options;
+	struct ledger kept;
 	struct MHD_Daemon *daemon;
 	int listener;
 	struct made *made; /* one a resource */
@@ -304,6 +305,7 @@ int web_start(struct web **ret_web, const struct web_options *options, char *ret
 	if (web) {
 		web->options = *options;
 		web->options.metrics.cache = reader_cache_new();
+		web->options.metrics.kept = &web->kept;
 		web->listener = -1;
 		result = start(web);
 	}
@@ -330,5 +332,6 @@ void web_stop(struct web *web)
 		free(web->made[i].text);
 	free(web->made);
 	reader_cache_free(web->options.metrics.cache);
+	ledger_free(&web->kept);
 	free(web);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <netinet/tcp.h>
 
+#include "tools/cli.h"
 #include "tools/doctor.h"
 #include "tools/owners.h"
 #include "tools/report.h"
@@ -62,14 +63,29 @@ static int make_doctor(FILE *out, const struct web_options *options, char *ret_e
 	return result;
 }
 
+/* Once, not at each scrape: when it begins. */
+static void tell_unsaved(int saved)
+{
+	static int before;
+
+	if (saved < 0 && saved != before)
+		cli_fail(0,
+			 "serve: %s in the run-time directory: %s: counters may go back "
+			 "when serve restarts",
+			 LEDGER_FILE, strerror(-saved));
+	before = saved;
+}
+
 static int make_metrics(FILE *out, const struct web_options *options,
 			enum metrics_format format, char *ret_error, size_t size)
 {
 	struct metrics *metrics = NULL;
 	int result = metrics_collect(&metrics, &options->metrics, ret_error, size);
 
-	if (result == 0)
+	if (result == 0) {
+		tell_unsaved(metrics_saved(metrics));
 		metrics_write(out, metrics, format);
+	}
 	metrics_free(metrics);
 	return result;
 }

@@ -149,6 +149,48 @@ def test_what_it_keeps_of_dead_processes_is_what_is_there(t):
     assert same(t)["established"] == before["established"] + number
 
 
+def opened(text):
+    """Connections that the metrics say were opened."""
+    return sum(map(int, re.findall(r"^twshim_connections_opened_total{.*} (\d+)$", text, re.M)))
+
+
+def test_what_it_has_shown_stands_when_its_file_is_lost(t):
+    server = t.server()
+    client = (t.prog("client"), ADDRESS, str(server.port), *STEPS)
+    serve(t)
+    t.run(*client, "repeat:500")
+    assert opened(ask("/metrics")[2]) == 500
+    for entry in list(os.scandir(t.dir)):
+        if entry.name.endswith(".seg") or entry.name == "metrics.state":
+            os.unlink(entry.path)
+    t.run(*client, "repeat:5")
+    time.sleep(0.6)
+    assert opened(ask("/metrics")[2]) == 500
+    t.run(*client, "repeat:7")
+    time.sleep(0.6)
+    assert opened(ask("/metrics")[2]) == 507
+
+
+def test_what_it_cannot_save_is_told(t):
+    process = serve(t)
+    said = []
+    for made in (False, True, True, False):
+        path = os.path.join(t.dir, "metrics.state")
+        if made and not os.path.isdir(path):
+            os.unlink(path)
+            os.mkdir(path)
+        elif not made and os.path.isdir(path):
+            os.rmdir(path)
+        time.sleep(0.6)
+        said.append(re.search(r"^twshim_metrics_state_saved (\d)$", ask("/metrics")[2], re.M)[1])
+        if made:
+            warned = t.run(t.twshim, "export", shim=False).stderr
+            assert b"metrics.state" in warned and b"may go back" in warned
+    assert said == ["1", "0", "0", "1"]
+    process.send_signal(signal.SIGTERM)
+    assert process.stderr.read().count(b"may go back") == 1 and process.wait() == 0
+
+
 def test_the_http_library_is_loaded_when_it_is_needed(t):
     """And with it all that it brings along; no other command pays for that."""
     found = t.run(t.twshim, shim=False, env={"LD_TRACE_LOADED_OBJECTS": "1"}).stdout
