@@ -39,6 +39,8 @@ struct top_row {
 	uint64_t key;	/* the same row at the next look */
 	bool dead;
 	uint64_t opened, open, ended, short_lived, local_fin, time_wait;
+	uint64_t remote_fin, resets, failed;
+	const struct tws_counters *counters; /* of the model of the last look */
 	uint32_t ports_used, ports_range;
 	double rate; /* opened a second since the last look; < 0: not known yet */
 	float history[TOP_HISTORY]; /* the rate in each second, newest last */
@@ -49,6 +51,7 @@ struct top_view {
 	enum top_sort sort;
 	char filter[64];  /* part of the application or destination; "": all */
 	char within[128]; /* exe of the one application that is shown; "": all */
+	uint64_t alone;	  /* key of the one row that is shown, in full; 0: all */
 };
 
 struct top {
@@ -84,6 +87,9 @@ const char *top_summary(char *buffer, const struct top *top);
 const char *top_titles(char *buffer, const struct top_view *view, int width);
 const char *top_line(char *buffer, const struct top_row *row, const struct top_view *view,
 		     int width, bool ascii);
+
+/* What is known of one row, line by line: the counters that are not 0. NULL: no more. */
+const char *top_detail(char *buffer, const struct top_row *row, unsigned line, int width);
 
 /* One object on one line, schema twshim.top/1. 0 or -ENOMEM. */
 int top_print_json(FILE *out, const struct top *top, const struct top_view *view);

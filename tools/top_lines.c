@@ -72,6 +72,21 @@ static void cell_first(char *cell, const struct top_row *row, bool ascii)
 	share(cell, row->local_fin, row->ended);
 }
 
+static void cell_peer(char *cell, const struct top_row *row, bool ascii)
+{
+	share(cell, row->remote_fin, row->ended);
+}
+
+static void cell_reset(char *cell, const struct top_row *row, bool ascii)
+{
+	share(cell, row->resets, row->ended);
+}
+
+static void cell_failed(char *cell, const struct top_row *row, bool ascii)
+{
+	print_number(cell, row->failed);
+}
+
 static void cell_time_wait(char *cell, const struct top_row *row, bool ascii)
 {
 	print_number(cell, row->time_wait);
@@ -127,6 +142,9 @@ static const struct {
     {"PORTS", IN(TOP_APPS) | IN(TOP_DESTINATIONS), -BAR - 5, cell_ports},
     {"LAST MINUTE", IN_ALL, -TOP_SPARK, cell_spark},
     {"OPENED", IN_ALL, 10, cell_opened},
+    {"PEER", IN_ALL, 5, cell_peer},
+    {"RESET", IN_ALL, 5, cell_reset},
+    {"FAILED", IN_ALL, 6, cell_failed},
 };
 
 /* Bytes of UTF-8 that begin a character. */
@@ -188,6 +206,33 @@ const char *top_line(char *buffer, const struct top_row *row, const struct top_v
 	return buffer;
 }
 
+static const struct {
+	const char *name, *help;
+} counters[] = {
+#define COUNTER(name, kind, unit, help) {#name, help},
+#include "shim/counters.def"
+};
+
+const char *top_detail(char *buffer, const struct top_row *row, unsigned line, int width)
+{
+	char number[PRINT_NUMBER_SIZE], cell[CELL * 4];
+
+	*buffer = '\0';
+	if (line == 0) {
+		append(buffer, row->exe, -width);
+		return buffer;
+	}
+	for (unsigned i = 0; i < TWS_COUNTERS; i++) {
+		if (!row->counters->value[i] || --line)
+			continue;
+		snprintf(cell, sizeof(cell), "%-22s %10s  %s", counters[i].name,
+			 print_number(number, row->counters->value[i]), counters[i].help);
+		append(buffer, cell, -width);
+		return buffer;
+	}
+	return NULL;
+}
+
 const char *top_summary(char *buffer, const struct top *top)
 {
 	char a[PRINT_NUMBER_SIZE], b[PRINT_NUMBER_SIZE], c[PRINT_NUMBER_SIZE];
@@ -215,14 +260,17 @@ static json_t *integer(uint64_t value)
 static json_t *row_object(const struct top_row *row, bool has_table)
 {
 	return json_pack(
-	    "{s:s, s:s, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "app",
-	    row->app, "exe", row->exe, "pid",
+	    "{s:s, s:s, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+	    "s:o}",
+	    "app", row->app, "exe", row->exe, "pid",
 	    row->pid ? json_integer(row->pid) : json_null(), "to",
 	    *row->to ? json_string(row->to) : json_null(), "exited", row->dead, "rate",
 	    row->rate < 0 ? json_null() : json_real(row->rate), "open",
 	    integer(row->open), "opened", integer(row->opened), "ended",
 	    integer(row->ended), "short_lived", integer(row->short_lived),
-	    "ended_local_fin", integer(row->local_fin), "time_wait",
+	    "ended_local_fin", integer(row->local_fin), "ended_remote_fin",
+	    integer(row->remote_fin), "ended_reset", integer(row->resets), "failed",
+	    integer(row->failed), "time_wait",
 	    has_table ? integer(row->time_wait) : json_null(), "port_fill",
 	    row->ports_range ? json_real((double)row->ports_used / row->ports_range)
 			     : json_null());

@@ -49,6 +49,11 @@ static void fill(struct top_row *row, const struct model_app *app,
 	row->ended = join_ended(counters);
 	row->short_lived = counters->value[TWS_short_lived];
 	row->local_fin = counters->value[TWS_ended_local_fin];
+	row->remote_fin = counters->value[TWS_ended_remote_fin];
+	for (unsigned i = TWS_ended_fin_reset; i < TWS_ended_unseen; i++)
+		row->resets += counters->value[i];
+	row->failed = join_failed(counters);
+	row->counters = counters;
 }
 
 static void fullest(struct top_row *row, const struct model_ports *ports)
@@ -229,6 +234,8 @@ static int forget(struct top *top, double now)
 
 static bool is_wanted(const struct top_row *row, const struct top_view *view)
 {
+	if (view->alone)
+		return view->alone == row->key;
 	if (*view->within && strcmp(view->within, row->exe) != 0)
 		return false;
 	return !*view->filter || strcasestr(row->app, view->filter) ||

@@ -26,7 +26,7 @@ struct screen {
 	uint64_t key;	      /* of the chosen, wherever it is next; 0: the first */
 	uint64_t left_key;    /* the chosen row of the view that one came from */
 	bool ascii, paused, help, asking, done;
-	enum top_mode came_from;
+	size_t left_first; /* of the rows, before one of them was shown alone */
 };
 
 static volatile sig_atomic_t ended;
@@ -40,12 +40,16 @@ static const char *const HELP[] = {
     "a p d    applications, processes, destinations",
     "s        next order: time-wait, rate, open, opened, ports, name",
     "/        show only what contains a text; Enter ends it",
-    "Enter    the destinations of the application; Esc goes back",
+    "Enter    the destinations of the application, all of a process or destination;",
+    "         Esc goes back",
     "Space    pause           arrows, PgUp, PgDn, Home, End  move",
     "q        leave           h  this help, any key ends it",
     "",
     "SHORT    share of connections that lived under short_lived_ms",
     "FIRST    share that we closed first: these leave TIME_WAIT here",
+    "PEER     share that the peer closed first",
+    "RESET    share that a reset ended, or a policy without TIME_WAIT",
+    "FAILED   connects that came to nothing",
     "PORTS    ephemeral ports in use to the fullest destination",
 };
 
@@ -97,8 +101,23 @@ static void draw_rows(struct screen *screen)
 		attrset(A_NORMAL);
 	}
 	if (!top->count)
-		mvaddnstr(HEAD, 0, "nothing yet: start a program with `twshim run`",
+		mvaddnstr(HEAD, 0,
+			  screen->view->alone
+			      ? "it is gone: Esc goes back"
+			      : "nothing yet: start a program with `twshim run`",
 			  COLS);
+}
+
+/* Under the one row that is shown. */
+static void draw_detail(const struct screen *screen)
+{
+	char line[TOP_LINE_SIZE];
+
+	for (int i = 0; screen->top->count && HEAD + 2 + i < LINES - 1; i++) {
+		if (!top_detail(line, &screen->top->rows[0], (unsigned)i, COLS))
+			break;
+		mvaddstr(HEAD + 2 + i, 0, line);
+	}
 }
 
 static void draw_foot(const struct screen *screen)
@@ -129,6 +148,8 @@ static void draw(struct screen *screen)
 		draw_help();
 	else if (visible())
 		draw_rows(screen);
+	if (screen->view->alone && !screen->help)
+		draw_detail(screen);
 	draw_foot(screen);
 	refresh();
 }
@@ -139,6 +160,7 @@ static void draw(struct screen *screen)
 static bool set_mode(struct screen *screen, enum top_mode mode)
 {
 	screen->view->mode = mode;
+	screen->view->alone = 0;
 	screen->chosen = screen->first = 0;
 	screen->key = 0;
 	return true;
@@ -148,9 +170,13 @@ static bool enter(struct screen *screen)
 {
 	struct top_view *view = screen->view;
 
-	if (view->mode == TOP_DESTINATIONS || screen->chosen >= screen->top->count)
+	if (view->alone || screen->chosen >= screen->top->count)
 		return false;
-	screen->came_from = view->mode;
+	if (view->mode != TOP_APPS) {
+		view->alone = screen->key = screen->top->rows[screen->chosen].key;
+		screen->left_first = screen->first;
+		return true;
+	}
 	screen->left_key = screen->top->rows[screen->chosen].key;
 	snprintf(view->within, sizeof(view->within), "%s",
 		 screen->top->rows[screen->chosen].exe);
@@ -159,10 +185,15 @@ static bool enter(struct screen *screen)
 
 static bool leave(struct screen *screen)
 {
+	if (screen->view->alone) {
+		screen->view->alone = 0;
+		screen->first = screen->left_first;
+		return true;
+	}
 	if (!*screen->view->within)
 		return false;
 	*screen->view->within = '\0';
-	set_mode(screen, screen->came_from);
+	set_mode(screen, TOP_APPS);
 	screen->key = screen->left_key;
 	return true;
 }

@@ -121,6 +121,45 @@ def test_keys_change_the_view(t):
     screen.close()
 
 
+def test_enter_shows_all_of_a_process_or_destination(t):
+    _, first = traffic(t)
+    screen = Screen(t, "--by", "process", "--sort", "opened")
+    screen.shows("alpha", "beta", "PID")
+    screen.press("Enter")
+    text = screen.shows("ended_remote_fin", "via_close", t.scratch + "/beta")
+    assert re.search(r"ended_remote_fin +50 +the peer closed first", text), text
+    assert "alpha" not in text and "ended_local_fin" not in text, text
+    screen.press("Escape")
+    text = screen.shows("alpha", "beta")
+    assert "via_close" not in text
+    screen.press("Down", "Enter")
+    text = screen.shows("ended_local_fin", t.scratch + "/alpha")
+    assert re.search(r"ended_local_fin +30 ", text), text
+    screen.press("d")
+    screen.shows("alpha", "beta", "TO")
+    screen.press("Enter")
+    assert "alpha" not in screen.shows("ended_remote_fin", first.to)
+    screen.press("q")
+    screen.shows("status 0")
+
+
+def test_a_batch_has_every_kind_of_ending(t):
+    server, _ = traffic(t)
+    client = (t.prog("client"), ADDRESS)
+    t.run(*client, str(server.port), "socket", "connect", "linger:0", "close", "repeat:3")
+    t.run(*client, "9", "socket", "connect?", "close", "repeat:2")
+    command = (t.twshim, "top", "--batch", "-n", "1")
+    lines = t.run(*command, shim=False).stdout.decode().splitlines()
+    assert lines[1].split()[-3:] == ["PEER", "RESET", "FAILED"], lines[1]
+    row = next(line for line in lines if line.startswith("client"))
+    assert row.split()[-3:] == ["0%", "100%", "2"], row
+    row = next(line for line in lines if line.startswith("beta"))
+    assert row.split()[-3:] == ["100%", "0%", "0"], row
+    rows = json.loads(t.run(*command, "--json", shim=False).stdout)["rows"]
+    told = {r["app"]: (r["ended_remote_fin"], r["ended_reset"], r["failed"]) for r in rows}
+    assert told == {"alpha": (0, 0, 0), "beta": (50, 0, 0), "client": (0, 3, 2)}, told
+
+
 def test_it_follows_a_client_and_keeps_the_dead(t):
     server = t.server()
     screen = Screen(t, "--by", "process")
