@@ -25,6 +25,7 @@ enum {
 	OPTION_SORT,
 	OPTION_FILTER,
 	OPTION_JSON,
+	OPTION_COLOR,
 	OPTION_DIR
 };
 
@@ -39,6 +40,10 @@ static const struct cli_option OPTIONS[] = {
 		       "only applications and destinations that contain it"},
     [OPTION_JSON] = {"json", 0, NULL,
 		     "with --batch: one object a line, schema twshim.top/1"},
+    [OPTION_COLOR] =
+	{"color", 0, "WHEN",
+	 "auto (default), always, never: yellow from half of the ports, red\n"
+	 "from 80 %"},
     [OPTION_DIR] = {"dir", 0, "DIR", "read this run-time directory"},
     {0},
 };
@@ -56,6 +61,7 @@ struct request {
 	bool batch, json;
 	unsigned long number; /* 0: no end */
 	double delay;
+	enum print_color color;
 	struct top top;
 	struct top_view view;
 };
@@ -111,6 +117,11 @@ static int set_option(struct request *request, int option)
 		snprintf(request->view.filter, sizeof(request->view.filter), "%s",
 			 optarg);
 		return 0;
+	case OPTION_COLOR:
+		if (print_color_parse(optarg, &request->color) == 0)
+			return 0;
+		return cli_fail(CLI_USAGE,
+				"--color %s: no such way: auto, always or never", optarg);
 	case OPTION_DIR:
 		request->top.dir = optarg;
 		return 0;
@@ -189,7 +200,8 @@ int cmd_top(int argc, char **argv)
 	if (request.batch)
 		status = run_batch(&request);
 	else
-		status = top_screen(&request.top, &request.view, request.delay);
+		status =
+		    top_screen(&request.top, &request.view, request.delay, request.color);
 	top_free(&request.top);
 	return status;
 }

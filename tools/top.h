@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "tools/model.h"
+#include "tools/print.h"
 
 #define TOP_HISTORY 60 /* seconds that are kept of each row */
 #define TOP_SPARK   12 /* characters of a sparkline */
@@ -99,6 +100,7 @@ int top_print_json(FILE *out, const struct top *top, const struct top_view *view
 bool top_can_place(void);
 
 /* Runs the view on the terminal until it is left. The exit status. */
-int top_screen(struct top *top, struct top_view *view, double delay);
+int top_screen(struct top *top, struct top_view *view, double delay,
+	       enum print_color color);
 
 #endif

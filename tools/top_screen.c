@@ -19,13 +19,15 @@
 
 #define HEAD 2 /* lines above the rows */
 
+enum { PAIR_YELLOW = 1, PAIR_RED };
+
 struct screen {
 	struct top *top;
 	struct top_view *view;
 	size_t chosen, first; /* rows */
 	uint64_t key;	      /* of the chosen, wherever it is next; 0: the first */
 	uint64_t left_key;    /* the chosen row of the view that one came from */
-	bool ascii, paused, help, asking, done;
+	bool ascii, colored, paused, help, asking, done;
 	size_t left_first; /* of the rows, before one of them was shown alone */
 };
 
@@ -76,6 +78,17 @@ static void follow(struct screen *screen)
 			screen->chosen = i;
 }
 
+/* From half full on connect() is slow; see docs/fleet.md for the alerts. */
+static attr_t attributes(const struct screen *screen, const struct top_row *row)
+{
+	double fill = row->ports_range ? (double)row->ports_used / row->ports_range : 0;
+	attr_t found = row->dead ? A_DIM : A_NORMAL;
+
+	if (screen->colored && fill >= 0.5)
+		found |= COLOR_PAIR(fill >= 0.8 ? PAIR_RED : PAIR_YELLOW);
+	return found;
+}
+
 static void draw_rows(struct screen *screen)
 {
 	const struct top *top = screen->top;
@@ -91,10 +104,8 @@ static void draw_rows(struct screen *screen)
 	for (int i = 0; i < visible() && screen->first + (size_t)i < top->count; i++) {
 		size_t row = screen->first + (size_t)i;
 
-		if (row == screen->chosen)
-			attron(A_REVERSE);
-		else if (top->rows[row].dead)
-			attron(A_DIM);
+		attrset(row == screen->chosen ? A_REVERSE
+					      : attributes(screen, &top->rows[row]));
 		mvaddstr(
 		    HEAD + i, 0,
 		    top_line(line, &top->rows[row], screen->view, COLS, screen->ascii));
@@ -327,7 +338,18 @@ static int run(struct screen *screen, double delay)
 	return result;
 }
 
-int top_screen(struct top *top, struct top_view *view, double delay)
+static void begin_colors(struct screen *screen, enum print_color color)
+{
+	if (!print_color_wanted(color, stdout) || !has_colors() || start_color() == ERR)
+		return;
+	use_default_colors();
+	init_pair(PAIR_YELLOW, COLOR_YELLOW, -1);
+	init_pair(PAIR_RED, COLOR_RED, -1);
+	screen->colored = true;
+}
+
+int top_screen(struct top *top, struct top_view *view, double delay,
+	       enum print_color color)
 {
 	struct screen screen = {.top = top, .view = view};
 	SCREEN *terminal;
@@ -351,6 +373,7 @@ int top_screen(struct top *top, struct top_view *view, double delay)
 	noecho();
 	keypad(stdscr, TRUE);
 	curs_set(0);
+	begin_colors(&screen, color);
 	result = run(&screen, delay);
 	endwin();
 	delscreen(terminal);

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 
-from harness import ADDRESS, time_wait, wait_for
+from harness import ADDRESS, sysctl, time_wait, wait_for
 
 STEPS = ("socket", "connect", "send:1", "recv:1", "close")
 
@@ -31,6 +31,10 @@ class Screen:
     def text(self):
         """What is on the screen."""
         return self.tmux("capture-pane", "-p")
+
+    def styled(self):
+        """The same, with escape sequences."""
+        return self.tmux("capture-pane", "-p", "-e")
 
     def press(self, *keys):
         """Types."""
@@ -141,6 +145,28 @@ def test_enter_shows_all_of_a_process_or_destination(t):
     assert "alpha" not in screen.shows("ended_remote_fin", first.to)
     screen.press("q")
     screen.shows("status 0")
+
+
+def test_full_ports_are_yellow_and_red_where_colour_is_wanted(t):
+    sysctl("net.ipv4.ip_local_port_range", "20000 20099")
+    half, full = t.server(), t.server()
+    for server, number in ((half, 60), (full, 90)):
+        t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, f"repeat:{number}")
+    t.run(t.prog("client"), ADDRESS, str(t.server("first").port), *STEPS[:4], "wait-hup", "close",
+          "repeat:100")
+
+    def colours(*options, **more):
+        screen = Screen(t, "--by", "destination", "--sort", "opened", *options, **more)
+        screen.shows(half.to, full.to)
+        found = [color for server in (half, full) for color in ("33", "31")
+                 if re.search(rf"\x1b\[[0-9;]*{color}m[^\n]*{server.to}", screen.styled())]
+        screen.close()
+        return found
+
+    assert colours() == ["33", "31"]
+    assert colours("--color=never") == [] and colours(term="vt100") == []
+    assert b"auto, always or never" in t.run(t.twshim, "top", "--color=red", shim=False,
+                                             status=2).stderr
 
 
 def test_a_batch_has_every_kind_of_ending(t):
