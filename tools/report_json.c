@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <jansson.h>
+#include <netinet/tcp.h>
 #include <string.h>
 
 #include "tools/advice.h"
@@ -103,6 +104,26 @@ static json_t *time_wait(const struct model *model,
 	return object;
 }
 
+/* How many of an application's leave in the first second from now, in the second, ... */
+static json_t *leaving(const struct model *model, uint32_t app)
+{
+	const uint32_t last = MODEL_TIME_WAIT_NS / 1000000000 - 1;
+	uint64_t counts[MODEL_TIME_WAIT_NS / 1000000000] = {0};
+	json_t *array = json_array();
+	uint32_t second;
+
+	for (size_t i = 0; i < model->table.count; i++) {
+		if (model->owners[i].app != app ||
+		    model->table.sockets[i].state != TCP_TIME_WAIT)
+			continue;
+		second = model->table.sockets[i].expires_ms / 1000;
+		counts[second < last ? second : last]++;
+	}
+	for (uint32_t i = 0; i <= last; i++)
+		append(array, integer(counts[i]));
+	return array;
+}
+
 static json_t *ports(const struct model_ports *ports)
 {
 	json_t *object = json_object();
@@ -148,6 +169,9 @@ static json_t *app(const struct model *model, const struct model_app *app)
 	set(object, "bytes_counted", json_boolean(app->detail));
 	set(object, "counters", counters(&app->counters));
 	set(object, "time_wait", time_wait(model, &app->time_wait));
+	set(object, "time_wait_leaving",
+	    model->has_table ? leaving(model, (uint32_t)(app - model->apps))
+			     : json_null());
 	for (uint32_t i = 0; i < app->destination_count; i++) {
 		one = &app->destinations[app->order[i]];
 		if (!is_unused(one))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The report as one page, --html: by itself, in a real browser, from a file."""
 import json
+import math
 import os
 import re
 
@@ -61,7 +62,12 @@ exit 3
     assert report["advice"][0]["advice"] in browser.text("findings")
     drawn = browser.run("return Object.values(charts).map(one => one.data.datasets"
                         ".map(set => [set.label, set.data]))")
-    assert drawn[0] == [["TIME_WAIT", [1234]]], drawn
+    (name, points), = drawn[0]
+    left = [point["y"] for point in points]
+    assert name == "client" and (points[0]["x"], points[-1]["x"]) == \
+        (-math.ceil(report["run"]["elapsed_seconds"]), 60)
+    assert left[0] < 1234 and max(left) == 1234 and left[-1] == 0, left
+    assert left[points.index({"x": 0, "y": 1234})] == 1234
     assert ["closed here first: TIME_WAIT", [1234]] in drawn[1], drawn
     assert sum(sum(counts) for _, counts in drawn[2]) == 1290, drawn
 

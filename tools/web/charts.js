@@ -118,15 +118,23 @@ function chartTimeWait(samples, span) {
     }, { interaction: { mode: "index", intersect: false } });
 }
 
-// Of a run that is over there is no time: a bar an application.
-function barTimeWait(named) {
-  drawChart("chart-time-wait", "bar",
-    `TIME_WAIT sockets: ${named.map(([name, value]) => `${name} ${value}`).join(", ") || "none"}`, {
-      labels: named.map(([name]) => short(name)),
-      datasets: [{ label: "TIME_WAIT", data: named.map(([, value]) => value),
-        backgroundColor: named.map(([name]) => colorOf(name)) }],
-    }, { x: { beginAtZero: true, suggestedMax: 5, ticks: { precision: 0 } }, y: {} },
-    { indexAxis: "y", plugins: { legend: { display: false } } });
+// Of what is over: how the sockets that are left came, and how they will go. named: [[application,
+// how many leave in the first second from now, in the next, ...]]; each stays a minute, so that
+// also tells when it came. `since`: from when on none that came has left yet.
+function leavingTimeWait(named, since) {
+  const times = Array.from({ length: 61 - since }, (_, i) => since + i);
+  const there = (counts, at) => counts.reduce((sum, count, second) =>
+    (at < 0 ? second < counts.length + at : second >= at) ? sum + count : sum, 0);
+  drawChart("chart-time-wait", "line", "TIME_WAIT sockets: " + (named.map(([name, counts]) =>
+    `${name} ${there(counts, 0)}, in half a minute ${there(counts, 30)}`).join("; ") || "none"), {
+    datasets: named.map(([name, counts], i) => ({ label: name, fill: i ? "-1" : "origin", pointRadius: 0,
+      borderWidth: 1.5, borderColor: colorOf(name), backgroundColor: colorOf(name) + "80",
+      data: times.map(at => ({ x: at, y: there(counts, at) })) })),
+  }, {
+    x: { type: "linear", min: since, max: 60, ticks: { maxTicksLimit: 7, maxRotation: 0,
+      callback: at => at ? `${at < 0 ? "−" : "+"}${duration(Math.abs(at))}` : "then" } },
+    y: { stacked: true, beginAtZero: true, suggestedMax: 5, ticks: { precision: 0 } },
+  }, { interaction: { mode: "index", intersect: false } });
 }
 
 function chartEndings(apps) {

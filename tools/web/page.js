@@ -166,6 +166,10 @@ function remember(report, apps, seconds) {
   while (samples.length > 2 * KEPT_S) samples.shift();
 }
 
+// Seconds before the report from when on its sockets are all there: since the run began, if that was
+// within the minute that each stays.
+const since = run => run && run.elapsed_seconds < 60 ? -Math.ceil(run.elapsed_seconds) : 0;
+
 function showPorts(destinations) {
   const top = destinations.filter(one => one.ports.used && one.ports.range)
     .sort((a, b) => b.ports.fill - a.ports.fill).slice(0, 8);
@@ -264,7 +268,8 @@ function showReport(report, seconds) {
   say($("whose"), whose(report, apps, destinations));
   showTiles(report, speed);
   if (embedded) {
-    barTimeWait(apps.filter(waiting).slice(0, TOP).map(app => [app.label, waiting(app)]));
+    leavingTimeWait(apps.filter(app => app.time_wait_leaving && waiting(app)).slice(0, TOP)
+      .map(app => [app.label, app.time_wait_leaving]), since(report.run));
   } else {
     remember(report, apps, seconds);
     chartTimeWait(samples, KEPT_S);
@@ -382,7 +387,7 @@ function begin() {
 
 function showOnce() {
   const report = JSON.parse(embedded.textContent), { run } = report;
-  $("h-time-wait").textContent = "TIME_WAIT left, by application";
+  $("h-time-wait").textContent = "TIME_WAIT by application, and when it leaves";
   showReport(report, 0);
   showFindings(report.advice, "");
   say($("state"), (run ? `${run.command}: exit status ${run.exit_status}, ${duration(run.elapsed_seconds)}; ` : "") +
