@@ -193,8 +193,7 @@ def test_it_follows_a_client_and_keeps_the_dead(t):
     client = t.start(t.prog("client"), ADDRESS, str(server.port), *STEPS, "sleep:10",
                      "repeat:100000")
     screen.shows(str(client.pid))
-    time.sleep(2.2)
-    assert "▁" in screen.text() or "█" in screen.text(), screen.text()
+    wait_for(lambda: re.search("[▁█]", screen.text()), "a rate in its minute")
     client.kill()
     client.wait()
     screen.shows("exited", f"{client.pid}-")
@@ -210,7 +209,7 @@ def test_small_wide_and_plain_terminals_will_do(t):
         if columns == 200:
             screen.shows("OPENED", "LAST MINUTE")
             screen.tmux("resize-window", "-x", "60", "-y", "10")
-            time.sleep(0.5)
+            wait_for(lambda: "OPENED" not in screen.text(), "it is drawn anew")
             screen.shows("alpha", "30 owned here")
         screen.press("q")
         screen.shows("status 0")
