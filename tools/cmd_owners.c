@@ -104,6 +104,7 @@ int cmd_owners(int argc, char **argv)
 	struct request request = {.color = PRINT_COLOR_AUTO};
 	struct model_options options = {
 	    .states = KERNEL_STATE(TCP_TIME_WAIT) | KERNEL_STATE(TCP_LISTEN),
+	    .owners_only = true,
 	};
 	struct model *model = NULL;
 	char error[256];

@@ -123,7 +123,10 @@ struct model_options {
 	const char *app; /* name or path; NULL: all */
 	pid_t pid;	 /* 0: all */
 	const struct kernel_listener *listener;
-	uint32_t states;	    /* of the kernel's sockets; 0: all but LISTEN */
+	uint32_t states; /* of the kernel's sockets; 0: all but LISTEN */
+	/* Whose the sockets are, and no more: the rings of endings, which are long, are
+	 * not read, so nothing is known of the last minute. Not with a cache. */
+	bool owners_only;
 	struct reader_cache *cache; /* of who reads again and again; NULL: none */
 };
 

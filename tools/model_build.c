@@ -184,6 +184,8 @@ static int read_segments(struct model *model, const char *path, bool *ret_change
 	int result = reader_init(&reading.reader);
 
 	reading.reader.cache = model->options.cache;
+	if (model->options.owners_only && !model->options.cache)
+		reading.reader.without = 1u << TWS_SECTION_ENDED;
 	reader_cache_begin(model->options.cache);
 	if (result == 0)
 		result = reader_read(&reading.reader, path, model->options.only_dir,

@@ -174,6 +174,8 @@ static const char *read_section(struct reader *reader, int fd, struct segment *s
 
 	*ret_elements = NULL;
 	segment->used[id] = section->count ? section->used : 0;
+	if (reader->without & 1u << id)
+		segment->used[id] = 0;
 	if (!segment->used[id])
 		return NULL;
 	if (reader->foreign && size > reader->foreign_bytes)

@@ -61,6 +61,7 @@ struct reader {
 	bool changed; /* segments were folded while we read: what we have is not whole */
 	struct reader_buffer *buffers; /* one a section, kept from segment to segment */
 	struct reader_front *front;
+	uint32_t without; /* sections that nobody wants, as bits: none of them is used */
 	struct reader_cache *cache; /* reader_cache.h; NULL: nothing is kept */
 };
 

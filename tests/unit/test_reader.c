@@ -25,6 +25,7 @@ struct place {
 	unsigned taken;
 	uint64_t attempts;
 	enum process_life life; /* of the last one taken */
+	uint32_t ended;
 };
 
 static int set_up(void **state)
@@ -62,6 +63,7 @@ static int take(struct segment *segment, void *data)
 
 	place->taken++;
 	place->life = segment->life;
+	place->ended = segment->used[TWS_SECTION_ENDED];
 	for (uint32_t i = 0; i < segment->used[TWS_SECTION_DESTINATIONS]; i++)
 		place->attempts += segment->destinations[i].counters.value[TWS_attempts];
 	return 0;
@@ -98,6 +100,20 @@ static void a_segment_is_taken(void **state)
 	assert_int_equal(place->taken, 1);
 	assert_int_equal(place->attempts, 1);
 	assert_int_equal(place->reader.skipped_count, 0);
+}
+
+static void what_nobody_wants_is_not_read(void **state)
+{
+	struct place *place = *state;
+
+	saved_ended(&place->saved, 1, TWS_END_LOCAL_FIN, SAVED_SECOND);
+	write_as(place, "1-2-3-0.seg");
+	read_all(place);
+	assert_int_equal(place->ended, 1);
+	place->reader.without = 1u << TWS_SECTION_ENDED;
+	read_all(place);
+	assert_int_equal(place->ended, 0);
+	assert_int_equal(place->attempts, 1);
 }
 
 /* Of this process, as its segment's file would be named. */
@@ -399,6 +415,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    IN_PLACE(a_segment_is_taken),
+	    IN_PLACE(what_nobody_wants_is_not_read),
 	    IN_PLACE(a_life_is_that_of_the_header_whatever_the_file_is_called),
 	    IN_PLACE(segments_of_runs_are_taken_unless_only_the_directory_is_asked_for),
 	    IN_PLACE(temporary_and_other_files_are_no_business_of_ours),
