@@ -17,9 +17,11 @@
 uint32_t tws_fds[TWS_FDS];
 
 static int highest = -1;
-/* Where this thread saw a free slot last: threads stay in slots, and so in cache lines,
- * of their own. */
+/* 1 + where this thread saw a free slot last: threads stay in slots, and so in cache
+ * lines, of their own. 0: it saw none yet, and begins where new threads do. */
 static __thread uint32_t hint __attribute__((tls_model("initial-exec")));
+static uint32_t seen_free; /* the lowest that any thread saw free, while it is */
+#define NEAR 64		   /* slots to look at from there */
 
 TWS_HOT void tws_fd_set(int fd, uint32_t word)
 {
@@ -124,6 +126,20 @@ TWS_HOT bool tws_conn_address(const struct sockaddr *address, socklen_t length,
 
 /* ------------------------------------------------------------------- slots */
 
+static void note_free(uint32_t index)
+{
+	hint = index + 1;
+	if (index < __atomic_load_n(&seen_free, __ATOMIC_RELAXED))
+		__atomic_store_n(&seen_free, index, __ATOMIC_RELAXED);
+}
+
+static void note_taken(uint32_t index)
+{
+	if (!hint)
+		__atomic_store_n(&seen_free, index + 1, __ATOMIC_RELAXED);
+	hint = index + 2;
+}
+
 TWS_HOT void tws_conn_free(const struct tws_conn *conn)
 {
 	uint32_t ring_port = conn->slot->action[TWS_ACTION_RING_PORT];
@@ -133,7 +149,7 @@ TWS_HOT void tws_conn_free(const struct tws_conn *conn)
 	if (ring_port)
 		tws_ring_give(ring_port);
 	if (tws_conn_owned(conn))
-		hint = conn->word & 0xffffff;
+		note_free(conn->word & 0xffffff);
 }
 
 TWS_HOT static bool try_claim(struct tws_book *book, uint32_t index,
@@ -160,29 +176,39 @@ TWS_HOT static bool try_claim(struct tws_book *book, uint32_t index,
 	return true;
 }
 
-/* From the hint on, then from the start, then slots never used before: a program that
- * opens one connection after another stays in one slot and one page. */
+static bool claim_between(struct tws_book *book, uint32_t from, uint32_t to,
+			  struct tws_conn *ret_conn)
+{
+	for (uint32_t i = from; i < to; i++) {
+		if (try_claim(book, i, ret_conn)) {
+			note_taken(i);
+			return true;
+		}
+		if (i >= tws_book_ready(book, TWS_SECTION_CONNECTIONS))
+			return false; /* no memory */
+	}
+	return false;
+}
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Where one was seen free, else a new one, else any: a program that opens one connection
+ * after another stays in one slot and one page, and one that holds thousands does not
+ * look through them all for each. */
 static bool find_slot(struct tws_book *book, struct tws_conn *ret_conn)
 {
 	uint32_t count = book->section[TWS_SECTION_CONNECTIONS].count;
 	uint32_t used = tws_book_used(book, TWS_SECTION_CONNECTIONS);
-	uint32_t start = hint;
+	uint32_t seen = __atomic_load_n(&seen_free, __ATOMIC_RELAXED);
+	uint32_t start = hint ? hint - 1 : seen;
 
-	if (start > used)
-		start = used;
-	for (uint32_t n = 0; n < count; n++) {
-		uint32_t i = n < used - start ? start + n
-			     : n < used	      ? n - (used - start)
-					      : n;
-
-		if (try_claim(book, i, ret_conn)) {
-			hint = i + 1;
-			return true;
-		}
-		if (n >= used && i >= tws_book_ready(book, TWS_SECTION_CONNECTIONS))
-			break; /* no memory */
-	}
-	return false;
+	return claim_between(book, start, least(start + NEAR, used), ret_conn) ||
+	       claim_between(book, seen, least(seen + NEAR, used), ret_conn) ||
+	       claim_between(book, used, count, ret_conn) ||
+	       claim_between(book, 0, used, ret_conn);
 }
 
 TWS_HOT bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn)

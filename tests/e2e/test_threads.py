@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Threads, signals and odd children at once with connections: no lock, no lost count."""
 import os
+import re
 import shutil
 import subprocess
 
@@ -63,6 +64,21 @@ def test_a_signal_handler_closes_what_connect_works_on(t):
     total = report["total"]
     assert total["attempts"] + total["unobserved"] <= 2000, total
     assert total["open"] == 0 and total["connecting"] == 0, total
+
+
+def test_a_connection_costs_no_more_where_many_are_held(t):
+    """In instructions of the client: four times the connections are not ten times the work."""
+    if not shutil.which("valgrind"):
+        raise Skip("valgrind is not installed")
+    server = t.server()
+
+    def instructions(mode):
+        result = t.run("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
+                       t.prog("races"), ADDRESS, str(server.port), mode)
+        return int(re.search(r"refs:\s+([\d,]+)", result.stderr.decode())[1].replace(",", ""))
+
+    few, many = instructions("hold-200"), instructions("hold-800")
+    assert many < 5 * few, f"{few} instructions for 200, {many} for 800"
 
 
 def test_exit_while_threads_are_connecting(t):

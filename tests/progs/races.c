@@ -13,6 +13,7 @@
  *   clone-memory    a clone that shares memory and not descriptors closes them
  *   clone-fork      a clone that shares nothing closes them
  *   io_uring        closes by io_uring
+ *   hold-N          N threads, one after another, leave a connection open each
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -249,6 +250,24 @@ static int io_uring(void)
 	return 0;
 }
 
+static void *leave_open(void *nothing)
+{
+	if (open_one() < 0)
+		abort();
+	return nothing;
+}
+
+static void hold(int number)
+{
+	pthread_t thread;
+
+	for (int i = 0; i < number; i++) {
+		if (pthread_create(&thread, NULL, leave_open, NULL) != 0)
+			abort();
+		pthread_join(thread, NULL);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const char *mode = argc == 4 ? argv[3] : "";
@@ -274,6 +293,8 @@ int main(int argc, char **argv)
 		clone_with(CLONE_VM);
 	else if (!strcmp(mode, "clone-fork"))
 		clone_with(0);
+	else if (!strncmp(mode, "hold-", 5))
+		hold(atoi(mode + 5));
 	else if (!strcmp(mode, "io_uring"))
 		status = io_uring();
 	else
