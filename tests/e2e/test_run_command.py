@@ -11,8 +11,7 @@ import subprocess
 import sys
 import termios
 
-from harness import ADDRESS, ESTABLISHED, Skip, is_sanitized, kernel_sockets, time_wait, \
-    wait_for
+from harness import ADDRESS, ESTABLISHED, Skip, kernel_sockets, time_wait, wait_for
 
 STEPS = ("socket", "connect", "send:1", "recv", "close")
 
@@ -248,8 +247,6 @@ def test_a_preload_of_the_users_stays_and_stays_first(t):
     found = glob.glob("/usr/libexec/coreutils/libstdbuf.so")
     if not found:
         raise Skip("no libstdbuf.so")
-    if is_sanitized(t):
-        raise Skip("a sanitizer's twshim runs under no preload")
     result = _run(t, "-q", "--", "sh", "-c", "echo $LD_PRELOAD", env={"LD_PRELOAD": found[0]})
     preload = re.split("[: ]", result.stdout.decode().strip())
     assert preload == [found[0], os.path.realpath(t.library)] or \
@@ -393,8 +390,6 @@ def test_applications_are_summed_apart(t):
 
 
 def test_a_run_within_a_run(t):
-    if is_sanitized(t):
-        raise Skip("a sanitizer's twshim runs under no preload")
     server = t.server()
     inner = os.path.join(t.scratch, "inner.json")
     outer = t.twshim_run(t.twshim, "run", "--json", "-o", inner, "--", *_client(t, server))
