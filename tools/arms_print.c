@@ -97,16 +97,13 @@ static void format_verdict(char *cell, const struct arms_line *line)
 static int add_row(struct print_table *table, const struct arms_line *line)
 {
 	char cells[COLUMNS][CELL];
-	const char *row[COLUMNS];
 
 	snprintf(cells[COLUMN_MEASURE], CELL, "%s", line->title);
 	format_value(cells[COLUMN_FIRST], line->unit, line->difference.first);
 	format_value(cells[COLUMN_THIS], line->unit, line->difference.other);
 	format_difference(cells[COLUMN_DIFFERENCE], line);
 	format_verdict(cells[COLUMN_VERDICT], line);
-	for (unsigned i = 0; i < COLUMNS; i++)
-		row[i] = cells[i];
-	return print_table_add(table, row);
+	return print_table_add_array(table, cells[0], sizeof(cells[0]));
 }
 
 static int add_count(struct print_table *table, const char *title, uint64_t first,

@@ -4,11 +4,10 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "tools/print.h"
 
 #define OPTIONS_MAX 32
 #define HELP_VALUE  512
@@ -66,7 +65,7 @@ static int row_of(const struct cli_command *command, int value)
 	for (int row = 0; command->options[row].name; row++)
 		if (command->options[row].letter == value)
 			return row;
-	return CLI_INVALID;
+	return -1;
 }
 
 /* Names what getopt refused: by its letter, or as it stands on the command line. */
@@ -76,28 +75,78 @@ static int refuse(const struct cli_command *command, int value, char **argv)
 	bool is_letter = optopt > 0 && optopt < VALUE_FIRST;
 	const char *word = is_letter ? letter : argv[optind - 1];
 
-	cli_fail(0, "%s: %s %s: see twshim %s --help", command->name, word,
-		 value == ':' ? "needs a value" : "is no option of it", command->name);
-	return CLI_INVALID;
+	return cli_fail(
+	    command->usage_status, "%s: %s %s: see twshim %s --help", command->name, word,
+	    value == ':' ? "needs a value" : "is no option of it", command->name);
 }
 
-int cli_next(const struct cli_command *command, int argc, char **argv)
+int cli_read(const struct cli_command *command, int argc, char **argv,
+	     int (*set)(void *request, int option), void *request)
 {
 	struct getopt_tables tables;
-	int value;
+	int value, status;
 
 	translate(command, &tables);
+	optind = 0;
 	opterr = 0;
 	optopt = 0;
-	value = getopt_long(argc, argv, tables.letters, tables.longs, NULL);
-	if (value == -1)
-		return CLI_END;
-	if (value == '?' || value == ':')
-		return refuse(command, value, argv);
-	if (value != HELP_VALUE)
-		return row_of(command, value);
-	cli_help(command);
-	return CLI_HELP;
+	while ((value = getopt_long(argc, argv, tables.letters, tables.longs, NULL)) !=
+	       -1) {
+		if (value == '?' || value == ':')
+			return refuse(command, value, argv);
+		if (value == HELP_VALUE) {
+			cli_help(command);
+			return cli_finish_output();
+		}
+		status = set(request, row_of(command, value));
+		if (status != 0)
+			return status;
+	}
+	return CLI_GO_ON;
+}
+
+int cli_no_operand(const struct cli_command *command, int argc, char **argv)
+{
+	if (optind >= argc)
+		return CLI_GO_ON;
+	return cli_fail(command->usage_status,
+			"%s: %s: it takes no operand: see twshim %s --help",
+			command->name, argv[optind], command->name);
+}
+
+int cli_take_color(enum print_color *ret_color)
+{
+	if (print_color_parse(optarg, ret_color) == 0)
+		return 0;
+	return cli_fail(CLI_USAGE, "--color %s: no such way: auto, always or never",
+			optarg);
+}
+
+int cli_take_number(const char *option, unsigned *ret_number, unsigned most)
+{
+	unsigned long number;
+	char *end;
+
+	errno = 0;
+	number = strtoul(optarg, &end, 10);
+	if (*optarg < '0' || *optarg > '9' || *end || errno || number > most)
+		return cli_fail(CLI_USAGE, "--%s %s: no such number: 0 to %u", option,
+				optarg, most);
+	*ret_number = (unsigned)number;
+	return 0;
+}
+
+bool cli_is_pid(const char *word, pid_t *ret_pid)
+{
+	char *end;
+	long pid;
+
+	errno = 0;
+	pid = strtol(word, &end, 10);
+	if (!*word || *end || errno || pid <= 0 || pid > INT32_MAX)
+		return false;
+	*ret_pid = (pid_t)pid;
+	return true;
 }
 
 /* ----------------------------------------------------------------------- help */

@@ -8,6 +8,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
+
+#include "tools/print.h"
 
 #define CLI_FAILURE 1
 #define CLI_USAGE   2
@@ -33,13 +36,24 @@ struct cli_command {
 	bool stop_at_word; /* what follows the first operand is not ours */
 };
 
-#define CLI_END	    (-1) /* no option is left: operands begin at optind */
-#define CLI_HELP    (-2) /* help was asked for and printed */
-#define CLI_INVALID (-3) /* a wrong option, named on stderr */
+#define CLI_GO_ON (-1)
 
-/* Reads the next option. Its index in the table, with its argument in optarg, or one of
- * the above. Set optind to 0 before the first call. */
-int cli_next(const struct cli_command *command, int argc, char **argv);
+/* Reads the options: hands each to `set`, as its index in the table and its argument in
+ * optarg; `set` returns 0, or the exit status once it has named what is wrong. CLI_GO_ON:
+ * operands begin at optind; else the exit status, also 0 where help was asked for. */
+int cli_read(const struct cli_command *command, int argc, char **argv,
+	     int (*set)(void *request, int option), void *request);
+
+/* After cli_read(), where the command has no operands. CLI_GO_ON, or the exit status. */
+int cli_no_operand(const struct cli_command *command, int argc, char **argv);
+
+/* For `set`: optarg as the value of --color, or as a number of at most `most`. 0, or the
+ * exit status. */
+int cli_take_color(enum print_color *ret_color);
+int cli_take_number(const char *option, unsigned *ret_number, unsigned most);
+
+/* Whether the word is a process's number. */
+bool cli_is_pid(const char *word, pid_t *ret_pid);
 
 void cli_help(const struct cli_command *command);
 

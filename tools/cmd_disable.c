@@ -41,23 +41,26 @@ struct request {
 	bool user, dry, restart, json;
 };
 
-static void set_option(struct request *request, int option)
+static int set_option(void *data, int option)
 {
+	struct request *request = data;
+
 	switch (option) {
 	case OPTION_DRY:
 		request->dry = true;
-		break;
+		return 0;
 	case OPTION_RESTART:
 		request->restart = true;
-		break;
+		return 0;
 	case OPTION_USER:
 		request->user = true;
-		break;
+		return 0;
 	case OPTION_ROOT:
 		request->root = optarg;
-		break;
+		return 0;
 	default:
 		request->json = true;
+		return 0;
 	}
 }
 
@@ -77,20 +80,14 @@ static int settle_name(struct request *request, const char *word)
 	return 0;
 }
 
-/* -1: go on; else the exit status. */
+/* CLI_GO_ON, or the exit status. */
 static int read_options(struct request *request, int argc, char **argv)
 {
+	int status = cli_read(&COMMAND, argc, argv, set_option, request);
 	char error[512];
-	int option, status;
 
-	optind = 0;
-	while ((option = cli_next(&COMMAND, argc, argv)) != CLI_END) {
-		if (option == CLI_HELP)
-			return cli_finish_output();
-		if (option == CLI_INVALID)
-			return CLI_USAGE;
-		set_option(request, option);
-	}
+	if (status != CLI_GO_ON)
+		return status;
 	if (optind != argc - 1)
 		return cli_fail(CLI_USAGE, "disable: name one UNIT: twshim enabled lists "
 					   "them");

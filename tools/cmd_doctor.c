@@ -70,8 +70,10 @@ static int check_id(const char *id)
 			id);
 }
 
-static int set_option(struct request *request, int option)
+static int set_option(void *data, int option)
 {
+	struct request *request = data;
+
 	switch (option) {
 	case OPTION_ONLY:
 		request->doctor.only = optarg;
@@ -98,45 +100,24 @@ static int set_option(struct request *request, int option)
 		request->doctor.dir = optarg;
 		return 0;
 	default:
-		if (print_color_parse(optarg, &request->doctor.color) == 0)
-			return 0;
-		return cli_fail(CLI_USAGE,
-				"--color %s: no such way: auto, always or never", optarg);
+		return cli_take_color(&request->doctor.color);
 	}
 }
 
-/* A number is a pid, anything else a command. */
-static void set_subject(struct doctor_request *request, const char *subject)
-{
-	char *end;
-	long pid;
-
-	errno = 0;
-	pid = strtol(subject, &end, 10);
-	request->subject = subject;
-	if (*subject && !*end && !errno && pid > 0 && pid <= INT32_MAX)
-		request->pid = (pid_t)pid;
-}
-
-/* -1: go on; else the exit status. */
+/* CLI_GO_ON, or the exit status. */
 static int read_options(struct request *request, int argc, char **argv)
 {
-	int option, status;
+	int status = cli_read(&COMMAND, argc, argv, set_option, request);
 
-	optind = 0;
-	while ((option = cli_next(&COMMAND, argc, argv)) != CLI_END) {
-		if (option == CLI_HELP)
-			return cli_finish_output();
-		status = option == CLI_INVALID ? CLI_USAGE : set_option(request, option);
-		if (status != 0)
-			return status;
-	}
+	if (status != CLI_GO_ON)
+		return status;
 	if (argc - optind > 1)
 		return cli_fail(CLI_USAGE, "doctor: %s: only one command or process",
 				argv[optind + 1]);
+	request->doctor.subject = argv[optind];
 	if (optind < argc)
-		set_subject(&request->doctor, argv[optind]);
-	return -1;
+		cli_is_pid(argv[optind], &request->doctor.pid);
+	return CLI_GO_ON;
 }
 
 static void say_patience(int number)

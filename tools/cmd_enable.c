@@ -65,49 +65,46 @@ static const char *const CHANGES[] = {
     [ENABLE_REMOVED] = "removed",
 };
 
-static void set_option(struct request *request, int option)
+static int set_option(void *data, int option)
 {
+	struct request *request = data;
+
 	switch (option) {
 	case OPTION_FILE:
 		request->enable.policy = optarg;
-		break;
+		return 0;
 	case OPTION_DRY:
 		request->dry = true;
-		break;
+		return 0;
 	case OPTION_RESTART:
 		request->restart = true;
-		break;
+		return 0;
 	case OPTION_RUNTIME:
 		request->enable.runtime = true;
-		break;
+		return 0;
 	case OPTION_USER:
 		request->user = true;
-		break;
+		return 0;
 	case OPTION_ROOT:
 		request->root = optarg;
-		break;
+		return 0;
 	case OPTION_LIBRARY:
 		request->enable.library = optarg;
-		break;
+		return 0;
 	default:
 		request->json = true;
+		return 0;
 	}
 }
 
-/* -1: go on; else the exit status. */
+/* CLI_GO_ON, or the exit status. */
 static int read_options(struct request *request, int argc, char **argv)
 {
+	int status = cli_read(&COMMAND, argc, argv, set_option, request);
 	char error[512];
-	int option;
 
-	optind = 0;
-	while ((option = cli_next(&COMMAND, argc, argv)) != CLI_END) {
-		if (option == CLI_HELP)
-			return cli_finish_output();
-		if (option == CLI_INVALID)
-			return CLI_USAGE;
-		set_option(request, option);
-	}
+	if (status != CLI_GO_ON)
+		return status;
 	if (optind != argc - 1)
 		return cli_fail(CLI_USAGE, "enable: name one UNIT, as in twshim enable "
 					   "redis-server.service");

@@ -57,8 +57,10 @@ struct request {
 	struct print_table *table;
 };
 
-static int set_option(struct request *request, int option)
+static int set_option(void *data, int option)
 {
+	struct request *request = data;
+
 	switch (option) {
 	case OPTION_USER:
 		request->user = true;
@@ -70,34 +72,24 @@ static int set_option(struct request *request, int option)
 		request->json = true;
 		return 0;
 	default:
-		if (print_color_parse(optarg, &request->color) == 0)
-			return 0;
-		return cli_fail(CLI_USAGE,
-				"--color %s: no such way: auto, always or never", optarg);
+		return cli_take_color(&request->color);
 	}
 }
 
-/* -1: go on; else the exit status. */
+/* CLI_GO_ON, or the exit status. */
 static int read_options(struct request *request, int argc, char **argv)
 {
+	int status = cli_read(&COMMAND, argc, argv, set_option, request);
 	char error[512];
-	int option, status;
 
-	optind = 0;
-	while ((option = cli_next(&COMMAND, argc, argv)) != CLI_END) {
-		if (option == CLI_HELP)
-			return cli_finish_output();
-		status = option == CLI_INVALID ? CLI_USAGE : set_option(request, option);
-		if (status != 0)
-			return status;
-	}
-	if (optind < argc)
-		return cli_fail(CLI_USAGE, "enabled: %s: it takes no operand",
-				argv[optind]);
+	if (status == CLI_GO_ON)
+		status = cli_no_operand(&COMMAND, argc, argv);
+	if (status != CLI_GO_ON)
+		return status;
 	if (enable_place(&request->place, request->root, request->user, error,
 			 sizeof(error)) != 0)
 		return cli_fail(CLI_USAGE, "enabled: %s", error);
-	return -1;
+	return CLI_GO_ON;
 }
 
 static json_t *text(const char *string)

@@ -41,8 +41,10 @@ struct request {
 	bool systemd;
 };
 
-static int set_option(struct request *request, int option)
+static int set_option(void *data, int option)
 {
+	struct request *request = data;
+
 	if (option == OPTION_SYSTEMD) {
 		request->systemd = true;
 		return 0;
@@ -58,27 +60,22 @@ static int set_option(struct request *request, int option)
 	return 0;
 }
 
-/* -1: go on; else the exit status. */
+/* CLI_GO_ON, or the exit status. */
 static int read_options(struct request *request, int argc, char **argv)
 {
-	int option, status = 0;
+	int status;
 
-	optind = 0;
 	request->source.rules = request->rules;
-	while ((option = cli_next(&COMMAND, argc, argv)) != CLI_END) {
-		if (option == CLI_HELP)
-			return cli_finish_output();
-		status = option == CLI_INVALID ? CLI_USAGE : set_option(request, option);
-		if (status != 0)
-			return status;
-	}
+	status = cli_read(&COMMAND, argc, argv, set_option, request);
+	if (status != CLI_GO_ON)
+		return status;
 	if (optind < argc)
 		return cli_fail(
 		    CLI_USAGE,
 		    "env: \"%s\" is one argument too many: it starts nothing; "
 		    "see twshim run",
 		    argv[optind]);
-	return -1;
+	return CLI_GO_ON;
 }
 
 static int store_policy(const struct request *request, const char *directory)

@@ -45,22 +45,10 @@ struct request {
 	struct metrics_options options;
 };
 
-static int set_number(const char *option, unsigned *ret_number, unsigned most)
+static int set_option(void *data, int option)
 {
-	unsigned long number;
-	char *end;
+	struct request *request = data;
 
-	errno = 0;
-	number = strtoul(optarg, &end, 10);
-	if (*optarg < '0' || *optarg > '9' || *end || errno || number > most)
-		return cli_fail(CLI_USAGE, "--%s %s: no such number: 0 to %u", option,
-				optarg, most);
-	*ret_number = (unsigned)number;
-	return 0;
-}
-
-static int set_option(struct request *request, int option)
-{
 	switch (option) {
 	case OPTION_TEXTFILE:
 		request->file = optarg;
@@ -69,34 +57,20 @@ static int set_option(struct request *request, int option)
 		request->format = METRICS_OPENMETRICS;
 		return 0;
 	case OPTION_TOP:
-		return set_number("top", &request->options.top, LEDGER_DESTINATIONS);
+		return cli_take_number("top", &request->options.top, LEDGER_DESTINATIONS);
 	case OPTION_MAX_SERIES:
-		return set_number("max-series", &request->options.series, 1000000);
+		return cli_take_number("max-series", &request->options.series, 1000000);
 	default:
 		request->options.dir = optarg;
 		return 0;
 	}
 }
 
-/* -1: go on; else the exit status. */
 static int read_options(struct request *request, int argc, char **argv)
 {
-	int option, status;
+	int status = cli_read(&COMMAND, argc, argv, set_option, request);
 
-	optind = 0;
-	while ((option = cli_next(&COMMAND, argc, argv)) != CLI_END) {
-		if (option == CLI_HELP)
-			return cli_finish_output();
-		status = option == CLI_INVALID ? CLI_USAGE : set_option(request, option);
-		if (status != 0)
-			return status;
-	}
-	if (optind < argc)
-		return cli_fail(CLI_USAGE,
-				"export: %s: it takes no operand: see twshim export "
-				"--help",
-				argv[optind]);
-	return -1;
+	return status == CLI_GO_ON ? cli_no_operand(&COMMAND, argc, argv) : status;
 }
 
 static int write_file(const struct request *request, const struct metrics *metrics)

@@ -61,7 +61,7 @@ static const struct cli_command COMMAND = {
 };
 
 struct request {
-	bool json;
+	bool json, list;
 	enum print_color color;
 	bool chosen[COUNT];
 };
@@ -178,30 +178,32 @@ static int run_all(const struct request *request)
 	return status ? status : one;
 }
 
+static int set_option(void *data, int option)
+{
+	struct request *request = data;
+
+	if (option == OPTION_COLOR)
+		return cli_take_color(&request->color);
+	if (option == OPTION_LIST)
+		request->list = true;
+	else
+		request->json = true;
+	return 0;
+}
+
 int cmd_lab(int argc, char **argv)
 {
 	struct request request = {.color = PRINT_COLOR_AUTO};
-	int option, status;
+	int status;
 
 	/* Ourselves, started by ourselves: see lab_case.c. */
 	if (argc == 3 && strcmp(argv[1], "--client") == 0)
 		return lab_client_main(atoi(argv[2]));
-	optind = 0;
-	while ((option = cli_next(&COMMAND, argc, argv)) != CLI_END) {
-		if (option == CLI_HELP)
-			return cli_finish_output();
-		if (option == CLI_INVALID)
-			return CLI_USAGE;
-		if (option == OPTION_LIST)
-			return list();
-		if (option == OPTION_JSON)
-			request.json = true;
-		else if (print_color_parse(optarg, &request.color) != 0)
-			return cli_fail(CLI_USAGE,
-					"lab: --color %s: not auto, always or "
-					"never",
-					optarg);
-	}
+	status = cli_read(&COMMAND, argc, argv, set_option, &request);
+	if (status != CLI_GO_ON)
+		return status;
+	if (request.list)
+		return list();
 	status = take_operands(&request, argc, argv);
 	return status ? status : run_all(&request);
 }

@@ -41,8 +41,10 @@ struct request {
 	enum print_color color;
 };
 
-static int set_option(struct request *request, int option)
+static int set_option(void *data, int option)
 {
+	struct request *request = data;
+
 	switch (option) {
 	case OPTION_ALL:
 		request->all = true;
@@ -54,32 +56,15 @@ static int set_option(struct request *request, int option)
 		request->dir = optarg;
 		return 0;
 	default:
-		if (print_color_parse(optarg, &request->color) == 0)
-			return 0;
-		return cli_fail(CLI_USAGE,
-				"--color %s: no such way: auto, always or never", optarg);
+		return cli_take_color(&request->color);
 	}
 }
 
-/* -1: go on; else the exit status. */
 static int read_options(struct request *request, int argc, char **argv)
 {
-	int option, status;
+	int status = cli_read(&COMMAND, argc, argv, set_option, request);
 
-	optind = 0;
-	while ((option = cli_next(&COMMAND, argc, argv)) != CLI_END) {
-		if (option == CLI_HELP)
-			return cli_finish_output();
-		status = option == CLI_INVALID ? CLI_USAGE : set_option(request, option);
-		if (status != 0)
-			return status;
-	}
-	if (optind < argc)
-		return cli_fail(CLI_USAGE,
-				"owners: %s: it takes no operand: see twshim owners "
-				"--help",
-				argv[optind]);
-	return -1;
+	return status == CLI_GO_ON ? cli_no_operand(&COMMAND, argc, argv) : status;
 }
 
 static int print(const struct request *request, const struct model *model)

@@ -61,8 +61,10 @@ static const struct print_column columns[COLUMNS] = {
     [COLUMN_TIME_WAIT] = {"TIME_WAIT", true, false},
 };
 
-static int set_option(struct request *request, int option)
+static int set_option(void *data, int option)
 {
+	struct request *request = data;
+
 	switch (option) {
 	case OPTION_ALL:
 		request->all = true;
@@ -74,31 +76,15 @@ static int set_option(struct request *request, int option)
 		request->dir = optarg;
 		return 0;
 	default:
-		if (print_color_parse(optarg, &request->color) == 0)
-			return 0;
-		return cli_fail(CLI_USAGE,
-				"--color %s: no such way: auto, always or never", optarg);
+		return cli_take_color(&request->color);
 	}
 }
 
-/* -1: go on; else the exit status. */
 static int read_options(struct request *request, int argc, char **argv)
 {
-	int option, status;
+	int status = cli_read(&COMMAND, argc, argv, set_option, request);
 
-	optind = 0;
-	while ((option = cli_next(&COMMAND, argc, argv)) != CLI_END) {
-		if (option == CLI_HELP)
-			return cli_finish_output();
-		status = option == CLI_INVALID ? CLI_USAGE : set_option(request, option);
-		if (status != 0)
-			return status;
-	}
-	if (optind < argc)
-		return cli_fail(CLI_USAGE,
-				"ps: %s: it takes no operand: see twshim ps --help",
-				argv[optind]);
-	return -1;
+	return status == CLI_GO_ON ? cli_no_operand(&COMMAND, argc, argv) : status;
 }
 
 /* The gauge of a process: its own `open` is what its counters leave. */
@@ -111,7 +97,6 @@ static int add_row(struct print_table *table, const struct model *model,
 		   const struct model_process *process)
 {
 	char cells[COLUMNS][CELL];
-	const char *row[COLUMNS];
 
 	snprintf(cells[COLUMN_PID], CELL, "%d", (int)process->pid);
 	print_escape(cells[COLUMN_APP], CELL, model->apps[process->app].name);
@@ -125,9 +110,7 @@ static int add_row(struct print_table *table, const struct model *model,
 		print_number(cells[COLUMN_TIME_WAIT], process->time_wait);
 	else
 		snprintf(cells[COLUMN_TIME_WAIT], CELL, "?");
-	for (unsigned i = 0; i < COLUMNS; i++)
-		row[i] = cells[i];
-	return print_table_add(table, row);
+	return print_table_add_array(table, cells[0], sizeof(cells[0]));
 }
 
 static bool is_shown(const struct request *request, const struct model_process *process)

@@ -31,21 +31,7 @@ static int complain(const char *what, const char *why)
 	return cli_fail(CLI_USAGE, "report: %s: %s; see twshim report --help", what, why);
 }
 
-/* A number is a pid, anything else an application. */
-static void set_subject(struct report_options *options, const char *subject)
-{
-	char *end;
-	long pid;
-
-	errno = 0;
-	pid = strtol(subject, &end, 10);
-	if (*subject && !*end && !errno && pid > 0 && pid <= INT32_MAX)
-		options->pid = (pid_t)pid;
-	else
-		options->app = subject;
-}
-
-/* -1: go on; else the exit status. */
+/* CLI_GO_ON, or the exit status. */
 static int parse(int argc, char **argv, struct report_options *options,
 		 const char **ret_page)
 {
@@ -82,8 +68,8 @@ static int parse(int argc, char **argv, struct report_options *options,
 	}
 	if (argc - optind > 1)
 		return complain(argv[optind + 1], "only one application or process");
-	if (optind < argc)
-		set_subject(options, argv[optind]);
+	if (optind < argc && !cli_is_pid(argv[optind], &options->pid))
+		options->app = argv[optind];
 	return -1;
 }
 

@@ -89,8 +89,10 @@ struct run {
 
 /* -------------------------------------------------------------------- options */
 
-static int set_option(struct run *run, int option)
+static int set_option(void *data, int option)
 {
+	struct run *run = data;
+
 	switch (option) {
 	case OPTION_FILE:
 		run->source.file = optarg;
@@ -119,26 +121,21 @@ static int set_option(struct run *run, int option)
 	}
 }
 
-/* -1: go on; else the exit status. */
+/* CLI_GO_ON, or the exit status. */
 static int read_options(struct run *run, int argc, char **argv)
 {
-	int option, status = 0;
+	int status;
 
-	optind = 0;
 	run->source.rules = run->rules;
-	while ((option = cli_next(&COMMAND, argc, argv)) != CLI_END) {
-		if (option == CLI_HELP)
-			return cli_finish_output();
-		status = option == CLI_INVALID ? OWN_FAILURE : set_option(run, option);
-		if (status != 0)
-			return status;
-	}
+	status = cli_read(&COMMAND, argc, argv, set_option, run);
+	if (status != CLI_GO_ON)
+		return status;
 	if (optind == argc)
 		return cli_fail(OWN_FAILURE,
 				"run: COMMAND is missing: say what to start, as in "
 				"twshim run -- curl http://10.0.0.7/");
 	run->argv = argv + optind;
-	return -1;
+	return CLI_GO_ON;
 }
 
 /* ---------------------------------------------------------------- preparations */

@@ -8,8 +8,6 @@
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include "config/address.h"
@@ -45,22 +43,9 @@ static const struct cli_command COMMAND = {
     .usage_status = CLI_USAGE,
 };
 
-static int set_number(const char *option, unsigned *ret_number, unsigned most)
+static int set_option(void *data, int option)
 {
-	unsigned long number;
-	char *end;
-
-	errno = 0;
-	number = strtoul(optarg, &end, 10);
-	if (*optarg < '0' || *optarg > '9' || *end || errno || number > most)
-		return cli_fail(CLI_USAGE, "--%s %s: no such number: 0 to %u", option,
-				optarg, most);
-	*ret_number = (unsigned)number;
-	return 0;
-}
-
-static int set_option(struct web_options *options, int option)
-{
+	struct web_options *options = data;
 	struct tws_problem problem;
 
 	switch (option) {
@@ -72,33 +57,20 @@ static int set_option(struct web_options *options, int option)
 				"or [::1]:9464",
 				optarg);
 	case OPTION_TOP:
-		return set_number("top", &options->metrics.top, LEDGER_DESTINATIONS);
+		return cli_take_number("top", &options->metrics.top, LEDGER_DESTINATIONS);
 	case OPTION_MAX_SERIES:
-		return set_number("max-series", &options->metrics.series, 1000000);
+		return cli_take_number("max-series", &options->metrics.series, 1000000);
 	default:
 		options->metrics.dir = optarg;
 		return 0;
 	}
 }
 
-/* -1: go on; else the exit status. */
 static int read_options(struct web_options *options, int argc, char **argv)
 {
-	int option, status;
+	int status = cli_read(&COMMAND, argc, argv, set_option, options);
 
-	optind = 0;
-	while ((option = cli_next(&COMMAND, argc, argv)) != CLI_END) {
-		if (option == CLI_HELP)
-			return cli_finish_output();
-		status = option == CLI_INVALID ? CLI_USAGE : set_option(options, option);
-		if (status != 0)
-			return status;
-	}
-	if (optind < argc)
-		return cli_fail(CLI_USAGE,
-				"serve: %s: it takes no operand: see twshim serve --help",
-				argv[optind]);
-	return -1;
+	return status == CLI_GO_ON ? cli_no_operand(&COMMAND, argc, argv) : status;
 }
 
 int cmd_serve(int argc, char **argv)

@@ -94,8 +94,9 @@ static int set_numbers(struct request *request, int option)
 	return 0;
 }
 
-static int set_option(struct request *request, int option)
+static int set_option(void *data, int option)
 {
+	struct request *request = data;
 	int place = 0;
 
 	switch (option) {
@@ -130,28 +131,20 @@ static int set_option(struct request *request, int option)
 	}
 }
 
-/* -1: go on; else the exit status. */
+/* CLI_GO_ON, or the exit status. */
 static int read_options(struct request *request, int argc, char **argv)
 {
-	int option, status;
+	int status = cli_read(&COMMAND, argc, argv, set_option, request);
 
-	optind = 0;
-	while ((option = cli_next(&COMMAND, argc, argv)) != CLI_END) {
-		if (option == CLI_HELP)
-			return cli_finish_output();
-		status = option == CLI_INVALID ? CLI_USAGE : set_option(request, option);
-		if (status != 0)
-			return status;
-	}
-	if (optind < argc)
-		return cli_fail(CLI_USAGE,
-				"top: %s: it takes no operand: see twshim top --help",
-				argv[optind]);
+	if (status == CLI_GO_ON)
+		status = cli_no_operand(&COMMAND, argc, argv);
+	if (status != CLI_GO_ON)
+		return status;
 	if (request->json && !request->batch)
 		return cli_fail(CLI_USAGE, "top: --json: goes with --batch");
 	if (!request->batch && (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)))
 		return cli_fail(CLI_USAGE, "top: this is no terminal: use --batch");
-	return -1;
+	return CLI_GO_ON;
 }
 
 static void print_text(const struct request *request)

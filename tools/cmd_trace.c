@@ -131,8 +131,10 @@ static int set_time(const char *option, uint64_t *ret_ns)
 			optarg);
 }
 
-static int set_option(struct request *request, int option)
+static int set_option(void *data, int option)
 {
+	struct request *request = data;
+
 	switch (option) {
 	case OPTION_TO:
 		return add_target(&request->filter, optarg);
@@ -151,48 +153,25 @@ static int set_option(struct request *request, int option)
 		request->dir = optarg;
 		return 0;
 	default:
-		if (print_color_parse(optarg, &request->color) == 0)
-			return 0;
-		return cli_fail(CLI_USAGE,
-				"--color %s: no such way: auto, always or never", optarg);
+		return cli_take_color(&request->color);
 	}
 }
 
-/* A number is a pid, anything else an application. */
-static void set_subject(struct trace_filter *filter, const char *subject)
-{
-	char *end;
-	long pid;
-
-	errno = 0;
-	pid = strtol(subject, &end, 10);
-	if (*subject && !*end && !errno && pid > 0 && pid <= INT32_MAX)
-		filter->pid = (pid_t)pid;
-	else
-		filter->app = subject;
-}
-
-/* -1: go on; else the exit status. */
+/* CLI_GO_ON, or the exit status. */
 static int read_options(struct request *request, int argc, char **argv)
 {
-	int option, status;
+	int status = cli_read(&COMMAND, argc, argv, set_option, request);
 
-	optind = 0;
-	while ((option = cli_next(&COMMAND, argc, argv)) != CLI_END) {
-		if (option == CLI_HELP)
-			return cli_finish_output();
-		status = option == CLI_INVALID ? CLI_USAGE : set_option(request, option);
-		if (status != 0)
-			return status;
-	}
+	if (status != CLI_GO_ON)
+		return status;
 	if (argc - optind > 1)
 		return cli_fail(CLI_USAGE,
 				"trace: %s: only one application or process: see twshim "
 				"trace --help",
 				argv[optind + 1]);
-	if (optind < argc)
-		set_subject(&request->filter, argv[optind]);
-	return -1;
+	if (optind < argc && !cli_is_pid(argv[optind], &request->filter.pid))
+		request->filter.app = argv[optind];
+	return CLI_GO_ON;
 }
 
 /* ------------------------------------------------------------------- following */

@@ -147,7 +147,6 @@ static void write_table(const struct lab_table *table, FILE *out, bool color)
 	size_t chosen[COLUMNS], count = choose_columns(table, chosen, columns), r;
 	struct print_table *printed = print_table_new(columns, count);
 	char cells[COLUMNS][CELL];
-	const char *pointers[COLUMNS];
 	json_t *row;
 
 	if (!printed || !json_array_size(table->rows)) {
@@ -161,9 +160,8 @@ static void write_table(const struct lab_table *table, FILE *out, bool color)
 
 			format_cell(cells[i], json_object_get(row, column->key),
 				    column->decimals);
-			pointers[i] = cells[i];
 		}
-		print_table_add(printed, pointers);
+		print_table_add_array(printed, cells[0], CELL);
 	}
 	if (*table->title)
 		fprintf(out, "  %s%s%s\n", print_style(PRINT_BOLD, color), table->title,

@@ -79,7 +79,6 @@ static int add_row(struct print_table *table, const struct owners *owners,
 		   const struct owners_group *group)
 {
 	char cells[COLUMNS][CELL];
-	const char *row[COLUMNS];
 
 	format_app(cells[COLUMN_APP], owners, group);
 	if (group->kind == OWNERS_KNOWN)
@@ -94,9 +93,7 @@ static int add_row(struct print_table *table, const struct owners *owners,
 		print_address(cells[COLUMN_TO], &group->to);
 	print_number(cells[COLUMN_COUNT], group->count);
 	format_leave(cells[COLUMN_LEAVE], group);
-	for (unsigned i = 0; i < COLUMNS; i++)
-		row[i] = cells[i];
-	return print_table_add(table, row);
+	return print_table_add_array(table, cells[0], sizeof(cells[0]));
 }
 
 /* The groups of known owners, or the others. */

@@ -77,11 +77,16 @@ struct print_column {
 
 struct print_table;
 
-/* NULL: out of memory. `columns` must outlive the table. */
+#define PRINT_COLUMNS 16
+
+/* NULL: out of memory, or more than PRINT_COLUMNS. `columns` must outlive the table. */
 struct print_table *print_table_new(const struct print_column *columns, size_t count);
 
 /* Adds one row of as many cells as there are columns. 0 or -ENOMEM. */
 int print_table_add(struct print_table *table, const char *const *cells);
+
+/* The same, of cells that stand one after the other, `size` bytes each. */
+int print_table_add_array(struct print_table *table, const char *cells, size_t size);
 
 /* Prints the titles (dim) and the rows, each line behind `indent` blanks. */
 void print_table_write(const struct print_table *table, FILE *out, int indent,

@@ -15,7 +15,8 @@ struct print_table {
 
 struct print_table *print_table_new(const struct print_column *columns, size_t count)
 {
-	struct print_table *table = calloc(1, sizeof(*table));
+	struct print_table *table =
+	    count > PRINT_COLUMNS ? NULL : calloc(1, sizeof(*table));
 
 	if (!table)
 		return NULL;
@@ -56,6 +57,15 @@ int print_table_add(struct print_table *table, const char *const *cells)
 	}
 	table->cell_count += table->column_count;
 	return 0;
+}
+
+int print_table_add_array(struct print_table *table, const char *cells, size_t size)
+{
+	const char *row[PRINT_COLUMNS];
+
+	for (size_t i = 0; i < table->column_count; i++)
+		row[i] = cells + i * size;
+	return print_table_add(table, row);
 }
 
 /* Characters, not bytes: all that we print takes one column each. */

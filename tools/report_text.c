@@ -90,7 +90,6 @@ static int add_row(const struct report_text *text, struct print_table *table,
 {
 	const uint64_t *value = destination->counters.value;
 	char cells[COLUMNS][REPORT_NAME_SIZE];
-	const char *row[COLUMNS];
 
 	print_escape(cells[COLUMN_APP], REPORT_NAME_SIZE, app->name);
 	print_address(cells[COLUMN_TO], &destination->address);
@@ -110,9 +109,8 @@ static int add_row(const struct report_text *text, struct print_table *table,
 		snprintf(cells[COLUMN_TIME_WAIT], REPORT_NAME_SIZE, "?");
 	format_leave(cells[COLUMN_LEAVE], REPORT_NAME_SIZE, &destination->time_wait);
 	format_ports(cells[COLUMN_PORTS], REPORT_NAME_SIZE, &destination->ports);
-	for (unsigned i = 0; i < COLUMNS; i++)
-		row[i] = cells[i];
-	return print_table_add(table, text->several ? row : row + 1);
+	return print_table_add_array(table, cells[text->several ? 0 : 1],
+				     sizeof(cells[0]));
 }
 
 static int write_table(const struct report_text *text)
