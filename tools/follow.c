@@ -19,8 +19,8 @@
 
 #define SECOND_NS 1000000000ull
 #define BATCH	  256 /* records read at once */
-/* A record that is being written for so long will never be: its writer is dead, or had
- * no memory for it. */
+#define ROUNDS	  4 /* of a ring, in one look: its writer could keep us at it for ever */
+/* A record that is not whole for so long: its writer is dead, or had no memory for it. */
 #define STUCK_NS SECOND_NS
 
 uint64_t follow_now(void)
@@ -175,8 +175,9 @@ static void read_ring(struct follow *follow, struct followed *segment, uint64_t 
 		segment->next = tickets - size;
 		segment->stuck_ns = 0;
 	}
-	while (read_stretch(follow, segment, &tickets, now))
-		;
+	for (uint32_t left = ROUNDS * (size / BATCH + 2); left; left--)
+		if (!read_stretch(follow, segment, &tickets, now))
+			break;
 }
 
 /* ----------------------------------------------------------------- processes */

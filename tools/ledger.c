@@ -13,9 +13,10 @@
 #define TORN_SHARE 100
 #define TORN_LEAST 100
 
+/* Sums wrap: what is read of the file may be anything. */
 void ledger_note(struct ledger_line *line, uint64_t raw)
 {
-	int64_t value = (int64_t)raw + line->offset;
+	int64_t value = (int64_t)(raw + (uint64_t)line->offset);
 
 	if (value > 0 && (uint64_t)value > line->shown)
 		line->shown = (uint64_t)value;
@@ -24,7 +25,13 @@ void ledger_note(struct ledger_line *line, uint64_t raw)
 /* From now on `raw` stands for what is shown. */
 static void rebase(struct ledger_line *line, uint64_t raw)
 {
-	line->offset = (int64_t)line->shown - (int64_t)raw;
+	line->offset = (int64_t)(line->shown - raw);
+}
+
+/* So much of `raw` is not shown. */
+static void rebase_by(struct ledger_line *line, uint64_t raw)
+{
+	line->offset = (int64_t)((uint64_t)line->offset - raw);
 }
 
 static bool has_vanished(uint64_t before, uint64_t now)
@@ -200,8 +207,7 @@ static void begin_slot(struct gathering *gathering, struct ledger_destination *s
 	run->slot = slot;
 	for (unsigned i = 0; gathering->app->full && i < run->length; i++)
 		for (unsigned j = 0; j < TWS_COUNTERS; j++)
-			slot->lines[j].offset -=
-			    (int64_t)run->first[i]->counters.value[j];
+			rebase_by(&slot->lines[j], run->first[i]->counters.value[j]);
 	note_slot(gathering, slot, run);
 	slot->changed = gathering->now;
 }

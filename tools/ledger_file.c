@@ -196,6 +196,15 @@ static void get_histograms(const json_t *object, struct ledger_histogram *ret_li
 	}
 }
 
+/* A time that has been: no other would ever be long ago. */
+static time_t get_time(const json_t *object, const char *key)
+{
+	json_int_t value = json_integer_value(json_object_get(object, key));
+	time_t now = time(NULL);
+
+	return value < 0 ? 0 : value > now ? now : (time_t)value;
+}
+
 static int get_destinations(const json_t *array, struct ledger_app *app)
 {
 	struct ledger_destination *slot;
@@ -215,7 +224,7 @@ static int get_destinations(const json_t *array, struct ledger_app *app)
 		    !tws_address_parse(to, &slot->to, &problem))
 			continue;
 		slot->attempts = number(object, "attempts");
-		slot->changed = (time_t)number(object, "changed");
+		slot->changed = get_time(object, "changed");
 		get_lines(json_object_get(object, "lines"), slot->lines);
 		app->count++;
 	}
@@ -247,7 +256,7 @@ static int get_app(struct ledger *ledger, const json_t *object)
 	}
 	ledger->apps[ledger->count++] = app;
 	app->attempts = number(object, "attempts");
-	app->seen = (time_t)number(object, "seen");
+	app->seen = get_time(object, "seen");
 	app->full = json_is_true(json_object_get(object, "full"));
 	get_lines(json_object_get(object, "lines"), app->lines);
 	get_histograms(json_object_get(object, "histograms"), app->histograms);

@@ -38,7 +38,8 @@ class Skip(Exception):
 def is_sanitized(t):
     """Whether this build of twshim carries a sanitizer."""
     with open(t.twshim, "rb") as file:
-        return b"__asan_init" in file.read()
+        text = file.read()
+    return b"__asan_init" in text or b"__tsan_init" in text
 
 
 def set_up_network():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """twshim trace: every ending as a line, of long and of very short processes; filters; what is
 missed is said; it stops when asked."""
+import glob
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import time
 from harness import ADDRESS, wait_for
 
 STEPS = ("socket", "connect", "send:1", "recv", "close")
+ENDED_TICKETS = 312  # in the header: tests/abi.golden
 
 
 def waits(process):
@@ -113,6 +115,25 @@ def test_from_is_known_where_nothing_is_heard_of_the_kernel(t):
     lines, _ = end(trace)
     assert len(lines) == 5 and all(l["from"] for l in lines), lines
     assert len({l["from"] for l in lines}) == 5, lines
+
+
+def test_who_writes_a_segment_does_not_keep_a_reader(t):
+    """It says ever more endings while it is read: trace still ends when it should."""
+    server = t.server()
+    held = t.start(t.prog("client"), ADDRESS, str(server.port), *STEPS[:4], "note:held",
+                   "sleep:60000", stdout=subprocess.PIPE)
+    held.stdout.readline()
+    [path] = glob.glob(os.path.join(t.dir, "*.seg"))
+    liar = t.start(sys.executable, "-c", f"""
+import ctypes, mmap
+with open({path!r}, "r+b") as file:
+    tickets = ctypes.c_uint64.from_buffer(mmap.mmap(file.fileno(), 4096), {ENDED_TICKETS})
+while True:
+    tickets.value += 1 << 36
+""", shim=False)
+    result = t.run(t.twshim, "trace", "--json", "-s", "2", shim=False, timeout=30)
+    assert liar.poll() is None
+    assert len(result.stdout.splitlines()) < 100000, len(result.stdout)
 
 
 def test_exit_and_kill_are_lines_too(t):

@@ -122,6 +122,16 @@ void fuzz_write_segments(int directory, const uint8_t *data, size_t size)
 
 /* ------------------------------------------------------------------ outputs */
 
+char *fuzz_text(const uint8_t *data, size_t size)
+{
+	char *text = malloc(size + 1);
+
+	FUZZ_CHECK(text);
+	memcpy(text, data, size);
+	text[size] = '\0';
+	return text;
+}
+
 void fuzz_check_text(const char *text, size_t size)
 {
 	size_t room = 4 * size + 8; /* enough for any line without a cut */

@@ -39,6 +39,9 @@ void fuzz_write(int directory, const char *name, const void *bytes, size_t size)
 #define FUZZ_OURS 0xffffffffu
 void fuzz_write_segments(int directory, const uint8_t *data, size_t size);
 
+/* The input as text: ends at its end or its first NUL. Freed by the caller. */
+char *fuzz_text(const uint8_t *data, size_t size);
+
 /* Text for a terminal or a scraper: UTF-8 without control characters but newlines.
  * Checked here; and JSON, which must be such. */
 void fuzz_check_text(const char *text, size_t size);

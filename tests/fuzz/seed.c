@@ -4,6 +4,7 @@
  * images, sock_diag messages. To be run anew when the layout changes: seed CORPUS
  */
 #include <arpa/inet.h>
+#include <elf.h>
 #include <fcntl.h>
 #include <libmnl/libmnl.h>
 #include <linux/inet_diag.h>
@@ -61,6 +62,25 @@ static void fill(struct saved *saved, const char *exe)
 	saved->header.section[TWS_SECTION_ARMS].used = 1;
 }
 
+/* What is there when trace begins, and what is there later: another ending. */
+static void write_twice(const char *target, const char *name, uint8_t first,
+			const struct saved *saved, size_t count)
+{
+	size_t size = 1 + count * sizeof(*saved);
+	uint8_t *bytes = malloc(2 * size);
+	struct saved *later = malloc(count * sizeof(*saved));
+
+	FUZZ_CHECK(bytes && later);
+	memcpy(later, saved, count * sizeof(*saved));
+	saved_ended(later, 9, TWS_END_RESET_APP, 99 * SAVED_SECOND);
+	bytes[0] = bytes[size] = first;
+	memcpy(bytes + 1, saved, size - 1);
+	memcpy(bytes + size + 1, later, size - 1);
+	write_seed(target, name, bytes, 2 * size);
+	free(later);
+	free(bytes);
+}
+
 /* `first` says how many files, and whether the first is totals: fuzz_write_segments(). */
 static void write_segments(const char *name, uint8_t first, const struct saved *saved,
 			   size_t count)
@@ -74,6 +94,7 @@ static void write_segments(const char *name, uint8_t first, const struct saved *
 	write_seed("segment", name, bytes, size);
 	write_seed("fold", name, bytes, size);
 	free(bytes);
+	write_twice("follow", name, first, saved, count);
 }
 
 static void seed_segments(void)
@@ -145,6 +166,44 @@ static void seed_messages(void)
 	write_seed("kernel", "two", message, 2ul * message->nlmsg_len);
 }
 
+/* ------------------------------------------------------------------- programs */
+
+/* A dynamic program of Go: its loader, and its note. */
+static void seed_program(void)
+{
+	struct {
+		Elf64_Ehdr header;
+		Elf64_Phdr parts[2];
+		char loader[28];
+		Elf64_Nhdr note;
+		char name[4], text[8];
+	} program = {
+	    .header = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64,
+				   ELFDATA2LSB, EV_CURRENT},
+		       .e_type = ET_DYN,
+		       .e_machine = EM_X86_64,
+		       .e_version = EV_CURRENT,
+		       .e_ehsize = sizeof(Elf64_Ehdr),
+		       .e_phentsize = sizeof(Elf64_Phdr)},
+	    .loader = "/lib64/ld-linux-x86-64.so.2",
+	    .note = {.n_namesz = 4, .n_descsz = 8, .n_type = 4},
+	    .name = "Go",
+	    .text = "build",
+	};
+
+	program.header.e_phoff = offsetof(typeof(program), parts);
+	program.header.e_phnum = 2;
+	program.parts[0] = (Elf64_Phdr){.p_type = PT_INTERP,
+					.p_offset = offsetof(typeof(program), loader),
+					.p_filesz = sizeof(program.loader)};
+	program.parts[1] = (Elf64_Phdr){.p_type = PT_NOTE,
+					.p_offset = offsetof(typeof(program), note),
+					.p_filesz = sizeof(program) -
+						    offsetof(typeof(program), note),
+					.p_align = 4};
+	write_seed("reach", "program", &program, sizeof(program));
+}
+
 int main(int argc, char **argv)
 {
 	const struct tws_source four = {.rules = rules, .rule_count = 4};
@@ -157,5 +216,6 @@ int main(int argc, char **argv)
 	seed_image("rules", &four);
 	seed_image("experiment", &file);
 	seed_messages();
+	seed_program();
 	return 0;
 }

@@ -293,6 +293,40 @@ static void a_file_brings_it_all_back(void **state)
 	rmdir(path);
 }
 
+/* Seen at the end of time, it would never be long ago; its offset is the last number. */
+static void what_the_file_says_of_the_future_is_not_believed(void **state)
+{
+	static const char text[] =
+	    "{\"apps\": [{\"app\": \"b\", \"seen\": 9223372036854775807, \"lines\": "
+	    "{\"ended_local_fin\": [9223372036854775807, 1]}, \"destinations\": "
+	    "[{\"to\": "
+	    "\"10.0.0.1:80\", \"changed\": 9223372036854775807}]}]}";
+	char path[] = "/tmp/twshim-ledger-XXXXXX";
+	time_t now = time(NULL);
+	struct model *model = begin();
+	struct ledger ledger;
+	int directory, fd;
+
+	assert_non_null(mkdtemp(path));
+	directory = open(path, O_RDONLY | O_DIRECTORY);
+	fd = openat(directory, LEDGER_FILE, O_WRONLY | O_CREAT, 0600);
+	assert_int_equal(write(fd, text, sizeof(text) - 1), sizeof(text) - 1);
+	close(fd);
+	assert_int_equal(ledger_load(&ledger, directory), 0);
+	assert_int_equal(ledger.count, 1);
+	assert_in_range(ledger.apps[0]->seen, now, now + 60);
+	assert_in_range(ledger.apps[0]->destinations[0].changed, now, now + 60);
+	put(model, "/bin/b", 1, 10);
+	update(&ledger, model, 1, now);
+	assert_int_equal(shown(ledger.apps[0]->lines), 1);
+	update(&ledger, begin(), 1, now + 2 * LEDGER_GONE_S);
+	assert_int_equal(ledger.count, 0);
+	ledger_free(&ledger);
+	unlinkat(directory, LEDGER_FILE, 0);
+	close(directory);
+	rmdir(path);
+}
+
 static char *text_of(struct model *model, struct ledger *ledger, unsigned series,
 		     enum metrics_format format)
 {
@@ -498,6 +532,7 @@ int main(void)
 	    cmocka_unit_test(the_idle_do_not_take_turns),
 	    cmocka_unit_test(two_executables_of_one_name_are_one_application),
 	    cmocka_unit_test(a_file_brings_it_all_back),
+	    cmocka_unit_test(what_the_file_says_of_the_future_is_not_believed),
 	    cmocka_unit_test(names_and_labels_are_as_they_should_be),
 	    cmocka_unit_test(open_metrics_names_families_without_total),
 	    cmocka_unit_test(pairs_beyond_their_number_are_counted_as_dropped),

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Texts of /proc: those of the kernel's own hand, and those in which another user's words
+ * stand, a process's name among them. In a container /proc may be anything. The inside of
+ * process.c is compiled in.
+ */
+#include "tools/process.c"
+
+#include "tests/fuzz/fuzz.h"
+#include "tools/enabled.h"
+#include "tools/host.h"
+#include "tools/print.h"
+
+static const char *const FILES[] = {
+#define HOST(name, file, form, key, help) file,
+#include "tools/host.def"
+};
+
+static void read_host(unsigned which, const char *text)
+{
+	static struct host host;
+	char why[256];
+
+	which %= sizeof(FILES) / sizeof(*FILES);
+	memset(&host, 0, sizeof(host));
+	host_take(&host, FILES[which], text);
+	for (unsigned fact = 0; fact < HOST_FACTS; fact++) {
+		FUZZ_CHECK(host_knows(&host, fact) || host_get(&host, fact) == 0);
+		host_why(&host, fact, why, sizeof(why));
+	}
+	host_ports(&host);
+}
+
+static void read_process(const char *text)
+{
+	uint64_t start_time;
+	uint32_t uids[4];
+	bool zombie;
+
+	process_parse_stat(text, &start_time, &zombie);
+	innermost_pid(text);
+	parse_uids(text, uids);
+	enabled_is_in_group(text, "nginx.service");
+	enabled_is_in_group(text, "getty@.service");
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char *text;
+
+	if (!size)
+		return 0;
+	text = fuzz_text(data + 1, size - 1);
+	read_host(data[0], text);
+	read_process(text);
+	free(text);
+	return 0;
+}
