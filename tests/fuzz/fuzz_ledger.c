@@ -50,7 +50,7 @@ static void show(struct ledger *ledger, const struct model *model)
 	size_t size = 0;
 	FILE *out;
 
-	FUZZ_CHECK(metrics_make(&metrics, model, NULL, ledger, 2000, 1) == 0);
+	FUZZ_CHECK(metrics_make(&metrics, model, NULL, ledger, 300, 1) == 0);
 	for (int format = METRICS_TEXT; format <= METRICS_OPENMETRICS; format++) {
 		out = open_memstream(&text, &size);
 		FUZZ_CHECK(out);

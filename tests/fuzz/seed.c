@@ -94,7 +94,8 @@ static void write_segments(const char *name, uint8_t first, const struct saved *
 	write_seed("segment", name, bytes, size);
 	write_seed("fold", name, bytes, size);
 	free(bytes);
-	write_twice("follow", name, first, saved, count);
+	if (!first)
+		write_twice("follow", name, first, saved, count);
 }
 
 static void seed_segments(void)
