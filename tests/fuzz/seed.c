@@ -197,11 +197,11 @@ static void seed_program(void)
 	program.parts[0] = (Elf64_Phdr){.p_type = PT_INTERP,
 					.p_offset = offsetof(typeof(program), loader),
 					.p_filesz = sizeof(program.loader)};
-	program.parts[1] = (Elf64_Phdr){.p_type = PT_NOTE,
-					.p_offset = offsetof(typeof(program), note),
-					.p_filesz = sizeof(program) -
-						    offsetof(typeof(program), note),
-					.p_align = 4};
+	program.parts[1] =
+	    (Elf64_Phdr){.p_type = PT_NOTE,
+			 .p_offset = offsetof(typeof(program), note),
+			 .p_filesz = sizeof(program) - offsetof(typeof(program), note),
+			 .p_align = 4};
 	write_seed("reach", "program", &program, sizeof(program));
 }
 
