@@ -112,7 +112,7 @@ $(BUILD)/unit/%: tests/unit/%.c $(TOOL_OBJ)
 $(BUILD)/tests/%: tests/progs/%.c
 	@echo "  CC   $<"
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(COMMON) -D_GNU_SOURCE -o $@ $< -lpthread -ldl $(if $(findstring thread,$(SAN)),$(SANFLAGS))
+	$(Q)$(CC) $(COMMON) -D_GNU_SOURCE -o $@ $< -lpthread -ldl
 
 $(BUILD)/tests/%.so: tests/preload/%.c
 	@echo "  CC   $<"

@@ -42,6 +42,13 @@ def is_sanitized(t):
     return b"__asan_init" in text or b"__tsan_init" in text
 
 
+def skip_under_thread_sanitizer(t, why):
+    """For what this build of twshim cannot do because of it."""
+    with open(t.twshim, "rb") as file:
+        if b"__tsan_init" in file.read():
+            raise Skip(f"under ThreadSanitizer {why}")
+
+
 def set_up_network():
     """lo up, with addresses outside of 127/8, which the kernel exempts from much."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)

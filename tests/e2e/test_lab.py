@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from harness import Skip, wait_for
+from harness import Skip, skip_under_thread_sanitizer, wait_for
 
 NORMAL = ("normal", "SO_LINGER {1,1}", "same, graceful")
 RESETS = ("SO_LINGER {1,0}", "reset")
@@ -168,6 +168,7 @@ test_an_interrupted_lab_leaves_nothing_behind.options = {"alone": True}
 
 
 def test_lab_runs_without_privilege(t):
+    skip_under_thread_sanitizer(t, "a process has two threads, and no user namespace to be had")
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     t.need("setpriv")
     for command in (["unshare", "-Urn", "true"], ["test", "-x", t.twshim]):

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 
-from harness import ADDRESS, sysctl, time_wait, wait_for
+from harness import ADDRESS, skip_under_thread_sanitizer, sysctl, time_wait, wait_for
 
 STEPS = ("socket", "connect", "send:1", "recv:1", "close")
 
@@ -334,6 +334,7 @@ def cpu_s(pid):
 
 
 def test_a_hundred_processes_cost_under_two_per_cent(t):
+    skip_under_thread_sanitizer(t, "all costs several times as much")
     server = t.server()
     for _ in range(100):
         t.start(t.prog("client"), ADDRESS, str(server.port), *STEPS, "sleep:100", "repeat:1000")
