@@ -140,8 +140,11 @@ static void read_unread(int fd, bool detail, struct tws_facts *facts)
 TWS_HOT void tws_facts_read(int fd, bool detail, bool last, struct tws_facts *facts,
 			    struct tws_bytes *ret_bytes)
 {
-	read_poll(fd, facts);
-	if (detail || tws_ending_needs_info(facts))
+	if (detail)
+		read_info(fd, facts, ret_bytes);
+	if (!facts->has_info || facts->tcp_state != STATE_CLOSE)
+		read_poll(fd, facts);
+	if (!detail && tws_ending_needs_info(facts))
 		read_info(fd, facts, ret_bytes);
 	read_unread(fd, detail, facts);
 	if (last && facts->has_info && facts->tcp_state == STATE_CLOSE &&
