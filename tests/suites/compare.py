@@ -6,52 +6,66 @@ summary()   of many; text() and line() for people
 """
 import collections
 
-WHOLE_ROUNDS, ALONE_ROUNDS = 3, 10
+WHOLE_ROUNDS, ALONE_ROUNDS, HUNG_ROUNDS = 3, 10, 10
 SLOW_SECONDS = 120
 MOST_ALONE = 20  # tests of one unit that are run again alone
+STATUS, ENDS = "(exit status)", "(ends in time)"
 
 
 def count(outcomes):
     """{outcome: how many}, without the unit's own exit status."""
-    return dict(collections.Counter(o for t, o in outcomes.items() if t != "(exit status)"))
+    return dict(collections.Counter(o for t, o in outcomes.items() if t != STATUS))
 
 
-def differing(runs):
-    """{pass: tests whose outcome is not bare's}; the unit's exit status only where it does not
-    follow from a test's."""
-    bare, found = runs["bare"]["outcomes"], {}
-    for which, run in runs.items():
-        tests = {t for t in set(bare) | set(run["outcomes"])
-                 if bare.get(t) != run["outcomes"].get(t)}
-        found[which] = sorted(tests - {"(exit status)"} or tests)
-    return found
+def hung(run):
+    """Whether the unit had to be killed: it says nothing of the tests that were still to come."""
+    return run["outcomes"][STATUS] == "timed out"
 
 
 def outcome(run, test):
-    """A test's, also where it is not there."""
-    return run["outcomes"].get(test, "absent")
+    """A test's, also where it is not there; None where the run hung before it."""
+    if test == ENDS:
+        return "no" if hung(run) else "yes"
+    return run["outcomes"].get(test, None if hung(run) else "absent")
 
 
-def again(which, tests, unit, once, slow):
-    """Further outcomes of tests that differed: {test: {"bare": [], "shimmed": []}}, of the whole
-    unit, and of each test alone where that can be."""
-    found = {test: {"bare": [], "shimmed": []} for test in tests}
-    for _ in range(1 if slow else WHOLE_ROUNDS):
+def differing(bare, run):
+    """Tests whose outcome is not bare's; the unit's exit status only where it does not follow
+    from a test's; where one of the two hung, the tests that both came to."""
+    tests = {t for t in {*bare["outcomes"], *run["outcomes"]}
+             if outcome(bare, t) != outcome(run, t)}
+    if hung(bare) or hung(run):
+        tests = {t for t in tests - {STATUS} if outcome(bare, t) and outcome(run, t)}
+    tests = tests - {STATUS} or tests
+    return sorted(tests | {ENDS} if "no" in bare["ends"] + run["ends"] else tests)
+
+
+def first(run, test):
+    """What a run, and those before it that hung, say of a test."""
+    return list(run["ends"]) if test == ENDS else [outcome(run, test)]
+
+
+def again(which, seen, unit, once, slow):
+    """Adds further outcomes to {test: {"bare": [], "shimmed": []}}: of the whole unit, and of
+    each test alone where that can be."""
+    rounds = HUNG_ROUNDS if ENDS in seen else 1 if slow else WHOLE_ROUNDS
+    for number in range(rounds):
+        if number >= WHOLE_ROUNDS and judge(seen[ENDS]) == "flaky":
+            break
         for way, name in (("bare", "bare"), ("shimmed", which)):
             run = once(name, None)
-            for test in tests:
-                found[test][way].append(outcome(run, test))
-    alone = [t for t in tests if t != "(exit status)"][:MOST_ALONE] if unit.narrow else []
+            for test in seen:
+                seen[test][way].append(outcome(run, test))
+    alone = [t for t in seen if t not in (STATUS, ENDS)][:MOST_ALONE] if unit.narrow else []
     for test in alone:
         for _ in range(ALONE_ROUNDS):
             for way, name in (("bare", "bare"), ("shimmed", which)):
-                found[test][way].append(outcome(once(name, unit.narrow(test)), test))
-    return found
+                seen[test][way].append(outcome(once(name, unit.narrow(test)), test))
 
 
 def judge(seen):
     """same outcomes are seen bare: flaky; the difference never came again: once; else differs."""
-    bare, shimmed = seen["bare"], seen["shimmed"]
+    bare, shimmed = ([o for o in seen[way] if o] for way in ("bare", "shimmed"))
     if set(shimmed) <= set(bare):
         return "flaky"
     odd = [o for o in shimmed if o not in bare]
@@ -62,16 +76,18 @@ def verdicts(runs, unit, once):
     """{"differs", "flaky", "once"}: lists of {"test", "pass", "bare", "shimmed"}, the last two
     with how often each outcome was seen."""
     found = {"differs": [], "flaky": [], "once": []}
-    slow = runs["bare"]["seconds"] > SLOW_SECONDS
-    for which, tests in differing(runs).items():
-        if not tests:
-            continue
-        for test, seen in again(which, tests, unit, once, slow).items():
-            seen["bare"].insert(0, outcome(runs["bare"], test))
-            seen["shimmed"].insert(0, outcome(runs[which], test))
-            found[judge(seen)].append({
+    bare = runs["bare"]
+    for which, run in runs.items():
+        seen = {test: {"bare": first(bare, test), "shimmed": first(run, test)}
+                for test in differing(bare, run)} if which != "bare" else {}
+        doubtful = {test: one for test, one in seen.items() if judge(one) != "flaky"}
+        if doubtful:
+            again(which, doubtful, unit, once, bare["seconds"] > SLOW_SECONDS)
+        for test, one in seen.items():
+            found[judge(one)].append({
                 "test": test, "pass": which,
-                **{way: dict(collections.Counter(o)) for way, o in seen.items()}})
+                **{way: dict(collections.Counter(o or "not reached" for o in outcomes))
+                   for way, outcomes in one.items()}})
     return found
 
 
@@ -110,8 +126,8 @@ def unproven(report):
     return found
 
 
-def summary(found):
-    """The whole, by suite."""
+def summary(found, missing):
+    """The whole, by suite; `missing`: the suites that could not be had, and why."""
     suites = {}
     for result in found:
         into = suites.setdefault(result["suite"], collections.Counter())
@@ -120,6 +136,9 @@ def summary(found):
     for counts in suites.values():
         total.update(counts)
     return {"schema": "twshim.conformance/1", "total": {k: total[k] for k in KEYS},
+            "missing": missing,
+            "no_tests": [f"{r['suite']}.{r['unit']}: {r['no_tests']}" for r in found
+                         if r.get("no_tests")],
             "suites": {name: {k: c[k] for k in KEYS} for name, c in suites.items()},
             "not_the_same": [text for result in found for text in details(result)]}
 
@@ -151,6 +170,8 @@ def text(report):
     for name, counts in [*report["suites"].items(), ("total", report["total"])]:
         lines.append(f"{name:18}" + "".join(f"{counts[n]:>12,}" for n in names))
     lines += report["not_the_same"] + unproven(report)
+    lines += [f"not to be had here: {name}: {why}" for name, why in report["missing"].items()]
+    lines += ["no test, bare too: " + text for text in report["no_tests"]]
     total = report["total"]
     lines.append(f"{total['tests']} tests of {total['units']} units: {total['differs']} differ, "
                  f"{total['flaky']} flaky bare too, {total['once']} differed once and never again")

@@ -133,8 +133,8 @@ def ruby_units(directory):
                             "test/test_open3.rb", "test/test_pty.rb", "test/io/*/test_*.rb",
                             "test/fiber/test_*.rb", "test/resolv/test_*.rb"):
         inside = os.path.join(directory, "source")
-        yield Unit(name, ["ruby", "-Itool/lib", "-Itest/lib", "-Itest", path, "-v",
-                          "--seed=1"], parse_ruby, directory=inside, timeout=240)
+        yield Unit(name, ["ruby", "-Itool/lib", "-Itest/lib", "-Itest", "-rtest/unit", path,
+                          "-v", "--seed=1"], parse_ruby, directory=inside, timeout=120)
 
 
 # ------------------------------------------------------------------------ php
@@ -187,7 +187,7 @@ SUITES = [
           lambda directory: fetch("perl", directory)),
     perl("libio-socket-ssl-perl"),
     perl("libwww-perl", "libwww-perl", "libtest-fatal-perl", "libtest-needs-perl",
-         "libtest-requires-perl", "libhttp-daemon-perl"),
+         "libtest-requires-perl", "libtest-requiresinternet-perl", "libhttp-daemon-perl"),
     perl("libhttp-daemon-perl"),
     perl("libnet-server-perl"), perl("libio-async-perl"), perl("libanyevent-perl"),
     perl("libhttp-server-simple-perl"), perl("libmojolicious-perl"), perl("libpoe-perl"),
