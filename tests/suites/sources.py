@@ -163,23 +163,23 @@ def php_units(directory):
 NODE_LOOP = r"""
 for f in "$@"; do
     flags=$(sed -n 's,^// Flags: ,,p' "$f" | tr '\n' ' ')
-    if NODE_TEST_DIR="$TMPDIR" timeout 60 node $flags "$f" >/dev/null 2>&1 </dev/null
+    if NODE_TEST_DIR="$TMPDIR" timeout 30 node $flags "$f" >/dev/null 2>&1 </dev/null
     then echo "ok - ${f##*/}"; else echo "not ok - ${f##*/}"; fi
 done"""
 NODE_GROUPS = ("net", "http", "https", "http2", "tls", "dgram", "dns", "child-process",
-               "cluster", "socket", "stream", "pipe", "process", "worker", "fetch", "tcp",
-               "timers", "listen", "signal", "stdin", "stdout")
-NODE_AT_ONCE = 40
+               "cluster", "socket", "pipe", "process", "worker", "tcp", "listen", "signal",
+               "stdin", "stdout")
+NODE_AT_ONCE = 20
 
 
 def node_units(directory):
-    """Node's test/parallel, each file a test, forty of a group a unit."""
+    """Node's test/parallel, each file a test, twenty of a group a unit."""
     for group in NODE_GROUPS:
         paths = [path for path, _ in files(directory, f"test/parallel/test-{group}-*.js")]
         for at in range(0, len(paths), NODE_AT_ONCE):
             yield Unit(f"{group}-{at // NODE_AT_ONCE}",
                        ["sh", "-c", NODE_LOOP, "sh", *paths[at:at + NODE_AT_ONCE]], parse_tap,
-                       directory=os.path.join(directory, "source"), timeout=900)
+                       directory=os.path.join(directory, "source"), timeout=620)
 
 
 SUITES = [
