@@ -119,7 +119,7 @@ $(BUILD)/tests/%.so: tests/preload/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(COMMON) -D_GNU_SOURCE -fPIC -shared -o $@ $< -ldl
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -path '*/suites' -prune -o -name '*.d' -print 2>/dev/null)
 
 # ------------------------------------------------------------------- set-up
 

@@ -169,10 +169,11 @@ def inside():
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     protect_the_host()
     shim, environment, loaded = spec["shim"], spec["environment"], []
+    # One process either way: the command has the same pid, and so have the files it names by it.
+    subprocess.run([shim["twshim"], "policy", "load", "--dir", shim["directory"], shim["policy"]]
+                   if shim and shim["policy"] else ["true"], check=True,
+                   stdout=subprocess.DEVNULL)
     if shim:
-        if shim["policy"]:
-            subprocess.run([shim["twshim"], "policy", "load", "--dir", shim["directory"],
-                            shim["policy"]], check=True, stdout=subprocess.DEVNULL)
         environment = {**environment, "LD_PRELOAD": shim["library"],
                        "TWSHIM_DIR": shim["directory"]}
     process = start(spec, environment)

@@ -56,8 +56,11 @@ def trial_units(*folders):
 
 def tornado_units(_):
     """Tornado's tests: unittest, each module."""
-    return [Unit(module(path), [PYTHON, "-m", "tornado.test", "--verbose", module(path)],
-                 parse_unittest, timeout=300) for path in test_files("tornado/test")]
+    def command(what):
+        return [PYTHON, "-m", "tornado.test", "--verbose", what]
+    return [Unit(module(path), command(module(path)), parse_unittest, timeout=300,
+                 narrow=lambda test: command(re.search(r"\(([\w.]+)\)", test)[1]))
+            for path in test_files("tornado/test")]
 
 
 TWISTED = ("twisted/internet/test", "twisted/test", "twisted/web/test", "twisted/protocols/test",

@@ -41,8 +41,9 @@ class Outcomes(dict):
     """{test: outcome}, in which no test is lost for want of a name of its own."""
 
     def add(self, name, outcome):
-        """One result. Ports, times and temporary files in its name are other ones each time."""
+        """One result. Ports, times, keys, temporary files in its name are others each time."""
         name = re.sub(r"\S*twshim-conformance-[^\s']*", "PATH", name)
+        name = re.sub(r"[\w+/]{43}=", "DIGEST", name)
         name = re.sub(r"\b0x[0-9a-f]+\b|\b\d{4,}\b|\b\d+(\.\d+)?( ?m?s| ?secs?)\b", "N", name)
         unique, number = name, 1
         while unique in self:
