@@ -159,7 +159,7 @@ demo:
 lint: deps-lint
 	$(Q)tests/lint
 
-# Other projects' own test suites, bare and under the shim; about an hour. ARGS: its options.
+# Other projects' own test suites, bare and under the shim; about two hours. ARGS: its options.
 conformance:
 	@tests/deps $(BUILD_PACKAGES) python3 iproute2
 	$(Q)$(MAKE) --no-print-directory all
@@ -241,7 +241,7 @@ help:
 	@echo 'make analyze     gcc -fanalyzer and scan-build'
 	@echo 'make valgrind    unit tests and commands under valgrind'
 	@echo 'make lint        layering, format, clang-tidy, cppcheck, shellcheck'
-	@echo 'make conformance other projects'"'"' own tests, bare and under the shim; an hour'
+	@echo 'make conformance other projects'"'"' own tests, bare and under the shim; two hours'
 	@echo 'make chaos       clients killed, stopped, without memory, lied to; CHAOS_SECONDS=$(CHAOS_SECONDS)'
 	@echo 'make bench       what it costs, beside strace and bpftrace; ONLY="cycles reading"'
 	@echo 'make screenshots the pictures in docs/img, of a real run'
