@@ -144,9 +144,14 @@ def test_enable_takes_units_of_debian_packages(t):
              if os.path.exists(f"{SERVICE}/{u}.service")]
     if not units:
         raise Skip("none of the packages is installed")
+    # A checkout there is none that every unit can see: PrivateTmp=, ProtectHome=.
+    hidden = t.library.startswith(("/tmp/", "/var/tmp/", "/home/", "/root/"))
     for unit in units:
-        result = json.loads(t.run(t.twshim, "enable", "--dry-run", "--json", unit,
-                                  shim=False).stdout)
+        said = t.run(t.twshim, "enable", "--dry-run", "--json", unit, shim=False, status=None)
+        if hidden and said.returncode == 1:
+            assert b"hides" in said.stderr and b"make install" in said.stderr, said.stderr
+            continue
+        result = json.loads(said.stdout)
         assert result["commands"][0]["reached"], result
         folder = os.path.join(t.scratch, unit, "etc/systemd/system")
         os.makedirs(f"{folder}/{unit}.service.d")
