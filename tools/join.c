@@ -199,21 +199,27 @@ void join_count_ending(struct tws_counters *counters, const struct tws_connectio
 	join_count(counters, &verdict);
 }
 
+/* What a segment says may be anything: it wraps, and is no overflow. */
+static int64_t difference(int64_t a, int64_t b)
+{
+	return (int64_t)((uint64_t)a - (uint64_t)b);
+}
+
 void join_reconcile(struct tws_counters *counters, int64_t open, int64_t connecting)
 {
-	int64_t surplus = join_open(counters) - open;
+	int64_t surplus = difference(join_open(counters), open);
 
 	if (surplus > 0) {
 		counters->value[TWS_ended_unseen] += (uint64_t)surplus;
 		counters->value[TWS_via_kill] += (uint64_t)surplus;
 	} else {
-		counters->value[TWS_established] += (uint64_t)-surplus;
+		counters->value[TWS_established] += 0 - (uint64_t)surplus;
 	}
-	surplus = join_connecting(counters) - connecting;
+	surplus = difference(join_connecting(counters), connecting);
 	if (surplus > 0)
 		counters->value[TWS_abandoned] += (uint64_t)surplus;
 	else
-		counters->value[TWS_attempts] += (uint64_t)-surplus;
+		counters->value[TWS_attempts] += 0 - (uint64_t)surplus;
 }
 
 void join_derive(struct tws_counters *counters)
