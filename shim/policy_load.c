@@ -255,7 +255,7 @@ static bool is_cut(const struct tws_policy_control *at)
 static bool map_again(struct tws_policy_control *at)
 {
 	int directory = tws_publish_directory(false);
-	bool ret = false;
+	bool ret;
 	int fd;
 
 	if (directory < 0)
@@ -265,11 +265,9 @@ static bool map_again(struct tws_policy_control *at)
 	tws_sys1(SYS_close, directory);
 	if (fd < 0)
 		return false;
-	if (map_file(fd, at)) {
-		ret = !is_cut(at);
-		if (!ret)
-			map_nothing(at);
-	}
+	ret = map_file(fd, at) && !is_cut(at);
+	if (!ret)
+		map_nothing(at); /* also where MAP_FIXED took the page and gave none */
 	tws_sys1(SYS_close, fd);
 	return ret;
 }

@@ -70,7 +70,7 @@ static int parse(int argc, char **argv, struct report_options *options,
 		return complain(argv[optind + 1], "only one application or process");
 	if (optind < argc && !cli_is_pid(argv[optind], &options->pid))
 		options->app = argv[optind];
-	return -1;
+	return CLI_GO_ON;
 }
 
 static int print(FILE *out, struct report_options *options)

@@ -213,13 +213,13 @@ void join_reconcile(struct tws_counters *counters, int64_t open, int64_t connect
 		counters->value[TWS_ended_unseen] += (uint64_t)surplus;
 		counters->value[TWS_via_kill] += (uint64_t)surplus;
 	} else {
-		counters->value[TWS_established] += 0 - (uint64_t)surplus;
+		counters->value[TWS_established] -= (uint64_t)surplus;
 	}
 	surplus = difference(join_connecting(counters), connecting);
 	if (surplus > 0)
 		counters->value[TWS_abandoned] += (uint64_t)surplus;
 	else
-		counters->value[TWS_attempts] += 0 - (uint64_t)surplus;
+		counters->value[TWS_attempts] -= (uint64_t)surplus;
 }
 
 void join_derive(struct tws_counters *counters)

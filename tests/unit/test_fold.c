@@ -23,13 +23,12 @@
 #include <time.h>
 
 #include "shim/fold.h"
-#include "tests/unit/saved_segment.h"
-#include "tools/rundir.h"
+#include "tests/unit/saved_directory.h"
 
 #define DEAD_PID 0x7ffffff0u
 
 struct place {
-	char path[64];
+	char path[SAVED_PATH];
 	int fd;
 	struct reader reader;
 	struct saved saved;
@@ -46,13 +45,8 @@ static int set_up(void **state)
 
 	assert_non_null(place);
 	snprintf(place->path, sizeof(place->path), "/dev/shm/twshim-fold.XXXXXX");
-	assert_non_null(mkdtemp(place->path));
-	place->fd = tws_rundir_open(place->path);
-	assert_true(place->fd >= 0);
-	assert_int_equal(reader_init(&place->reader), 0);
-	saved_init(&place->saved, "/usr/bin/x", &place->reader);
+	place->fd = saved_directory(place->path, &place->reader, &place->saved);
 	place->saved.header.pid = DEAD_PID;
-	saved_destination(&place->saved, saved_ipv4(7, 6379));
 	place->saved.destinations[1].counters.value[TWS_attempts] = 1;
 	place->saved.destinations[1].counters.value[TWS_established] = 1;
 	place->saved.destinations[1].counters.value[TWS_ended_local_fin] = 1;
@@ -63,12 +57,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	struct place *place = *state;
-	char command[128];
 
-	close(place->fd);
-	snprintf(command, sizeof(command), "rm -rf '%s'", place->path);
-	assert_int_equal(system(command), 0);
-	reader_free(&place->reader);
+	saved_directory_remove(place->path, place->fd, &place->reader);
 	free(place);
 	return 0;
 }

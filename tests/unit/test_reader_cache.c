@@ -12,14 +12,13 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "tests/unit/saved_segment.h"
+#include "tests/unit/saved_directory.h"
 #include "tools/reader_cache.h"
-#include "tools/rundir.h"
 
 #define NAME "1-4242-1-0.seg"
 
 struct place {
-	char path[64];
+	char path[SAVED_PATH];
 	int fd;
 	struct reader reader;
 	struct reader_cache *cache;
@@ -37,15 +36,11 @@ static int set_up(void **state)
 	assert_non_null(place);
 	saved = &place->saved;
 	snprintf(place->path, sizeof(place->path), "/tmp/twshim-cache.XXXXXX");
-	assert_non_null(mkdtemp(place->path));
-	place->fd = tws_rundir_open(place->path);
-	assert_true(place->fd >= 0);
-	assert_int_equal(reader_init(&place->reader), 0);
+	place->fd = saved_directory(place->path, &place->reader, &place->saved);
 	place->cache = reader_cache_new();
 	assert_non_null(place->cache);
 	place->reader.cache = place->cache;
-	saved_init(saved, "/usr/bin/x", &place->reader);
-	saved_destination(saved, saved_ipv4(7, 6379))[TWS_attempts] = 1;
+	saved->destinations[1].counters.value[TWS_attempts] = 1;
 	saved_connection(saved, TWS_CONN_FREE, 1);
 	saved_ended(saved, 1, TWS_END_LOCAL_FIN, SAVED_SECOND);
 	saved_time_wait(saved, 77);
@@ -56,12 +51,8 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	struct place *place = *state;
-	char command[128];
 
-	close(place->fd);
-	snprintf(command, sizeof(command), "rm -rf '%s'", place->path);
-	assert_int_equal(system(command), 0);
-	reader_free(&place->reader);
+	saved_directory_remove(place->path, place->fd, &place->reader);
 	reader_cache_free(place->cache);
 	free(place);
 	return 0;
