@@ -64,13 +64,16 @@ static const char *validate_section(const struct tws_header *header, unsigned id
 {
 	const struct tws_section *section = &header->section[id];
 
+	/* Also of an empty one: a pointer to where it stands is made all the same. */
+	if (section->offset > header->size)
+		return "section outside the file";
 	if (section->count == 0)
 		return section->used ? "section used beyond its end" : NULL;
 	if (section->element_size != element_sizes[id])
 		return "bad element size";
 	if (section->offset % SECTION_ALIGNMENT != 0)
 		return "misaligned section";
-	if (section->offset < header->header_size || section->offset > header->size)
+	if (section->offset < header->header_size)
 		return "section outside the file";
 	if (section->count > (header->size - section->offset) / section->element_size)
 		return "section outside the file";

@@ -90,6 +90,8 @@ static void every_damage_is_refused_with_a_reason(void **state)
 	DAMAGE(memset(header.exe, 'x', sizeof(header.exe)));
 	for (unsigned i = 0; i < TWS_SECTIONS; i++) {
 		DAMAGE(header.section[i].offset = UINT64_MAX - 63);
+		DAMAGE(header.section[i].used = header.section[i].count = 0;
+		       header.section[i].offset = header.size + 64);
 		DAMAGE(header.section[i].offset = 0);
 		DAMAGE(header.section[i].offset += 1);
 		DAMAGE(header.section[i].count = UINT32_MAX);
