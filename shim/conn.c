@@ -22,6 +22,11 @@ static int highest = -1;
 static __thread uint32_t hint __attribute__((tls_model("initial-exec")));
 static uint32_t seen_free; /* the lowest that any thread saw free, while it is */
 #define NEAR 64		   /* slots to look at from there */
+/* The book of which all were found taken, and none was let go since; and when. A program
+ * that holds more than there are does not pay a look through them all for each. */
+static struct tws_header *full; /* NULL: none */
+static uint64_t full_ns;
+#define LOOK_AGAIN_NS 10000000u
 
 TWS_HOT void tws_fd_set(int fd, uint32_t word)
 {
@@ -128,6 +133,8 @@ TWS_HOT bool tws_conn_address(const struct sockaddr *address, socklen_t length,
 
 static void note_free(uint32_t index)
 {
+	if (__atomic_load_n(&full, __ATOMIC_RELAXED))
+		__atomic_store_n(&full, NULL, __ATOMIC_RELAXED);
 	hint = index + 1;
 	if (index < __atomic_load_n(&seen_free, __ATOMIC_RELAXED))
 		__atomic_store_n(&seen_free, index, __ATOMIC_RELAXED);
@@ -211,6 +218,27 @@ static bool find_slot(struct tws_book *book, struct tws_conn *ret_conn)
 	       claim_between(book, 0, used, ret_conn);
 }
 
+/* All seem taken: those that were left to other processes may be settled by now. Noted
+ * first and looked at then, so that one let go meanwhile is not missed. */
+static __attribute__((noinline)) bool find_settled(struct tws_book *book,
+						   struct tws_conn *ret_conn)
+{
+	__atomic_store_n(&full_ns, tws_now(), __ATOMIC_RELAXED);
+	__atomic_store_n(&full, book->header, __ATOMIC_SEQ_CST);
+	tws_conn_sweep(book);
+	if (!find_slot(book, ret_conn))
+		return false;
+	__atomic_store_n(&full, NULL, __ATOMIC_RELAXED);
+	return true;
+}
+
+static bool is_full(const struct tws_book *book)
+{
+	return __builtin_expect(__atomic_load_n(&full, __ATOMIC_RELAXED) == book->header,
+				0) &&
+	       tws_now() - __atomic_load_n(&full_ns, __ATOMIC_RELAXED) < LOOK_AGAIN_NS;
+}
+
 TWS_HOT bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn)
 {
 	struct tws_book *book = (unsigned)fd < TWS_FDS ? tws_book_own() : NULL;
@@ -220,12 +248,10 @@ TWS_HOT bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn)
 	book = cookie ? tws_book_own() : NULL; /* another one, if that was lost */
 	if (!book)
 		return false;
-	if (!find_slot(book, ret_conn)) {
-		tws_conn_sweep(book);
-		if (!find_slot(book, ret_conn)) {
-			tws_count_process(TWS_unobserved);
-			return false;
-		}
+	if (is_full(book) ||
+	    (!find_slot(book, ret_conn) && !find_settled(book, ret_conn))) {
+		tws_count_process(TWS_unobserved);
+		return false;
 	}
 	slot = ret_conn->slot;
 	/* In two pieces: of one, compilers make a string instruction, which is slow to

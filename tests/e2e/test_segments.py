@@ -5,6 +5,7 @@ import glob
 import os
 import signal
 import subprocess
+import sys
 import time
 
 from harness import ADDRESS, Skip, sysctl, time_wait, wait_for
@@ -132,3 +133,27 @@ def test_more_connections_than_slots_are_said_to_be_unobserved(t):
           "repeat:100")
     total = t.report()["total"]
     assert total["attempts"] == 64 and total["unobserved"] == 36, total
+
+
+FULL = '''
+import os, socket, sys
+server = (sys.argv[1], int(sys.argv[2]))
+held = [socket.create_connection(server) for _ in range(100)]
+held.pop(10).close()
+held += [socket.create_connection(server) for _ in range(2)]  # one has a slot, one has none
+if os.fork() == 0:
+    held.append(socket.create_connection(server))  # and a child has slots of its own
+    os._exit(0)
+os.wait()
+for each in held:
+    each.close()
+held = [socket.create_connection(server) for _ in range(64)]
+'''
+
+
+def test_a_full_table_takes_one_as_soon_as_one_went(t):
+    server = t.server()
+    _load(t, "connection_slots = 64;")
+    t.run(sys.executable, "-c", FULL, ADDRESS, str(server.port))
+    total = t.report()["total"]
+    assert total["attempts"] == 64 + 1 + 1 + 64 and total["unobserved"] == 36 + 1, total
