@@ -356,7 +356,7 @@ void tws_conn_disbelieve(const struct tws_conn *conn, int error)
 	__atomic_fetch_and(&conn->slot->flags, ~(uint32_t)TWS_CONN_BELIEVED,
 			   __ATOMIC_RELAXED);
 	tws_conn_count(conn, TWS_established, (uint64_t)-1);
-	tws_conn_count_gone(conn);
+	tws_conn_count_gone(conn, tws_conn_tally(conn));
 	tws_conn_count(conn, tws_failure_counter(error), 1);
 	tws_rule_failed(conn);
 }

@@ -19,70 +19,10 @@
 #include "shim/facts.h"
 #include "shim/hot.h"
 #include "shim/process.h"
+#include "shim/records.h"
 #include "shim/sys.h"
 
-#define COOKIE_BITS 48
-
 /* ------------------------------------------------------------------ counting */
-
-static void push_time_wait(const struct tws_conn *conn)
-{
-	struct tws_header *header = conn->book->header;
-	uint32_t count = conn->book->section[TWS_SECTION_TIME_WAIT].count;
-	uint64_t ticket;
-
-	if (conn->slot->cookie >> COOKIE_BITS || !count)
-		return;
-	ticket = __atomic_fetch_add(&header->time_wait_tickets, 1, __ATOMIC_RELAXED);
-	if (tws_book_reach(conn->book, TWS_SECTION_TIME_WAIT, (uint32_t)(ticket % count)))
-		__atomic_store_n(
-		    &conn->book->time_wait[ticket % count],
-		    TWS_TW_PACK(conn->slot->cookie, (uint64_t)conn->slot->destination),
-		    __ATOMIC_RELEASE);
-}
-
-static void fill_ended(struct tws_ended *record, const struct tws_end *end, uint64_t now)
-{
-	const struct tws_connection *slot = end->conn.slot;
-
-	record->cookie = slot->cookie;
-	record->began_ns = slot->began_ns;
-	record->established_ns = slot->established_ns;
-	record->ended_ns = now;
-	record->bytes_sent = end->bytes_sent;
-	record->bytes_received = end->bytes_received;
-	record->remote = slot->remote;
-	record->local = slot->local;
-	record->flags = slot->flags;
-	record->destination = slot->destination;
-	record->rule = slot->rule;
-	record->arm = slot->arm;
-	record->ending = slot->ending;
-	record->via = slot->via;
-	record->failure = slot->failure;
-}
-
-static void push_ended(const struct tws_end *end, uint64_t now)
-{
-	struct tws_book *book = end->conn.book;
-	uint32_t count = book->section[TWS_SECTION_ENDED].count;
-	struct tws_ended *record;
-	uint64_t ticket;
-
-	if (!count)
-		return;
-	ticket = __atomic_fetch_add(&book->header->ended_tickets, 1, __ATOMIC_RELAXED);
-	if (!tws_book_reach(book, TWS_SECTION_ENDED, (uint32_t)(ticket % count)))
-		return;
-	record = &book->ended[ticket % count];
-	/* A writer that stands since the last time round still has it: leave it to him.
-	 */
-	if (!__atomic_exchange_n(&record->sequence, 0, __ATOMIC_ACQ_REL) &&
-	    ticket >= count)
-		return;
-	fill_ended(record, end, now);
-	__atomic_store_n(&record->sequence, ticket + 1, __ATOMIC_RELEASE);
-}
 
 static void count_lifetime(const struct tws_conn *conn, struct tws_tally tally,
 			   uint64_t now)
@@ -115,13 +55,13 @@ static void count_end(const struct tws_end *end, uint64_t now)
 	if (end->verdict.doubtful)
 		conn->slot->flags |= TWS_CONN_DOUBTFUL;
 	if (end->verdict.time_wait)
-		push_time_wait(conn);
+		tws_record_time_wait(conn);
 	tws_tally_add(tally, tws_ending_counter(end->verdict.ending), 1);
 	if (via != TWS_COUNTERS)
 		tws_tally_add(tally, via, 1);
 	count_lifetime(conn, tally, now);
 	count_bytes(end, tally);
-	tws_conn_count_gone(conn);
+	tws_conn_count_gone(conn, tally);
 	if (conn->slot->rule)
 		tws_rule_ended(conn, end->verdict.ending);
 }
@@ -139,7 +79,7 @@ static void count_unborn(const struct tws_end *end, bool counted)
 
 	if (counted) {
 		tws_conn_count(conn, TWS_established, (uint64_t)-1);
-		tws_conn_count_gone(conn);
+		tws_conn_count_gone(conn, tws_conn_tally(conn));
 	}
 	tws_conn_count(conn, failed ? end->verdict.failure : TWS_abandoned, 1);
 	if (failed)
@@ -169,7 +109,7 @@ TWS_HOT static void finish(const struct tws_end *end)
 	} else {
 		count_unborn(end, was_open);
 	}
-	push_ended(end, now);
+	tws_record_ended(end, now);
 }
 
 TWS_HOT void tws_conn_end(const struct tws_end *end)
@@ -253,6 +193,7 @@ TWS_HOT static void judge(struct tws_end *end)
 	struct tws_bytes bytes = {0, 0};
 	struct tws_facts *facts = &end->facts;
 
+	tws_records_expect(end->conn.book);
 	end->shared = may_be_shared(end);
 	*facts = (struct tws_facts){.flags = slot->flags};
 	facts->established =

@@ -97,9 +97,10 @@ static inline void tws_conn_count(const struct tws_conn *conn, enum tws_counter 
 }
 
 /* Counted established, and open no longer. */
-static inline void tws_conn_count_gone(const struct tws_conn *conn)
+static inline void tws_conn_count_gone(const struct tws_conn *conn,
+				       struct tws_tally tally)
 {
-	tws_conn_count(conn, TWS_open, (uint64_t)-1);
+	tws_tally_add(tally, TWS_open, (uint64_t)-1);
 	tws_add(&conn->book->process->value[TWS_open], (uint64_t)-1);
 }
 

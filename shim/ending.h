@@ -29,11 +29,13 @@ struct tws_facts {
 	int socket_error;  /* SO_ERROR, where asked or seen */
 };
 
+/* Four bytes: it is handed on in a register. */
 struct tws_verdict {
-	enum tws_ending ending;
-	enum tws_counter failure; /* failed_*, when ending is TWS_END_FAILED */
-	bool time_wait;		  /* stays here */
-	bool doubtful; /* CLOSE after our own shutdown: TIME_WAIT unless the peer reset */
+	enum tws_ending ending : 8;
+	enum tws_counter failure : 8; /* failed_*, when ending is TWS_END_FAILED */
+	bool time_wait : 1;	      /* stays here */
+	bool doubtful : 1; /* CLOSE after our own shutdown: TIME_WAIT unless the peer
+			      reset */
 };
 
 /* Whether TCP_INFO is needed to decide: poll left doubt. */

@@ -70,7 +70,8 @@ static void read_info(int fd, struct tws_facts *facts, struct tws_bytes *ret_byt
 	read_bytes(&info, length, ret_bytes);
 }
 
-static void read_poll(int fd, struct tws_facts *facts)
+/* True: it can be written to and nothing else; nothing waits, nobody has closed. */
+static bool read_poll(int fd, struct tws_facts *facts)
 {
 	struct pollfd pollfd = {.fd = fd,
 				.events = POLLIN | POLLPRI | POLLOUT | POLLRDHUP};
@@ -82,13 +83,16 @@ static void read_poll(int fd, struct tws_facts *facts)
 #endif
 
 	if (ret < 0)
-		return;
+		return false;
 	facts->writable = pollfd.revents & POLLOUT;
+	if (pollfd.revents == POLLOUT)
+		return true;
 	facts->readable = pollfd.revents & POLLIN;
 	facts->urgent = pollfd.revents & POLLPRI;
 	facts->peer_closed = pollfd.revents & POLLRDHUP;
 	facts->hung_up = pollfd.revents & POLLHUP;
 	facts->error = pollfd.revents & POLLERR;
+	return false;
 }
 
 /* The pending error tells a refused connect from a dropped connection. Consuming it is
@@ -140,10 +144,15 @@ static void read_unread(int fd, bool detail, struct tws_facts *facts)
 TWS_HOT void tws_facts_read(int fd, bool detail, bool last, struct tws_facts *facts,
 			    struct tws_bytes *ret_bytes)
 {
+	bool plain = false;
+
 	if (detail)
 		read_info(fd, facts, ret_bytes);
 	if (!facts->has_info || facts->tcp_state != STATE_CLOSE)
-		read_poll(fd, facts);
+		plain = read_poll(fd, facts);
+	if (plain && !detail && facts->established &&
+	    !(facts->flags & TWS_CONN_LOW_WATER))
+		return; /* as nearly all are: there is no doubt, and nothing unread */
 	if (!detail && tws_ending_needs_info(facts))
 		read_info(fd, facts, ret_bytes);
 	read_unread(fd, detail, facts);
