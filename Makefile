@@ -47,7 +47,7 @@ TOOL_LIBS = $(shell pkg-config --libs $(filter-out libmicrohttpd,$(LIBRARIES))) 
 	$(SANFLAGS) $(COVERAGE)
 
 # What the tools know of the shim: its headers, its tables, and these pure parts.
-PURE := shim/ending.c shim/match.c shim/layout.c shim/policy_image.c $(wildcard shim/fold*.c)
+PURE := shim/clock.c shim/ending.c shim/match.c shim/layout.c shim/policy_image.c $(wildcard shim/fold*.c)
 SHIM_SRC := $(wildcard shim/*.c)
 TOOL_SRC := $(filter-out tools/main.c,$(wildcard tools/*.c)) $(wildcard config/*.c) $(PURE)
 SHIM_OBJ := $(SHIM_SRC:%.c=$(BUILD)/shim-pic/%.o)

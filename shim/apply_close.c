@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 
 #include "shim/apply_option.h"
+#include "shim/clock.h"
 #include "shim/facts.h"
 
 void tws_apply_count(const struct tws_conn *conn, const struct outcome *outcome)

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "shim/clock.h"
 #include "shim/conn.h"
 #include "shim/hot.h"
 #include "shim/policy.h"

@@ -4,6 +4,7 @@
  * breaker that turns a rule off when it does harm. The numbers live in the segment, so
  * that the report can say why a rule stopped.
  */
+#include "shim/clock.h"
 #include "shim/conn_move.h"
 #include "shim/policy.h"
 #include "shim/sys.h"

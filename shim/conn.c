@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "shim/clock.h"
 #include "shim/conn_move.h"
 #include "shim/hot.h"
 #include "shim/process.h"

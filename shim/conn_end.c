@@ -13,6 +13,7 @@
 #include <netinet/tcp.h>
 #include <string.h>
 
+#include "shim/clock.h"
 #include "shim/conn.h"
 #include "shim/conn_move.h"
 #include "shim/diag.h"

@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 
 #include "shim/entry.h"
+#include "shim/clock.h"
 #include "shim/hot.h"
 #include "shim/policy.h"
 #include "shim/sys.h"

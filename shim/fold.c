@@ -9,6 +9,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "shim/clock.h"
 #include "shim/fold_parts.h"
 #include "shim/sys.h"
 #include "shim/text.h"

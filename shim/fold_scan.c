@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "shim/clock.h"
 #include "shim/fold_parts.h"
 #include "shim/sys.h"
 #include "shim/text.h"
@@ -77,7 +78,7 @@ static bool is_old(int directory, const char *name, uint64_t seconds)
 	struct stat stat = {0};
 	struct timespec now;
 
-	clock_gettime(CLOCK_REALTIME, &now);
+	tws_clock(CLOCK_REALTIME, &now);
 	return tws_sys4(SYS_newfstatat, directory, name, &stat, AT_SYMLINK_NOFOLLOW) ==
 		   0 &&
 	       stat.st_uid == (uint32_t)tws_sys1(SYS_geteuid, 0) &&

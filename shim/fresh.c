@@ -3,6 +3,7 @@
  * The look at a book's file, by the clock.
  */
 #include "shim/fresh.h"
+#include "shim/clock.h"
 
 #include <errno.h>
 #include <sys/mman.h>

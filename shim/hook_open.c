@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 #include <string.h>
 
+#include "shim/clock.h"
 #include "shim/conn_move.h"
 #include "shim/fresh.h"
 #include "shim/hooks.h"

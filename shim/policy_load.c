@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "shim/clock.h"
 #include "shim/match.h"
 #include "shim/process.h"
 #include "shim/publish.h"

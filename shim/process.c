@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "shim/books.h"
+#include "shim/clock.h"
 #include "shim/conn.h"
 #include "shim/hooks.h"
 #include "shim/policy.h"
@@ -105,6 +106,7 @@ void tws_process_begin(void)
 	    !__atomic_compare_exchange_n(&tws_process.stage, &none, STAGE_BEGUN, false,
 					 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		return;
+	tws_clock_begin();
 	stage = first_stage();
 	if (stage == STAGE_AT_WORK) {
 		copy_environment("TWSHIM_DIR", tws_process.directory,

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include "shim/clock.h"
 #include "shim/fold.h"
 #include "shim/policy.h"
 #include "shim/process.h"
@@ -191,7 +192,7 @@ static void fill_identity(struct tws_header *header)
 	header->start_time = start_time();
 	header->pid = (uint32_t)tws_process.pid;
 	header->uid = (uint32_t)tws_sys1(SYS_geteuid, 0);
-	clock_gettime(CLOCK_REALTIME, &now);
+	tws_clock(CLOCK_REALTIME, &now);
 	header->created_realtime_ns =
 	    (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 	header->created_monotonic_ns = tws_now();

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <sys/mman.h>
 
+#include "shim/clock.h"
 #include "shim/process.h"
 #include "shim/publish.h"
 #include "shim/sys.h"

@@ -86,13 +86,4 @@ static inline int tws_may_write(uint64_t size)
  */
 #define TWS_FRESH_NS 10000000u
 
-/* CLOCK_MONOTONIC in nanoseconds; the vDSO, no system call. */
-static inline uint64_t tws_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 #endif

@@ -3,7 +3,9 @@
 import glob
 import os
 import re
+import struct
 import subprocess
+import time
 
 from harness import ADDRESS, Skip, added_system_calls
 
@@ -169,6 +171,28 @@ def test_beside_other_preloads_before_and_after(t):
                   env={"LD_PRELOAD": preload, "FAKETIME": "-1d", "_STDBUF_O": "0"})
     number = 20 * len(others)
     t.counters(t.report(), attempts=number, established=number, ended_local_fin=number)
+
+
+CREATED_REALTIME, CREATED_MONOTONIC, HEARTBEAT = 280, 288, 304  # tests/abi.golden
+
+
+def test_a_preload_that_fakes_the_time_fakes_none_of_ours(t):
+    fakes = glob.glob(OTHERS[1])
+    if not fakes:
+        raise Skip("no faketime")
+    server = t.server()
+    for preload in (f"{t.library} {fakes[0]}", f"{fakes[0]} {t.library}"):
+        wall, monotonic = time.time_ns(), time.monotonic_ns()
+        before = set(glob.glob(t.dir + "/*.seg"))
+        t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS,
+              env={"LD_PRELOAD": preload, "FAKETIME": "+400d"})
+        [segment] = set(glob.glob(t.dir + "/*.seg")) - before
+        with open(segment, "rb") as file:
+            header = file.read(4096)
+        made, begun, heartbeat = (struct.unpack_from("=Q", header, at)[0] for at in
+                                  (CREATED_REALTIME, CREATED_MONOTONIC, HEARTBEAT))
+        assert wall <= made <= time.time_ns(), preload
+        assert monotonic <= begun <= heartbeat <= time.monotonic_ns(), preload
 
 
 def test_a_client_built_with_address_sanitizer(t):
