@@ -12,9 +12,9 @@
 #include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "shim/clock.h"
 #include "tools/kernel.h"
 
 #define SECOND_NS 1000000000ull
@@ -22,14 +22,6 @@
 #define ROUNDS	  4 /* of a ring, in one look: its writer could keep us at it for ever */
 /* A record that is not whole for so long: its writer is dead, or had no memory for it. */
 #define STUCK_NS SECOND_NS
-
-uint64_t follow_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * SECOND_NS + (uint64_t)now.tv_nsec;
-}
 
 /* --------------------------------------------------------------------- events */
 
@@ -83,7 +75,7 @@ static void note_missed(struct follow *follow, const struct followed *segment,
 	if (!event)
 		return;
 	event->missed = missed;
-	event->ended.ended_ns = follow_now();
+	event->ended.ended_ns = tws_now();
 }
 
 /* ---------------------------------------------------------------------- rings */
@@ -360,7 +352,7 @@ static void renew_view(struct follow *follow)
 int follow_read(struct follow *follow, const struct follow_event **ret_events,
 		size_t *ret_count)
 {
-	uint64_t now = follow_now();
+	uint64_t now = tws_now();
 
 	follow->event_count = 0;
 	drop_finished(follow);

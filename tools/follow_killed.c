@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "shim/clock.h"
 #include "tools/follow_parts.h"
 #include "tools/join.h"
 #include "tools/kernel.h"
@@ -66,7 +67,7 @@ static void read_table(struct dead *dead)
 		pause_for_words();
 		kernel_listener_drain(dead->follow->listener);
 	}
-	dead->table_ns = follow_now();
+	dead->table_ns = tws_now();
 	dead->has_table =
 	    kernel_table_read(&dead->table, KERNEL_STATES_ALL & ~KERNEL_STATE(TCP_LISTEN),
 			      error, sizeof(error)) == 0;
@@ -80,7 +81,7 @@ static uint64_t ended_at(const struct dead *dead, const struct kernel_socket *so
 	if (socket && socket->state == TCP_TIME_WAIT &&
 	    socket->expires_ms * 1000000ull <= gone)
 		return dead->table_ns - (gone - socket->expires_ms * 1000000ull);
-	return follow_now();
+	return tws_now();
 }
 
 static void note(struct dead *dead, const struct tws_connection *slot,

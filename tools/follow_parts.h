@@ -55,8 +55,6 @@ struct follow {
 	bool failed; /* out of memory */
 };
 
-uint64_t follow_now(void);
-
 /* -------- follow.c */
 
 /* Begins to follow a file of a directory. */

@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
+#include "shim/clock.h"
 #include "tools/kernel_message.h"
 
 #define GENERATION_SIZE 131072u
@@ -163,21 +163,13 @@ int kernel_listener_fd(const struct kernel_listener *listener)
 	return mnl_socket_get_fd(listener->netlink);
 }
 
-static uint64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 int kernel_listener_drain(struct kernel_listener *listener)
 {
 	int fd = kernel_listener_fd(listener);
 	int messages = 0;
 	ssize_t length;
 
-	listener->now_ns = monotonic_ns();
+	listener->now_ns = tws_now();
 	for (;;) {
 		length = recv(fd, listener->buffer, RECEIVE_SIZE, MSG_DONTWAIT);
 		if (length >= 0) {

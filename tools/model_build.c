@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shim/clock.h"
 #include "tools/join.h"
 #include "tools/model.h"
 #include "tools/reader_cache.h"
@@ -135,19 +136,11 @@ int model_finish(struct model *model)
 	return result == 0 ? rank_apps(model) : result;
 }
 
-static uint64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static int read_kernel(struct model *model)
 {
 	uint32_t states = model->options.states;
 	struct kernel_table table = {0};
-	uint64_t now = monotonic_ns();
+	uint64_t now = tws_now();
 	int result;
 
 	if (!states)

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "shim/clock.h"
 #include "tools/print.h"
 #include "tools/trace.h"
 
@@ -110,16 +111,14 @@ bool trace_wants(const struct trace_filter *filter, const struct follow_event *e
 /* 2025-11-23T21:23:00.123456Z */
 static const char *print_when(char *buffer, size_t size, uint64_t monotonic_ns)
 {
-	struct timespec real, monotonic;
+	struct timespec real;
 	uint64_t ns;
 	struct tm utc;
 	time_t seconds;
 	size_t length;
 
-	clock_gettime(CLOCK_REALTIME, &real);
-	clock_gettime(CLOCK_MONOTONIC, &monotonic);
-	ns = (uint64_t)real.tv_sec * SECOND_NS + (uint64_t)real.tv_nsec -
-	     ((uint64_t)monotonic.tv_sec * SECOND_NS + (uint64_t)monotonic.tv_nsec) +
+	tws_clock(CLOCK_REALTIME, &real);
+	ns = (uint64_t)real.tv_sec * SECOND_NS + (uint64_t)real.tv_nsec - tws_now() +
 	     monotonic_ns;
 	seconds = (time_t)(ns / SECOND_NS);
 	if (!gmtime_r(&seconds, &utc))

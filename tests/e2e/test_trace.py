@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """twshim trace: every ending as a line, of long and of very short processes; filters; what is
 missed is said; it stops when asked."""
+import datetime
 import glob
 import json
 import os
@@ -12,7 +13,7 @@ import sys
 import threading
 import time
 
-from harness import ADDRESS, skip_under_thread_sanitizer, wait_for
+from harness import ADDRESS, Skip, skip_under_thread_sanitizer, wait_for
 
 STEPS = ("socket", "connect", "send:1", "recv", "close")
 ENDED_TICKETS = 312  # in the header: tests/abi.golden
@@ -115,6 +116,25 @@ def test_from_is_known_where_nothing_is_heard_of_the_kernel(t):
     lines, _ = end(trace)
     assert len(lines) == 5 and all(l["from"] for l in lines), lines
     assert len({l["from"] for l in lines}) == 5, lines
+
+
+def test_under_faked_time_the_time_is_told_as_it_is(t):
+    # What processes wrote, by the kernel's clock, is compared with the time now.
+    fakes = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
+    if not fakes:
+        raise Skip("no faketime")
+    server = t.server()
+    faked, before = {"LD_PRELOAD": fakes[0], "FAKETIME": "+400d"}, time.time()
+    trace = begin(t, env=faked)
+    t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS)
+    [line], _ = end(trace)
+    ended = datetime.datetime.fromisoformat(line["time"].replace("Z", "+00:00"))
+    assert before - 1 <= ended.timestamp() <= time.time(), line
+    client = t.start(t.prog("client"), ADDRESS, str(server.port), *STEPS, "sleep:60000",
+                     stdout=subprocess.DEVNULL)
+    server.wait("eofs", 2)
+    ps = json.loads(t.run(t.twshim, "ps", "--json", shim=False, env=faked).stdout)
+    assert [(p["pid"], p["rate"] > 0) for p in ps["processes"]] == [(client.pid, True)], ps
 
 
 def test_who_writes_a_segment_does_not_keep_a_reader(t):
