@@ -4,6 +4,7 @@ come up again and namespaces are never mixed up."""
 import glob
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -157,3 +158,59 @@ def test_a_full_table_takes_one_as_soon_as_one_went(t):
     t.run(sys.executable, "-c", FULL, ADDRESS, str(server.port))
     total = t.report()["total"]
     assert total["attempts"] == 64 + 1 + 1 + 64 and total["unobserved"] == 36 + 1, total
+
+
+LEFT = '''
+import os, signal, socket, sys, time
+server = (sys.argv[1], int(sys.argv[2]))
+held = [socket.create_connection(server) for _ in range(16)]
+wait, tell = os.pipe()
+child = os.fork()
+if child == 0:
+    os.read(wait, 1)
+    os._exit(0)
+for each in held:
+    each.close()  # the child has them still
+socket.create_connection(server).close()  # finds no slot
+if sys.argv[3] == "kill":
+    os.kill(child, signal.SIGKILL)
+os.write(tell, b"!")
+os.wait()
+time.sleep(0.02)
+socket.create_connection(server).close()
+'''
+
+
+def _what_others_let_go_of(t, how):
+    server = t.server()
+    _load(t, "connection_slots = 16;")
+    t.run(sys.executable, "-c", LEFT, ADDRESS, str(server.port), how)
+    total = t.report()["total"]
+    assert total["attempts"] == 16 + 1 and total["unobserved"] == 1, total
+
+
+def test_a_full_table_takes_one_when_another_process_has_let_go(t):
+    _what_others_let_go_of(t, "exit")
+
+
+def test_a_full_table_takes_one_when_another_process_was_killed(t):
+    _what_others_let_go_of(t, "kill")
+
+
+SECTIONS, ENDED, TIME_WAIT = 32, 5, 6  # in the header: tests/abi.golden
+
+
+def test_rings_of_no_power_of_two_hold_the_newest(t):
+    size, number = 100, 250
+    server = t.server()
+    _load(t, f"ended_slots = {size}; time_wait_slots = {size};")
+    t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, f"repeat:{number}")
+    [path] = _segments(t)
+    with open(path, "rb") as file:
+        segment = file.read()
+    at = [struct.unpack_from("=Q", segment, SECTIONS + 24 * each)[0] for each in (ENDED, TIME_WAIT)]
+    ended = [struct.unpack_from("=2Q", segment, at[0] + 128 * i) for i in range(size)]
+    newest = {ticket % size: ticket + 1 for ticket in range(number)}
+    assert [sequence for sequence, _ in ended] == [newest[i] for i in range(size)], ended
+    cookies = [word & (1 << 48) - 1 for word in struct.unpack_from(f"={size}Q", segment, at[1])]
+    assert cookies == [cookie for _, cookie in ended] and len(set(cookies)) == size, cookies
