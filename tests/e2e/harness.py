@@ -336,6 +336,13 @@ def settle(*ports):
     wait_for(lambda: not live(), f"all connections of ports {ports} are closed: {live()}")
 
 
+def time_wait_left(port):
+    """What is kept once all connections to that port of a server are closed on both sides: the
+    server's close may come after the client's end."""
+    settle(port)
+    return time_wait(port)
+
+
 def time_wait_created():
     """TIME_WAIT sockets ever made in this namespace: TcpExtTW."""
     with open("/proc/net/netstat", encoding="ascii") as file:

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 
-from harness import ADDRESS, Skip, kernel_sockets, time_wait, wait_for
+from harness import ADDRESS, Skip, kernel_sockets, time_wait, time_wait_left, wait_for
 
 STEPS = ("socket", "connect", "send:1", "recv", "close")
 SECTIONS, SECTION_AT, SECTION_SIZE = 8, 32, 24
@@ -733,7 +733,7 @@ def test_a_policy_image_that_another_user_could_write_is_refused(t):
     wait_for(lambda: time_wait(server.port) == 2, "refused for its owner")
     os.chown(path, 0, 0)
     t.run(*_client(t, server))
-    assert time_wait(server.port) == 2, "the control: it is obeyed when it is ours"
+    assert time_wait_left(server.port) == 2, "the control: it is obeyed when it is ours"
 
 
 def test_a_killed_reader_and_many_at_once_disturb_nobody(t):
@@ -747,4 +747,4 @@ def test_a_killed_reader_and_many_at_once_disturb_nobody(t):
             readers.pop(0).send_signal(signal.SIGKILL)
     assert client.returncode == 0
     t.counters(t.report(), attempts=2000, established=2000, ended_local_fin=2000)
-    assert time_wait(server.port) == 2000
+    assert time_wait_left(server.port) == 2000

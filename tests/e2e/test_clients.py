@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 
-from harness import (ADDRESS, TIME_WAIT, Skip, kernel_sockets, settle, time_wait,
+from harness import (ADDRESS, TIME_WAIT, Skip, kernel_sockets, settle, time_wait, time_wait_left,
                      wait_for)
 
 MANY = 20
@@ -380,7 +380,7 @@ def test_php_curl_is_loaded_past_the_shim_and_said_to_be(t):
     script, server = _php_curl(t)
     report = t.twshim_run("php", script, ADDRESS, str(server.port), str(MANY))
     assert t.result.stdout == b"hi\n" * MANY
-    assert server.counts["accepted"] == MANY and time_wait(server.port) == MANY
+    assert server.counts["accepted"] == MANY and time_wait_left(server.port) == MANY
     total = report["total"]
     assert total["deepbind_loads"] >= 1 and total["attempts"] in (0, MANY), total
 

@@ -11,7 +11,7 @@ import stat
 import struct
 import subprocess
 
-from harness import ADDRESS, Skip, time_wait, time_wait_cookies, wait_for
+from harness import ADDRESS, Skip, time_wait_cookies, time_wait_left, wait_for
 
 STEPS = ("socket", "connect", "send:1", "recv", "close")
 ALICE, BOB, READERS = 12345, 23456, 34567
@@ -266,7 +266,7 @@ def test_sockets_that_two_users_claim_are_neithers(t):
     [mine] = world.segments(ALICE)
     world.connect(0, server, 2)
     world.connect(BOB, server, 3)
-    assert time_wait(server.port) == 6
+    assert time_wait_left(server.port) == 6
     lie = _claim(mine, exe=b"/usr/bin/liar", cookies=sorted(time_wait_cookies()))
     world.put(ALICE, "1-1-1-0.seg", lie)
     report = world.report()

@@ -8,7 +8,8 @@ import sys
 import threading
 import time
 
-from harness import (ADDRESS, ENDINGS, added_system_calls, sysctl, time_wait, wait_for)
+from harness import (ADDRESS, ENDINGS, added_system_calls, sysctl, time_wait, time_wait_left,
+                     wait_for)
 
 BYTES, CONNECTIONS = 100000, 200
 EXAMPLES = os.path.join(os.path.dirname(__file__), "..", "..", "config", "examples")
@@ -110,7 +111,7 @@ def test_reset_loses_what_the_report_says(t):
     t.counters(report, attempts=200, established=200, ended_reset_policy=200)
     assert lost <= report["total"]["bytes_discarded"] <= unacknowledged, \
         (lost, report["total"]["bytes_discarded"], unacknowledged)
-    assert time_wait(server.port) == 0
+    assert time_wait_left(server.port) == 0
 
 
 def test_a_drain_waits_and_then_resets_without_loss(t):
@@ -184,7 +185,7 @@ def test_a_port_ring_of_2000_ports_carries_20000_connections(t):
                policy_skipped_busy=0, policy_unsupported=0)
     assert int(ports) == 2000 and float(youngest) >= 0.999, (ports, youngest)
     assert {n: _netstat(n) for n in before} == before
-    assert time_wait(server.port) == 2000
+    assert time_wait_left(server.port) == 2000
 
 
 test_a_port_ring_of_2000_ports_carries_20000_connections.options = {"slow": True}
@@ -224,7 +225,7 @@ def test_a_dry_run_does_nothing_and_counts_what_it_would(t):
         report = _exchange(t, server, 10, "-p", f"close={close},dry_run=true,to={server.to}")
         t.counters(report, attempts=10, established=10, ended_local_fin=10,
                    policy_would_apply=10, policy_applied=0)
-    assert time_wait(server.port) == 30
+    assert time_wait_left(server.port) == 30
 
 
 def test_the_programs_own_linger_stands_unless_overridden(t):
@@ -254,7 +255,7 @@ def test_a_sample_takes_its_share(t):
     total = report["total"]
     assert 400 < total["ended_fin_reset"] < 600, total
     assert total["ended_local_fin"] == 2000 - total["ended_fin_reset"]
-    assert time_wait(server.port) == total["ended_local_fin"]
+    assert time_wait_left(server.port) == total["ended_local_fin"]
 
 
 def test_resets_are_capped_by_the_second(t):
@@ -338,7 +339,7 @@ def test_a_late_close_is_too_late_and_said(t):
     report = _exchange(t, server, 5, "-p", f"close=reset,to={server.to}", steps=(
         "socket", "connect", "send:1", "recv", "shutdown:wr", "wait-hup", "close"))
     assert report["total"]["policy_too_late"] == 5, report["total"]
-    assert time_wait(server.port) == 5
+    assert time_wait_left(server.port) == 5
 
 
 def test_fin_reset_holds_at_exit_and_at_sigkill(t):
@@ -348,7 +349,7 @@ def test_fin_reset_holds_at_exit_and_at_sigkill(t):
                               "send:1", "recv", end, status=None,
                               options=("-p", f"close=fin-reset,to={server.to}"))
         t.counters(report, attempts=1, established=1, ended_fin_reset=1)
-    assert time_wait(server.port) == 0
+    assert time_wait_left(server.port) == 0
 
 
 # ----------------------------------------------------------------------- live
@@ -496,7 +497,7 @@ def test_fin_reset_is_found_in_an_experiment(t):
     report = _exchange(t, server, 200, "-c", _experiment(t, server, DIFFERENT))
     assert _shown(report).get("time_wait") == "better", report["arms"]
     control, treated = (a["counters"] for a in report["arms"])
-    assert control["ended_local_fin"] == control["established"] == time_wait(server.port)
+    assert control["ended_local_fin"] == control["established"] == time_wait_left(server.port)
     assert treated["ended_fin_reset"] == treated["established"]
     assert control["established"] + treated["established"] == 200
     assert 60 < treated["established"] < 140

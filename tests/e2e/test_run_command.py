@@ -11,7 +11,7 @@ import subprocess
 import sys
 import termios
 
-from harness import ADDRESS, ESTABLISHED, Skip, kernel_sockets, time_wait, wait_for
+from harness import ADDRESS, ESTABLISHED, Skip, kernel_sockets, time_wait, time_wait_left, wait_for
 
 STEPS = ("socket", "connect", "send:1", "recv", "close")
 
@@ -386,7 +386,7 @@ def test_applications_are_summed_apart(t):
     # perl reads the first line and leaves the rest: the kernel resets.
     by_name = {a["app"]: a["counters"] for a in report["apps"]}
     assert by_name["curl"]["ended_local_fin"] == 3, by_name
-    assert time_wait(http.port) == sum(c["ended_local_fin"] for c in by_name.values())
+    assert time_wait_left(http.port) == sum(c["ended_local_fin"] for c in by_name.values())
 
 
 def test_a_run_within_a_run(t):
@@ -453,7 +453,7 @@ def _named(t, binary, *words, connects=True):
         assert word in lines[0], lines
     if connects:
         assert server.counts["accepted"] == 1
-        assert time_wait(server.port) == 1
+        assert time_wait_left(server.port) == 1
     quiet = _run(t, "-q", "--", binary, ADDRESS, str(server.port))
     assert quiet.stderr == b"", quiet
     return lines

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from harness import ADDRESS, Skip, sysctl, time_wait, wait_for
+from harness import ADDRESS, Skip, sysctl, time_wait_left, wait_for
 
 STEPS = ("socket", "connect", "send:1", "recv", "close")
 
@@ -124,7 +124,7 @@ def test_sizes_come_from_the_configuration(t):
     report_size.append(os.path.getsize(segment))
     assert report_size[0] < 200000, report_size
     t.counters(t.report(), attempts=200, established=200, ended_local_fin=200)
-    assert time_wait(server.port) == 200
+    assert time_wait_left(server.port) == 200
 
 
 def test_more_connections_than_slots_are_said_to_be_unobserved(t):

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 
-from harness import ADDRESS, Skip, settle, time_wait
+from harness import ADDRESS, Skip, settle, time_wait, time_wait_left
 
 OPEN = ("socket", "connect", "send:1", "recv")
 
@@ -17,7 +17,7 @@ def _client(t, *steps):
 def test_a_raw_close_is_found_out_when_the_number_comes_up_again(t):
     server, report = _client(t, *OPEN, "close-raw", "repeat:20", "socket", "close")
     t.counters(report, attempts=20, established=20, ended_unseen=20)
-    assert time_wait(server.port) == 20
+    assert time_wait_left(server.port) == 20
 
 
 def test_a_raw_close_is_found_out_at_the_end_of_the_process(t):
