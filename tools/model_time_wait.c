@@ -19,6 +19,7 @@ struct joining {
 	struct model_owner owner; /* destination: filled in for each socket */
 	const uint32_t *indexes;
 	struct model_time_wait *found; /* one a destination of the segment */
+	bool visible; /* the table is of its namespace: what is not there is gone */
 };
 
 static uint32_t in_range(const struct joining *joining, uint32_t destination)
@@ -166,7 +167,7 @@ static void predict_young(struct joining *joining)
 		    segment->destinations[i].counters.value[TWS_ended_local_fin];
 		if (found->predicted < seen)
 			found->predicted = seen;
-		if (joining->model->has_table)
+		if (joining->visible)
 			found->gone_early = found->predicted - seen;
 	}
 }
@@ -187,7 +188,7 @@ static void predict_old(struct joining *joining)
 		    ended->ended_ns > model->table_ns)
 			continue;
 		found = &joining->found[in_range(joining, ended->destination)];
-		if (!model->has_table)
+		if (!joining->visible)
 			found->predicted++;
 		else if (!kernel_table_find(&model->table, ended->cookie))
 			found->gone_early++;
@@ -239,13 +240,14 @@ int model_join_time_wait(struct model *model, const struct segment *segment, uin
 	    .indexes = indexes,
 	    .found = calloc(segment->used[TWS_SECTION_DESTINATIONS] + 1,
 			    sizeof(struct model_time_wait)),
+	    .visible =
+		model->has_table && segment->header.net_namespace == model->net_namespace,
 	};
 
 	if (!joining.found)
 		return -ENOMEM;
 	if (segment->used[TWS_SECTION_DESTINATIONS]) {
-		if (model->has_table &&
-		    segment->header.net_namespace == model->net_namespace)
+		if (joining.visible)
 			claim_all(&joining);
 		if (is_young(&joining))
 			predict_young(&joining);

@@ -107,6 +107,19 @@ def test_report_accounts_a_killed_process_too(t):
     t.time_wait_agrees(report, server, 50)
 
 
+def test_what_another_network_namespace_holds_is_not_said_to_be_gone(t):
+    script = (f"ip link set lo up && ip address add {ADDRESS}/24 dev lo && "
+              f"{t.prog('fill')} 30 {ADDRESS}")
+    t.run("unshare", "-n", "sh", "-c", script)
+    report = t.report()
+    t.counters(report, attempts=30, established=30, ended_local_fin=30)
+    assert report["unseen"]["other_network_namespace"] == 1, report["unseen"]
+    said = report["time_wait"]
+    assert (said["predicted"], said["confirmed"], said["gone_early"]) == (30, 0, 0), said
+    text = t.run(t.twshim, "report", shim=False).stdout.decode()
+    assert "gone early" not in text and "another network namespace" in text, text
+
+
 def test_connections_of_a_stopped_process_are_open(t):
     server = t.server()
     process = t.start(t.prog("client"), ADDRESS, str(server.port), "socket", "connect",
