@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tools/cli.h"
 #include "tools/policy_actions.h"
 
 enum option_id {
@@ -96,7 +97,7 @@ static int help(void)
 		printf("  %-8s %-22s %s\n", SUBCOMMANDS[i].name, SUBCOMMANDS[i].arguments,
 		       SUBCOMMANDS[i].help);
 	puts("\n`twshim policy SUBCOMMAND --help` tells each one's options.");
-	return 0;
+	return cli_finish_output();
 }
 
 static int help_subcommand(const struct subcommand *subcommand)
@@ -109,7 +110,7 @@ static int help_subcommand(const struct subcommand *subcommand)
 			fputs(OPTION_HELP[i].text, stdout);
 	puts("      --help         this text\n\n"
 	     "Exit status: 0 done, 1 failure or errors in the policy, 2 usage.");
-	return 0;
+	return cli_finish_output();
 }
 
 /* The long option's name of a value that getopt returned. */
@@ -200,7 +201,9 @@ static int run(const struct subcommand *subcommand, int argc, char **argv)
 	}
 	if (status == 0)
 		status = take_operands(subcommand, &options, argc, argv);
-	return status ? status : subcommand->run(&options);
+	if (status == 0)
+		status = subcommand->run(&options);
+	return status ? status : cli_finish_output();
 }
 
 int cmd_policy(int argc, char **argv)
@@ -212,6 +215,10 @@ int cmd_policy(int argc, char **argv)
 	for (size_t i = 0; i < SUBCOMMAND_COUNT; i++)
 		if (strcmp(SUBCOMMANDS[i].name, name) == 0)
 			return run(&SUBCOMMANDS[i], argc - 1, argv + 1);
+	if (argc < 2)
+		return policy_fail(POLICY_USAGE,
+				   "policy: a subcommand is missing: choose check, "
+				   "explain, load, show, clear or settings");
 	return policy_fail(
 	    POLICY_USAGE,
 	    "policy: \"%s\" is no subcommand: choose check, explain, load, "

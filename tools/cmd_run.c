@@ -257,13 +257,14 @@ static void print_report(struct run *run, FILE *out)
 	free(command);
 }
 
-static void commit(struct output *output, const char *path)
+static bool commit(struct output *output, const char *path)
 {
 	int result = output->file ? output_commit(output) : 0;
 
 	if (result != 0)
 		cli_fail(0, "%s: the report can't be written: %s", path,
 			 strerror(-result));
+	return result == 0;
 }
 
 static void report(struct run *run)
@@ -273,8 +274,7 @@ static void report(struct run *run)
 					     : stderr);
 	if (!run->quiet)
 		commit(&run->output, run->output_path);
-	commit(&run->page, run->page_path);
-	if (run->page_path && !run->quiet)
+	if (commit(&run->page, run->page_path) && run->page_path && !run->quiet)
 		cli_fail(0, "the page is in %s", run->page_path);
 }
 

@@ -32,7 +32,8 @@ int policy_print_json(json_t *object)
 
 	fputc('\n', stdout);
 	json_decref(object);
-	return result == 0
+	/* What standard output refuses is said where it is finished. */
+	return result == 0 || ferror(stdout)
 		   ? 0
 		   : policy_fail(POLICY_FAILURE, "policy: the JSON could not be written");
 }

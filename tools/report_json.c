@@ -314,6 +314,7 @@ int report_print_json(FILE *out, const struct model *model,
 {
 	json_t *object = json_object();
 	char now[PRINT_TIME_SIZE];
+	int result = 0;
 
 	failed = false;
 	set(object, "schema", json_string("twshim.report/1"));
@@ -327,13 +328,14 @@ int report_print_json(FILE *out, const struct model *model,
 	set(object, "arms", arms(model, options->run));
 	set(object, "advice", advice_list(model));
 	set(object, "unseen", unseen(model));
-	if (!failed &&
-	    json_dumpf(object, out,
-		       JSON_INDENT(1) | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(10)) != 0)
-		failed = true;
-	json_decref(object);
 	if (failed)
-		return -ENOMEM;
-	fputc('\n', out);
-	return 0;
+		result = -ENOMEM;
+	else if (json_dumpf(object, out,
+			    JSON_INDENT(1) | JSON_ENSURE_ASCII |
+				JSON_REAL_PRECISION(10)) != 0)
+		result = ferror(out) ? -errno : -ENOMEM;
+	json_decref(object);
+	if (result == 0)
+		fputc('\n', out);
+	return result;
 }

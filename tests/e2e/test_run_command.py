@@ -553,6 +553,23 @@ def test_what_env_prints_for_systemd_is_an_environment_file(t):
     assert any(l.startswith("LD_PRELOAD=") for l in lines), text
 
 
+def test_output_that_cannot_be_written_is_a_failure_with_its_reason(t):
+    with open("/dev/full", "wb") as full:
+        for arguments in (("report",), ("report", "--json"), ("policy", "show"),
+                          ("policy", "show", "--json"), ("policy", "settings"),
+                          ("policy", "settings", "--json"), ("policy", "clear"),
+                          ("policy", "check", "-p", "close=keep"), ("policy", "--help"),
+                          ("policy", "load", "--help")):
+            result = t.run(t.twshim, *arguments, shim=False, status=1, stdout=full)
+            [line] = result.stderr.decode().splitlines()
+            assert "No space left on device" in line, (arguments, line)
+
+
+def test_a_page_that_cannot_be_written_is_not_said_to_be_there(t):
+    result = t.run(t.twshim, "run", "--html", "/dev/full", "--", "true", shim=False)
+    assert b"No space left" in result.stderr and b"the page is in" not in result.stderr, result
+
+
 def test_report_of_one_application_or_pid(t):
     server = t.server()
     process = t.start(*_client(t, server, "socket", "connect", "send:1", "recv"), "sleep:60000")
