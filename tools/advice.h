@@ -58,6 +58,7 @@ struct advice_facts {
 	const struct holders *holders;
 	const struct holder *holder;
 	const struct reach *reach;
+	const char *full; /* the run-time directory, where it has no room left */
 	const struct advice_coverage *coverage;
 };
 

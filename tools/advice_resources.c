@@ -235,6 +235,14 @@ void rule_reach(const struct advice_facts *facts, struct advice_finding *ret_fin
 		advice_set(ret_finding, VERDICT_NOTICE, 1);
 	else if (!reach_is_reached(reach->verdict))
 		advice_set(ret_finding, VERDICT_WARNING, 1);
+	if (facts->full && reach_is_reached(reach->verdict)) {
+		advice_set(ret_finding, VERDICT_WARNING, 1);
+		EVIDENCE("%s, but no room is left on the tmpfs of %s, and what starts "
+			 "now is not counted",
+			 reach->why, facts->full);
+		ADVICE("make room there, or set TWSHIM_DIR to a directory on another "
+		       "tmpfs");
+	}
 	if (reach->verdict == REACH_NOT_LOADED)
 		ADVICE("restart it under the shim: twshim run -- COMMAND in a shell; for "
 		       "a service, twshim env --systemd into a file and "

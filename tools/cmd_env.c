@@ -4,6 +4,7 @@
  */
 #include "tools/commands.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdbool.h>
@@ -78,6 +79,24 @@ static int read_options(struct request *request, int argc, char **argv)
 	return CLI_GO_ON;
 }
 
+/* A full directory is no reason to refuse, since it may have room later. */
+static int check_directory(const char *directory)
+{
+	int result = tws_rundir_check(directory);
+
+	if (result == -EXDEV)
+		return cli_fail(CLI_FAILURE,
+				"%s: not in memory, and programs would not publish "
+				"there: set TWSHIM_DIR to a directory on a tmpfs",
+				directory);
+	if (result == -ENOSPC)
+		cli_fail(0,
+			 "%s: no room is left on this tmpfs, and connections will not be "
+			 "counted: make room there, or set TWSHIM_DIR to another",
+			 directory);
+	return 0;
+}
+
 static int store_policy(const struct request *request, const char *directory)
 {
 	struct tws_complaints complaints = {0};
@@ -138,7 +157,7 @@ static void print_systemd(const char *library, const char *directory)
 static int print_environment(const struct request *request)
 {
 	char library[PATH_MAX], directory[PATH_MAX], error[PATH_MAX + 256];
-	int result, status = 0;
+	int result, status;
 
 	if (library_find(library, sizeof(library), error, sizeof(error)) != 0)
 		return cli_fail(CLI_FAILURE, "%s", error);
@@ -148,7 +167,8 @@ static int print_environment(const struct request *request)
 				"the run-time directory: %s: set TWSHIM_DIR to an "
 				"absolute path on a tmpfs",
 				strerror(-result));
-	if (request->source.file || request->source.rule_count)
+	status = check_directory(directory);
+	if (status == 0 && (request->source.file || request->source.rule_count))
 		status = store_policy(request, directory);
 	if (status != 0)
 		return status;

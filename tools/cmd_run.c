@@ -25,6 +25,7 @@
 #include "tools/reach.h"
 #include "tools/report.h"
 #include "tools/run_directory.h"
+#include "tools/rundir.h"
 
 #define OWN_FAILURE    125
 #define NOT_EXECUTABLE 126
@@ -173,6 +174,16 @@ static int open_output(struct output *output, const char *path, const char *opti
 static bool wants_report(const struct run *run)
 {
 	return !run->quiet || run->page_path;
+}
+
+/* A full directory is no reason not to start the command, and one to say so. */
+static void name_full_directory(const struct run *run)
+{
+	if (tws_rundir_check(run->directory.main) == -ENOSPC)
+		cli_fail(0,
+			 "%s: no room is left on this tmpfs, and connections will not be "
+			 "counted: make room there, or set TWSHIM_DIR to another",
+			 run->directory.main);
 }
 
 /* 0, or the exit status with the reason said. */
@@ -364,8 +375,10 @@ int cmd_run(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	status = prepare(&run);
-	if (status == 0 && !run.quiet)
+	if (status == 0 && !run.quiet) {
 		name_unreachable(&run);
+		name_full_directory(&run);
+	}
 	if (status == 0)
 		status = start(&run);
 	if (status == 0)

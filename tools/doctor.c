@@ -186,12 +186,23 @@ static bool wants_scan(const struct doctor *doctor)
 		traffic->pairs[0].used * 2 >= traffic->pairs[0].range);
 }
 
+/* The run-time directory, where it has no room left; NULL where it has. */
+static const char *full_directory(const char *dir, char *buffer, size_t size)
+{
+	if (!dir && tws_rundir_find(buffer, size) != 0)
+		return NULL;
+	dir = dir ? dir : buffer;
+	return tws_rundir_check(dir) == -ENOSPC ? dir : NULL;
+}
+
 static int judge(struct doctor *doctor, bool covered)
 {
 	const struct doctor_request *request = &doctor->request;
+	char directory[PATH_MAX];
 	struct advice_facts facts = {
 	    .app = request->subject,
 	    .reach = request->subject ? &doctor->reach : NULL,
+	    .full = full_directory(request->dir, directory, sizeof(directory)),
 	    .coverage = covered ? &doctor->coverage : NULL,
 	};
 	int result;

@@ -68,6 +68,17 @@ static int fail_store(const char *path, int error)
 	if (error == -ENOTDIR)
 		return policy_fail(POLICY_FAILURE,
 				   "%s: it is no directory: name one with --dir", path);
+	if (error == -EXDEV)
+		return policy_fail(POLICY_FAILURE,
+				   "%s: not in memory, and programs follow no policy "
+				   "there: set TWSHIM_DIR, or --dir, to a directory on a "
+				   "tmpfs",
+				   path);
+	if (error == -ENOSPC)
+		return policy_fail(POLICY_FAILURE,
+				   "%s: no room is left on this tmpfs, and nothing was "
+				   "loaded: make room there",
+				   path);
 	return policy_fail(POLICY_FAILURE, "%s: %s: nothing was loaded", path,
 			   strerror(-error));
 }
@@ -81,6 +92,8 @@ static int put_in_force(const struct policy_options *options,
 
 	if (find_directory(options, path, sizeof(path)) != 0)
 		return POLICY_FAILURE;
+	if (tws_rundir_check(path) == -EXDEV)
+		return fail_store(path, -EXDEV);
 	result = tws_rundir_create(path);
 	if (result == 0)
 		result = tws_rundir_each(path, load_into, &loading);

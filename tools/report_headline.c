@@ -2,11 +2,13 @@
  *
  * The report's first sentence, which holds the numbers, or why there are none.
  */
+#include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 
 #include "tools/join.h"
 #include "tools/report_text.h"
+#include "tools/rundir.h"
 
 #define SENTENCE_SIZE 1024
 
@@ -132,8 +134,23 @@ void report_text_headline(const struct report_text *text)
 	fputs(print_style(PRINT_PLAIN, text->color), text->out);
 }
 
+/* `run` has said so before it started the command. */
+static bool is_full(const struct report_text *text)
+{
+	const char *dir = text->options->dir;
+	char found[4096];
+
+	return !text->options->run &&
+	       (dir || tws_rundir_find(found, sizeof(found)) == 0) &&
+	       tws_rundir_check(dir ? dir : found) == -ENOSPC;
+}
+
 void report_text_nothing(const struct report_text *text)
 {
+	if (is_full(text))
+		fputs("No room is left on the tmpfs of the run-time directory: what "
+		      "starts now is not counted.\n",
+		      text->out);
 	if (text->options->run)
 		fputs("No TCP connection was observed. Either the command opened none, "
 		      "or the preload did not\nreach it; twshim doctor COMMAND says "

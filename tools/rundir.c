@@ -7,6 +7,7 @@
 #include <glob.h>
 #include <linux/magic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 #define SYSTEM_DIRECTORY "/run/twshim"
 #define UNIT_SUFFIX	 ".service"
 #define OPEN_FLAGS	 (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+#define SEGMENT_LEAST	 65536 /* bytes: what a new segment takes before it is used */
 
 static bool is_writable_tmpfs(const char *path)
 {
@@ -92,6 +94,37 @@ int tws_rundir_open(const char *path)
 	if (fd < 0)
 		return errno == ELOOP ? -ENOTDIR : -errno;
 	return fd;
+}
+
+/* Of the directory, or of that where it would be made. */
+static int stat_files(const char *path, struct statfs *ret_files)
+{
+	char above[4096], *slash;
+
+	if (statfs(path, ret_files) == 0)
+		return 0;
+	if (errno != ENOENT ||
+	    (size_t)snprintf(above, sizeof(above), "%s", path) >= sizeof(above))
+		return -errno;
+	slash = strrchr(above, '/');
+	if (!slash)
+		return -ENOENT;
+	slash[1] = '\0';
+	return statfs(above, ret_files) == 0 ? 0 : -errno;
+}
+
+int tws_rundir_check(const char *path)
+{
+	struct statfs files;
+
+	if (stat_files(path, &files) != 0)
+		return 0;
+	if (files.f_type != TMPFS_MAGIC)
+		return -EXDEV;
+	/* Without a limit of its own a tmpfs says 0 blocks in all. */
+	if (files.f_blocks && files.f_bavail * (uint64_t)files.f_bsize < SEGMENT_LEAST)
+		return -ENOSPC;
+	return 0;
 }
 
 static int visit_below(DIR *dir, const char *name, tws_rundir_visitor visit, void *data)

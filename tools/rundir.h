@@ -20,6 +20,12 @@ int tws_rundir_find(char *ret_path, size_t size);
  * 0, -ENOTDIR (also for a symbolic link), -EPERM (not to be trusted), or -errno. */
 int tws_rundir_create(const char *path);
 
+/* Whether programs can publish in the directory at `path`, which need not exist yet:
+ * -EXDEV where it is not in memory, so that they will not, nor follow a policy there;
+ * -ENOSPC where that tmpfs has no room for another segment; else 0, also where it can't
+ * be looked at. */
+int tws_rundir_check(const char *path);
+
 /* Opens the directory at `path` for reading. A descriptor, or -errno. */
 int tws_rundir_open(const char *path);
 

@@ -342,6 +342,22 @@ def test_a_full_tmpfs_leaves_the_client_alone(t):
                env={"TWSHIM_DIR": t.dir})
 
 
+def test_a_full_tmpfs_is_named_by_whoever_is_asked_why_nothing_was_counted(t):
+    _need_mounts(t)
+    fill = "head -c 64M /dev/zero >$TWSHIM_DIR/fill 2>/dev/null; exec $@"
+    server = t.server()
+    for arguments, words in (
+            (("run", "--", *_client(t, server)), "connections will not be counted"),
+            (("env",), "connections will not be counted"),
+            (("report",), "No room is left on the tmpfs"),
+            (("doctor", t.prog("client")), "no room is left on the tmpfs")):
+        command = ("sh", "-c", fill, "sh", t.twshim, *arguments)
+        result = t.run(*_mounted("size=1m,mode=700", t.dir), *command, shim=False, status=None)
+        said = " ".join((result.stdout + result.stderr).decode().split())
+        assert words in said, (arguments, said)
+        assert result.returncode == (1 if arguments[0] == "doctor" else 0), result
+
+
 def test_a_tmpfs_that_fills_up_leaves_the_client_alone(t):
     _need_mounts(t)
     script = t.file("fill.sh", f"""

@@ -553,6 +553,19 @@ def test_what_env_prints_for_systemd_is_an_environment_file(t):
     assert any(l.startswith("LD_PRELOAD=") for l in lines), text
 
 
+def test_a_directory_where_programs_publish_nothing_is_refused(t):
+    for directory in (t.scratch, os.path.join(t.scratch, "none-yet")):
+        for arguments in (("env",), ("env", "-p", "close=fin-reset"),
+                          ("policy", "load", "-p", "close=fin-reset"), ("policy", "clear"),
+                          ("policy", "load", "--dir", directory, "-p", "close=fin-reset")):
+            result = t.run(t.twshim, *arguments, shim=False, status=1,
+                           env={"TWSHIM_DIR": directory})
+            [line] = result.stderr.decode().splitlines()
+            assert "not in memory" in line and "tmpfs" in line, (arguments, line)
+            assert result.stdout == b"", (arguments, result)
+    assert not os.path.exists(os.path.join(t.scratch, "none-yet"))
+
+
 def test_output_that_cannot_be_written_is_a_failure_with_its_reason(t):
     with open("/dev/full", "wb") as full:
         for arguments in (("report",), ("report", "--json"), ("policy", "show"),

@@ -213,6 +213,10 @@ static void what_is_asked_about_is_answered(void **state)
 	expect(&advice, "TW301", VERDICT_OK, NULL, 2);
 	expect(&advice, "TW302", VERDICT_OK, NULL, 2);
 	advice_free(&advice);
+	facts.full = "/run/d";
+	advice_examine(&advice, ADVICE_SUBJECT, &facts);
+	expect(&advice, "TW301", VERDICT_WARNING, "tmpfs of /run/d", 3);
+	advice_free(&advice);
 }
 
 /* ---------------------------------------------------------------------- of them all */
