@@ -319,12 +319,13 @@ void rule_port_range(const struct advice_facts *facts, struct advice_finding *re
 		return;
 	}
 	EVIDENCE("ip_local_port_range is %llu to %llu, %s ports are reserved: %s for "
-		 "connect(), %s new connections a second to one destination if each "
+		 "connect(), %s new %s a second to one destination if each "
 		 "leaves a TIME_WAIT",
 		 (unsigned long long)host_get(host, HOST_port_low),
 		 (unsigned long long)host_get(host, HOST_port_high),
 		 advice_number(host_get(host, HOST_reserved_ports)), advice_number(ports),
-		 advice_number(ports / 60));
+		 advice_number(ports / 60),
+		 print_plural(ports / 60, "connection", "connections"));
 	if (ports >= DEFAULT_PORTS / 2 || !pair || fill_of(pair) < BROWNOUT)
 		return;
 	advice_set(ret_finding, VERDICT_NOTICE, DEFAULT_PORTS - ports);

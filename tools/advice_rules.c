@@ -25,11 +25,18 @@ static bool is_over(const struct advice_facts *facts, uint64_t recently, uint64_
 
 #define RECENT(facts, field) ((facts)->recent ? (facts)->recent->field : 0)
 
+/* A peak is one process's, whatever the others had open at the time. */
+static const char *in_one_process(const struct advice_facts *facts)
+{
+	return facts->processes > 1 ? " in one process" : "";
+}
+
 void rule_churn(const struct advice_facts *facts, struct advice_finding *ret_finding)
 {
 	uint64_t short_lived = value(facts, TWS_short_lived);
 	uint64_t established = value(facts, TWS_established);
 	uint64_t peak = value(facts, TWS_peak_open);
+	uint64_t pool = facts->processes > 1 ? peak * facts->processes : peak;
 
 	if (is_over(facts, RECENT(facts, short_lived), MANY) || short_lived < MANY ||
 	    short_lived * 2 < established)
@@ -49,12 +56,18 @@ void rule_churn(const struct advice_facts *facts, struct advice_finding *ret_fin
 		return;
 	}
 	EVIDENCE("%s opened %s connections to %s, %s of them shorter than %s ms, and at "
-		 "most %s %s open at once",
+		 "most %s %s open at once%s",
 		 facts->app, advice_number(established), facts->to,
 		 advice_number(short_lived), advice_number(facts->short_lived_ms),
-		 advice_number(peak), print_plural(peak, "was", "were"));
-	ADVICE("a pool of %s, kept open, would have opened %s instead of %s",
-	       advice_number(peak), advice_number(peak), advice_number(established));
+		 advice_number(peak), print_plural(peak, "was", "were"),
+		 in_one_process(facts));
+	if (pool >= established)
+		ADVICE("keep them open and use them again");
+	else
+		ADVICE("a pool of %s%s, kept open, would have opened %s%s instead of %s",
+		       advice_number(peak), facts->processes > 1 ? " in each" : "",
+		       facts->processes > 1 ? "at most " : "", advice_number(pool),
+		       advice_number(established));
 }
 
 void rule_closes_first(const struct advice_facts *facts,
@@ -100,22 +113,60 @@ static void say_forecast(char *text, size_t size, const struct traffic_pair *pai
 			 advice_number(pair->settles_at));
 }
 
+static bool is_nobodys(const struct traffic_pair *pair)
+{
+	return pair && pair->app == MODEL_NOBODY;
+}
+
+static uint64_t time_wait_of(const struct advice_facts *facts)
+{
+	return is_nobodys(facts->pair) ? facts->pair->time_wait
+				       : facts->time_wait.confirmed;
+}
+
 static void say_holder(char *text, size_t size, const struct advice_facts *facts)
 {
-	const struct traffic_pair *pair = facts->pair;
+	bool known = !is_nobodys(facts->pair);
 
-	if (pair && pair->app == MODEL_NOBODY)
-		snprintf(text, size, "%s of them by TIME_WAIT sockets",
-			 advice_number(pair->time_wait));
+	snprintf(text, size, "%s of them by TIME_WAIT sockets%s%s",
+		 advice_number(time_wait_of(facts)), known ? " of " : "",
+		 known ? facts->app : "");
+}
+
+/* Of the fill, what it means now. port_range=full makes the search short; it makes no
+ * ports. */
+static const char *consequence(const struct model_ports *ports)
+{
+	if (ports->used >= ports->range)
+		return "connect() fails with EADDRNOTAVAIL now";
+	if (advice_percent(ports->used, ports->range) >= EXHAUSTED)
+		return "connect() soon fails with EADDRNOTAVAIL";
+	return "from half on connect() takes up to 100 times the CPU";
+}
+
+static void say_cure(char *text, size_t size, const struct advice_facts *facts,
+		     const struct model_ports *ports)
+{
+	if (advice_percent(ports->used, ports->range) < EXHAUSTED)
+		snprintf(text, size,
+			 "keep connections open; else -p "
+			 "'port_range=full,to=%s'",
+			 facts->to);
+	else if (time_wait_of(facts) * 2 >= ports->used)
+		snprintf(text, size,
+			 "keep connections open; else -p 'close=fin-reset,to=%s', which "
+			 "leaves no TIME_WAIT (port_range=full spares the CPU alone)",
+			 facts->to);
 	else
-		snprintf(text, size, "%s of them by TIME_WAIT sockets of %s",
-			 advice_number(facts->time_wait.confirmed), facts->app);
+		snprintf(text, size,
+			 "most are of connections that are open: keep fewer, "
+			 "or spread them over more addresses");
 }
 
 void rule_port_fill(const struct advice_facts *facts, struct advice_finding *ret_finding)
 {
 	struct model_ports ports = facts->ports;
-	char forecast[160], holder[128];
+	char forecast[160], holder[128], cure[256];
 	uint64_t fill;
 
 	if (facts->pair && facts->pair->range) {
@@ -133,11 +184,10 @@ void rule_port_fill(const struct advice_facts *facts, struct advice_finding *ret
 	EVIDENCE("%s of %s ephemeral ports (%s %%) to %s are in use%s; %s",
 		 advice_number(ports.used), advice_number(ports.range),
 		 advice_number(fill), facts->to, forecast, holder);
-	ADVICE("%s: keep connections open; else -p 'port_range=full,to=%s', and "
-	       "last of all, for the whole host, widen net.ipv4.ip_local_port_range",
-	       fill >= EXHAUSTED ? "connect() soon fails with EADDRNOTAVAIL"
-				 : "from half on connect() takes up to 100 times the CPU",
-	       facts->to);
+	say_cure(cure, sizeof(cure), facts, &ports);
+	ADVICE("%s: %s, and last of all, for the whole host, widen "
+	       "net.ipv4.ip_local_port_range",
+	       consequence(&ports), cure);
 }
 
 void rule_no_port(const struct advice_facts *facts, struct advice_finding *ret_finding)
@@ -151,12 +201,12 @@ void rule_no_port(const struct advice_facts *facts, struct advice_finding *ret_f
 		 "left",
 		 advice_number(failed), advice_number(value(facts, TWS_attempts)),
 		 facts->app, facts->to);
-	ADVICE("at most %s %s open at once: keep them open and reuse them, or let "
+	ADVICE("at most %s %s open at once%s: keep them open and reuse them, or let "
 	       "-p 'close=fin-reset,to=%s' leave no TIME_WAIT",
 	       advice_number(value(facts, TWS_peak_open)),
 	       print_plural(value(facts, TWS_peak_open), "connection was",
 			    "connections were"),
-	       facts->to);
+	       in_one_process(facts), facts->to);
 }
 
 void rule_early_bind(const struct advice_facts *facts, struct advice_finding *ret_finding)
@@ -261,8 +311,9 @@ void rule_unseen(const struct advice_facts *facts, struct advice_finding *ret_fi
 		 "not see",
 		 advice_number(unseen), advice_number(value(facts, TWS_established)),
 		 facts->app, advice_number(share));
-	ADVICE("raw system calls, io_uring or a kill without a listener: `twshim doctor` "
-	       "names the cause; who closed them is not in these numbers");
+	ADVICE("raw system calls, io_uring, or a kill that neither twshim run nor twshim "
+	       "trace watched: twshim doctor COMMAND says what the shim cannot see of "
+	       "it; who closed them is not in these numbers");
 }
 
 void rule_unobserved(const struct advice_facts *facts, struct advice_finding *ret_finding)
@@ -275,7 +326,8 @@ void rule_unobserved(const struct advice_facts *facts, struct advice_finding *re
 	EVIDENCE("%s connections of %s were not counted: its table was full, or the "
 		 "run-time directory",
 		 advice_number(lost), facts->app);
-	ADVICE("raise `connections` in the configuration, or make room on the tmpfs");
+	ADVICE("raise `connection_slots` in the policy file, for processes that start "
+	       "then, or make room on the tmpfs");
 }
 
 void rule_deepbind(const struct advice_facts *facts, struct advice_finding *ret_finding)
@@ -289,7 +341,8 @@ void rule_deepbind(const struct advice_facts *facts, struct advice_finding *ret_
 		 "see",
 		 facts->app, advice_number(loads),
 		 print_plural(loads, "library", "libraries"));
-	ADVICE("set `deepbind = \"strip\"` in the configuration to see them");
+	ADVICE("set `deepbind = \"strip\"` in the policy file to see those of processes "
+	       "that start then");
 }
 
 void rule_bytes_discarded(const struct advice_facts *facts,

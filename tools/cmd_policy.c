@@ -45,11 +45,11 @@ struct subcommand {
 /* ------------------------------------------------------------- command line */
 
 static const struct subcommand SUBCOMMANDS[] = {
-    {"check", "FILE", "print its errors, or the rules that it comes to", true,
+    {"check", "[FILE]", "print its errors, or the rules that it comes to", true,
      policy_check, "policy json"},
-    {"explain", "FILE --exe X --to A:P", "say which rule decides a connection, and why",
+    {"explain", "[FILE] --exe X --to A:P", "say which rule decides a connection, and why",
      true, policy_explain, "policy exe to uid json"},
-    {"load", "FILE", "put it in force, also in running processes", true, policy_load,
+    {"load", "[FILE]", "put it in force, also in running processes", true, policy_load,
      "policy dir json"},
     {"show", "", "print the policy in force", false, policy_show, "dir json"},
     {"clear", "", "take the policy out of force: observe only", false, policy_clear,
@@ -64,7 +64,7 @@ static const struct {
 	const char *name, *text;
 } OPTION_HELP[] = {
     {"policy", "  -p, --policy RULE  a rule of one line, as close=fin-reset,to=*:443; "
-	       "stands before FILE's\n"},
+	       "stands before FILE's,\n                     or in place of it\n"},
     {"exe", "      --exe PATH     the program that connects\n"},
     {"to", "      --to A:P       where to: 10.0.0.7:6379, [fd00::1]:6379\n"},
     {"uid", "      --uid USER     as whom; default: you\n"},
@@ -94,7 +94,7 @@ static int help(void)
 	puts("Usage: twshim policy SUBCOMMAND ...\n\n"
 	     "Checks, explains and swaps the policy that says how programs close.\n");
 	for (size_t i = 0; i < SUBCOMMAND_COUNT; i++)
-		printf("  %-8s %-22s %s\n", SUBCOMMANDS[i].name, SUBCOMMANDS[i].arguments,
+		printf("  %-8s %-24s %s\n", SUBCOMMANDS[i].name, SUBCOMMANDS[i].arguments,
 		       SUBCOMMANDS[i].help);
 	puts("\n`twshim policy SUBCOMMAND --help` tells each one's options.");
 	return cli_finish_output();

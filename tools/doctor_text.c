@@ -137,20 +137,20 @@ static void print_unknown(FILE *out, const struct doctor *doctor)
 static void print_summary(FILE *out, const struct doctor *doctor, bool color)
 {
 	size_t ok = count_verdict(doctor, VERDICT_OK);
-	char number[PRINT_NUMBER_SIZE];
+	char number[PRINT_NUMBER_SIZE], owned[PRINT_NUMBER_SIZE];
 
 	if (doctor_worst(doctor) <= VERDICT_UNKNOWN)
 		fprintf(out, "%sNothing is wrong%s: ", print_style(PRINT_GREEN, color),
 			print_style(PRINT_PLAIN, color));
-	fprintf(out, "%zu %s fine, %zu %s not known; %s TIME_WAIT %s, of %u %s\n", ok,
-		print_plural(ok, "thing is", "things are"),
+	fprintf(out,
+		"%zu %s fine, %zu %s not known; %s TIME_WAIT %s, %s of known "
+		"applications\n",
+		ok, print_plural(ok, "thing is", "things are"),
 		count_verdict(doctor, VERDICT_UNKNOWN),
 		print_plural(count_verdict(doctor, VERDICT_UNKNOWN), "is", "are"),
 		print_number(number, doctor->model->kernel.time_wait),
 		print_plural(doctor->model->kernel.time_wait, "socket", "sockets"),
-		doctor->model->order_count,
-		print_plural(doctor->model->order_count, "known application and others",
-			     "known applications and others"));
+		print_number(owned, doctor->model->kernel.owned));
 }
 
 /* Of a finding that was asked for by name and of which there is no trace. */
