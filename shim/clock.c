@@ -5,6 +5,7 @@
  */
 #include "shim/clock.h"
 
+#include <errno.h>
 #include <link.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -77,9 +78,19 @@ static const void *find(const struct library *library, const char *name)
 	return NULL;
 }
 
+/* getauxval() sets errno where there is none: under valgrind, qemu-user, vdso=0. */
+static const ElfW(Ehdr) * kernels_page(void)
+{
+	int kept = errno;
+	const ElfW(Ehdr) *ret = (const void *)(uintptr_t)getauxval(AT_SYSINFO_EHDR);
+
+	errno = kept;
+	return ret;
+}
+
 void tws_clock_begin(void)
 {
-	const ElfW(Ehdr) *file = (const void *)(uintptr_t)getauxval(AT_SYSINFO_EHDR);
+	const ElfW(Ehdr) *file = kernels_page();
 	struct library library;
 	const void *found;
 

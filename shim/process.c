@@ -106,9 +106,9 @@ void tws_process_begin(void)
 	    !__atomic_compare_exchange_n(&tws_process.stage, &none, STAGE_BEGUN, false,
 					 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		return;
-	tws_clock_begin();
 	stage = first_stage();
 	if (stage == STAGE_AT_WORK) {
+		tws_clock_begin();
 		copy_environment("TWSHIM_DIR", tws_process.directory,
 				 sizeof(tws_process.directory));
 		copy_environment("XDG_RUNTIME_DIR", tws_process.runtime,

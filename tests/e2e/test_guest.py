@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+import shutil
 import struct
 import subprocess
 import time
@@ -193,6 +194,16 @@ def test_a_preload_that_fakes_the_time_fakes_none_of_ours(t):
                                   (CREATED_REALTIME, CREATED_MONOTONIC, HEARTBEAT))
         assert wall <= made <= time.time_ns(), preload
         assert monotonic <= begun <= heartbeat <= time.monotonic_ns(), preload
+
+
+def test_errno_is_0_at_the_start_where_there_is_no_page_of_the_kernels(t):
+    if not shutil.which("valgrind"):
+        raise Skip("no valgrind")  # which takes AT_SYSINFO_EHDR away, as qemu-user and vdso=0 do
+    client = os.path.join(t.scratch, "client")
+    source = t.file("client.c", "#include <errno.h>\nint main(void) { return errno; }\n")
+    subprocess.run(["gcc", "-o", client, source], check=True)
+    for more in ({}, {"TWSHIM_DISABLED": "1"}):
+        t.run("valgrind", "-q", client, env=more)
 
 
 def test_a_client_built_with_address_sanitizer(t):
