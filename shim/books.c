@@ -64,6 +64,7 @@ static void fill_book(struct tws_book *book, struct tws_header *header,
 	__builtin_memcpy(book->section, layout->section, sizeof(book->section));
 	book->size = layout->size;
 	take_ready(book, layout);
+	book->full_until_ns = 0;
 	book->probe = (void *)(base + layout->size - sizeof(*book->probe));
 	book->process = (void *)(base + section[TWS_SECTION_PROCESS].offset);
 	book->connections = (void *)(base + section[TWS_SECTION_CONNECTIONS].offset);

@@ -3,7 +3,7 @@
  * The segments that this process writes: its own, and those of the processes that handed
  * it connections (a forking parent's, a former image's). Own: shim/publish.c makes it, at
  * the first connection. All fields of a book are set before it is published and never
- * change.
+ * change, save those that are atomic.
  */
 #ifndef TWS_SHIM_BOOKS_H
 #define TWS_SHIM_BOOKS_H
@@ -18,6 +18,9 @@ struct tws_book {
 	 * anybody of our user may have changed. */
 	struct tws_section section[TWS_SECTIONS];
 	uint32_t ready[TWS_SECTIONS]; /* atomic; elements backed by memory */
+	/* Atomic; all slots were found taken: until when that is believed. 0: one was let
+	 * go since. */
+	uint64_t full_until_ns;
 	uint64_t size;
 	uint32_t *probe; /* the last word of the file: 8, see tws_conn_cookie() */
 	struct tws_counters *process;

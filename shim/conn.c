@@ -23,11 +23,11 @@ static int highest = -1;
 static __thread uint32_t hint __attribute__((tls_model("initial-exec")));
 static uint32_t seen_free; /* the lowest that any thread saw free, while it is */
 #define NEAR 64		   /* slots to look at from there */
-/* The book of which all were found taken, and none was let go since; and when. A program
- * that holds more than there are does not pay a look through them all for each. */
-static struct tws_header *full; /* NULL: none */
-static uint64_t full_ns;
-#define LOOK_AGAIN_NS 10000000u
+/* A program that holds more than there are does not pay a look through them all for each:
+ * a book in which all were found taken is looked through again when one of them was let
+ * go, and after so long, and that many times as long as the look took. */
+#define LOOK_AGAIN_NS	 10000000u
+#define LOOK_AGAIN_TIMES 16
 
 TWS_HOT void tws_fd_set(int fd, uint32_t word)
 {
@@ -132,10 +132,10 @@ TWS_HOT bool tws_conn_address(const struct sockaddr *address, socklen_t length,
 
 /* ------------------------------------------------------------------- slots */
 
-static void note_free(uint32_t index)
+static void note_free(struct tws_book *book, uint32_t index)
 {
-	if (__atomic_load_n(&full, __ATOMIC_RELAXED))
-		__atomic_store_n(&full, NULL, __ATOMIC_RELAXED);
+	if (__atomic_load_n(&book->full_until_ns, __ATOMIC_RELAXED))
+		__atomic_store_n(&book->full_until_ns, 0, __ATOMIC_RELAXED);
 	hint = index + 1;
 	if (index < __atomic_load_n(&seen_free, __ATOMIC_RELAXED))
 		__atomic_store_n(&seen_free, index, __ATOMIC_RELAXED);
@@ -157,7 +157,7 @@ TWS_HOT void tws_conn_free(const struct tws_conn *conn)
 	if (ring_port)
 		tws_ring_give(ring_port);
 	if (tws_conn_owned(conn))
-		note_free(conn->word & 0xffffff);
+		note_free(conn->book, conn->word & 0xffffff);
 }
 
 TWS_HOT static bool try_claim(struct tws_book *book, uint32_t index,
@@ -224,20 +224,27 @@ static bool find_slot(struct tws_book *book, struct tws_conn *ret_conn)
 static __attribute__((noinline)) bool find_settled(struct tws_book *book,
 						   struct tws_conn *ret_conn)
 {
-	__atomic_store_n(&full_ns, tws_now(), __ATOMIC_RELAXED);
-	__atomic_store_n(&full, book->header, __ATOMIC_SEQ_CST);
+	uint64_t began = tws_now(), until = began + LOOK_AGAIN_NS, now;
+
+	__atomic_store_n(&book->full_until_ns, until, __ATOMIC_SEQ_CST);
 	tws_conn_sweep(book);
-	if (!find_slot(book, ret_conn))
-		return false;
-	__atomic_store_n(&full, NULL, __ATOMIC_RELAXED);
-	return true;
+	if (find_slot(book, ret_conn)) {
+		__atomic_store_n(&book->full_until_ns, 0, __ATOMIC_RELAXED);
+		return true;
+	}
+	now = tws_now();
+	__atomic_compare_exchange_n(&book->full_until_ns, &until,
+				    now + LOOK_AGAIN_NS +
+					LOOK_AGAIN_TIMES * (now - began),
+				    false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	return false;
 }
 
 static bool is_full(const struct tws_book *book)
 {
-	return __builtin_expect(__atomic_load_n(&full, __ATOMIC_RELAXED) == book->header,
-				0) &&
-	       tws_now() - __atomic_load_n(&full_ns, __ATOMIC_RELAXED) < LOOK_AGAIN_NS;
+	uint64_t until = __atomic_load_n(&book->full_until_ns, __ATOMIC_RELAXED);
+
+	return __builtin_expect(until != 0, 0) && tws_now() < until;
 }
 
 TWS_HOT bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn)

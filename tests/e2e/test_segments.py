@@ -176,7 +176,7 @@ if sys.argv[3] == "kill":
     os.kill(child, signal.SIGKILL)
 os.write(tell, b"!")
 os.wait()
-time.sleep(0.02)
+time.sleep(1)
 socket.create_connection(server).close()
 '''
 
@@ -195,6 +195,80 @@ def test_a_full_table_takes_one_when_another_process_has_let_go(t):
 
 def test_a_full_table_takes_one_when_another_process_was_killed(t):
     _what_others_let_go_of(t, "kill")
+
+
+DAEMON = '''
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int begin(struct sockaddr_in *to, int port)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	to->sin_port = htons(port);
+	return connect(fd, (void *)to, sizeof(*to)), fd;
+}
+
+int main(int argc, char **argv)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET};
+	int fds[17];
+
+	inet_pton(AF_INET, argv[1], &to.sin_addr);
+	for (int i = 0; i < 17; i++)
+		fds[i] = begin(&to, 9); /* refused; the last finds no slot */
+	for (int i = 0; fork() == 0; i++) {
+		for (int j = 0; j < 17; j++)
+			close(fds[j]);
+		if (i == 0)
+			continue; /* a second time, as a daemon does */
+		for (int j = 0; j < 5; j++)
+			close(begin(&to, atoi(argv[2])));
+		_exit(0);
+	}
+	wait(NULL);
+	return 0;
+}
+'''
+
+
+def test_a_daemon_of_a_program_with_a_full_table_has_one_of_its_own(t):
+    server = t.server()
+    _load(t, "connection_slots = 16;")
+    client = os.path.join(t.scratch, "daemon")
+    subprocess.run(["gcc", "-o", client, t.file("daemon.c", DAEMON)], check=True)
+    t.run(client, ADDRESS, str(server.port))
+    t.counters(t.report(), attempts=16 + 5, failed_refused=16, established=5, ended_local_fin=5,
+               unobserved=1)
+
+
+HELD = '''
+import os, socket, sys
+server = (sys.argv[1], int(sys.argv[2]))
+held = [socket.create_connection(server) for _ in range(256)]
+wait, tell = os.pipe()
+if os.fork() == 0:
+    os.read(wait, 1)
+    os._exit(0)
+for each in held:
+    each.close()
+for _ in range(50):
+    socket.create_connection(server).close()
+os.write(tell, b"!")
+os.wait()
+'''
+
+
+def test_a_table_full_of_what_others_hold_is_not_looked_through_for_every_connection(t):
+    t.need("strace")
+    server = t.server()
+    _load(t, "connection_slots = 256;")
+    said = t.run("strace", "-qq", "-e", "trace=socket", "-E", "LD_PRELOAD=" + t.library,
+                 sys.executable, "-c", HELD, ADDRESS, str(server.port), shim=False).stderr.decode()
+    assert t.report()["total"]["unobserved"] == 50
+    assert 256 <= said.count("AF_NETLINK") < 256 * 8, said.count("AF_NETLINK")
 
 
 SECTIONS, ENDED, TIME_WAIT = 32, 5, 6  # in the header: tests/abi.golden
