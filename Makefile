@@ -46,7 +46,7 @@ TOOL_FLAGS := -D_GNU_SOURCE -DTWSHIM_VERSION='"$(VERSION)"' -DTWSHIM_LIBDIR='"$(
 TOOL_LIBS = $(shell pkg-config --libs $(filter-out libmicrohttpd,$(LIBRARIES))) -lm \
 	$(SANFLAGS) $(COVERAGE)
 
-# What the tools know of the shim: its headers, its tables, and these pure parts.
+# What the tools know of the shim: its headers, its tables, these pure parts, and the clock.
 PURE := shim/clock.c shim/ending.c shim/match.c shim/layout.c shim/policy_image.c $(wildcard shim/fold*.c)
 SHIM_SRC := $(wildcard shim/*.c)
 TOOL_SRC := $(filter-out tools/main.c,$(wildcard tools/*.c)) $(wildcard config/*.c) $(PURE)

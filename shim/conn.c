@@ -25,9 +25,11 @@ static uint32_t seen_free; /* the lowest that any thread saw free, while it is *
 #define NEAR 64		   /* slots to look at from there */
 /* A program that holds more than there are does not pay a look through them all for each:
  * a book in which all were found taken is looked through again when one of them was let
- * go, and after so long, and that many times as long as the look took. */
-#define LOOK_AGAIN_NS	 10000000u
-#define LOOK_AGAIN_TIMES 16
+ * go, and after so long, and that many times as long as the look took, at most a second.
+ */
+#define LOOK_AGAIN_NS	   10000000u
+#define LOOK_AGAIN_TIMES   16
+#define LOOK_AGAIN_MOST_NS 1000000000u
 
 TWS_HOT void tws_fd_set(int fd, uint32_t word)
 {
@@ -224,7 +226,7 @@ static bool find_slot(struct tws_book *book, struct tws_conn *ret_conn)
 static __attribute__((noinline)) bool find_settled(struct tws_book *book,
 						   struct tws_conn *ret_conn)
 {
-	uint64_t began = tws_now(), until = began + LOOK_AGAIN_NS, now;
+	uint64_t began = tws_now(), until = began + LOOK_AGAIN_NS, now, pause;
 
 	__atomic_store_n(&book->full_until_ns, until, __ATOMIC_SEQ_CST);
 	tws_conn_sweep(book);
@@ -233,10 +235,11 @@ static __attribute__((noinline)) bool find_settled(struct tws_book *book,
 		return true;
 	}
 	now = tws_now();
-	__atomic_compare_exchange_n(&book->full_until_ns, &until,
-				    now + LOOK_AGAIN_NS +
-					LOOK_AGAIN_TIMES * (now - began),
-				    false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	pause = LOOK_AGAIN_NS + LOOK_AGAIN_TIMES * (now - began);
+	if (pause > LOOK_AGAIN_MOST_NS)
+		pause = LOOK_AGAIN_MOST_NS;
+	__atomic_compare_exchange_n(&book->full_until_ns, &until, now + pause, false,
+				    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 	return false;
 }
 

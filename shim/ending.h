@@ -38,6 +38,8 @@ struct tws_verdict {
 			      reset */
 };
 
+TWS_ASSERT(sizeof(struct tws_verdict) == 4);
+
 /* Whether TCP_INFO is needed to decide: poll left doubt. */
 bool tws_ending_needs_info(const struct tws_facts *facts);
 

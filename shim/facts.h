@@ -14,7 +14,8 @@ struct tws_bytes {
 };
 
 /* One poll(); with `detail` TCP_INFO too, which gives bytes; more only where they leave
- * doubt. facts->flags and facts->established are set by the caller. */
+ * doubt. facts->flags and facts->established are set by the caller, all else and the
+ * bytes are 0. */
 void tws_facts_read(int fd, bool detail, bool last, struct tws_facts *facts,
 		    struct tws_bytes *ret_bytes);
 

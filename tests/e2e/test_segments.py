@@ -176,7 +176,7 @@ if sys.argv[3] == "kill":
     os.kill(child, signal.SIGKILL)
 os.write(tell, b"!")
 os.wait()
-time.sleep(1)
+time.sleep(1.1)  # it is looked for at least once a second
 socket.create_connection(server).close()
 '''
 
