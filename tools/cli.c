@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define OPTIONS_MAX 32
 #define HELP_VALUE  512
@@ -120,6 +121,17 @@ int cli_take_color(enum print_color *ret_color)
 		return 0;
 	return cli_fail(CLI_USAGE, "--color %s: no such way: auto, always or never",
 			optarg);
+}
+
+int cli_take_dir(const char **ret_dir)
+{
+	if (access(optarg, F_OK) != 0 && errno == ENOENT)
+		return cli_fail(CLI_FAILURE,
+				"--dir %s: there is no such directory: twshim env prints "
+				"where programs publish, as TWSHIM_DIR",
+				optarg);
+	*ret_dir = optarg;
+	return 0;
 }
 
 int cli_take_number(const char *option, unsigned *ret_number, unsigned most)

@@ -47,6 +47,10 @@ int cli_read(const struct cli_command *command, int argc, char **argv,
 /* After cli_read(), where the command has no operands. CLI_GO_ON, or the exit status. */
 int cli_no_operand(const struct cli_command *command, int argc, char **argv);
 
+/* The argument of --dir, for what reads a directory once: it must be there. 0, or the
+ * exit status with the reason said. */
+int cli_take_dir(const char **ret_dir);
+
 /* For `set`: optarg as the value of --color, or as a number of at most `most`. 0, or the
  * exit status. */
 int cli_take_color(enum print_color *ret_color);

@@ -53,7 +53,8 @@ static int parse(int argc, char **argv, struct report_options *options,
 		} else if (option == 'p') {
 			*ret_page = optarg;
 		} else if (option == 'd') {
-			options->dir = optarg;
+			if (cli_take_dir(&options->dir) != 0)
+				return CLI_FAILURE;
 		} else if (option == 'c') {
 			if (print_color_parse(optarg, &options->color) != 0)
 				return complain(optarg, "not auto, always or never");

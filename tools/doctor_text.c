@@ -134,6 +134,26 @@ static void print_unknown(FILE *out, const struct doctor *doctor)
 	}
 }
 
+/* What is advised as -p 'close=...' is no whole command yet. */
+static void print_where_rules_go(FILE *out, const struct doctor *doctor)
+{
+	const struct advice_finding *finding;
+
+	for (size_t i = 0; i < doctor->advice.count; i++) {
+		finding = &doctor->advice.findings[i];
+		if (finding->verdict == VERDICT_OK || !is_in_full(doctor, finding) ||
+		    !strstr(finding->advice, "-p '"))
+			continue;
+		print_wrapped(out,
+			      "-p 'RULE' is of twshim run and env; where the shim is in "
+			      "already, twshim policy load -p 'RULE' puts it in force "
+			      "without a restart, in place of the policy before.",
+			      0, WIDTH);
+		fputc('\n', out);
+		return;
+	}
+}
+
 static void print_summary(FILE *out, const struct doctor *doctor, bool color)
 {
 	size_t ok = count_verdict(doctor, VERDICT_OK);
@@ -176,6 +196,7 @@ void doctor_print_text(FILE *out, const struct doctor *doctor)
 		print_absent(out, doctor, color);
 		return;
 	}
+	print_where_rules_go(out, doctor);
 	if (!doctor->request.subject) {
 		print_unknown(out, doctor);
 		print_summary(out, doctor, color);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tools/owners.h"
@@ -12,6 +13,12 @@
 
 #define CELL 80
 #define ROWS 40
+
+/* A line: a group, or those of several processes that exited. */
+struct row {
+	struct owners_group group;
+	size_t processes;
+};
 
 enum column { COLUMN_APP, COLUMN_PID, COLUMN_TO, COLUMN_COUNT, COLUMN_LEAVE, COLUMNS };
 
@@ -76,12 +83,16 @@ static void format_app(char *cell, const struct owners *owners,
 }
 
 static int add_row(struct print_table *table, const struct owners *owners,
-		   const struct owners_group *group)
+		   const struct row *row)
 {
+	const struct owners_group *group = &row->group;
 	char cells[COLUMNS][CELL];
 
 	format_app(cells[COLUMN_APP], owners, group);
-	if (group->kind == OWNERS_KNOWN)
+	if (row->processes > 1)
+		snprintf(cells[COLUMN_PID], CELL, "%zu processes, exited",
+			 row->processes);
+	else if (group->kind == OWNERS_KNOWN)
 		format_pid(cells[COLUMN_PID], owners, group);
 	else if (group->kind == OWNERS_INCOMING)
 		snprintf(cells[COLUMN_PID], CELL, "%u", group->local_port);
@@ -96,23 +107,97 @@ static int add_row(struct print_table *table, const struct owners *owners,
 	return print_table_add_array(table, cells[0], sizeof(cells[0]));
 }
 
+static bool has_exited(const struct owners *owners, const struct owners_group *group)
+{
+	return group->process == MODEL_NOBODY ||
+	       owners->model->processes[group->process].life == PROCESS_DEAD;
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct owners_group *one = &((const struct row *)a)->group;
+	const struct owners_group *other = &((const struct row *)b)->group;
+
+	if (one->app != other->app)
+		return one->app < other->app ? -1 : 1;
+	return memcmp(&one->to, &other->to, sizeof(one->to));
+}
+
+static int by_count(const void *a, const void *b)
+{
+	uint64_t one = ((const struct row *)a)->group.count;
+	uint64_t other = ((const struct row *)b)->group.count;
+
+	return one < other ? 1 : one > other ? -1 : by_place(a, b);
+}
+
+static void add_up(struct row *sum, const struct row *one)
+{
+	sum->processes += one->processes;
+	sum->group.count += one->group.count;
+	if (one->group.oldest_leaves_ms < sum->group.oldest_leaves_ms)
+		sum->group.oldest_leaves_ms = one->group.oldest_leaves_ms;
+	if (one->group.newest_leaves_ms > sum->group.newest_leaves_ms)
+		sum->group.newest_leaves_ms = one->group.newest_leaves_ms;
+}
+
+/* A storm of short processes, each with a line of its own, would hide who it is: those
+ * that exited, of the same application and destination, become one. The new count. */
+static size_t fold_exited(const struct owners *owners, struct row *rows, size_t count)
+{
+	struct row *last = NULL; /* of the exited, one place after another */
+	size_t kept = 0;
+
+	qsort(rows, count, sizeof(*rows), by_place);
+	for (size_t i = 0; i < count; i++) {
+		bool exited = has_exited(owners, &rows[i].group);
+
+		if (exited && last && by_place(last, &rows[i]) == 0) {
+			add_up(last, &rows[i]);
+			continue;
+		}
+		rows[kept] = rows[i];
+		if (exited)
+			last = &rows[kept];
+		kept++;
+	}
+	qsort(rows, kept, sizeof(*rows), by_count);
+	return kept;
+}
+
+/* The groups of known owners, or the others, most sockets first. Free them; NULL: no
+ * memory. */
+static struct row *rows_of(const struct owners *owners, bool known, size_t *ret_count)
+{
+	struct row *rows = calloc(owners->count + 1, sizeof(*rows));
+	size_t count = 0;
+
+	for (size_t i = 0; rows && i < owners->count; i++)
+		if ((owners->groups[i].kind == OWNERS_KNOWN) == known)
+			rows[count++] = (struct row){owners->groups[i], 1};
+	*ret_count =
+	    rows && known && count > ROWS ? fold_exited(owners, rows, count) : count;
+	return rows;
+}
+
 /* The groups of known owners, or the others. */
 static int write_groups(const struct owners *owners, bool known, bool color)
 {
 	struct print_table *table =
 	    print_table_new(known ? known_columns : unowned_columns, COLUMNS);
-	int result = table ? 0 : -ENOMEM;
-	size_t rows = 0;
+	size_t count;
+	struct row *rows = rows_of(owners, known, &count);
+	int result = table && rows ? 0 : -ENOMEM;
 
-	for (size_t i = 0; result == 0 && i < owners->count; i++)
-		if ((owners->groups[i].kind == OWNERS_KNOWN) == known && rows++ < ROWS)
-			result = add_row(table, owners, &owners->groups[i]);
-	if (result == 0 && rows) {
+	for (size_t i = 0; result == 0 && i < count && i < ROWS; i++)
+		result = add_row(table, owners, &rows[i]);
+	if (result == 0 && count) {
 		fputs(known ? "\n" : "\nUnowned:\n", stdout);
 		print_table_write(table, stdout, 2, color);
 	}
-	if (rows > ROWS)
-		printf("  and %zu more; --json shows all\n", rows - ROWS);
+	if (result == 0 && count > ROWS)
+		printf("  and %zu more; --json shows all\n", count - ROWS);
+	free(rows);
 	print_table_free(table);
 	return result;
 }

@@ -70,6 +70,20 @@ def test_owners_agrees_with_ss_at_28000_and_attributes_all(t):
     assert sorted(o["count"] for o in said["owners"]) == [7000] * 4
 
 
+def test_a_storm_of_short_processes_is_one_line_that_names_it(t):
+    server = t.server()
+    for _ in range(45):
+        t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS)
+    alive = t.start(t.prog("client"), ADDRESS, str(server.port), *STEPS, "sleep:60000")
+    wait_for(lambda: owners(t)["owned"] == 46, "all are known")
+    rows = [line.split() for line in t.run(t.twshim, "owners", shim=False).stdout.decode()
+            .splitlines() if line.split()[:1] == ["client"]]
+    assert len(rows) == 2, rows
+    assert rows[0][1:6] == ["45", "processes,", "exited", server.to, "45"], rows
+    assert rows[1][1:4] == [str(alive.pid), server.to, "1"], rows
+    assert len(owners(t)["owners"]) == 46
+
+
 def test_those_of_killed_and_of_living_processes_are_attributed(t):
     killed = t.start(t.prog("fill"), "300", ADDRESS, env={"FILL_KILL": "1"})
     assert killed.wait(20) == -signal.SIGKILL

@@ -566,6 +566,14 @@ def test_a_directory_where_programs_publish_nothing_is_refused(t):
     assert not os.path.exists(os.path.join(t.scratch, "none-yet"))
 
 
+def test_a_directory_that_is_not_there_is_no_empty_one(t):
+    for command in ("report", "ps"):
+        result = t.run(t.twshim, command, "--dir", os.path.join(t.dir, "none"), shim=False, status=1)
+        [line] = result.stderr.decode().splitlines()
+        assert "there is no such directory" in line and "twshim env" in line, result
+        assert result.stdout == b"", result
+
+
 def test_output_that_cannot_be_written_is_a_failure_with_its_reason(t):
     with open("/dev/full", "wb") as full:
         for arguments in (("report",), ("report", "--json"), ("policy", "show"),
