@@ -115,6 +115,28 @@ static enum tws_family parse_host(const char *host, uint8_t bytes[16])
 	return inet_pton(AF_INET6, host, bytes) == 1 ? TWS_IPV6 : TWS_FAMILY_NONE;
 }
 
+/* "fd00::1:6379" is an address, and would be one without its last group as well: whoever
+ * wrote it may have meant a port, and a rule for the address would never match. */
+static bool check_no_port_is_meant(const char *text, const struct pieces *pieces,
+				   struct tws_problem *problem)
+{
+	const char *last = strrchr(pieces->host, ':');
+	char host[sizeof(pieces->host)];
+	uint8_t bytes[16];
+	unsigned port;
+
+	if (*text == '[' || pieces->ports || pieces->bits || !last ||
+	    !parse_number(last + 1, strchr(last, '\0'), UINT16_MAX, &port))
+		return true;
+	snprintf(host, sizeof(host), "%.*s", (int)(last - pieces->host), pieces->host);
+	if (parse_host(host, bytes) != TWS_IPV6)
+		return true;
+	refuse(problem, text, "may end in a port or not", "");
+	tws_problem_cure(problem, "write \"[%s]:%u\", or \"[%s]\" for the address", host,
+			 port, pieces->host);
+	return false;
+}
+
 static void clear_host_bits(uint8_t bytes[16], unsigned bits)
 {
 	for (unsigned i = 0; i<16; i++, bits = bits> 8 ? bits - 8 : 0)
@@ -187,7 +209,8 @@ bool tws_target_parse(const char *text, struct tws_target *ret_target,
 	if (any && (pieces.bits || *text == '['))
 		return refuse(problem, text, "has a prefix without an address",
 			      "write \"*\" alone, or an address before the '/'");
-	if (!any && !parse_address_part(text, &pieces, &target, problem))
+	if (!any && (!parse_address_part(text, &pieces, &target, problem) ||
+		     !check_no_port_is_meant(text, &pieces, problem)))
 		return false;
 	if (pieces.ports && strcmp(pieces.ports, "*") != 0 &&
 	    !tws_ports_parse(pieces.ports, &target.port_low, &target.port_high, problem))
