@@ -252,6 +252,7 @@ static void print_report(struct run *run, FILE *out)
 	    .command = command ? command : run->argv[0],
 	    .exit_status = launch_exit_status(&run->result),
 	    .elapsed_seconds = run->result.elapsed_seconds,
+	    .policy = run->source.file || run->source.rule_count,
 	};
 	const struct report_options options = {
 	    .dir = run->directory.path,

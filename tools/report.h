@@ -22,6 +22,7 @@ struct report_run {
 	const char *command; /* as typed, for a person */
 	int exit_status;     /* of the command; 128 + N: died of signal N */
 	double elapsed_seconds;
+	bool policy; /* it had one of its own */
 };
 
 struct report_options {

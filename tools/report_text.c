@@ -205,6 +205,44 @@ static int write_advice(const struct report_text *text)
 
 /* -------------------------------------------------------------------- notes */
 
+static const struct {
+	enum tws_counter counter;
+	const char *what;
+} POLICY[] = {
+    {TWS_policy_applied, "applied"},
+    {TWS_policy_would_apply, "would have been applied (dry run)"},
+    {TWS_policy_unsupported, "unsupported or refused here"},
+    {TWS_policy_too_late, "came too late, TIME_WAIT stood"},
+    {TWS_policy_skipped_unsent, "closed normally for unsent data"},
+    {TWS_policy_skipped_shared, "left alone, another process may hold them"},
+    {TWS_policy_skipped_app_option, "left alone for the program's own option"},
+    {TWS_policy_skipped_rate, "left alone by max_resets_per_second"},
+    {TWS_policy_skipped_stopped, "left alone since stop_if tripped"},
+    {TWS_policy_skipped_busy, "without a port of the ring"},
+};
+
+/* What a policy did, or would have done, in connections. */
+static void write_policy(const struct report_text *text)
+{
+	const uint64_t *value = text->model->total.value;
+	char sentence[1024] = "The policy:";
+	size_t length = strlen(sentence), empty = length;
+
+	for (size_t i = 0; i < sizeof(POLICY) / sizeof(*POLICY); i++)
+		if (value[POLICY[i].counter])
+			length += (size_t)snprintf(
+			    sentence + length, sizeof(sentence) - length, "%s %s %s",
+			    length == empty ? "" : ",",
+			    REPORT_NUMBER(value[POLICY[i].counter]), POLICY[i].what);
+	if (length == empty && !(text->options->run && text->options->run->policy))
+		return;
+	if (length == empty)
+		strcpy(sentence, "The policy changed nothing: twshim policy explain says "
+				 "which rule decides");
+	fputs("  ", text->out);
+	print_wrapped(text->out, sentence, 2, REPORT_WIDTH);
+}
+
 static void write_kernel(const struct report_text *text)
 {
 	const struct model *model = text->model;
@@ -299,6 +337,8 @@ int report_print_text(FILE *out, const struct model *model,
 	} else {
 		report_text_nothing(&text);
 	}
+	if (result == 0 && busy)
+		write_policy(&text);
 	write_kernel(&text);
 	if (result == 0 && busy)
 		result = write_advice(&text);
