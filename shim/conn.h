@@ -20,6 +20,7 @@
 
 #include "shim/books.h"
 #include "shim/ending.h"
+#include "shim/sys.h"
 
 #define TWS_FDS (1u << 20)
 
@@ -169,10 +170,13 @@ bool tws_conn_address(const struct sockaddr *address, socklen_t length,
 		      struct tws_address *ret_address);
 
 /* Whether a pointer of the client's can be one: before the kernel has looked at it, a
- * wrong one must give EFAULT there and not a fault here. */
+ * wrong one must give EFAULT there and not a fault here. A tag in the top byte is none of
+ * the address (arm64). */
 static inline bool tws_conn_plausible(const void *pointer)
 {
-	return (uintptr_t)pointer - 4096 < (1UL << 47) - 4096;
+	uintptr_t address = (uintptr_t)pointer & ~TWS_TAG_BITS;
+
+	return address - 4096 < (1UL << TWS_ADDRESS_BITS) - 4096;
 }
 
 /* SO_COOKIE; 0: not a socket. With a book, and at no further cost, finds out whether its

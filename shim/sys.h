@@ -11,6 +11,16 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+/* What a program's addresses have at most, unless it asks mmap(2) for more; and the bits
+ * of a pointer that are no address. */
+#if defined(__x86_64__)
+#define TWS_ADDRESS_BITS 47
+#define TWS_TAG_BITS	 0UL
+#elif defined(__aarch64__)
+#define TWS_ADDRESS_BITS 48
+#define TWS_TAG_BITS	 (0xffUL << 56)
+#endif
+
 #if defined(__x86_64__)
 static inline long tws_sys6(long n, long a, long b, long c, long d, long e, long f)
 {
