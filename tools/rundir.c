@@ -121,8 +121,10 @@ int tws_rundir_check(const char *path)
 		return 0;
 	if (files.f_type != TMPFS_MAGIC)
 		return -EXDEV;
-	/* Without a limit of its own a tmpfs says 0 blocks in all. */
-	if (files.f_blocks && files.f_bavail * (uint64_t)files.f_bsize < SEGMENT_LEAST)
+	/* Without a limit of its own a tmpfs says 0 blocks, or files, in all. */
+	if ((files.f_blocks &&
+	     files.f_bavail * (uint64_t)files.f_bsize < SEGMENT_LEAST) ||
+	    (files.f_files && !files.f_ffree))
 		return -ENOSPC;
 	return 0;
 }
