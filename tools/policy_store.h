@@ -27,6 +27,12 @@ int tws_policy_fetch(int directory, struct tws_policy_image **ret_image);
 int tws_policy_install(const struct tws_source *source, const char *path,
 		       struct tws_complaints *complaints);
 
+/* Adds warnings of what compiles and does nothing on this host: a port_range wholly
+ * outside of the kernel's, which it ignores in silence. */
+void tws_policy_warn_of_host(const struct tws_policy_image *image,
+			     const struct tws_source *source,
+			     struct tws_complaints *complaints);
+
 /* Prints FILE:LINE: what: cure, one line each, warnings marked so. */
 void tws_policy_print_complaints(FILE *out, const struct tws_complaints *complaints);
 

@@ -86,6 +86,18 @@ def test_a_policy_error_stops_before_the_command_starts(t):
     assert re.search(r"bad\.conf:1: ", named), named
 
 
+def test_a_port_range_that_the_kernel_ignores_is_named(t):
+    conf = t.file("range.conf", 'rules = (\n{ port_range = "100-200"; } );\n')
+    for arguments, place in ((("run", "-p", "port_range=100-200", "--", "true"), "-p:1:"),
+                             (("run", "-c", conf, "--", "true"), f"{conf}:2:"),
+                             (("policy", "load", "-p", "port_range=100-200"), "-p:1:")):
+        lines = t.run(t.twshim, *arguments, shim=False).stderr.decode().splitlines()
+        assert lines[0].startswith(f"{place} warning: port_range") and "ignores it" in lines[0], lines
+    for rule in ("port_range=full", "port_range=100-65535"):
+        text = t.run(t.twshim, "run", "-p", rule, "--", "true", shim=False).stderr.decode()
+        assert "warning" not in text, text
+
+
 def test_a_report_file_that_cannot_be_written_stops_before_the_command_starts(t):
     proof = os.path.join(t.scratch, "proof")
     for path in ("/nonexistent/report", t.scratch, "/proc/report"):
