@@ -19,6 +19,7 @@
 #include "shim/diag.h"
 #include "shim/facts.h"
 #include "shim/hot.h"
+#include "shim/policy_image.h"
 #include "shim/process.h"
 #include "shim/records.h"
 #include "shim/sys.h"
@@ -67,6 +68,34 @@ static void count_end(const struct tws_end *end, uint64_t now)
 		tws_rule_ended(conn, end->verdict.ending);
 }
 
+/* Begun, and nothing known of them; as the identities have it. What is subtracted is read
+ * first: others may be counting. */
+static uint64_t connecting(const struct tws_counters *counters)
+{
+	uint64_t known =
+	    __atomic_load_n(&counters->value[TWS_established], __ATOMIC_ACQUIRE);
+	uint64_t begun;
+
+	for (unsigned i = TWS_failed_refused; i <= TWS_abandoned; i++)
+		known += __atomic_load_n(&counters->value[i], __ATOMIC_ACQUIRE);
+	begun = __atomic_load_n(&counters->value[TWS_attempts], __ATOMIC_ACQUIRE);
+	return begun > known && begun - known < TWS_MAX_CONNECTIONS ? begun - known : 0;
+}
+
+/* A program that never asks what became of a non-blocking connect() has each established
+ * only at its end. The others to the same destination were open beside it. */
+static void count_late_peak(const struct tws_conn *conn)
+{
+	struct tws_counters *here = tws_conn_destination(conn);
+	struct tws_counters *process = conn->book->process;
+	uint64_t beside = connecting(here);
+
+	tws_raise(&here->value[TWS_peak_open],
+		  beside + __atomic_load_n(&here->value[TWS_open], __ATOMIC_RELAXED));
+	tws_raise(&process->value[TWS_peak_open],
+		  beside + __atomic_load_n(&process->value[TWS_open], __ATOMIC_RELAXED));
+}
+
 static bool came_to_be(const struct tws_verdict *verdict)
 {
 	return verdict->ending != TWS_END_ABANDONED && verdict->ending != TWS_END_FAILED;
@@ -105,6 +134,7 @@ TWS_HOT static void finish(const struct tws_end *end)
 		if (!was_open) {
 			slot->established_ns = slot->began_ns;
 			tws_conn_count_established(conn);
+			count_late_peak(conn);
 		}
 		count_end(end, now);
 	} else {
