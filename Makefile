@@ -171,6 +171,12 @@ chaos: deps-test
 	$(Q)$(MAKE) --no-print-directory tests
 	$(Q)tests/chaos/run --build $(BUILD) --seconds $(CHAOS_SECONDS) $(ARGS)
 
+# The shim built for arm64, under Debian's arm64 kernel, in emulation: three minutes.
+.PHONY: machines
+machines: deps-build
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)tests/machines/run --build $(BUILD)
+
 bench: deps-test
 	@tests/deps --optional $(BENCH_PACKAGES)
 	$(Q)$(MAKE) --no-print-directory all $(PROGS)
@@ -243,6 +249,7 @@ help:
 	@echo 'make lint        layering, format, clang-tidy, cppcheck, shellcheck'
 	@echo 'make conformance other projects'"'"' own tests, bare and under the shim; two hours'
 	@echo 'make chaos       clients killed, stopped, without memory, lied to; CHAOS_SECONDS=$(CHAOS_SECONDS)'
+	@echo 'make machines    the shim on arm64, in emulation: three minutes'
 	@echo 'make bench       what it costs, beside strace and bpftrace; ONLY="cycles reading"'
 	@echo 'make screenshots the pictures in docs/img, of a real run'
 	@echo 'make install     PREFIX=$(PREFIX) DESTDIR=; make uninstall takes it away again'
