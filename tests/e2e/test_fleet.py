@@ -323,7 +323,9 @@ def check_expressions(prometheus):
     silent = {"Time until no port is left"}  # nothing grows any more, perhaps
     for title, expression in dashboard_expressions():
         assert not metric_names(expression) - known, (title, metric_names(expression) - known)
-        assert prometheus.query(expression) or title in silent, f"{title}: nothing: {expression}"
+        # A rate is of two samples.
+        wait_for(lambda: prometheus.query(expression) or title in silent,
+                 f"{title}: nothing: {expression}")
     assert {n for n in recorded if not prometheus.query(n)} <= \
         {"instance_from_to:twshim_ephemeral_port_exhaustion_seconds:deriv5m"}
 
