@@ -44,8 +44,11 @@ def variant(test, library, conf=""):
 
 def rounds(test, number, variants, threads=1, batch=BATCH):
     """A list of rounds, each a list of nanoseconds a cycle: bare, then each variant. One thread
-    and its server are held on one core."""
+    and its server are held on one core, and at real-time priority where that may be had: what is
+    compared is what they do, not when the scheduler changes between them."""
     pin = ("taskset", "-c", str(max(os.sched_getaffinity(0)))) if threads == 1 else ()
+    if threads == 1 and shutil.which("chrt") and os.geteuid() == 0:
+        pin = ("chrt", "-f", "10", *pin)
     arguments = [word for pair in variants for word in pair]
     result = test.run(*pin, test.prog("paired"), ADDRESS, str(number), str(batch), str(threads),
                       *arguments, shim=False)
