@@ -2,6 +2,7 @@
  *
  * twshim: finds the subcommand and hands over. The table is in tools/commands.h.
  */
+#include "shim/clock.h"
 #include "tools/commands.h"
 
 #include <fcntl.h>
@@ -88,6 +89,7 @@ static int help(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	occupy_standard_descriptors();
+	tws_clock_begin();
 	if (argc < 2)
 		return cli_fail(CLI_USAGE, "a command is missing: see twshim --help");
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
