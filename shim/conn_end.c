@@ -83,7 +83,8 @@ static uint64_t connecting(const struct tws_counters *counters)
 }
 
 /* A program that never asks what became of a non-blocking connect() has each established
- * only at its end. The others to the same destination were open beside it. */
+ * only at its end. The others to the same destination were open beside it. An arm's peak
+ * is not raised so. */
 static void count_late_peak(const struct tws_conn *conn)
 {
 	struct tws_counters *here = tws_conn_destination(conn);

@@ -134,6 +134,14 @@ int cli_take_dir(const char **ret_dir)
 	return 0;
 }
 
+void cli_name_full(const char *directory)
+{
+	cli_fail(0,
+		 "%s: no room is left on this tmpfs, and connections will not be "
+		 "counted: make room there, or set TWSHIM_DIR to another",
+		 directory);
+}
+
 int cli_take_number(const char *option, unsigned *ret_number, unsigned most)
 {
 	unsigned long number;

@@ -51,6 +51,10 @@ int cli_no_operand(const struct cli_command *command, int argc, char **argv);
  * exit status with the reason said. */
 int cli_take_dir(const char **ret_dir);
 
+/* Says of a run-time directory that it has no room left. No reason to refuse: it may have
+ * room later. */
+void cli_name_full(const char *directory);
+
 /* For `set`: optarg as the value of --color, or as a number of at most `most`. 0, or the
  * exit status. */
 int cli_take_color(enum print_color *ret_color);

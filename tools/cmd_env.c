@@ -79,7 +79,6 @@ static int read_options(struct request *request, int argc, char **argv)
 	return CLI_GO_ON;
 }
 
-/* A full directory is no reason to refuse, since it may have room later. */
 static int check_directory(const char *directory)
 {
 	int result = tws_rundir_check(directory);
@@ -90,10 +89,7 @@ static int check_directory(const char *directory)
 				"there: set TWSHIM_DIR to a directory on a tmpfs",
 				directory);
 	if (result == -ENOSPC)
-		cli_fail(0,
-			 "%s: no room is left on this tmpfs, and connections will not be "
-			 "counted: make room there, or set TWSHIM_DIR to another",
-			 directory);
+		cli_name_full(directory);
 	return 0;
 }
 

@@ -176,16 +176,6 @@ static bool wants_report(const struct run *run)
 	return !run->quiet || run->page_path;
 }
 
-/* A full directory is no reason not to start the command, and one to say so. */
-static void name_full_directory(const struct run *run)
-{
-	if (tws_rundir_check(run->directory.main) == -ENOSPC)
-		cli_fail(0,
-			 "%s: no room is left on this tmpfs, and connections will not be "
-			 "counted: make room there, or set TWSHIM_DIR to another",
-			 run->directory.main);
-}
-
 /* 0, or the exit status with the reason said. */
 static int prepare(struct run *run)
 {
@@ -378,7 +368,8 @@ int cmd_run(int argc, char **argv)
 	status = prepare(&run);
 	if (status == 0 && !run.quiet) {
 		name_unreachable(&run);
-		name_full_directory(&run);
+		if (tws_rundir_check(run.directory.main) == -ENOSPC)
+			cli_name_full(run.directory.main);
 	}
 	if (status == 0)
 		status = start(&run);
