@@ -16,11 +16,13 @@
 #include "shim/publish.h"
 #include "shim/sys.h"
 
-#define RETRY_NS 1000000000u
-#define PROBES	 32
+#define RETRY_NS   1000000000u
+#define PROBES	   32
+#define RING_AHEAD 1024 /* bytes */
 
 struct tws_book tws_books[TWS_BOOKS];
-int tws_own_book = -1;
+/* The first of the hot data. */
+TWS_HOT_DATA struct tws_book *tws_own_book __attribute__((aligned(64)));
 
 static uint64_t next_try_ns;
 static uint64_t early[TWS_COUNTERS]; /* counted before there was a book */
@@ -64,7 +66,10 @@ static void fill_book(struct tws_book *book, struct tws_header *header,
 	__builtin_memcpy(book->section, layout->section, sizeof(book->section));
 	book->size = layout->size;
 	take_ready(book, layout);
-	book->full_until_ns = 0;
+	__builtin_memset(book->reached, 0, sizeof(book->reached));
+	book->full_until_ns = book->seen_ns = 0;
+	book->ended_count = section[TWS_SECTION_ENDED].count;
+	book->time_wait_count = section[TWS_SECTION_TIME_WAIT].count;
 	book->probe = (void *)(base + layout->size - sizeof(*book->probe));
 	book->process = (void *)(base + section[TWS_SECTION_PROCESS].offset);
 	book->connections = (void *)(base + section[TWS_SECTION_CONNECTIONS].offset);
@@ -107,7 +112,7 @@ static struct tws_book *make_own(void)
 	struct tws_header layout = {0};
 	struct tws_header *header;
 	char name[96];
-	int none = -1;
+	struct tws_book *none = NULL;
 	int index, directory;
 
 	tws_process_own();
@@ -118,7 +123,7 @@ static struct tws_book *make_own(void)
 	index = tws_book_add(header, &layout);
 	if (index >= 0 &&
 	    tws_book_reach(&tws_books[index], TWS_SECTION_DESTINATIONS, 0) &&
-	    __atomic_compare_exchange_n(&tws_own_book, &none, index, false,
+	    __atomic_compare_exchange_n(&tws_own_book, &none, &tws_books[index], false,
 					__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
 		add_early(&tws_books[index]);
 		return &tws_books[index];
@@ -132,7 +137,7 @@ static struct tws_book *make_own(void)
 	if (index >= 0)
 		__atomic_store_n(&tws_books[index].header, NULL, __ATOMIC_RELEASE);
 	tws_sys2(SYS_munmap, header, layout.size);
-	return none >= 0 ? &tws_books[none] : NULL;
+	return none;
 }
 
 struct tws_book *tws_book_make(void)
@@ -175,32 +180,58 @@ static bool back_section(struct tws_book *book, enum tws_section_id id, uint32_t
 	return true;
 }
 
+/* A ring is filled in order, so it is recorded as used some records ahead: what is not
+ * written yet is 0, as is one that is being written. */
+static uint32_t next_used(const struct tws_book *book, enum tws_section_id id,
+			  uint32_t index)
+{
+	uint32_t ahead = RING_AHEAD / book->section[id].element_size;
+	uint32_t ready = tws_book_ready(book, id);
+
+	return ready - index < ahead ? ready : index + ahead;
+}
+
 bool tws_book_back(struct tws_book *book, enum tws_section_id id, uint32_t index)
 {
+	uint32_t used = index + 1;
+
 	if (index >= book->section[id].count)
 		return false;
 	if (index >= tws_book_ready(book, id) && !back_section(book, id, index))
 		return false;
-	tws_raise_u32(&book->header->section[id].used, index + 1);
+	if (id == TWS_SECTION_ENDED || id == TWS_SECTION_TIME_WAIT)
+		used = next_used(book, id, index);
+	tws_raise_u32(&book->header->section[id].used, used);
+	tws_raise_u32(&book->reached[id], used);
 	return true;
 }
 
 /* ----------------------------------------------------------- destinations */
 
-static uint32_t hash_address(const struct tws_address *address)
+/* One of an address's three words; the reserved bytes in them are 0. */
+static inline uint64_t word_of(const struct tws_address *address, unsigned index)
 {
-	uint64_t word[3], hash;
+	uint64_t ret;
 
-	__builtin_memcpy(word, address, sizeof(word)); /* its reserved bytes are 0 */
-	hash = word[0] * 0x9e3779b97f4a7c15u + word[1] * 0xc2b2ae3d27d4eb4fu + word[2];
-	hash *= 0x165667b19e3779f9u;
-	return (uint32_t)(hash >> 32);
+	__builtin_memcpy(&ret, (const char *)address + 8 * index, sizeof(ret));
+	return ret;
 }
 
-static bool same_address(const struct tws_address *a, const struct tws_address *b)
+/* Ten bits; what differs in any of the words differs in them. */
+static inline uint32_t hash_address(const struct tws_address *address)
 {
-	return a->port == b->port && a->family == b->family &&
-	       !__builtin_memcmp(a->bytes, b->bytes, sizeof(a->bytes));
+	uint64_t host = word_of(address, 1), port = word_of(address, 2);
+
+	host = host << 29 | host >> 35;
+	port = port << 43 | port >> 21;
+	return (uint32_t)((word_of(address, 0) ^ host ^ port) * 0x9e3779b97f4a7c15u >>
+			  54);
+}
+
+static inline bool same_address(const struct tws_address *a, const struct tws_address *b)
+{
+	return !((word_of(a, 0) ^ word_of(b, 0)) | (word_of(a, 1) ^ word_of(b, 1)) |
+		 (word_of(a, 2) ^ word_of(b, 2)));
 }
 
 /* A claimed entry is another thread's (or that of the code we interrupted): pass it by
@@ -222,18 +253,18 @@ static bool claim(struct tws_destination *entry, const struct tws_address *addre
  * index in private memory finds them again. */
 static uint16_t index_of_hash[1024];
 
-static bool is_entry(struct tws_book *book, uint32_t index,
-		     const struct tws_address *address)
+static inline bool is_entry(struct tws_book *book, uint32_t index,
+			    const struct tws_address *address)
 {
 	struct tws_destination *entry = &book->destinations[index];
 
-	return index && index < tws_book_used(book, TWS_SECTION_DESTINATIONS) &&
+	return index && index < tws_book_ready(book, TWS_SECTION_DESTINATIONS) &&
 	       __atomic_load_n(&entry->state, __ATOMIC_ACQUIRE) ==
 		   TWS_DESTINATION_READY &&
 	       same_address(&entry->address, address);
 }
 
-static uint16_t append(struct tws_book *book, const struct tws_address *address)
+static TWS_COLD uint16_t append(struct tws_book *book, const struct tws_address *address)
 {
 	uint32_t used = tws_book_used(book, TWS_SECTION_DESTINATIONS);
 
@@ -246,10 +277,10 @@ static uint16_t append(struct tws_book *book, const struct tws_address *address)
 	return 0;
 }
 
-TWS_HOT uint16_t tws_book_destination(struct tws_book *book,
-				      const struct tws_address *address)
+/* Not at its first place. */
+static __attribute__((noinline)) uint16_t
+find_destination(struct tws_book *book, const struct tws_address *address, uint32_t hash)
 {
-	uint32_t hash = hash_address(address);
 	uint16_t ret;
 
 	for (uint32_t probe = 0; probe < PROBES; probe++) {
@@ -267,9 +298,21 @@ TWS_HOT uint16_t tws_book_destination(struct tws_book *book,
 	return 0;
 }
 
+TWS_HOT uint16_t tws_book_destination(struct tws_book *book,
+				      const struct tws_address *address)
+{
+	uint32_t hash = hash_address(address);
+	uint16_t index = __atomic_load_n(&index_of_hash[hash], __ATOMIC_RELAXED);
+
+	return tws_likely(is_entry(book, index, address))
+		   ? index
+		   : find_destination(book, address, hash);
+}
+
 void tws_book_lost(struct tws_book *book)
 {
-	int index = (int)(book - tws_books), own = index;
+	unsigned index = (unsigned)(book - tws_books);
+	struct tws_book *own = book;
 	long ret =
 	    tws_sys6(SYS_mmap, (long)(uintptr_t)book->header, (long)book->size,
 		     PROT_READ | PROT_WRITE,
@@ -277,13 +320,12 @@ void tws_book_lost(struct tws_book *book)
 
 	if (!tws_mapping(ret))
 		return;
-	__atomic_compare_exchange_n(&tws_own_book, &own, -1, false, __ATOMIC_ACQ_REL,
+	__atomic_compare_exchange_n(&tws_own_book, &own, NULL, false, __ATOMIC_ACQ_REL,
 				    __ATOMIC_RELAXED);
 	for (int fd = 0; fd <= tws_fd_highest(); fd++) {
 		uint32_t word = tws_fd(fd);
 
-		if (word & TWS_FD_SLOT &&
-		    (word >> 24 & (TWS_BOOKS - 1)) == (unsigned)index &&
+		if (word & TWS_FD_SLOT && (word >> 24 & (TWS_BOOKS - 1)) == index &&
 		    __atomic_compare_exchange_n(tws_fd_place(fd), &word, 0, false,
 						__ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 			tws_count_process(TWS_unobserved);
@@ -292,11 +334,11 @@ void tws_book_lost(struct tws_book *book)
 
 void tws_book_check(void)
 {
-	int own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
+	struct tws_book *own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
 
-	if (own >= 0 && tws_sys3(SYS_madvise, (uintptr_t)tws_books[own].probe & ~4095UL,
-				 4096, MADV_POPULATE_READ) == -EFAULT)
-		tws_book_lost(&tws_books[own]);
+	if (own && tws_sys3(SYS_madvise, (uintptr_t)own->probe & ~4095UL, 4096,
+			    MADV_POPULATE_READ) == -EFAULT)
+		tws_book_lost(own);
 }
 
 /* --------------------------------------------------------------- counting */
@@ -306,7 +348,7 @@ void tws_book_check(void)
  * interrupted may be in it. */
 static void let_go_of_forebears(void)
 {
-	uint32_t in_use = tws_own_book < 0 ? 0 : 1u << tws_own_book;
+	uint32_t in_use = tws_own_book ? 1u << (tws_own_book - tws_books) : 0;
 
 	for (int fd = 0; fd <= tws_fd_highest(); fd++)
 		if (tws_fd(fd) & TWS_FD_SLOT)
@@ -321,7 +363,7 @@ static void let_go_of_forebears(void)
 void tws_books_forked(void)
 {
 	let_go_of_forebears();
-	tws_own_book = -1;
+	tws_own_book = NULL;
 	next_try_ns = 0;
 	__builtin_memset(early, 0, sizeof(early));
 	__builtin_memset(index_of_hash, 0, sizeof(index_of_hash));
@@ -329,7 +371,7 @@ void tws_books_forked(void)
 
 void tws_count_process(enum tws_counter counter)
 {
-	int own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
+	struct tws_book *own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
 
-	tws_add(own >= 0 ? &tws_books[own].process->value[counter] : &early[counter], 1);
+	tws_add(own ? &own->process->value[counter] : &early[counter], 1);
 }

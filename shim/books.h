@@ -8,43 +8,52 @@
 #ifndef TWS_SHIM_BOOKS_H
 #define TWS_SHIM_BOOKS_H
 
+#include <stddef.h>
+
+#include "shim/hot.h"
 #include "shim/segment.h"
 
 #define TWS_BOOKS 16
 
 struct tws_book {
+	/* What every connection needs: two lines of the cache. */
 	struct tws_header *header; /* NULL: no book */
-	/* What we laid out, in private memory: what stands in the file since then,
-	 * anybody of our user may have changed. */
-	struct tws_section section[TWS_SECTIONS];
-	uint32_t ready[TWS_SECTIONS]; /* atomic; elements backed by memory */
-	/* Atomic; all slots were found taken: until when that is believed. 0: one was let
-	 * go since. */
-	uint64_t full_until_ns;
-	uint64_t size;
 	uint32_t *probe; /* the last word of the file: 8, see tws_conn_cookie() */
 	struct tws_counters *process;
 	struct tws_connection *connections;
 	struct tws_destination *destinations;
-	struct tws_arm *arms;
-	struct tws_rule_status *rules;
 	struct tws_ended *ended;
 	uint64_t *time_wait;
+	uint32_t ended_count; /* of the rings, as in section[] */
+	uint32_t time_wait_count;
+	uint32_t ready[TWS_SECTIONS];	/* atomic; elements backed by memory */
+	uint32_t reached[TWS_SECTIONS]; /* atomic; of these, recorded as used by us */
+	/* Atomic; when the file was last seen whole, see fresh.h. */
+	uint64_t seen_ns;
+	/* Atomic; all slots were found taken: until when that is believed. 0: one was let
+	 * go since. */
+	uint64_t full_until_ns;
+	/* What we laid out, in private memory: what stands in the file since then,
+	 * anybody of our user may have changed. */
+	struct tws_section section[TWS_SECTIONS];
+	uint64_t size;
+	struct tws_arm *arms;
+	struct tws_rule_status *rules;
 } __attribute__((aligned(512))); /* a power of two: found by a shift */
 
-extern struct tws_book tws_books[TWS_BOOKS];
-extern int tws_own_book; /* atomic; index, -1: none yet */
+TWS_OURS extern struct tws_book tws_books[TWS_BOOKS];
+TWS_OURS extern struct tws_book *tws_own_book; /* atomic; NULL: none yet */
 
 /* Slow half of tws_book_own(). */
-struct tws_book *tws_book_make(void);
+TWS_COLD struct tws_book *tws_book_make(void);
 
 /* This process's own book; made if there is none. NULL: cannot be had, stay unobserved.
  * After a failure it is tried again, at most once a second. */
 static inline struct tws_book *tws_book_own(void)
 {
-	int own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
+	struct tws_book *own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
 
-	return __builtin_expect(own >= 0, 1) ? &tws_books[own] : tws_book_make();
+	return tws_likely(own != NULL) ? own : tws_book_make();
 }
 
 /* Fills a free place with a mapped segment, `layout` a private and validated copy of its
@@ -62,7 +71,8 @@ static inline void tws_raise_u32(uint32_t *maximum, uint32_t value)
 }
 
 /* Slow half of tws_book_reach(). */
-bool tws_book_back(struct tws_book *book, enum tws_section_id id, uint32_t index);
+TWS_COLD bool tws_book_back(struct tws_book *book, enum tws_section_id id,
+			    uint32_t index);
 
 /* Elements that may be touched: another one could raise SIGBUS. What the file says of it
  * is not believed. */
@@ -77,12 +87,9 @@ static inline uint32_t tws_book_ready(const struct tws_book *book, enum tws_sect
 static inline bool tws_book_reach(struct tws_book *book, enum tws_section_id id,
 				  uint32_t index)
 {
-	struct tws_section *section = &book->header->section[id];
-
-	if (index >= book->section[id].count || index >= tws_book_ready(book, id))
-		return tws_book_back(book, id, index);
-	tws_raise_u32(&section->used, index + 1);
-	return true;
+	return tws_likely(index < __atomic_load_n(&book->reached[id], __ATOMIC_RELAXED))
+		   ? true
+		   : tws_book_back(book, id, index);
 }
 
 static inline uint32_t tws_book_used(const struct tws_book *book, enum tws_section_id id)
@@ -96,14 +103,15 @@ static inline uint32_t tws_book_used(const struct tws_book *book, enum tws_secti
 
 /* The file of a book was cut: puts empty private memory in its place, since other threads
  * may be in it, and forgets what led there. The next connection gets a new segment. */
-void tws_book_lost(struct tws_book *book);
+TWS_COLD void tws_book_lost(struct tws_book *book);
 
 /* Looks whether the own book's file was cut; one system call. For the rare steps that ask
  * nothing of a socket before they touch the book. */
-void tws_book_check(void);
+TWS_COLD void tws_book_check(void);
 
 /* The destination's entry, made if there is room; else 0, `other`. */
-uint16_t tws_book_destination(struct tws_book *book, const struct tws_address *address);
+TWS_OURS uint16_t tws_book_destination(struct tws_book *book,
+				       const struct tws_address *address);
 
 static inline void tws_add(uint64_t *value, uint64_t amount)
 {
@@ -114,7 +122,7 @@ static inline void tws_raise(uint64_t *maximum, uint64_t value)
 {
 	uint64_t old = __atomic_load_n(maximum, __ATOMIC_RELAXED);
 
-	while (old < value &&
+	while (tws_unlikely(old < value) &&
 	       !__atomic_compare_exchange_n(maximum, &old, value, true, __ATOMIC_RELEASE,
 					    __ATOMIC_RELAXED))
 		;
@@ -134,6 +142,6 @@ static inline void tws_histogram_add(struct tws_counters *counters,
 void tws_books_forked(void);
 
 /* Counts what belongs to no destination; makes no book for it. */
-void tws_count_process(enum tws_counter counter);
+TWS_COLD void tws_count_process(enum tws_counter counter);
 
 #endif

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 
+#include "shim/hot.h"
 #include "shim/sys.h"
 
 #if defined(__aarch64__)
@@ -25,7 +26,8 @@ static int by_system_call(clockid_t clock, struct timespec *ret_time)
 	return (int)tws_sys2(SYS_clock_gettime, clock, ret_time);
 }
 
-int (*tws_clock)(clockid_t clock, struct timespec *ret_time) = by_system_call;
+TWS_HOT_DATA int (*tws_clock)(clockid_t clock,
+			      struct timespec *ret_time) = by_system_call;
 
 struct library {
 	const char *bias; /* to be added to its addresses */

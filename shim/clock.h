@@ -10,9 +10,11 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "shim/hot.h"
+
 /* As clock_gettime(2), without errno. A system call until tws_clock_begin() has found the
  * kernel's page, and for ever where there is none. */
-extern int (*tws_clock)(clockid_t clock, struct timespec *ret_time);
+TWS_OURS extern int (*tws_clock)(clockid_t clock, struct timespec *ret_time);
 
 /* Looks for it: no lock, no allocation, no system call. */
 void tws_clock_begin(void);

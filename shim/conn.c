@@ -5,7 +5,6 @@
 #include "shim/conn.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <string.h>
 
 #include "shim/clock.h"
@@ -17,12 +16,14 @@
 
 uint32_t tws_fds[TWS_FDS];
 
-static int highest = -1;
+TWS_HOT_DATA int tws_fds_highest = -1;
+
 /* 1 + where this thread saw a free slot last: threads stay in slots, and so in cache
  * lines, of their own. 0: it saw none yet, and begins where new threads do. */
 static __thread uint32_t hint __attribute__((tls_model("initial-exec")));
-static uint32_t seen_free; /* the lowest that any thread saw free, while it is */
-#define NEAR 64		   /* slots to look at from there */
+TWS_HOT_DATA static uint32_t
+    seen_free;	/* the lowest that any thread saw free, while it is */
+#define NEAR 64 /* slots to look at from there */
 /* A program that holds more than there are does not pay a look through them all for each:
  * a book in which all were found taken is looked through again when one of them was let
  * go, and after so long, and that many times as long as the look took, at most a second.
@@ -31,22 +32,14 @@ static uint32_t seen_free; /* the lowest that any thread saw free, while it is *
 #define LOOK_AGAIN_TIMES   16
 #define LOOK_AGAIN_MOST_NS 1000000000u
 
-TWS_HOT void tws_fd_set(int fd, uint32_t word)
+void tws_fd_raise_highest(int fd)
 {
-	int old = __atomic_load_n(&highest, __ATOMIC_RELAXED);
+	int old = tws_fd_highest();
 
-	if ((unsigned)fd >= TWS_FDS)
-		return;
-	__atomic_store_n(tws_fd_place(fd), word, __ATOMIC_RELEASE);
-	while (word && old < fd &&
-	       !__atomic_compare_exchange_n(&highest, &old, fd, true, __ATOMIC_RELAXED,
-					    __ATOMIC_RELAXED))
+	while (old < fd &&
+	       !__atomic_compare_exchange_n(&tws_fds_highest, &old, fd, true,
+					    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 		;
-}
-
-int tws_fd_highest(void)
-{
-	return __atomic_load_n(&highest, __ATOMIC_RELAXED);
 }
 
 uint32_t tws_conn_flags(int fd)
@@ -72,10 +65,9 @@ void tws_conn_flags_change(int fd, uint32_t set, uint32_t clear)
 	}
 }
 
-/* Without the probe, or after it has failed. EFAULT: the file was cut. EINVAL, if it is
- * the probe's: somebody wrote over it, and over what else nobody knows. */
-static __attribute__((noinline)) uint64_t cookie_after(int fd, struct tws_book *book,
-						       long error)
+/* EFAULT: the file was cut. EINVAL, if it is the probe's: somebody wrote over it, and
+ * over what else nobody knows. */
+uint64_t tws_conn_cookie_after(int fd, struct tws_book *book, long error)
 {
 	uint64_t cookie = 0;
 	uint32_t length = sizeof(cookie);
@@ -84,47 +76,19 @@ static __attribute__((noinline)) uint64_t cookie_after(int fd, struct tws_book *
 	if (error != -EFAULT && error != -EINVAL)
 		return 0;
 	ret = tws_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length);
-	if (book && (error == -EFAULT || ret == 0))
+	if (error == -EFAULT || ret == 0)
 		tws_book_lost(book);
 	return ret == 0 ? cookie : 0;
 }
 
-TWS_HOT uint64_t tws_conn_cookie(int fd, struct tws_book *book)
+bool tws_conn_address_ipv6(const struct sockaddr_in6 *in6, socklen_t length,
+			   struct tws_address *ret_address)
 {
-	uint64_t cookie = 0;
-	long ret = -EINVAL;
-
-	if (__builtin_expect(book != NULL, 1))
-		ret = tws_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, book->probe);
-	if (__builtin_expect(ret != 0, 0))
-		return cookie_after(fd, book, ret);
-	return cookie;
-}
-
-static void from_ipv4(const void *bytes, struct tws_address *ret_address)
-{
-	ret_address->family = TWS_IPV4;
-	memcpy(ret_address->bytes, bytes, 4);
-}
-
-TWS_HOT bool tws_conn_address(const struct sockaddr *address, socklen_t length,
-			      struct tws_address *ret_address)
-{
-	const struct sockaddr_in6 *in6 = (const void *)address;
-	const struct sockaddr_in *in = (const void *)address;
-
-	memset(ret_address, 0, sizeof(*ret_address));
-	if (!tws_conn_plausible(address) || length < sizeof(*in))
-		return false;
-	ret_address->port = ntohs(in->sin_port);
-	if (in->sin_family == AF_INET) {
-		from_ipv4(&in->sin_addr, ret_address);
-		return true;
-	}
-	if (in->sin_family != AF_INET6 || length < 24)
+	if (in6->sin6_family != AF_INET6 || length < 24)
 		return false;
 	if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-		from_ipv4(&in6->sin6_addr.s6_addr[12], ret_address);
+		ret_address->family = TWS_IPV4;
+		memcpy(ret_address->bytes, &in6->sin6_addr.s6_addr[12], 4);
 		return true;
 	}
 	ret_address->family = TWS_IPV6;
@@ -154,16 +118,16 @@ TWS_HOT void tws_conn_free(const struct tws_conn *conn)
 {
 	uint32_t ring_port = conn->slot->action[TWS_ACTION_RING_PORT];
 
-	if (!tws_conn_move(conn, TWS_CONN_ENDING, TWS_CONN_FREE))
+	if (tws_unlikely(!tws_conn_move(conn, TWS_CONN_ENDING, TWS_CONN_FREE)))
 		tws_conn_move(conn, TWS_CONN_CLAIMED, TWS_CONN_FREE);
-	if (ring_port)
+	if (tws_unlikely(ring_port))
 		tws_ring_give(ring_port);
-	if (tws_conn_owned(conn))
+	if (tws_likely(tws_conn_owned(conn)))
 		note_free(conn->book, conn->word & 0xffffff);
 }
 
-TWS_HOT static bool try_claim(struct tws_book *book, uint32_t index,
-			      struct tws_conn *ret_conn)
+static inline bool try_claim(struct tws_book *book, uint32_t index,
+			     struct tws_conn *ret_conn)
 {
 	struct tws_connection *slot = &book->connections[index];
 	uint32_t generation;
@@ -171,13 +135,15 @@ TWS_HOT static bool try_claim(struct tws_book *book, uint32_t index,
 
 	if (!tws_book_reach(book, TWS_SECTION_CONNECTIONS, index))
 		return false;
-	if (__atomic_load_n(&slot->state, __ATOMIC_RELAXED) != TWS_CONN_FREE)
+	if (tws_unlikely(__atomic_load_n(&slot->state, __ATOMIC_RELAXED) !=
+			 TWS_CONN_FREE))
 		return false;
 	generation = __atomic_load_n(&slot->generation, __ATOMIC_RELAXED);
 	old = (uint64_t)generation << 32 | TWS_CONN_FREE;
 	new = (uint64_t)(generation + 1) << 32 | TWS_CONN_CLAIMED;
-	if (!__atomic_compare_exchange_n((uint64_t *)(void *)&slot->state, &old, new,
-					 false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+	if (tws_unlikely(!__atomic_compare_exchange_n((uint64_t *)(void *)&slot->state,
+						      &old, new, false, __ATOMIC_ACQ_REL,
+						      __ATOMIC_RELAXED)))
 		return false;
 	ret_conn->book = book;
 	ret_conn->slot = slot;
@@ -250,20 +216,39 @@ static bool is_full(const struct tws_book *book)
 	return __builtin_expect(until != 0, 0) && tws_now() < until;
 }
 
+/* One that this process has had before, where it was seen free last. */
+static inline bool claim_again(struct tws_book *book, struct tws_conn *ret_conn)
+{
+	uint32_t at = hint - 1;
+
+	if (tws_unlikely(at >= __atomic_load_n(&book->reached[TWS_SECTION_CONNECTIONS],
+					       __ATOMIC_RELAXED)) ||
+	    !try_claim(book, at, ret_conn))
+		return false;
+	hint = at + 2;
+	return true;
+}
+
+static __attribute__((noinline)) bool claim_any(struct tws_book *book,
+						struct tws_conn *ret_conn)
+{
+	if (!is_full(book) && (find_slot(book, ret_conn) || find_settled(book, ret_conn)))
+		return true;
+	tws_count_process(TWS_unobserved);
+	return false;
+}
+
 TWS_HOT bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn)
 {
 	struct tws_book *book = (unsigned)fd < TWS_FDS ? tws_book_own() : NULL;
 	uint64_t cookie = book ? tws_conn_cookie(fd, book) : 0;
 	struct tws_connection *slot;
 
-	book = cookie ? tws_book_own() : NULL; /* another one, if that was lost */
-	if (!book)
+	book = tws_likely(cookie) ? tws_book_own() : NULL; /* another, if that was lost */
+	if (tws_unlikely(!book))
 		return false;
-	if (is_full(book) ||
-	    (!find_slot(book, ret_conn) && !find_settled(book, ret_conn))) {
-		tws_count_process(TWS_unobserved);
+	if (!claim_again(book, ret_conn) && !claim_any(book, ret_conn))
 		return false;
-	}
 	slot = ret_conn->slot;
 	/* In two pieces: of one, compilers make a string instruction, which is slow to
 	 * start. */
@@ -281,43 +266,6 @@ TWS_HOT bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn)
 
 /* ---------------------------------------------------------------- counting */
 
-static void count_peak(struct tws_counters *counters)
-{
-	tws_raise(&counters->value[TWS_peak_open],
-		  __atomic_add_fetch(&counters->value[TWS_open], 1, __ATOMIC_ACQ_REL));
-}
-
-/* What was done to the socket before its connect(). */
-static void count_options(const struct tws_conn *conn, uint32_t flags)
-{
-	if (flags & TWS_CONN_APP_BOUND_0 && !(flags & TWS_CONN_LATE_BIND))
-		tws_conn_count(conn, TWS_bound_before_connect, 1);
-	if (flags & TWS_CONN_LATE_BIND)
-		tws_conn_count(conn, TWS_policy_applied, 1); /* at bind() */
-	if (flags & (TWS_CONN_APP_LINGER_0 | TWS_CONN_APP_LINGER_N))
-		tws_conn_count(conn, TWS_setsockopt_linger, 1);
-	if (flags & TWS_CONN_APP_LINGER_0)
-		tws_conn_count(conn, TWS_setsockopt_linger_zero, 1);
-	if (flags & TWS_CONN_APP_REUSEADDR)
-		tws_conn_count(conn, TWS_setsockopt_reuseaddr, 1);
-}
-
-TWS_HOT void tws_conn_attempt(const struct tws_conn *conn, uint64_t now)
-{
-	struct tws_connection *slot = conn->slot;
-
-	slot->began_ns = now;
-	slot->established_ns = 0;
-	__atomic_store_n(&conn->book->header->heartbeat_ns, now, __ATOMIC_RELAXED);
-	if (!tws_conn_move(conn, TWS_CONN_CLAIMED, TWS_CONN_CONNECTING))
-		return;
-	tws_conn_count(conn, TWS_attempts, 1);
-	if (slot->flags &
-	    (TWS_CONN_APP_BOUND_0 | TWS_CONN_LATE_BIND | TWS_CONN_APP_LINGER_0 |
-	     TWS_CONN_APP_LINGER_N | TWS_CONN_APP_REUSEADDR))
-		count_options(conn, slot->flags);
-}
-
 /* What it said of the program's options is true all the same, and stays. */
 void tws_conn_unattempt(const struct tws_conn *conn)
 {
@@ -325,27 +273,10 @@ void tws_conn_unattempt(const struct tws_conn *conn)
 		tws_conn_count(conn, TWS_attempts, (uint64_t)-1);
 }
 
-TWS_HOT void tws_conn_count_established(const struct tws_conn *conn)
+bool tws_conn_believe(const struct tws_conn *conn, uint64_t now)
 {
-	struct tws_tally tally = tws_conn_tally(conn);
-
-	tws_tally_add(tally, TWS_established, 1);
-	count_peak(tally.destination);
-	count_peak(conn->book->process);
-	if (tally.arm)
-		count_peak(tally.arm);
-}
-
-TWS_HOT bool tws_conn_establish(const struct tws_conn *conn, bool believed, uint64_t now)
-{
-	if (believed)
-		__atomic_fetch_or(&conn->slot->flags, TWS_CONN_BELIEVED,
-				  __ATOMIC_RELAXED);
-	conn->slot->established_ns = now;
-	if (!tws_conn_move(conn, TWS_CONN_CONNECTING, TWS_CONN_OPEN))
-		return false;
-	tws_conn_count_established(conn);
-	return true;
+	__atomic_fetch_or(&conn->slot->flags, TWS_CONN_BELIEVED, __ATOMIC_RELAXED);
+	return tws_conn_establish(conn, tws_conn_tally(conn), now);
 }
 
 void tws_conn_fail(const struct tws_conn *conn, int error)
@@ -407,9 +338,8 @@ void tws_conn_copied(int from, int to)
 
 void tws_conn_share_all(void)
 {
-	int own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
-	struct tws_book *book = &tws_books[own < 0 ? 0 : own];
-	uint32_t used = own < 0 ? 0 : tws_book_used(book, TWS_SECTION_CONNECTIONS);
+	struct tws_book *book = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
+	uint32_t used = book ? tws_book_used(book, TWS_SECTION_CONNECTIONS) : 0;
 
 	for (uint32_t i = 0; i < used; i++) {
 		uint32_t state =

@@ -15,11 +15,14 @@
 #ifndef TWS_SHIM_CONN_H
 #define TWS_SHIM_CONN_H
 
+#include <netinet/in.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "shim/books.h"
 #include "shim/ending.h"
+#include "shim/hot.h"
 #include "shim/sys.h"
 
 #define TWS_FDS (1u << 20)
@@ -32,7 +35,7 @@
 /* One more flag, of no use to readers: the program set SO_RCVLOWAT above 1. */
 #define TWS_CONN_LOW_WATER (1u << 24)
 
-extern uint32_t tws_fds[TWS_FDS];
+TWS_OURS extern uint32_t tws_fds[TWS_FDS];
 
 /* Where the word of a descriptor below TWS_FDS stands. Neighbours lie in lines of their
  * own, within the same page: threads with descriptors side by side would carry one line
@@ -47,14 +50,28 @@ static inline uint32_t *tws_fd_place(int fd)
 /* The word of a descriptor; 0 also for numbers out of range. */
 static inline uint32_t tws_fd(int fd)
 {
-	return (unsigned)fd < TWS_FDS
+	return tws_likely((unsigned)fd < TWS_FDS)
 		   ? __atomic_load_n(tws_fd_place(fd), __ATOMIC_RELAXED)
 		   : 0;
 }
 
-/* Sets the word; keeps the highest descriptor ever set, for walks. */
-void tws_fd_set(int fd, uint32_t word);
-int tws_fd_highest(void);
+/* The highest descriptor ever set, for walks; -1: none. */
+TWS_OURS extern int tws_fds_highest; /* atomic */
+static inline int tws_fd_highest(void)
+{
+	return __atomic_load_n(&tws_fds_highest, __ATOMIC_RELAXED);
+}
+
+TWS_COLD void tws_fd_raise_highest(int fd);
+
+static inline void tws_fd_set(int fd, uint32_t word)
+{
+	if (tws_unlikely((unsigned)fd >= TWS_FDS))
+		return;
+	__atomic_store_n(tws_fd_place(fd), word, __ATOMIC_RELEASE);
+	if (tws_unlikely(tws_fd_highest() < fd) && word)
+		tws_fd_raise_highest(fd);
+}
 
 /* A slot as it was when looked at. */
 struct tws_conn {
@@ -62,6 +79,13 @@ struct tws_conn {
 	struct tws_connection *slot;
 	uint32_t word; /* in the table */
 	uint32_t generation;
+};
+
+/* Where a connection counts: its destination and its arm (NULL: none), looked up once for
+ * all that is counted at one step. */
+struct tws_tally {
+	struct tws_counters *destination;
+	struct tws_counters *arm;
 };
 
 /* The book that a table word leads to; NULL: none. Touches no slot. */
@@ -102,17 +126,13 @@ void tws_conn_flags_change(int fd, uint32_t set, uint32_t clear);
 
 /* A slot for the socket `fd`, state CLAIMED, its cookie in it, its word in the table.
  * False: no room. */
-bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn);
-
-/* Counts an attempt, at `now`: CLAIMED -> CONNECTING. `remote` is in the slot. */
-void tws_conn_attempt(const struct tws_conn *conn, uint64_t now);
+TWS_OURS bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn);
 
 /* CONNECTING -> CLAIMED, and the attempt was none. */
 void tws_conn_unattempt(const struct tws_conn *conn);
 
-/* CONNECTING -> OPEN, at `now`. `believed`: on the word of SO_ERROR = 0. False: moved by
- * others. */
-bool tws_conn_establish(const struct tws_conn *conn, bool believed, uint64_t now);
+/* CONNECTING -> OPEN, at `now`, on the word of SO_ERROR = 0. False: moved by others. */
+bool tws_conn_believe(const struct tws_conn *conn, uint64_t now);
 
 /* OPEN -> CLAIMED: was believed established, and is not. */
 void tws_conn_disbelieve(const struct tws_conn *conn, int error);
@@ -129,7 +149,6 @@ struct tws_end {
 	uint32_t word;
 	enum tws_via via;
 	struct tws_verdict verdict;
-	struct tws_facts facts;
 	uint64_t bytes_sent;
 	uint64_t bytes_received;
 	bool ends;    /* the last descriptor of this process goes */
@@ -140,11 +159,11 @@ struct tws_end {
 
 /* Looks at the socket and decides. Changes nothing. False: `fd` is no connection of ours
  * (any more); a stale one has been counted as unseen. */
-bool tws_conn_look(int fd, enum tws_via via, struct tws_end *ret_end);
+TWS_OURS bool tws_conn_look(int fd, enum tws_via via, struct tws_end *ret_end);
 
 /* The descriptor goes: takes it out of the table, and counts the ending if it is one that
- * needs no later look. To be called before the real call. */
-void tws_conn_detach(struct tws_end *end);
+ * needs no later look. To be called before the real call. Always true. */
+TWS_OURS bool tws_conn_detach(struct tws_end *end);
 
 /* After the real call: settles a connection that is shared or to be rechecked. */
 void tws_conn_settle(struct tws_end *end);
@@ -154,20 +173,16 @@ void tws_conn_settle(struct tws_end *end);
 void tws_conn_leave(const struct tws_end *end);
 
 /* Ends a connection as it stands, without a descriptor going (AF_UNSPEC, exit). */
-void tws_conn_end(const struct tws_end *end);
+TWS_OURS void tws_conn_end(const struct tws_end *end);
 
 /* The number of this entry came up again although we saw no close: gone unseen. */
-void tws_conn_vanished(int fd, uint32_t word);
+TWS_COLD void tws_conn_vanished(int fd, uint32_t word);
 
 /* `to` is now the same open file as `from`. */
 void tws_conn_copied(int from, int to);
 
 /* Marks every open connection of the own book as maybe held by another process. */
 void tws_conn_share_all(void);
-
-/* The network address of a socket address; false: not TCP over IP. */
-bool tws_conn_address(const struct sockaddr *address, socklen_t length,
-		      struct tws_address *ret_address);
 
 /* Whether a pointer of the client's can be one: before the kernel has looked at it, a
  * wrong one must give EFAULT there and not a fault here. A tag in the top byte is none of
@@ -179,8 +194,38 @@ static inline bool tws_conn_plausible(const void *pointer)
 	return address - 4096 < (1UL << TWS_ADDRESS_BITS) - 4096;
 }
 
-/* SO_COOKIE; 0: not a socket. With a book, and at no further cost, finds out whether its
- * file was cut since, so that touching it would raise SIGBUS; if so, it is let go. */
-uint64_t tws_conn_cookie(int fd, struct tws_book *book);
+/* Slow half of tws_conn_address(). */
+TWS_COLD bool tws_conn_address_ipv6(const struct sockaddr_in6 *in6, socklen_t length,
+				    struct tws_address *ret_address);
+
+/* The network address of a socket address; false: not TCP over IP. */
+static inline bool tws_conn_address(const struct sockaddr *address, socklen_t length,
+				    struct tws_address *ret_address)
+{
+	const struct sockaddr_in *in = (const void *)address;
+
+	memset(ret_address, 0, sizeof(*ret_address));
+	if (tws_unlikely(!tws_conn_plausible(address) || length < sizeof(*in)))
+		return false;
+	ret_address->port = ntohs(in->sin_port);
+	if (tws_unlikely(in->sin_family != AF_INET))
+		return tws_conn_address_ipv6((const void *)address, length, ret_address);
+	ret_address->family = TWS_IPV4;
+	memcpy(ret_address->bytes, &in->sin_addr, 4);
+	return true;
+}
+
+/* Slow half of tws_conn_cookie(): without the probe, or after it has failed. */
+TWS_COLD uint64_t tws_conn_cookie_after(int fd, struct tws_book *book, long error);
+
+/* SO_COOKIE; 0: not a socket. At no further cost finds out whether the book's file was
+ * cut since, so that touching it would raise SIGBUS; if so, it is let go. */
+static inline uint64_t tws_conn_cookie(int fd, struct tws_book *book)
+{
+	uint64_t cookie = 0;
+	long ret = tws_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, book->probe);
+
+	return tws_likely(ret == 0) ? cookie : tws_conn_cookie_after(fd, book, ret);
+}
 
 #endif

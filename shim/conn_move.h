@@ -29,18 +29,13 @@ static inline bool tws_conn_move(const struct tws_conn *conn, enum tws_conn_stat
 }
 
 /* ENDING or CLAIMED -> FREE. */
-void tws_conn_free(const struct tws_conn *conn);
+TWS_OURS void tws_conn_free(const struct tws_conn *conn);
 
 /* Whether the slot stands in this process's own book. */
 static inline bool tws_conn_owned(const struct tws_conn *conn)
 {
-	int own = __atomic_load_n(&tws_own_book, __ATOMIC_RELAXED);
-
-	return own >= 0 && conn->book == &tws_books[own];
+	return conn->book == __atomic_load_n(&tws_own_book, __ATOMIC_RELAXED);
 }
-
-/* Counts established, after the slot was moved. */
-void tws_conn_count_established(const struct tws_conn *conn);
 
 /* The counters of its destination, and of its arm (NULL: none). The numbers in a slot may
  * have been changed by others, so they are looked at once and held to what is backed. */
@@ -48,7 +43,7 @@ static inline struct tws_counters *tws_conn_destination(const struct tws_conn *c
 {
 	uint16_t at = __atomic_load_n(&conn->slot->destination, __ATOMIC_RELAXED);
 
-	if (at >= tws_book_ready(conn->book, TWS_SECTION_DESTINATIONS))
+	if (tws_unlikely(at >= tws_book_ready(conn->book, TWS_SECTION_DESTINATIONS)))
 		at = 0;
 	return &conn->book->destinations[at].counters;
 }
@@ -57,17 +52,10 @@ static inline struct tws_counters *tws_conn_arm(const struct tws_conn *conn)
 {
 	unsigned arm = __atomic_load_n(&conn->slot->arm, __ATOMIC_RELAXED);
 
-	return arm && arm <= tws_book_ready(conn->book, TWS_SECTION_ARMS)
+	return tws_unlikely(arm) && arm <= tws_book_ready(conn->book, TWS_SECTION_ARMS)
 		   ? &conn->book->arms[arm - 1].counters
 		   : NULL;
 }
-
-/* Where a connection counts: its destination and its arm (NULL: none), looked up once for
- * all that is counted at one step. */
-struct tws_tally {
-	struct tws_counters *destination;
-	struct tws_counters *arm;
-};
 
 static inline struct tws_tally tws_conn_tally(const struct tws_conn *conn)
 {
@@ -78,7 +66,7 @@ static inline void tws_tally_add(struct tws_tally tally, enum tws_counter counte
 				 uint64_t amount)
 {
 	tws_add(&tally.destination->value[counter], amount);
-	if (tally.arm)
+	if (tws_unlikely(tally.arm))
 		tws_add(&tally.arm->value[counter], amount);
 }
 
@@ -86,7 +74,7 @@ static inline void tws_tally_time(struct tws_tally tally, enum tws_histogram_id 
 				  uint64_t nanoseconds)
 {
 	tws_histogram_add(tally.destination, id, nanoseconds);
-	if (tally.arm)
+	if (tws_unlikely(tally.arm))
 		tws_histogram_add(tally.arm, id, nanoseconds);
 }
 
@@ -94,6 +82,34 @@ static inline void tws_conn_count(const struct tws_conn *conn, enum tws_counter 
 				  uint64_t amount)
 {
 	tws_tally_add(tws_conn_tally(conn), counter, amount);
+}
+
+static inline void tws_count_open(struct tws_counters *counters)
+{
+	tws_raise(&counters->value[TWS_peak_open],
+		  __atomic_add_fetch(&counters->value[TWS_open], 1, __ATOMIC_ACQ_REL));
+}
+
+/* Counts established, after the slot was moved. */
+static inline void tws_conn_count_established(const struct tws_conn *conn,
+					      struct tws_tally tally)
+{
+	tws_tally_add(tally, TWS_established, 1);
+	tws_count_open(tally.destination);
+	tws_count_open(conn->book->process);
+	if (tws_unlikely(tally.arm))
+		tws_count_open(tally.arm);
+}
+
+/* CONNECTING -> OPEN, at `now`. False: moved by others. */
+static inline bool tws_conn_establish(const struct tws_conn *conn, struct tws_tally tally,
+				      uint64_t now)
+{
+	conn->slot->established_ns = now;
+	if (tws_unlikely(!tws_conn_move(conn, TWS_CONN_CONNECTING, TWS_CONN_OPEN)))
+		return false;
+	tws_conn_count_established(conn, tally);
+	return true;
 }
 
 /* Counted established, and open no longer. */

@@ -4,12 +4,11 @@
  * it: unread data is looked at before SO_LINGER, and SO_LINGER before the state.
  */
 #include "shim/ending.h"
-#include "shim/hot.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
 
-TWS_HOT bool tws_ending_needs_info(const struct tws_facts *facts)
+bool tws_ending_needs_info(const struct tws_facts *facts)
 {
 	/* Both sides shut, and not by us: it is over. */
 	if (facts->established && facts->hung_up && !(facts->flags & TWS_CONN_SHUT_WRITE))
@@ -111,7 +110,7 @@ static bool decide_unborn(const struct tws_facts *facts, uint8_t state,
 	return true;
 }
 
-TWS_HOT struct tws_verdict tws_ending_decide(const struct tws_facts *facts)
+struct tws_verdict tws_ending_decide(const struct tws_facts *facts)
 {
 	uint8_t state = facts->has_info ? facts->tcp_state : state_from_poll(facts);
 	struct tws_verdict ret;

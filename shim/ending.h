@@ -43,8 +43,25 @@ TWS_ASSERT(sizeof(struct tws_verdict) == 4);
 /* Whether TCP_INFO is needed to decide: poll left doubt. */
 bool tws_ending_needs_info(const struct tws_facts *facts);
 
+/* The usual end: a connection known to have come to be, to which one can write, says
+ * poll(), and nothing else. These flags apart tws_ending_decide() then has only one
+ * answer. */
+#define TWS_ENDING_UNUSUAL                                                               \
+	(TWS_CONN_APP_LINGER_0 | TWS_CONN_POLICY_RESET | TWS_CONN_POLICY_LINGER2)
+
+static inline struct tws_verdict tws_ending_usual(void)
+{
+	return (struct tws_verdict){
+	    .ending = TWS_END_LOCAL_FIN, .failure = TWS_COUNTERS, .time_wait = true};
+}
+
 /* The verdict. With doubtful facts it is the likelier one, and says so. */
 struct tws_verdict tws_ending_decide(const struct tws_facts *facts);
+
+static inline bool tws_ending_came_to_be(const struct tws_verdict *verdict)
+{
+	return verdict->ending != TWS_END_ABANDONED && verdict->ending != TWS_END_FAILED;
+}
 
 /* An ending and a failure as they stand in shared memory, where anybody of our user may
  * have written: held to what can be, else unseen, else failed_other. */

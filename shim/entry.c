@@ -49,7 +49,7 @@ TWS_HOT int tws_wrap_connect(int fd, const struct sockaddr *address, socklen_t l
 	struct tws_connecting connecting;
 	int ret;
 
-	if (tws_fd(fd))
+	if (tws_likely(tws_fd(fd)))
 		pthread_testcancel(); /* as connect() does first, and before we count */
 	tws_hook_connect(fd, address, length, &connecting);
 	ret = tws_real.connect(fd, address, length);
@@ -228,7 +228,7 @@ static int close_bare(int fd)
 {
 	long ret = tws_sys1(SYS_close, fd);
 
-	if (ret >= 0)
+	if (tws_likely(ret >= 0))
 		return (int)ret;
 	errno = (int)-ret;
 	return -1;
@@ -245,7 +245,7 @@ TWS_HOT static __attribute__((noinline)) int close_connection(int fd)
 
 	pthread_testcancel();
 	known = tws_hook_close(fd, TWS_VIA_CLOSE, &end);
-	ret = tws_real_close_is_libc ? close_bare(fd) : close_uncancelled(fd);
+	ret = tws_likely(tws_real_close_is_libc) ? close_bare(fd) : close_uncancelled(fd);
 	if (known)
 		tws_hook_closed(&end);
 	return ret;

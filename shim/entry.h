@@ -23,7 +23,7 @@
 /* The error of a call that answers -1 in errno; 0: it succeeded. */
 static inline int error_of(long result)
 {
-	return result == -1 ? errno : 0;
+	return tws_unlikely(result == -1) ? errno : 0;
 }
 
 /* TCP Fast Open: a send that connects. */

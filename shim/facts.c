@@ -7,14 +7,11 @@
 
 #include <linux/sockios.h>
 #include <linux/tcp.h>
-#include <poll.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "shim/conn.h"
-#include "shim/hot.h"
-#include "shim/sys.h"
 
 #define STATE_ESTABLISHED 1
 #define STATE_CLOSE	  7
@@ -70,29 +67,14 @@ static void read_info(int fd, struct tws_facts *facts, struct tws_bytes *ret_byt
 	read_bytes(&info, length, ret_bytes);
 }
 
-/* True: it can be written to and nothing else; nothing waits, nobody has closed. */
-static bool read_poll(int fd, struct tws_facts *facts)
+static void note_events(int events, struct tws_facts *facts)
 {
-	struct pollfd pollfd = {.fd = fd,
-				.events = POLLIN | POLLPRI | POLLOUT | POLLRDHUP};
-#ifdef SYS_poll
-	long ret = tws_sys3(SYS_poll, &pollfd, 1, 0);
-#else
-	struct timespec now = {0};
-	long ret = tws_sys5(SYS_ppoll, &pollfd, 1, &now, 0, 8);
-#endif
-
-	if (ret < 0)
-		return false;
-	facts->writable = pollfd.revents & POLLOUT;
-	if (pollfd.revents == POLLOUT)
-		return true;
-	facts->readable = pollfd.revents & POLLIN;
-	facts->urgent = pollfd.revents & POLLPRI;
-	facts->peer_closed = pollfd.revents & POLLRDHUP;
-	facts->hung_up = pollfd.revents & POLLHUP;
-	facts->error = pollfd.revents & POLLERR;
-	return false;
+	facts->writable = events & POLLOUT;
+	facts->readable = events & POLLIN;
+	facts->urgent = events & POLLPRI;
+	facts->peer_closed = events & POLLRDHUP;
+	facts->hung_up = events & POLLHUP;
+	facts->error = events & POLLERR;
 }
 
 /* The pending error tells a refused connect from a dropped connection. Consuming it is
@@ -141,18 +123,13 @@ static void read_unread(int fd, bool detail, struct tws_facts *facts)
 		facts->unread = 1;
 }
 
-TWS_HOT void tws_facts_read(int fd, bool detail, bool last, struct tws_facts *facts,
-			    struct tws_bytes *ret_bytes)
+void tws_facts_read(int fd, bool detail, bool last, int events, struct tws_facts *facts,
+		    struct tws_bytes *ret_bytes)
 {
-	bool plain = false;
-
 	if (detail)
 		read_info(fd, facts, ret_bytes);
 	if (!facts->has_info || facts->tcp_state != STATE_CLOSE)
-		plain = read_poll(fd, facts);
-	if (plain && !detail && facts->established &&
-	    !(facts->flags & TWS_CONN_LOW_WATER))
-		return; /* as nearly all are: there is no doubt, and nothing unread */
+		note_events(events < 0 ? tws_facts_poll(fd) : events, facts);
 	if (!detail && tws_ending_needs_info(facts))
 		read_info(fd, facts, ret_bytes);
 	read_unread(fd, detail, facts);

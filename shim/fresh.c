@@ -8,14 +8,11 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-uint64_t tws_seen_ns[TWS_BOOKS];
-
 void tws_freshen_book(struct tws_book *book)
 {
-	uint64_t *seen = &tws_seen_ns[book - tws_books];
 	uint64_t now = tws_now();
 
-	if (now - __atomic_load_n(seen, __ATOMIC_RELAXED) <= TWS_FRESH_NS)
+	if (now - __atomic_load_n(&book->seen_ns, __ATOMIC_RELAXED) <= TWS_FRESH_NS)
 		return;
 	if (tws_sys3(SYS_madvise, (uintptr_t)book->probe & ~4095UL, 4096,
 		     MADV_POPULATE_READ) == -EFAULT)

@@ -10,11 +10,9 @@
 #include "shim/conn.h"
 #include "shim/sys.h"
 
-extern uint64_t tws_seen_ns[TWS_BOOKS]; /* atomic; when each was last seen whole */
-
-static inline void tws_seen(const struct tws_book *book, uint64_t now)
+static inline void tws_seen(struct tws_book *book, uint64_t now)
 {
-	__atomic_store_n(&tws_seen_ns[book - tws_books], now, __ATOMIC_RELAXED);
+	__atomic_store_n(&book->seen_ns, now, __ATOMIC_RELAXED);
 }
 
 /* Slow half of tws_freshen(). */

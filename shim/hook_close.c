@@ -14,18 +14,15 @@
 
 TWS_HOT bool tws_hook_close(int fd, enum tws_via via, struct tws_end *ret_end)
 {
-	if (!tws_conn_look(fd, via, ret_end))
+	if (tws_unlikely(!tws_conn_look(fd, via, ret_end)))
 		return false;
 	tws_apply_close(ret_end);
-	tws_conn_detach(ret_end);
-	return true;
+	return tws_conn_detach(ret_end);
 }
 
 /* A close that lingers takes its time: the file may have been cut meanwhile. */
-TWS_HOT void tws_hook_closed(struct tws_end *end)
+void tws_hook_settle(struct tws_end *end)
 {
-	if (!end->ends || !(end->shared || end->recheck))
-		return;
 	tws_freshen_book(end->conn.book);
 	tws_conn_settle(end);
 }

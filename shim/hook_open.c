@@ -20,21 +20,26 @@
 #define IPPROTO_MPTCP 262
 #endif
 
-static __attribute__((noinline)) void gone_unseen(int fd)
+static TWS_COLD void gone_unseen(int fd)
 {
 	tws_freshen(fd);
 	tws_conn_vanished(fd, tws_fd(fd));
 }
 
-TWS_HOT void tws_hook_made(int fd, uint32_t word)
+static inline void made(int fd, uint32_t word)
 {
 	uint32_t stale = tws_fd(fd);
 
-	if (fd < 0 || (!stale && !word) || !tws_may_work())
+	if ((!stale && !word) || (unsigned)fd >= TWS_FDS || !tws_may_work())
 		return;
-	if (stale)
+	if (tws_unlikely(stale))
 		gone_unseen(fd);
 	tws_fd_set(fd, word);
+}
+
+TWS_HOT void tws_hook_made(int fd, uint32_t word)
+{
+	made(fd, word);
 }
 
 TWS_HOT void tws_hook_socket(int fd, int domain, int type, int protocol)
@@ -45,7 +50,7 @@ TWS_HOT void tws_hook_socket(int fd, int domain, int type, int protocol)
 	    (protocol == 0 || protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP))
 		word = TWS_FD_SOCKET | (domain == AF_INET6 ? TWS_CONN_IPV6 : 0) |
 		       (protocol == IPPROTO_MPTCP ? TWS_CONN_MPTCP : 0);
-	tws_hook_made(fd, word);
+	made(fd, word);
 }
 
 static bool is_port_0(const struct sockaddr *address, socklen_t length)
@@ -116,7 +121,7 @@ static bool may_be_opened(int fd)
 }
 
 /* AF_UNSPEC dissolves the association; the kernel resets what was established. */
-static void disconnect(int fd, struct tws_connecting *connecting)
+static TWS_COLD void disconnect(int fd, struct tws_connecting *connecting)
 {
 	struct tws_end *end = &connecting->end;
 
@@ -132,7 +137,7 @@ static void disconnect(int fd, struct tws_connecting *connecting)
 }
 
 /* After a disconnect the socket may connect again, as a new connection. */
-static void disconnected(int fd, struct tws_connecting *connecting)
+static TWS_COLD void disconnected(int fd, struct tws_connecting *connecting)
 {
 	struct tws_end *end = &connecting->end;
 	uint32_t keep = TWS_CONN_IPV6 | TWS_CONN_MPTCP | TWS_CONN_APP_LINGER_0 |
@@ -144,54 +149,113 @@ static void disconnected(int fd, struct tws_connecting *connecting)
 	tws_fd_set(fd, TWS_FD_SOCKET | flags);
 }
 
-/* The slot of a socket that is about to connect, state CLAIMED; or what it already is. */
-static struct tws_conn slot_for(int fd)
+/* Of a descriptor that we have a connection of already, or nothing. */
+static __attribute__((noinline)) bool slot_of_known(int fd, uint32_t word,
+						    struct tws_conn *ret_conn)
 {
-	uint32_t word = tws_fd(fd);
 	struct tws_book *book = tws_conn_book(word);
 	uint64_t cookie = book ? tws_conn_cookie(fd, book) : 0;
-	struct tws_conn ret = {.book = NULL};
 
 	if (book && tws_fd(fd) == word) {
-		ret = tws_conn_in(book, word);
-		if (cookie == ret.slot->cookie)
-			return ret;
+		*ret_conn = tws_conn_in(book, word);
+		if (cookie == ret_conn->slot->cookie)
+			return true;
 		tws_conn_vanished(fd, word);
 	}
-	ret.book = NULL;
-	if (book || !word)
-		word = may_be_opened(fd) ? ask_socket(fd) : 0;
-	if (word && !tws_conn_claim(fd, word & TWS_FD_FLAGS, &ret)) {
-		ret.book = NULL;
+	word = may_be_opened(fd) ? ask_socket(fd) : 0;
+	if (word && tws_conn_claim(fd, word & TWS_FD_FLAGS, ret_conn))
+		return true;
+	if (word)
 		tws_fd_set(fd, 0);
-	}
-	return ret;
+	return false;
 }
 
-static void begin(int fd, const struct tws_address *remote,
-		  struct tws_connecting *connecting)
+/* The slot of a socket that is about to connect, state CLAIMED; or what it already is.
+ * False: none is to be had. */
+static inline bool slot_for(int fd, struct tws_conn *ret_conn)
 {
-	struct tws_conn *conn = &connecting->conn;
+	uint32_t word = tws_fd(fd);
+
+	if (tws_unlikely((word & (TWS_FD_SOCKET | TWS_FD_SLOT)) != TWS_FD_SOCKET))
+		return slot_of_known(fd, word, ret_conn);
+	if (tws_likely(tws_conn_claim(fd, word & TWS_FD_FLAGS, ret_conn)))
+		return true;
+	tws_fd_set(fd, 0);
+	return false;
+}
+
+#define OPTIONS                                                                          \
+	(TWS_CONN_APP_BOUND_0 | TWS_CONN_LATE_BIND | TWS_CONN_APP_LINGER_0 |             \
+	 TWS_CONN_APP_LINGER_N | TWS_CONN_APP_REUSEADDR)
+
+/* What was done to the socket before its connect(). */
+static TWS_COLD void count_options(const struct tws_conn *conn, uint32_t flags)
+{
+	if (flags & TWS_CONN_APP_BOUND_0 && !(flags & TWS_CONN_LATE_BIND))
+		tws_conn_count(conn, TWS_bound_before_connect, 1);
+	if (flags & TWS_CONN_LATE_BIND)
+		tws_conn_count(conn, TWS_policy_applied, 1); /* at bind() */
+	if (flags & (TWS_CONN_APP_LINGER_0 | TWS_CONN_APP_LINGER_N))
+		tws_conn_count(conn, TWS_setsockopt_linger, 1);
+	if (flags & TWS_CONN_APP_LINGER_0)
+		tws_conn_count(conn, TWS_setsockopt_linger_zero, 1);
+	if (flags & TWS_CONN_APP_REUSEADDR)
+		tws_conn_count(conn, TWS_setsockopt_reuseaddr, 1);
+}
+
+/* CLAIMED -> CONNECTING. */
+static inline void attempt(const struct tws_conn *conn, struct tws_tally tally,
+			   uint64_t now)
+{
+	struct tws_connection *slot = conn->slot;
+
+	slot->began_ns = now;
+	slot->established_ns = 0;
+	__atomic_store_n(&conn->book->header->heartbeat_ns, now, __ATOMIC_RELAXED);
+	if (tws_unlikely(!tws_conn_move(conn, TWS_CONN_CLAIMED, TWS_CONN_CONNECTING)))
+		return;
+	tws_tally_add(tally, TWS_attempts, 1);
+	if (tws_unlikely(slot->flags & OPTIONS))
+		count_options(conn, slot->flags);
+}
+
+static inline void begin(int fd, const struct tws_address *remote,
+			 struct tws_connecting *connecting)
+{
+	const struct tws_conn *conn = &connecting->conn;
 	struct tws_connection *slot = conn->slot;
 	uint64_t now = tws_now();
 
 	slot->remote = *remote;
 	slot->destination = tws_book_destination(conn->book, remote);
 	tws_seen(conn->book, now);
-	if (__atomic_load_n(&tws_plans, __ATOMIC_RELAXED))
+	if (tws_unlikely(__atomic_load_n(&tws_plans, __ATOMIC_RELAXED)))
 		tws_plan_clear(conn);
-	if (tws_policy_active(now)) {
+	if (tws_unlikely(tws_policy_active(now))) {
 		tws_apply_connect(fd, conn);
 		now = tws_now(); /* it may have waited for a port */
 	}
 	connecting->deferred = slot->flags & TWS_CONN_FASTOPEN_CONNECT;
 	connecting->began_ns = now;
-	tws_conn_attempt(conn, now);
+	connecting->tally = tws_conn_tally(conn);
+	attempt(conn, connecting->tally, now);
+}
+
+/* It is under way, or was over before. */
+static __attribute__((noinline)) void connect_again(struct tws_connecting *connecting)
+{
+	if (tws_conn_state(connecting->conn.slot) != TWS_CONN_CONNECTING) {
+		connecting->conn.book = NULL;
+		return;
+	}
+	connecting->again = true;
+	connecting->tally = tws_conn_tally(&connecting->conn);
+	connecting->began_ns = tws_now();
 }
 
 /* Code that runs before the C library's own start (.preinit_array of the program): there
  * is no environment yet that says where to count. */
-static void note_too_early(int fd)
+static TWS_COLD void note_too_early(int fd)
 {
 	if (!__atomic_load_n(&tws_process.stage, __ATOMIC_ACQUIRE) && ask_socket(fd))
 		tws_count_process(TWS_unobserved);
@@ -204,42 +268,27 @@ TWS_HOT void tws_hook_connect(int fd, const struct sockaddr *address, socklen_t 
 
 	ret_connecting->conn.book = NULL;
 	ret_connecting->again = ret_connecting->disconnected = false;
-	if (!tws_conn_plausible(address) || length < sizeof(sa_family_t))
+	if (tws_unlikely(!tws_conn_plausible(address) || length < sizeof(sa_family_t)))
 		return;
-	if (address->sa_family == AF_UNSPEC) {
+	if (tws_unlikely(address->sa_family == AF_UNSPEC)) {
 		if (tws_fd(fd))
 			disconnect(fd, ret_connecting);
 		return;
 	}
 	if (!tws_conn_address(address, length, &remote))
 		return;
-	if (!tws_may_work()) {
+	if (tws_unlikely(!tws_may_work())) {
 		note_too_early(fd);
 		return;
 	}
-	ret_connecting->conn = slot_for(fd);
-	if (!ret_connecting->conn.book)
-		return;
-	switch (tws_conn_state(ret_connecting->conn.slot)) {
-	case TWS_CONN_CLAIMED:
-		begin(fd, &remote, ret_connecting);
-		break;
-	case TWS_CONN_CONNECTING:
-		ret_connecting->again = true;
-		ret_connecting->began_ns = tws_now();
-		break;
-	default:
+	if (tws_unlikely(!slot_for(fd, &ret_connecting->conn))) {
 		ret_connecting->conn.book = NULL;
+		return;
 	}
-}
-
-static void count_latency(const struct tws_connecting *connecting)
-{
-	const struct tws_connection *slot = connecting->conn.slot;
-
-	tws_tally_time(tws_conn_tally(&connecting->conn),
-		       TWS_HISTOGRAM_connect_latency_seconds,
-		       slot->established_ns - connecting->began_ns);
+	if (tws_likely(tws_conn_state(ret_connecting->conn.slot) == TWS_CONN_CLAIMED))
+		begin(fd, &remote, ret_connecting);
+	else
+		connect_again(ret_connecting);
 }
 
 /* A first connect() on what is connected already, or listens: it was accepted, or
@@ -253,30 +302,16 @@ static void never_ours(int fd, const struct tws_conn *conn)
 	tws_conn_free(conn);
 }
 
-TWS_HOT void tws_hook_connected(int fd, struct tws_connecting *connecting, int error,
-				bool sent)
+/* It has not succeeded, or not yet. */
+static __attribute__((noinline)) void
+not_connected(int fd, struct tws_connecting *connecting, int error, uint64_t now)
 {
 	const struct tws_conn *conn = &connecting->conn;
-	uint64_t now;
 
-	if (connecting->disconnected && !error)
-		disconnected(fd, connecting);
-	if (!conn->book)
-		return;
-	/* A call that took its time: the file may have been cut meanwhile. */
-	now = tws_now();
-	if (now - connecting->began_ns > TWS_FRESH_NS)
-		tws_book_check();
 	switch (error) {
-	case 0:
-		if (sent || connecting->deferred)
-			break; /* the SYN is on its way, or not even that */
-		if (tws_conn_establish(conn, false, now) && !connecting->again)
-			count_latency(connecting);
-		break;
 	case EISCONN:
 		if (connecting->again)
-			tws_conn_establish(conn, false, now);
+			tws_conn_establish(conn, connecting->tally, now);
 		else
 			never_ours(fd, conn);
 		break;
@@ -291,6 +326,31 @@ TWS_HOT void tws_hook_connected(int fd, struct tws_connecting *connecting, int e
 	default:
 		tws_conn_fail(conn, error);
 	}
+}
+
+TWS_HOT void tws_hook_connected(int fd, struct tws_connecting *connecting, int error,
+				bool sent)
+{
+	const struct tws_conn *conn = &connecting->conn;
+	uint64_t now;
+
+	if (tws_unlikely(connecting->disconnected) && !error)
+		disconnected(fd, connecting);
+	if (!conn->book)
+		return;
+	/* A call that took its time: the file may have been cut meanwhile. */
+	now = tws_now();
+	if (tws_unlikely(now - connecting->began_ns > TWS_FRESH_NS))
+		tws_book_check();
+	if (tws_unlikely(error)) {
+		not_connected(fd, connecting, error, now);
+		return;
+	}
+	if (tws_unlikely(sent || connecting->deferred))
+		return; /* the SYN is on its way, or not even that */
+	if (tws_conn_establish(conn, connecting->tally, now) && !connecting->again)
+		tws_tally_time(connecting->tally, TWS_HISTOGRAM_connect_latency_seconds,
+			       now - connecting->began_ns);
 }
 
 /* ------------------------------------------------------------- SCM_RIGHTS */

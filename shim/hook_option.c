@@ -96,7 +96,7 @@ void tws_hook_getsockopt(int fd, int level, int name, const void *value)
 		return;
 	error = *(const int *)value;
 	if (!error)
-		tws_conn_establish(&conn, true, tws_now());
+		tws_conn_believe(&conn, tws_now());
 	else if (tws_conn_state(conn.slot) == TWS_CONN_CONNECTING)
 		tws_conn_fail(&conn, error);
 	else if (conn.slot->flags & TWS_CONN_BELIEVED)

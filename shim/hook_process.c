@@ -33,11 +33,10 @@ static void end_at_exit(int fd)
 
 static void set_state(enum tws_segment_state state)
 {
-	int own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
+	struct tws_book *own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
 
-	if (own >= 0)
-		__atomic_store_n(&tws_books[own].header->state, (uint32_t)state,
-				 __ATOMIC_RELEASE);
+	if (own)
+		__atomic_store_n(&own->header->state, (uint32_t)state, __ATOMIC_RELEASE);
 }
 
 void tws_hook_exit(void)
@@ -48,8 +47,8 @@ void tws_hook_exit(void)
 	for (int fd = 0; fd <= tws_fd_highest(); fd++)
 		if (tws_fd(fd) & TWS_FD_SLOT)
 			end_at_exit(fd);
-	if (tws_own_book >= 0)
-		tws_conn_sweep(&tws_books[tws_own_book]);
+	if (tws_own_book)
+		tws_conn_sweep(tws_own_book);
 	set_state(TWS_SEGMENT_EXITED);
 	tws_coverage_save();
 }

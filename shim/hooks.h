@@ -23,8 +23,8 @@
 
 /* A new descriptor of any kind came up: if its number is in the table, what was there is
  * gone unseen. `word`: its word from now on. */
-void tws_hook_made(int fd, uint32_t word);
-void tws_hook_socket(int fd, int domain, int type, int protocol);
+TWS_OURS void tws_hook_made(int fd, uint32_t word);
+TWS_OURS void tws_hook_socket(int fd, int domain, int type, int protocol);
 void tws_hook_bind(int fd, const struct sockaddr *address, socklen_t length);
 void tws_hook_bound(int fd, const struct sockaddr *address, socklen_t length);
 
@@ -33,17 +33,19 @@ void tws_hook_listening(int fd);
 
 struct tws_connecting {
 	struct tws_conn conn; /* book NULL: nothing to be done afterwards */
-	bool again;	      /* a connect() on a connecting socket */
-	bool deferred;	      /* the SYN goes later (TCP_FASTOPEN_CONNECT) */
-	bool disconnected;    /* AF_UNSPEC */
-	struct tws_end end;
+	struct tws_tally tally;
+	bool again;	   /* a connect() on a connecting socket */
+	bool deferred;	   /* the SYN goes later (TCP_FASTOPEN_CONNECT) */
+	bool disconnected; /* AF_UNSPEC */
 	uint64_t began_ns;
+	struct tws_end end; /* where disconnected */
 };
 
-void tws_hook_connect(int fd, const struct sockaddr *address, socklen_t length,
-		      struct tws_connecting *ret_connecting);
+TWS_OURS void tws_hook_connect(int fd, const struct sockaddr *address, socklen_t length,
+			       struct tws_connecting *ret_connecting);
 /* `error`: the errno of a failed call, 0: it succeeded. `sent`: by sendto() and kin. */
-void tws_hook_connected(int fd, struct tws_connecting *connecting, int error, bool sent);
+TWS_OURS void tws_hook_connected(int fd, struct tws_connecting *connecting, int error,
+				 bool sent);
 
 /* Descriptors in an SCM_RIGHTS message: sent ones are shared from now on, received ones
  * are adopted. */
@@ -54,8 +56,14 @@ void tws_hook_rights_received(struct msghdr *message);
 
 /* Before and after whatever takes the descriptor away. The pair costs one look for a
  * descriptor that is none of ours. */
-bool tws_hook_close(int fd, enum tws_via via, struct tws_end *ret_end);
-void tws_hook_closed(struct tws_end *end);
+TWS_OURS bool tws_hook_close(int fd, enum tws_via via, struct tws_end *ret_end);
+TWS_COLD void tws_hook_settle(struct tws_end *end);
+
+static inline void tws_hook_closed(struct tws_end *end)
+{
+	if (tws_unlikely(end->ends && (end->shared || end->recheck)))
+		tws_hook_settle(end);
+}
 
 /* Where nothing can be asked afterwards (exit, a range): the look before has to do. */
 void tws_hook_went(struct tws_end *end);

@@ -4,7 +4,6 @@
  * what its numbers stand for. Pure: no system call, no allocation, no state; the shim and
  * the tools decide by the same functions.
  */
-#include "shim/hot.h"
 #include "shim/segment.h"
 
 #include <stddef.h>
@@ -108,40 +107,3 @@ uint64_t tws_histogram_bound(enum tws_histogram_id id, unsigned bucket)
 		return 0;
 	return bucket % 2 ? octave + octave / 2 : octave;
 }
-
-TWS_HOT enum tws_counter tws_ending_counter(enum tws_ending ending)
-{
-	switch (ending) {
-	case TWS_END_ABANDONED:
-		return TWS_abandoned;
-	case TWS_END_LOCAL_FIN:
-		return TWS_ended_local_fin;
-	case TWS_END_REMOTE_FIN:
-		return TWS_ended_remote_fin;
-	case TWS_END_FIN_RESET:
-		return TWS_ended_fin_reset;
-	case TWS_END_RESET_POLICY:
-		return TWS_ended_reset_policy;
-	case TWS_END_RESET_APP:
-		return TWS_ended_reset_app;
-	case TWS_END_RESET_UNREAD:
-		return TWS_ended_reset_unread;
-	case TWS_END_RESET_REMOTE:
-		return TWS_ended_reset_remote;
-	case TWS_END_UNSEEN:
-		return TWS_ended_unseen;
-	case TWS_END_NONE:
-	case TWS_END_FAILED:
-		break;
-	}
-	return TWS_COUNTERS;
-}
-
-TWS_HOT enum tws_counter tws_via_counter(enum tws_via via)
-{
-	if (via < TWS_VIA_CLOSE || via > TWS_VIA_KILL)
-		return TWS_COUNTERS;
-	return (enum tws_counter)(TWS_via_close + (via - TWS_VIA_CLOSE));
-}
-
-TWS_ASSERT(TWS_via_kill - TWS_via_close == TWS_VIA_KILL - TWS_VIA_CLOSE);

@@ -11,7 +11,7 @@
 
 #define SIZE (TWS_MAX_CONNECTIONS * sizeof(struct tws_plan))
 
-struct tws_plan *tws_plans;
+TWS_HOT_DATA struct tws_plan *tws_plans;
 
 static struct tws_plan *plan_at(const struct tws_conn *conn)
 {

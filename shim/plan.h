@@ -18,7 +18,7 @@ struct tws_plan {
 
 /* Of TWS_MAX_CONNECTIONS; NULL until a rule has asked for something: whoever runs for
  * each connection looks at this first. */
-extern struct tws_plan *tws_plans; /* atomic */
+TWS_OURS extern struct tws_plan *tws_plans; /* atomic */
 
 /* The plan of a connection, of a forked child's parent too; NULL: none. */
 const struct tws_plan *tws_plan_of(const struct tws_conn *conn);

@@ -11,6 +11,7 @@
 #include "shim/conn_move.h"
 #include "shim/plan.h"
 #include "shim/policy_image.h"
+#include "shim/sys.h"
 
 /* Maps the control file if there is one; with `make`, makes it. Some system calls, once.
  */
@@ -21,8 +22,35 @@ void tws_policy_forked(void);
 
 struct tws_settings tws_policy_settings(void);
 
+TWS_OURS extern struct tws_policy_control
+    *tws_policy_control; /* atomic; NULL: none is there */
+TWS_OURS extern uint64_t
+    tws_policy_checked_ns; /* atomic; when its file was last seen whole */
+
+/* Slow half of tws_policy_page(). */
+TWS_COLD void tws_policy_look(struct tws_policy_control *at, uint64_t now);
+
+/* The control file's page, which may be touched: that the file is whole was seen within
+ * the last ten milliseconds, or is looked at. */
+static inline struct tws_policy_control *tws_policy_page(uint64_t now)
+{
+	struct tws_policy_control *at =
+	    __atomic_load_n(&tws_policy_control, __ATOMIC_ACQUIRE);
+
+	if (at &&
+	    tws_unlikely(now - __atomic_load_n(&tws_policy_checked_ns, __ATOMIC_RELAXED) >
+			 TWS_FRESH_NS))
+		tws_policy_look(at, now);
+	return at;
+}
+
 /* Whether a policy was ever loaded, at `now`: a load or two, before any more is asked. */
-bool tws_policy_active(uint64_t now);
+static inline bool tws_policy_active(uint64_t now)
+{
+	struct tws_policy_control *at = tws_policy_page(now);
+
+	return at && tws_unlikely(__atomic_load_n(&at->generation, __ATOMIC_RELAXED));
+}
 
 /* What a connection to `remote` is to get. `rule` and `arm` are 1 + index, 0: none. */
 struct tws_decision {
@@ -63,7 +91,7 @@ void tws_carry_out_close(struct tws_end *end);
 
 static inline void tws_apply_close(struct tws_end *end)
 {
-	if (__atomic_load_n(&tws_plans, __ATOMIC_RELAXED))
+	if (tws_unlikely(__atomic_load_n(&tws_plans, __ATOMIC_RELAXED)))
 		tws_carry_out_close(end);
 }
 

@@ -27,7 +27,9 @@
 #define CONTROL_SIZE 4096
 #define AGAIN_NS     1000000000u /* looks for a control file that was cut */
 
-static struct tws_policy_control *control;
+TWS_HOT_DATA struct tws_policy_control *tws_policy_control;
+TWS_HOT_DATA uint64_t tws_policy_checked_ns;
+
 static struct tws_policy_handle handles[HANDLES];
 static int current = -1;	    /* atomic */
 static int loading;		    /* atomic; one thread at a time */
@@ -89,7 +91,7 @@ static void map_control(int fd)
 	struct tws_policy_control *made = map_file(fd, NULL);
 
 	if (made)
-		__atomic_compare_exchange_n(&control, &none, made, false,
+		__atomic_compare_exchange_n(&tws_policy_control, &none, made, false,
 					    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
@@ -118,7 +120,7 @@ void tws_policy_begin(bool make)
 {
 	int directory, fd;
 
-	if (__atomic_load_n(&control, __ATOMIC_ACQUIRE))
+	if (__atomic_load_n(&tws_policy_control, __ATOMIC_ACQUIRE))
 		return;
 	if (!make) {
 		open_control();
@@ -273,11 +275,9 @@ static bool map_again(struct tws_policy_control *at)
 	return ret;
 }
 
-static uint64_t checked_ns; /* atomic; when the control file was last looked at */
-
 /* If the control file was cut, there is no policy until a look, once a second, finds it
  * whole again. */
-static __attribute__((noinline)) void look_at(struct tws_policy_control *at, uint64_t now)
+void tws_policy_look(struct tws_policy_control *at, uint64_t now)
 {
 	static uint64_t again_ns; /* atomic; 0: it is whole */
 	uint64_t again = __atomic_load_n(&again_ns, __ATOMIC_ACQUIRE);
@@ -291,23 +291,12 @@ static __attribute__((noinline)) void look_at(struct tws_policy_control *at, uin
 		   map_again(at)) {
 		__atomic_store_n(&again_ns, 0, __ATOMIC_RELEASE);
 	}
-	__atomic_store_n(&checked_ns, now, __ATOMIC_RELAXED);
-}
-
-/* The control file's page, which may be touched: that the file is whole was seen within
- * the last ten milliseconds, or is looked at. */
-static inline struct tws_policy_control *whole_control(uint64_t now)
-{
-	struct tws_policy_control *at = __atomic_load_n(&control, __ATOMIC_ACQUIRE);
-
-	if (at && now - __atomic_load_n(&checked_ns, __ATOMIC_RELAXED) > TWS_FRESH_NS)
-		look_at(at, now);
-	return at;
+	__atomic_store_n(&tws_policy_checked_ns, now, __ATOMIC_RELAXED);
 }
 
 static uint64_t wanted_generation(void)
 {
-	struct tws_policy_control *at = whole_control(tws_now());
+	struct tws_policy_control *at = tws_policy_page(tws_now());
 
 	return at ? __atomic_load_n(&at->generation, __ATOMIC_ACQUIRE) : 0;
 }
@@ -378,13 +367,6 @@ static void follow(void)
 	__atomic_store_n(&loading, 0, __ATOMIC_RELEASE);
 }
 
-TWS_HOT bool tws_policy_active(uint64_t now)
-{
-	struct tws_policy_control *at = whole_control(now);
-
-	return at && __atomic_load_n(&at->generation, __ATOMIC_RELAXED) != 0;
-}
-
 struct tws_policy_handle *tws_policy_acquire(void)
 {
 	follow();
@@ -430,6 +412,6 @@ struct tws_settings tws_policy_settings(void)
 
 uint32_t tws_policy_draw(uint32_t seed)
 {
-	return tws_draw(seed, __atomic_fetch_add(&whole_control(tws_now())->draws, 1,
+	return tws_draw(seed, __atomic_fetch_add(&tws_policy_page(tws_now())->draws, 1,
 						 __ATOMIC_RELAXED));
 }

@@ -24,7 +24,7 @@ enum { STAGE_NONE = 0, STAGE_BEGUN = 1, STAGE_AT_WORK = 2, STAGE_DISABLED = 3 };
 
 static uint32_t assumed_alive = 1;
 
-struct tws_process tws_process = {.alive = &assumed_alive};
+struct tws_process tws_process __attribute__((aligned(64))) = {.alive = &assumed_alive};
 
 static const char *environment(const char *name)
 {

@@ -13,23 +13,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "shim/hot.h"
+
 struct tws_process {
 	int stage;		/* atomic; 0 not begun, 1 begun, 2 at work, 3 disabled */
-	int32_t pid;		/* whose memory this is */
 	uint32_t memory_shared; /* atomic; children that may share our memory now */
-	int32_t vforking[8];	/* atomic; threads inside vfork(), counted above */
-	uint32_t files_shared;	/* atomic; a clone(CLONE_VM | CLONE_FILES) was seen */
 	uint32_t *alive;	/* 1 in the process that set it, 0 after a fork */
 	uint32_t spawns;	/* atomic; children that may hold our descriptors */
+	int32_t pid;		/* whose memory this is */
+	int32_t vforking[8];	/* atomic; threads inside vfork(), counted above */
+	uint32_t files_shared;	/* atomic; a clone(CLONE_VM | CLONE_FILES) was seen */
 	char directory[512];	/* TWSHIM_DIR, or empty: look for one */
 	char runtime[256];	/* XDG_RUNTIME_DIR, or empty */
 	char handover[1024];	/* TWSHIM_HANDOVER, or empty */
 };
 
-extern struct tws_process tws_process;
+TWS_OURS extern struct tws_process tws_process;
 
 /* Slow half of tws_may_work(). */
-bool tws_process_check(void);
+TWS_COLD bool tws_process_check(void);
 
 /* Whether this call may keep books: at work, and the books are this process's own. To be
  * asked before each step on the way of a connection; not for other descriptors. */
@@ -37,11 +39,9 @@ static inline bool tws_may_work(void)
 {
 	uint32_t *alive = __atomic_load_n(&tws_process.alive, __ATOMIC_ACQUIRE);
 
-	if (__builtin_expect(
-		__atomic_load_n(&tws_process.stage, __ATOMIC_ACQUIRE) == 2 &&
-		    !__atomic_load_n(&tws_process.memory_shared, __ATOMIC_RELAXED) &&
-		    __atomic_load_n(alive, __ATOMIC_RELAXED),
-		1))
+	if (tws_likely(__atomic_load_n(&tws_process.stage, __ATOMIC_ACQUIRE) == 2 &&
+		       !__atomic_load_n(&tws_process.memory_shared, __ATOMIC_RELAXED) &&
+		       __atomic_load_n(alive, __ATOMIC_RELAXED)))
 		return true;
 	return tws_process_check();
 }

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "shim/hot.h"
+
 static long absent(void)
 {
 	errno = ENOSYS;
@@ -38,7 +40,7 @@ struct tws_real tws_real = {
 #undef WRAP_required
 #undef WRAP_optional
 
-bool tws_real_close_is_libc;
+TWS_HOT_DATA bool tws_real_close_is_libc;
 
 struct name_of_symbol {
 	const char *name;

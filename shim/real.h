@@ -12,6 +12,8 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include "shim/hot.h"
+
 /* By need: required, optional, variadic (the execl family, made from the execv one). */
 #define WRAP(ret, name, params, args, need)    WRAP_##need(ret, name, params, args)
 #define WRAP_required(ret, name, params, args) ret(*name) params;
@@ -26,10 +28,10 @@ struct tws_real {
 #undef WRAP_optional
 #undef WRAP_variadic
 
-extern struct tws_real tws_real;
+TWS_OURS extern struct tws_real tws_real;
 
 /* close() is libc's own, with no other preload between. */
-extern bool tws_real_close_is_libc;
+TWS_OURS extern bool tws_real_close_is_libc;
 
 /* Resolves all of them now; later calls do nothing. */
 void tws_real_resolve(void);

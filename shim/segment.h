@@ -279,8 +279,8 @@ struct tws_section {
 	uint64_t offset; /* bytes from the start of the file; a multiple of 64 */
 	uint32_t element_size;
 	uint32_t count;
-	uint32_t used;	/* atomic; elements ever touched (rings: at most count); the rest
-			   is a hole */
+	uint32_t used;	/* atomic; elements ever touched (rings: and a few to come, which
+			   are 0; at most count); the rest is a hole */
 	uint32_t ready; /* atomic; the writer's own: elements backed by memory */
 };
 
@@ -372,7 +372,29 @@ static inline unsigned tws_histogram_bucket(enum tws_histogram_id id,
 uint64_t tws_histogram_bound(enum tws_histogram_id id, unsigned bucket);
 
 /* The counter of an ending or a way; TWS_COUNTERS where there is none. Pure. */
-enum tws_counter tws_ending_counter(enum tws_ending ending);
-enum tws_counter tws_via_counter(enum tws_via via);
+static inline enum tws_counter tws_ending_counter(enum tws_ending ending)
+{
+	if (ending == TWS_END_ABANDONED)
+		return TWS_abandoned;
+	return ending >= TWS_END_LOCAL_FIN && ending <= TWS_END_UNSEEN
+		   ? (enum tws_counter)(TWS_ended_local_fin +
+					(ending - TWS_END_LOCAL_FIN))
+		   : TWS_COUNTERS;
+}
+
+static inline enum tws_counter tws_via_counter(enum tws_via via)
+{
+	return via >= TWS_VIA_CLOSE && via <= TWS_VIA_KILL
+		   ? (enum tws_counter)(TWS_via_close + (via - TWS_VIA_CLOSE))
+		   : TWS_COUNTERS;
+}
+
+/* In both lists in the same order. */
+TWS_ASSERT(TWS_ended_unseen - TWS_ended_local_fin == TWS_END_UNSEEN - TWS_END_LOCAL_FIN);
+TWS_ASSERT(TWS_ended_fin_reset - TWS_ended_local_fin ==
+	   TWS_END_FIN_RESET - TWS_END_LOCAL_FIN);
+TWS_ASSERT(TWS_ended_reset_unread - TWS_ended_local_fin ==
+	   TWS_END_RESET_UNREAD - TWS_END_LOCAL_FIN);
+TWS_ASSERT(TWS_via_kill - TWS_via_close == TWS_VIA_KILL - TWS_VIA_CLOSE);
 
 #endif

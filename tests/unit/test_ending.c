@@ -172,6 +172,31 @@ static void our_own_shutdown_of_reading_is_not_taken_for_the_peers_close(void **
 	assert_true(tws_ending_needs_info(&facts));
 }
 
+/* tws_ending_usual() is a short cut: the table, asked for any two flags at once, says the
+ * same of what is writable and nothing else. */
+static void the_usual_end_is_the_tables(void **state)
+{
+	const struct tws_verdict usual = tws_ending_usual();
+	unsigned unusual = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 32 * 32; i++) {
+		struct tws_facts facts = {.established = true,
+					  .writable = true,
+					  .flags = 1u << i / 32 | 1u << i % 32};
+		struct tws_verdict verdict = tws_ending_decide(&facts);
+
+		assert_false(tws_ending_needs_info(&facts));
+		if (facts.flags & TWS_ENDING_UNUSUAL)
+			unusual += verdict.ending != usual.ending;
+		else
+			assert_memory_equal(&verdict, &usual, sizeof(usual));
+	}
+	/* Of 1,024 pairs those with one of the three at least; each makes a difference.
+	 */
+	assert_int_equal(unusual, 1024 - 29 * 29);
+}
+
 static void failures_have_their_counters(void **state)
 {
 	(void)state;
@@ -207,6 +232,7 @@ int main(void)
 	    cmocka_unit_test(an_error_queue_is_not_taken_for_a_dead_connection),
 	    cmocka_unit_test(
 		our_own_shutdown_of_reading_is_not_taken_for_the_peers_close),
+	    cmocka_unit_test(the_usual_end_is_the_tables),
 	    cmocka_unit_test(failures_have_their_counters),
 	    cmocka_unit_test(what_others_wrote_is_held_to_what_can_be),
 	};
