@@ -133,6 +133,8 @@ static void claim_all(struct joining *joining)
 				    TWS_TW_COOKIE(segment->time_wait[i]));
 	for (uint32_t i = 0; i < used; i++) {
 		bring_near(joining, i);
+		if (!segment->time_wait[i])
+			continue; /* nothing was written there yet */
 		claim(joining, TWS_TW_COOKIE(segment->time_wait[i]),
 		      TWS_TW_DESTINATION(segment->time_wait[i]), true);
 	}
