@@ -223,7 +223,7 @@ static inline bool may_be_shared(const struct tws_end *end)
 
 static TWS_COLD void read_local(int fd, struct tws_address *ret_local)
 {
-	struct sockaddr_storage address;
+	struct sockaddr_storage address = {0};
 	uint32_t length = sizeof(address);
 
 	if (tws_sys3(SYS_getsockname, fd, &address, &length) != 0 ||

@@ -367,7 +367,7 @@ static void share(int fd)
  * ending belongs to whoever opened it. */
 static void adopt(int fd)
 {
-	struct sockaddr_storage peer;
+	struct sockaddr_storage peer = {0};
 	uint32_t length = sizeof(peer);
 	struct tws_address remote;
 	struct tws_book *book;
