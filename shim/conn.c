@@ -96,6 +96,19 @@ bool tws_conn_address_ipv6(const struct sockaddr_in6 *in6, socklen_t length,
 	return true;
 }
 
+bool tws_conn_name(int fd, long call, struct tws_address *ret_address)
+{
+	struct sockaddr_storage address;
+	uint32_t length = sizeof(address);
+
+	memset(&address, 0, sizeof(address));
+	if (tws_sys3(call, fd, &address, &length) == 0 &&
+	    tws_conn_address((void *)&address, length, ret_address))
+		return true;
+	memset(ret_address, 0, sizeof(*ret_address));
+	return false;
+}
+
 /* ------------------------------------------------------------------- slots */
 
 static void note_free(struct tws_book *book, uint32_t index)

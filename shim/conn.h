@@ -215,6 +215,10 @@ static inline bool tws_conn_address(const struct sockaddr *address, socklen_t le
 	return true;
 }
 
+/* The address of a socket's end: SYS_getsockname, SYS_getpeername. False: it has none,
+ * and the answer is empty. */
+TWS_COLD bool tws_conn_name(int fd, long call, struct tws_address *ret_address);
+
 /* Slow half of tws_conn_cookie(): without the probe, or after it has failed. */
 TWS_COLD uint64_t tws_conn_cookie_after(int fd, struct tws_book *book, long error);
 

@@ -11,7 +11,6 @@
  */
 #include <fcntl.h>
 #include <netinet/tcp.h>
-#include <string.h>
 
 #include "shim/clock.h"
 #include "shim/conn.h"
@@ -221,16 +220,6 @@ static inline bool may_be_shared(const struct tws_end *end)
 	       !closes_on_exec(end->fd);
 }
 
-static TWS_COLD void read_local(int fd, struct tws_address *ret_local)
-{
-	struct sockaddr_storage address = {0};
-	uint32_t length = sizeof(address);
-
-	if (tws_sys3(SYS_getsockname, fd, &address, &length) != 0 ||
-	    !tws_conn_address((void *)&address, length, ret_local))
-		memset(ret_local, 0, sizeof(*ret_local));
-}
-
 /* We shut down first and our close would reset: the peer's FIN may come between this look
  * and the close, and then TIME_WAIT stands before there is anything to reset. */
 static bool races_with_fin(const struct tws_end *end, uint32_t flags)
@@ -278,7 +267,7 @@ static inline TWS_ALWAYS_INLINE void judge(struct tws_end *end)
 	else
 		ask_more(end, events);
 	if (tws_unlikely(end->shared || end->recheck || slot->flags & TWS_CONN_MPTCP))
-		read_local(end->fd, &end->local);
+		tws_conn_name(end->fd, SYS_getsockname, &end->local);
 }
 
 /* Field by field: clearing all of it costs as much as the rest of the look. */

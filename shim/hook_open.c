@@ -367,15 +367,12 @@ static void share(int fd)
  * ending belongs to whoever opened it. */
 static void adopt(int fd)
 {
-	struct sockaddr_storage peer = {0};
-	uint32_t length = sizeof(peer);
 	struct tws_address remote;
 	struct tws_book *book;
 
 	tws_hook_made(fd, 0);
 	if (!tws_may_work() || !ask_socket(fd) ||
-	    tws_sys3(SYS_getpeername, fd, &peer, &length) != 0 ||
-	    !tws_conn_address((void *)&peer, length, &remote))
+	    !tws_conn_name(fd, SYS_getpeername, &remote))
 		return;
 	book = tws_book_own();
 	if (book)
