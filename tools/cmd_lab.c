@@ -38,7 +38,9 @@ static const struct experiment {
 enum { OPTION_JSON, OPTION_LIST, OPTION_COLOR };
 
 static const struct cli_option OPTIONS[] = {
-    {"json", 0, NULL, "one JSON object, schema twshim.lab/1"},
+    {"json", 0, NULL,
+     "one JSON object, schema twshim.lab/1; of --list,\n"
+     "twshim.lab-list/1"},
     {"list", 0, NULL, "name the experiments"},
     {"color", 0, "WHEN", "auto (default), always, never"},
     {NULL, 0, NULL, NULL},
@@ -66,8 +68,37 @@ struct request {
 	bool chosen[COUNT];
 };
 
-static int list(void)
+/* Takes the object. */
+static int dump(json_t *object)
 {
+	int result = json_dumpf(
+	    object, stdout, JSON_INDENT(1) | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6));
+
+	putchar('\n');
+	json_decref(object);
+	/* What standard output refuses is said where it is finished. */
+	return result == 0 || ferror(stdout)
+		   ? cli_finish_output()
+		   : cli_fail(CLI_FAILURE, "lab: %s", strerror(ENOMEM));
+}
+
+static int list_json(void)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < COUNT; i++)
+		json_array_append_new(array, json_pack("{s:s, s:s, s:b}", "name",
+						       EXPERIMENTS[i].name, "help",
+						       EXPERIMENTS[i].help, "by_default",
+						       EXPERIMENTS[i].by_default));
+	return dump(
+	    json_pack("{s:s, s:o}", "schema", "twshim.lab-list/1", "experiments", array));
+}
+
+static int list(const struct request *request)
+{
+	if (request->json)
+		return list_json();
 	for (size_t i = 0; i < COUNT; i++)
 		printf("%-10s%s\n", EXPERIMENTS[i].name, EXPERIMENTS[i].help);
 	return cli_finish_output();
@@ -145,11 +176,7 @@ static int print_json(json_t *experiments)
 			    json_string(print_time(now, time(NULL))));
 	json_object_set_new(object, "kernel", json_string(system.release));
 	json_object_set(object, "experiments", experiments);
-	json_dumpf(object, stdout,
-		   JSON_INDENT(1) | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6));
-	putchar('\n');
-	json_decref(object);
-	return cli_finish_output();
+	return dump(object);
 }
 
 static int run_all(const struct request *request)
@@ -203,7 +230,7 @@ int cmd_lab(int argc, char **argv)
 	if (status != CLI_GO_ON)
 		return status;
 	if (request.list)
-		return list();
+		return list(&request);
 	status = take_operands(&request, argc, argv);
 	return status ? status : run_all(&request);
 }

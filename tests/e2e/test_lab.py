@@ -142,6 +142,11 @@ def test_lab_names_its_experiments_and_what_is_none(t):
     assert [line.split()[0] for line in listed.splitlines()] == \
         ["close", "ports", "brownout", "timewait", "link", "myths"]
     assert "two minutes" in listed
+    result = t.run(t.twshim, "lab", "--list", "--json", shim=False)
+    said = json.loads(result.stdout)
+    assert said["schema"] == "twshim.lab-list/1" and set(said) == {"schema", "experiments"}, said
+    assert [f"{e['name']:10}{e['help']}" for e in said["experiments"]] == listed.splitlines(), said
+    assert [e["name"] for e in said["experiments"] if not e["by_default"]] == ["timewait"], said
     wrong = t.run(t.twshim, "lab", "clos", shim=False, status=2)
     assert wrong.stderr == b"twshim: lab: clos: no such experiment: did you mean close?\n"
 
