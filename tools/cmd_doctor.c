@@ -37,7 +37,9 @@ static const struct cli_option OPTIONS[] = {
 			 "measure for a second which share of the connections\n"
 			 "the shims see"},
     [OPTION_WATCH] = {"watch", 'w', NULL, "look again every 2 seconds"},
-    [OPTION_JSON] = {"json", 0, NULL, "one JSON object, schema twshim.doctor/1"},
+    [OPTION_JSON] = {"json", 0, NULL,
+		     "one JSON object, schema twshim.doctor/1; of --explain\n"
+		     "and --markdown twshim.doctor-explain/1"},
     [OPTION_MARKDOWN] = {"markdown", 0, NULL, "all explanations, for the manual"},
     [OPTION_DIR] = {"dir", 0, "DIR", "read this run-time directory"},
     [OPTION_COLOR] = {"color", 0, "WHEN", "auto (default), always, never"},
@@ -184,6 +186,24 @@ static int watch(const struct request *request)
 	}
 }
 
+/* What is known whatever is found here: of one finding, or of all. */
+static int explain(const struct request *request)
+{
+	const struct advice_explanation *about =
+	    request->markdown ? NULL : advice_explain(request->explain);
+
+	if (request->doctor.json) {
+		if (doctor_print_explanations_json(stdout, about) != 0 && !ferror(stdout))
+			return cli_fail(CLI_FAILURE, "doctor: %s", strerror(ENOMEM));
+	} else if (about) {
+		doctor_print_explanation(
+		    stdout, about, print_color_wanted(request->doctor.color, stdout));
+	} else {
+		doctor_print_markdown(stdout);
+	}
+	return cli_finish_output();
+}
+
 int cmd_doctor(int argc, char **argv)
 {
 	struct request request = {.doctor.color = PRINT_COLOR_AUTO};
@@ -191,15 +211,8 @@ int cmd_doctor(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	if (request.markdown || request.explain) {
-		if (request.markdown)
-			doctor_print_markdown(stdout);
-		else
-			doctor_print_explanation(
-			    stdout, advice_explain(request.explain),
-			    print_color_wanted(request.doctor.color, stdout));
-		return cli_finish_output();
-	}
+	if (request.markdown || request.explain)
+		return explain(&request);
 	memory_prefer_huge_pages();
 	return request.doctor.watch ? watch(&request) : look(&request);
 }

@@ -70,4 +70,8 @@ void doctor_print_explanation(FILE *out, const struct advice_explanation *about,
 /* All findings, as the manual's chapters. */
 void doctor_print_markdown(FILE *out);
 
+/* The explanation of one finding, of all where it is NULL: one object, schema
+ * twshim.doctor-explain/1. 0 or -ENOMEM. */
+int doctor_print_explanations_json(FILE *out, const struct advice_explanation *only);
+
 #endif

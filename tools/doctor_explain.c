@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is known of each finding whatever the facts are: for `doctor --explain`, and for
- * the manual's chapter, docs/doctor.md.
+ * What is known of each finding whatever the facts are: for `doctor --explain`, as text
+ * or JSON, and for the manual's chapter, docs/doctor.md.
  */
+#include <errno.h>
+#include <jansson.h>
 #include <string.h>
 
 #include "tools/doctor.h"
@@ -52,4 +54,47 @@ void doctor_print_markdown(FILE *out)
 		if (*about->sources)
 			fprintf(out, "\nSources: %s.\n", about->sources);
 	}
+}
+
+/* ----------------------------------------------------------------------- JSON */
+
+static json_t *sources_array(const char *sources)
+{
+	json_t *array = json_array();
+
+	while (*sources) {
+		size_t length = strcspn(sources, ";");
+
+		json_array_append_new(array, json_stringn(sources, length));
+		sources += length;
+		sources += strspn(sources, "; ");
+	}
+	return array;
+}
+
+static json_t *explanation_object(const struct advice_explanation *about)
+{
+	return json_pack("{s:s, s:s, s:s, s:s, s:o}", "id", about->id, "title",
+			 about->title, "asked_of", scope_name(about->scope), "background",
+			 about->background, "sources", sources_array(about->sources));
+}
+
+int doctor_print_explanations_json(FILE *out, const struct advice_explanation *only)
+{
+	json_t *array = json_array(), *object;
+	int result;
+
+	for (size_t i = 0; i < advice_explanation_count; i++)
+		if (!only || only == &advice_explanations[i])
+			json_array_append_new(
+			    array, explanation_object(&advice_explanations[i]));
+	object = json_pack("{s:s, s:o}", "schema", "twshim.doctor-explain/1",
+			   "explanations", array);
+	result =
+	    object && json_dumpf(object, out, JSON_INDENT(1) | JSON_ENSURE_ASCII) == 0
+		? 0
+		: -ENOMEM;
+	json_decref(object);
+	fputc('\n', out);
+	return result;
 }

@@ -340,6 +340,21 @@ def test_every_finding_is_explained_with_its_sources(t):
                               status=None).stdout.decode() or ident in ("TW213", "TW302")
 
 
+def test_an_explanation_is_json_where_that_is_asked_for(t):
+    def explained(*arguments):
+        said = json.loads(t.run(t.twshim, "doctor", "--json", *arguments, shim=False).stdout)
+        assert said["schema"] == "twshim.doctor-explain/1" and len(said) == 2, said
+        return said["explanations"]
+    [one] = explained("--explain", "tw101")
+    text = t.run(t.twshim, "doctor", "--explain", "TW101", shim=False).stdout.decode()
+    assert text.split() == (f"{one['id']} {one['title']} {one['background']} Sources: "
+                            f"{'; '.join(one['sources'])}").split(), (one, text)
+    assert one["sources"] == ["RFC 9293 section 3.6", "tcp(7)"], one
+    everything = explained("--markdown")
+    assert one in everything and len(everything) >= 30
+    assert all(e["background"] and e["asked_of"] for e in everything), everything
+
+
 def test_unknown_findings_and_options_are_told(t):
     for arguments in (("--only", "TW999"), ("--explain", "tw"), ("--nonsense",), ("a", "b")):
         result = t.run(t.twshim, "doctor", *arguments, shim=False, status=2)
