@@ -8,13 +8,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "tools/rundir.h"
 
 #define OPTIONS_MAX 32
 #define HELP_VALUE  512
 #define VALUE_FIRST 256 /* getopt's value of row 0: beyond any letter */
 #define LINE_SIZE   2048
 #define HELP_COLUMN 24
+#define WHERE	    "twshim env prints where programs publish, as TWSHIM_DIR"
 
 int cli_fail(int status, const char *format, ...)
 {
@@ -123,14 +127,54 @@ int cli_take_color(enum print_color *ret_color)
 			optarg);
 }
 
+static int refuse_dir(const char *path, int error)
+{
+	struct stat st;
+
+	if (error == -ENOENT)
+		return cli_fail(CLI_FAILURE,
+				"--dir %s: there is no such directory: " WHERE, path);
+	if (error == -ENOTDIR && lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
+		return cli_fail(CLI_FAILURE,
+				"--dir %s: it is a link, and no link is followed: name "
+				"what it leads to",
+				path);
+	if (error == -ENOTDIR)
+		return cli_fail(CLI_FAILURE, "--dir %s: it is no directory: " WHERE,
+				path);
+	if (error == -EACCES)
+		return cli_fail(CLI_FAILURE,
+				"--dir %s: %s: read it as its owner or as root, or let "
+				"your group in with readable_by_group in its policy",
+				path, strerror(EACCES));
+	return cli_fail(CLI_FAILURE, "--dir %s: %s: " WHERE, path, strerror(-error));
+}
+
+int cli_check_dir(const char *path)
+{
+	int fd = tws_rundir_open(path);
+
+	if (fd < 0)
+		return refuse_dir(path, fd);
+	close(fd);
+	return 0;
+}
+
 int cli_take_dir(const char **ret_dir)
 {
-	if (access(optarg, F_OK) != 0 && errno == ENOENT)
-		return cli_fail(CLI_FAILURE,
-				"--dir %s: there is no such directory: twshim env prints "
-				"where programs publish, as TWSHIM_DIR",
-				optarg);
 	*ret_dir = optarg;
+	return cli_check_dir(optarg);
+}
+
+int cli_take_dir_to_come(const char **ret_dir)
+{
+	struct stat st;
+
+	*ret_dir = optarg;
+	if (lstat(optarg, &st) == 0 || errno != ENOENT)
+		return cli_check_dir(optarg);
+	cli_fail(0, "--dir %s: there is no such directory yet: it is waited for; " WHERE,
+		 optarg);
 	return 0;
 }
 

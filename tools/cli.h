@@ -47,9 +47,15 @@ int cli_read(const struct cli_command *command, int argc, char **argv,
 /* After cli_read(), where the command has no operands. CLI_GO_ON, or the exit status. */
 int cli_no_operand(const struct cli_command *command, int argc, char **argv);
 
-/* The argument of --dir, for what reads a directory once: it must be there. 0, or the
+/* A directory that --dir names: it must be there, and such that we may read it. 0, or the
  * exit status with the reason said. */
+int cli_check_dir(const char *path);
+
+/* For `set`: optarg as the value of --dir. The second is for what follows a directory and
+ * finds one that is made later, too: it says that it waits for one. As cli_check_dir().
+ */
 int cli_take_dir(const char **ret_dir);
+int cli_take_dir_to_come(const char **ret_dir);
 
 /* Says of a run-time directory that it has no room left. No reason to refuse: it may have
  * room later. */

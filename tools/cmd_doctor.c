@@ -99,8 +99,7 @@ static int set_option(void *data, int option)
 		request->markdown = true;
 		return 0;
 	case OPTION_DIR:
-		request->doctor.dir = optarg;
-		return 0;
+		return cli_take_dir(&request->doctor.dir);
 	default:
 		return cli_take_color(&request->doctor.color);
 	}

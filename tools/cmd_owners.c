@@ -53,8 +53,7 @@ static int set_option(void *data, int option)
 		request->json = true;
 		return 0;
 	case OPTION_DIR:
-		request->dir = optarg;
-		return 0;
+		return cli_take_dir(&request->dir);
 	default:
 		return cli_take_color(&request->color);
 	}

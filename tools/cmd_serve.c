@@ -61,8 +61,7 @@ static int set_option(void *data, int option)
 	case OPTION_MAX_SERIES:
 		return cli_take_number("max-series", &options->metrics.series, 1000000);
 	default:
-		options->metrics.dir = optarg;
-		return 0;
+		return cli_take_dir(&options->metrics.dir);
 	}
 }
 

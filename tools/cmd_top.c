@@ -124,8 +124,7 @@ static int set_option(void *data, int option)
 		return cli_fail(CLI_USAGE,
 				"--color %s: no such way: auto, always or never", optarg);
 	case OPTION_DIR:
-		request->top.dir = optarg;
-		return 0;
+		return cli_take_dir(&request->top.dir);
 	default:
 		return set_numbers(request, option);
 	}

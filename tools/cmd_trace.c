@@ -42,7 +42,8 @@ static const struct cli_option OPTIONS[] = {
     [OPTION_COUNT] = {"count", 'n', "N", "end after N lines"},
     [OPTION_SECONDS] = {"seconds", 's', "N", "end after N seconds"},
     [OPTION_JSON] = {"json", 0, NULL, "one object a line, schema twshim.trace/1"},
-    [OPTION_DIR] = {"dir", 0, "DIR", "follow this run-time directory"},
+    [OPTION_DIR] = {"dir", 0, "DIR",
+		    "follow this run-time directory, which may come later"},
     [OPTION_COLOR] = {"color", 0, "WHEN", "auto (default), always, never"},
     {0},
 };
@@ -150,8 +151,7 @@ static int set_option(void *data, int option)
 		request->json = true;
 		return 0;
 	case OPTION_DIR:
-		request->dir = optarg;
-		return 0;
+		return cli_take_dir_to_come(&request->dir);
 	default:
 		return cli_take_color(&request->color);
 	}

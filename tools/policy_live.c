@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "config/describe.h"
+#include "tools/cli.h"
 #include "tools/policy_store.h"
 #include "tools/rundir.h"
 
@@ -190,6 +191,8 @@ int policy_show(const struct policy_options *options)
 	char path[4096];
 	int directory, result, status;
 
+	if (options->directory && cli_check_dir(options->directory) != 0)
+		return POLICY_FAILURE;
 	if (find_directory(options, path, sizeof(path)) != 0)
 		return POLICY_FAILURE;
 	directory = tws_rundir_open(path);

@@ -139,12 +139,11 @@ def test_it_works_without_root(t):
         raise Skip("another user may not run this build")
     server = t.server()
     t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:30")
-    directory = os.path.join(t.scratch, "none")
+    none = {"TWSHIM_DIR": os.path.join(t.scratch, "none")}
     os.chmod(t.scratch, 0o755)
-    result = t.run(*NOBODY, t.twshim, "owners", "--json", "--dir", directory, shim=False)
+    result = t.run(*NOBODY, t.twshim, "owners", "--json", shim=False, env=none)
     assert json.loads(result.stdout)["time_wait"] == 30
-    result = t.run(*NOBODY, t.twshim, "doctor", "--json", "--dir", directory, shim=False,
-                   status=None)
+    result = t.run(*NOBODY, t.twshim, "doctor", "--json", shim=False, status=None, env=none)
     assert json.loads(result.stdout)["time_wait"] == 30
 
 

@@ -578,12 +578,35 @@ def test_a_directory_where_programs_publish_nothing_is_refused(t):
     assert not os.path.exists(os.path.join(t.scratch, "none-yet"))
 
 
+READERS = (("report",), ("report", "--json"), ("ps",), ("owners",), ("doctor",),
+           ("doctor", "--coverage"), ("top", "--batch", "-n", "1"), ("export",), ("policy", "show"))
+
+
 def test_a_directory_that_is_not_there_is_no_empty_one(t):
-    for command in ("report", "ps"):
-        result = t.run(t.twshim, command, "--dir", os.path.join(t.dir, "none"), shim=False, status=1)
-        [line] = result.stderr.decode().splitlines()
-        assert "there is no such directory" in line and "twshim env" in line, result
-        assert result.stdout == b"", result
+    """Nor is what is no directory: an all-clear would be about nothing."""
+    none, file, link = os.path.join(t.dir, "none"), t.file("file", ""), os.path.join(t.dir, "link")
+    os.symlink(t.dir, link)
+    says = {none: ("there is no such directory", "twshim env"), "": ("there is no", "twshim env"),
+            file: ("it is no directory", "twshim env"),
+            os.path.join(file, "below"): ("it is no directory", "twshim env"),
+            link: ("it is a link", "name what it leads to")}
+    for command in (*READERS, ("serve",), ("trace", "-s", "1")):
+        for directory, (why, cure) in says.items():
+            if command[0] == "trace" and why.startswith("there is no"):
+                continue  # it waits: test_a_directory_that_comes_later_is_found
+            result = t.run(t.twshim, *command, "--dir", directory, shim=False, status=1, timeout=20)
+            [line] = result.stderr.decode().splitlines()
+            assert line.startswith(f"twshim: --dir {directory}: {why}") and cure in line, result
+            assert result.stdout == b"", result
+    assert not os.path.exists(none)
+
+
+def test_the_usual_directory_need_not_be_there_yet(t):
+    none = os.path.join(t.dir, "none")
+    for command in (*READERS, ("trace", "-s", "0.1")):
+        result = t.run(t.twshim, *command, shim=False, status=None, env={"TWSHIM_DIR": none})
+        assert result.returncode == 0 or command[0] == "doctor", result
+        assert result.stdout and not result.stderr, (command, result)
 
 
 def test_output_that_cannot_be_written_is_a_failure_with_its_reason(t):

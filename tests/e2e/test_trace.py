@@ -327,8 +327,10 @@ def test_a_directory_that_comes_later_is_found(t):
     t.run("mkdir", "-m", "700", directory, shim=False)
     wait_watched(trace, directory)
     t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, env={"TWSHIM_DIR": directory})
-    lines, _ = end(trace)
+    lines, said = end(trace)
     assert len(lines) == 1
+    [line] = said.splitlines()
+    assert line.startswith(f"twshim: --dir {directory}: there is no such directory yet"), line
 
 
 def test_a_directory_made_anew_is_followed_and_the_old_one_let_go(t):
