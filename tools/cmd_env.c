@@ -81,16 +81,12 @@ static int read_options(struct request *request, int argc, char **argv)
 
 static int check_directory(const char *directory)
 {
-	int result = tws_rundir_check(directory);
-
-	if (result == -EXDEV)
-		return cli_fail(CLI_FAILURE,
-				"%s: not in memory, and programs would not publish "
-				"there: set TWSHIM_DIR to a directory on a tmpfs",
-				directory);
-	if (result == -ENOSPC)
-		cli_name_full(directory);
-	return 0;
+	if (tws_rundir_check(directory) != -EXDEV)
+		return 0;
+	return cli_fail(CLI_FAILURE,
+			"%s: not in memory, and programs would not publish there: set "
+			"TWSHIM_DIR to a directory on a tmpfs",
+			directory);
 }
 
 static int store_policy(const struct request *request, const char *directory)
@@ -100,8 +96,7 @@ static int store_policy(const struct request *request, const char *directory)
 
 	tws_policy_print_complaints(stderr, &complaints);
 	if (result != 0 && !complaints.errors)
-		cli_fail(0, "%s: the policy can't be stored: %s", directory,
-			 strerror(-result));
+		tws_policy_fail_store(0, directory, result, "TWSHIM_DIR");
 	tws_complaints_free(&complaints);
 	return result ? CLI_FAILURE : 0;
 }
@@ -168,6 +163,8 @@ static int print_environment(const struct request *request)
 		status = store_policy(request, directory);
 	if (status != 0)
 		return status;
+	if (tws_rundir_check(directory) == -ENOSPC)
+		cli_name_full(directory);
 	(request->systemd ? print_systemd : print_shell)(library, directory);
 	return cli_finish_output();
 }

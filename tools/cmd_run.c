@@ -153,8 +153,7 @@ static int store_policy(struct run *run)
 	if (complaints.errors || !run->quiet)
 		tws_policy_print_complaints(stderr, &complaints);
 	if (result != 0 && !complaints.errors)
-		cli_fail(0, "%s: the policy can't be stored: %s", run->directory.path,
-			 strerror(-result));
+		tws_policy_fail_store(0, run->directory.path, result, "TWSHIM_DIR");
 	tws_complaints_free(&complaints);
 	return result ? OWN_FAILURE : 0;
 }

@@ -15,6 +15,8 @@
 #include "tools/policy_store.h"
 #include "tools/rundir.h"
 
+#define BY "--dir (or TWSHIM_DIR)"
+
 /* An image on its way into a directory and the runs below it. */
 struct loading {
 	struct tws_policy_image *image;
@@ -53,37 +55,6 @@ static int find_directory(const struct policy_options *options, char *ret_path,
 			   strerror(-result));
 }
 
-static int fail_store(const char *path, int error)
-{
-	if (error == -EPERM)
-		return policy_fail(
-		    POLICY_FAILURE,
-		    "%s: it is not yours alone: name a directory that only "
-		    "you (or root) may write, with --dir",
-		    path);
-	if (error == -EBUSY)
-		return policy_fail(POLICY_FAILURE,
-				   "%s: another load holds policy.lock: try again, or "
-				   "end that process",
-				   path);
-	if (error == -ENOTDIR)
-		return policy_fail(POLICY_FAILURE,
-				   "%s: it is no directory: name one with --dir", path);
-	if (error == -EXDEV)
-		return policy_fail(POLICY_FAILURE,
-				   "%s: not in memory, and programs follow no policy "
-				   "there: set TWSHIM_DIR, or --dir, to a directory on a "
-				   "tmpfs",
-				   path);
-	if (error == -ENOSPC)
-		return policy_fail(POLICY_FAILURE,
-				   "%s: no room is left on this tmpfs, and nothing was "
-				   "loaded: make room there",
-				   path);
-	return policy_fail(POLICY_FAILURE, "%s: %s: nothing was loaded", path,
-			   strerror(-error));
-}
-
 static int put_in_force(const struct policy_options *options,
 			struct tws_policy_image *image, const char *verb)
 {
@@ -94,12 +65,12 @@ static int put_in_force(const struct policy_options *options,
 	if (find_directory(options, path, sizeof(path)) != 0)
 		return POLICY_FAILURE;
 	if (tws_rundir_check(path) == -EXDEV)
-		return fail_store(path, -EXDEV);
+		return tws_policy_fail_store(POLICY_FAILURE, path, -EXDEV, BY);
 	result = tws_rundir_create(path);
 	if (result == 0)
 		result = tws_rundir_each(path, load_into, &loading);
 	if (result != 0)
-		return fail_store(path, result);
+		return tws_policy_fail_store(POLICY_FAILURE, path, result, BY);
 	if (options->json)
 		return policy_print_json(
 		    json_pack("{s:s, s:o, s:I, s:i}", "schema", "twshim.policy-load/1",

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tools/cli.h"
 #include "tools/kernel.h"
 #include "tools/print.h"
 #include "tools/rundir.h"
@@ -391,4 +392,35 @@ void tws_policy_print_complaints(FILE *out, const struct tws_complaints *complai
 			print_escape(what, sizeof(what), complaint->problem.what),
 			print_escape(cure, sizeof(cure), complaint->problem.cure));
 	}
+}
+
+int tws_policy_fail_store(int status, const char *path, int error, const char *by)
+{
+	if (error == -EPERM)
+		return cli_fail(status,
+				"%s: it is not yours alone: name a directory that only "
+				"you (or root) may write, with %s",
+				path, by);
+	if (error == -EBUSY)
+		return cli_fail(status,
+				"%s: another load holds policy.lock: try again, or end "
+				"that process",
+				path);
+	if (error == -ENOTDIR)
+		return cli_fail(status, "%s: it is no directory: name one with %s", path,
+				by);
+	if (error == -EXDEV)
+		return cli_fail(status,
+				"%s: not in memory, and programs follow no policy there: "
+				"name a directory on a tmpfs with %s",
+				path, by);
+	if (error == -ENOSPC)
+		return cli_fail(status,
+				"%s: no room is left on this tmpfs, and the policy was "
+				"not loaded: make room there, or name another with %s",
+				path, by);
+	return cli_fail(status,
+			"%s: %s, and the policy was not loaded: name another directory "
+			"with %s",
+			path, strerror(-error), by);
 }

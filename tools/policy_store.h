@@ -27,6 +27,10 @@ int tws_policy_fetch(int directory, struct tws_policy_image **ret_image);
 int tws_policy_install(const struct tws_source *source, const char *path,
 		       struct tws_complaints *complaints);
 
+/* Says why a policy could not be put into the directory at `path`, and what to do; `by`:
+ * what names another directory. Returns `status`. */
+int tws_policy_fail_store(int status, const char *path, int error, const char *by);
+
 /* Adds warnings of what compiles and does nothing on this host: a port_range wholly
  * outside of the kernel's, which it ignores in silence. */
 void tws_policy_warn_of_host(const struct tws_policy_image *image,

@@ -365,6 +365,23 @@ def test_a_full_tmpfs_is_named_by_whoever_is_asked_why_nothing_was_counted(t):
         assert result.returncode == failed.get(arguments[0], 0), result
 
 
+def test_a_policy_that_finds_no_room_is_said_once_with_what_to_do(t):
+    _need_mounts(t)
+    rule = ("-p", f"close=fin-reset,to={ADDRESS}")
+    for fill, (arguments, status) in itertools.product(
+            ("head -c 64M /dev/zero >$TWSHIM_DIR/fill 2>/dev/null; exec $@",
+             "mkdir $(seq -f $TWSHIM_DIR/%g 20) 2>/dev/null; exec $@"),
+            ((("env",), 1), (("policy", "load"), 1), (("run", "-p", rule[1], "true"), 125))):
+        command = ("sh", "-c", fill, "sh", t.twshim, *arguments, *(rule if status == 1 else ()))
+        result = t.run(*_mounted("size=1m,nr_inodes=10,mode=700", t.dir), *command, shim=False,
+                       status=status)
+        [line] = result.stderr.decode().splitlines()
+        # `run` without an inode fails before, at its directory.
+        if status == 1 or "head" in fill:
+            assert "no room is left on this tmpfs" in line and "make room" in line, line
+        assert "TWSHIM_DIR" in line and not result.stdout, result
+
+
 def test_a_tmpfs_that_fills_up_leaves_the_client_alone(t):
     _need_mounts(t)
     script = t.file("fill.sh", f"""
