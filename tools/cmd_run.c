@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tools/cli.h"
@@ -305,6 +306,44 @@ static void drain(void *listener)
 	kernel_listener_drain(listener);
 }
 
+/* The file may be there (of a program of PATH, reach has its path), and what its first
+ * line or its header names may not. */
+static int name_missing(const char *command, const struct reach *reach)
+{
+	bool is_path = strchr(command, '/') != NULL;
+
+	if (!is_path && !*reach->path)
+		return cli_fail(NOT_FOUND,
+				"%s: not found in PATH: name its path, as ./%s; for a "
+				"word of the shell's own, sh -c '%s'",
+				command, command, command);
+	if (is_path && access(command, F_OK) != 0)
+		return cli_fail(NOT_FOUND,
+				"%s: not found: name a path that is there, or a program "
+				"of PATH without one",
+				command);
+	return cli_fail(NOT_FOUND,
+			"%s: the interpreter or loader that it names is not found: see "
+			"its first line, or readelf -l",
+			command);
+}
+
+/* Whatever else exec said. */
+static int name_refusal(const char *command, int error)
+{
+	struct stat st;
+
+	if (error == EACCES && stat(command, &st) == 0 && S_ISDIR(st.st_mode))
+		return cli_fail(NOT_EXECUTABLE,
+				"%s: it is a directory: name a program in it", command);
+	if (error == EACCES)
+		return cli_fail(NOT_EXECUTABLE,
+				"%s: %s: chmod +x it, or name what runs it, as in sh %s",
+				command, strerror(error), command);
+	return cli_fail(NOT_EXECUTABLE, "%s: %s: see execve(2)", command,
+			strerror(error));
+}
+
 static int start(struct run *run)
 {
 	struct launch launch = {
@@ -321,17 +360,9 @@ static int start(struct run *run)
 				strerror(-result));
 	if (run->result.exec_error == 0)
 		return 0;
-	if (run->result.exec_error != ENOENT)
-		return cli_fail(NOT_EXECUTABLE, "%s: %s", run->argv[0],
-				strerror(run->result.exec_error));
-	/* The file may be there, and what its first line or its header names may not. */
-	if (access(run->argv[0], F_OK) == 0)
-		return cli_fail(
-		    NOT_FOUND,
-		    "%s: the interpreter or loader that it names is not found: "
-		    "see its first line, or readelf -l",
-		    run->argv[0]);
-	return cli_fail(NOT_FOUND, "%s: not found", run->argv[0]);
+	if (run->result.exec_error == ENOENT)
+		return name_missing(run->argv[0], &run->reach);
+	return name_refusal(run->argv[0], run->result.exec_error);
 }
 
 static void conclude(struct run *run)

@@ -50,21 +50,28 @@ def test_death_by_a_signal_is_death_by_that_signal(t):
 
 def test_what_is_not_there_is_127(t):
     for command in ("no-such-command-here", "/nonexistent/program", "./nowhere"):
-        _one_line(_run(t, "--", command, status=127), command, "not found")
+        _one_line(_run(t, "--", command, status=127), command, "not found", "name ")
+    # What lies here is not searched for, and nothing is wrong with its interpreter.
+    result = _run(t, "--", os.path.basename(t.file("here", "#!/bin/sh\n")), status=127, cwd=t.scratch)
+    _one_line(result, "here: not found in PATH: name its path, as ./here")
 
 
 def test_what_cannot_be_executed_is_126(t):
     plain = t.file("plain", "just text")
-    for command in (plain, "/etc", t.scratch):
-        _one_line(_run(t, "--", command, status=126), command)
+    for command, cure in ((plain, f"chmod +x it, or name what runs it, as in sh {plain}"),
+                          ("/etc", "it is a directory: name"), (t.scratch, "it is a directory: name"),
+                          (plain + "/below", "see execve(2)")):
+        _one_line(_run(t, "--", command, status=126), command, cure)
 
 
 def test_a_shebang_whose_interpreter_is_missing_is_said(t):
-    script = t.file("script", "#!/nonexistent/interpreter\n")
+    script = t.file("its-script", "#!/nonexistent/interpreter\n")
     os.chmod(script, 0o755)
-    result = _run(t, "--", script, status=None)
-    assert result.returncode in (126, 127), result
-    assert b"interpreter" in result.stderr, result
+    for command in (script, "its-script"):
+        result = _run(t, "--", command, status=None,
+                      env={"PATH": os.environ["PATH"] + ":" + t.scratch})
+        assert result.returncode in (126, 127), result
+        assert b"interpreter" in result.stderr, result
 
 
 def test_usage_errors_are_125_with_one_line(t):
