@@ -71,7 +71,10 @@ static int settle_name(struct request *request, const char *word)
 	struct unit unit;
 
 	if (!unit_complete_name(word, request->name))
-		return cli_fail(CLI_FAILURE, "%s: not a service's name", word);
+		return cli_fail(CLI_FAILURE,
+				"%s: not a service's name: twshim enabled lists those "
+				"that are enabled",
+				word);
 	/* The unit itself may be gone by now. */
 	if (unit_load(&unit, &request->place, request->name, error, sizeof(error)) != 0)
 		return 0;
@@ -96,7 +99,8 @@ static int read_options(struct request *request, int argc, char **argv)
 		return cli_fail(CLI_USAGE, "disable: %s", error);
 	if (request->restart && *request->place.root)
 		return cli_fail(CLI_USAGE,
-				"disable: --restart: nothing runs in --root %s",
+				"disable: --restart: nothing runs in --root %s: leave "
+				"one of them out",
 				request->root);
 	status = settle_name(request, argv[optind]);
 	return status ? status : -1;

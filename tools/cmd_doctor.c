@@ -113,8 +113,10 @@ static int read_options(struct request *request, int argc, char **argv)
 	if (status != CLI_GO_ON)
 		return status;
 	if (argc - optind > 1)
-		return cli_fail(CLI_USAGE, "doctor: %s: only one command or process",
-				argv[optind + 1]);
+		return cli_fail(
+		    CLI_USAGE,
+		    "doctor: %s: only one command or process: see twshim doctor --help",
+		    argv[optind + 1]);
 	request->doctor.subject = argv[optind];
 	if (optind < argc)
 		cli_is_pid(argv[optind], &request->doctor.pid);

@@ -113,8 +113,10 @@ static int read_options(struct request *request, int argc, char **argv)
 			 sizeof(error)) != 0)
 		return cli_fail(CLI_USAGE, "enable: %s", error);
 	if (request->restart && *request->enable.place.root)
-		return cli_fail(CLI_USAGE, "enable: --restart: nothing runs in --root %s",
-				request->root);
+		return cli_fail(
+		    CLI_USAGE,
+		    "enable: --restart: nothing runs in --root %s: leave one of them out",
+		    request->root);
 	return -1;
 }
 

@@ -55,7 +55,8 @@ static int set_option(void *data, int option)
 		return 0;
 	}
 	if (request->source.rule_count == TWS_RULES)
-		return cli_fail(CLI_USAGE, "-p: too many rules: at most %d fit",
+		return cli_fail(CLI_USAGE,
+				"-p: too many rules: at most %d fit: leave some out",
 				TWS_RULES);
 	request->rules[request->source.rule_count++] = optarg;
 	return 0;

@@ -82,9 +82,11 @@ static int write_file(const struct request *request, const struct metrics *metri
 		result = output_commit(&output);
 	}
 	if (result != 0)
-		return cli_fail(CLI_FAILURE,
-				"export: %s: %s: what was there before is unchanged",
-				request->file, strerror(-result));
+		return cli_fail(
+		    CLI_FAILURE,
+		    "export: %s: %s, and what was there before is unchanged: name a file "
+		    "(--textfile) that you may write, in a directory that exists",
+		    request->file, strerror(-result));
 	return 0;
 }
 

@@ -145,9 +145,10 @@ static int set_option(struct policy_options *options, int value)
 		return 0;
 	default:
 		if (options->rule_count == TWS_RULES)
-			return policy_fail(POLICY_USAGE,
-					   "-p: too many rules: at most %d fit",
-					   TWS_RULES);
+			return policy_fail(
+			    POLICY_USAGE,
+			    "-p: too many rules: at most %d fit: leave some out",
+			    TWS_RULES);
 		options->rules[options->rule_count++] = optarg;
 		return 0;
 	}

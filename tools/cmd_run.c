@@ -101,8 +101,10 @@ static int set_option(void *data, int option)
 		return 0;
 	case OPTION_RULE:
 		if (run->source.rule_count == TWS_RULES)
-			return cli_fail(OWN_FAILURE, "-p: too many rules: at most %d fit",
-					TWS_RULES);
+			return cli_fail(
+			    OWN_FAILURE,
+			    "-p: too many rules: at most %d fit: leave some out",
+			    TWS_RULES);
 		run->rules[run->source.rule_count++] = optarg;
 		return 0;
 	case OPTION_OUTPUT:
@@ -264,8 +266,10 @@ static bool commit(struct output *output, const char *path)
 	int result = output->file ? output_commit(output) : 0;
 
 	if (result != 0)
-		cli_fail(0, "%s: the report can't be written: %s", path,
-			 strerror(-result));
+		cli_fail(0,
+			 "%s: the report can't be written: %s: twshim report still knows "
+			 "what was seen",
+			 path, strerror(-result));
 	return result == 0;
 }
 

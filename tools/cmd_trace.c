@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include "config/address.h"
 #include "tools/cli.h"
 #include "tools/print.h"
+#include "tools/rundir.h"
 #include "tools/trace.h"
 
 enum {
@@ -300,6 +302,22 @@ static int finish(const struct tracing *tracing)
 	return 0;
 }
 
+/* Without --dir: the usual directory may be made yet, but not where something else is. */
+static int check_usual(void)
+{
+	char path[PATH_MAX], error[PATH_MAX + 256];
+	int found = tws_rundir_find(path, sizeof(path));
+	int fd = found == 0 ? tws_rundir_open(path) : found;
+
+	if (fd >= 0)
+		close(fd);
+	if (fd >= 0 || fd == -ENOENT)
+		return 0;
+	tws_rundir_explain(error, sizeof(error), found == 0 ? path : NULL, fd,
+			   "TWSHIM_DIR");
+	return cli_fail(CLI_FAILURE, "trace: %s", error);
+}
+
 int cmd_trace(int argc, char **argv)
 {
 	struct request request = {.color = PRINT_COLOR_AUTO};
@@ -310,6 +328,8 @@ int cmd_trace(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
+	if (!request.dir && check_usual() != 0)
+		return CLI_FAILURE;
 	catch_signals(&waiting);
 	if (follow_open(&tracing.follow, request.dir, error, sizeof(error)) != 0)
 		return cli_fail(CLI_FAILURE, "trace: %s", error);

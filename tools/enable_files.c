@@ -21,6 +21,21 @@ static int fail(char *ret_error, size_t size, const char *path, const char *why)
 	return -1;
 }
 
+/* Of a system call. */
+static int fail_call(char *ret_error, size_t size, const char *path, int error)
+{
+	const char *cure = "mend that, and try again";
+
+	if (error == EACCES || error == EPERM)
+		cure = "do it as root, or with --user for a unit of your own systemd";
+	else if (error == EROFS)
+		cure = "--runtime puts it below /run";
+	else if (error == ENOSPC)
+		cure = "make room there";
+	snprintf(ret_error, size, "%s: %s: %s", path, strerror(error), cure);
+	return -1;
+}
+
 /* What is there: ret_text NULL where nothing is. -1: it is not ours to touch. */
 static int look_at(const char *path, char **ret_text, char *ret_error, size_t size)
 {
@@ -28,7 +43,7 @@ static int look_at(const char *path, char **ret_text, char *ret_error, size_t si
 
 	*ret_text = NULL;
 	if (lstat(path, &st) != 0)
-		return errno == ENOENT ? 0 : fail(ret_error, size, path, strerror(errno));
+		return errno == ENOENT ? 0 : fail_call(ret_error, size, path, errno);
 	*ret_text = S_ISREG(st.st_mode) ? unit_read_text(path) : NULL;
 	if (*ret_text && dropin_is_untouched(*ret_text))
 		return 0;
@@ -91,7 +106,7 @@ static int settle(const char *path, const char *text, bool dry,
 		result = put(path, text);
 	else if (unlink(path) != 0)
 		result = -errno;
-	return result ? fail(ret_error, size, path, strerror(-result)) : 0;
+	return result ? fail_call(ret_error, size, path, -result) : 0;
 }
 
 /* The policy stands before the drop-in that names it, and goes after it. */
@@ -102,7 +117,7 @@ int enable_write(const struct enable_plan *plan, bool dry, enum enable_change *r
 	int result = dry ? 0 : make_directories(plan->directory);
 
 	if (result != 0)
-		return fail(ret_error, size, plan->directory, strerror(-result));
+		return fail_call(ret_error, size, plan->directory, -result);
 	if (plan->policy &&
 	    settle(plan->policy_path, plan->policy, dry, &policy, ret_error, size) != 0)
 		return -1;

@@ -291,7 +291,9 @@ int enable_place(struct unit_place *ret_place, char *root, bool user, char *ret_
 	ret_place->root = root;
 	if (length == 0 || access(root, R_OK | X_OK) == 0)
 		return 0;
-	snprintf(ret_error, size, "--root %s: %s", root, strerror(errno));
+	snprintf(ret_error, size,
+		 "--root %s: %s: name the top directory of an image, which you may read",
+		 root, strerror(errno));
 	return -1;
 }
 

@@ -161,9 +161,11 @@ int metrics_collect(struct metrics **ret_metrics, const struct metrics_options *
 	if (result == 0)
 		result = recall(&ledger, directory, lock, options->kept);
 	if (result == -EBUSY)
-		snprintf(ret_error, size,
-			 "metrics: another exporter holds %s of the run-time directory",
-			 LEDGER_LOCK);
+		snprintf(
+		    ret_error, size,
+		    "metrics: another exporter holds %s of the run-time directory: try "
+		    "again, or end that process",
+		    LEDGER_LOCK);
 	else if (result == 0)
 		result = collect(ret_metrics, &ledger, options, ret_error, size);
 	else

@@ -222,9 +222,7 @@ int model_build(struct model **ret_model, const struct model_options *options,
 
 	if (!path) {
 		result = tws_rundir_find(found, sizeof(found));
-		path = "the run-time directory";
-		if (result == 0)
-			path = found;
+		path = result == 0 ? found : NULL;
 	}
 	for (int i = 0; result == 0 && changed && i < TRIES; i++) {
 		model_free(model);
@@ -233,8 +231,11 @@ int model_build(struct model **ret_model, const struct model_options *options,
 	}
 	if (result == 0)
 		*ret_model = model;
+	else if (result == -ENOMEM)
+		snprintf(ret_error, size, "%s: %s", path, strerror(ENOMEM));
 	else
-		snprintf(ret_error, size, "%s: %s", path, strerror(-result));
+		tws_rundir_explain(ret_error, size, path, result,
+				   options->dir ? "--dir" : "TWSHIM_DIR");
 	return result;
 }
 

@@ -96,6 +96,15 @@ int tws_rundir_open(const char *path)
 	return fd;
 }
 
+void tws_rundir_explain(char *ret_text, size_t size, const char *path, int error,
+			const char *by)
+{
+	snprintf(ret_text, size,
+		 "%s: %s: name a directory that you may read, by its absolute path, with "
+		 "%s",
+		 path ? path : "the run-time directory", strerror(-error), by);
+}
+
 /* Of the directory, or of that where it would be made. */
 static int stat_files(const char *path, struct statfs *ret_files)
 {

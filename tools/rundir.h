@@ -29,6 +29,11 @@ int tws_rundir_check(const char *path);
 /* Opens the directory at `path` for reading. A descriptor, or -errno. */
 int tws_rundir_open(const char *path);
 
+/* Says of a directory that could not be found or read why, and what to do; `path` NULL:
+ * tws_rundir_find() failed. `by`: what names another. */
+void tws_rundir_explain(char *ret_text, size_t size, const char *path, int error,
+			const char *by);
+
 /* Whether a name in a main directory is that of a directory with segments: of a run
  * ("run-..."), or of a systemd unit ("....service", which its RuntimeDirectory= made).
  * Pure. */

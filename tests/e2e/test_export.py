@@ -121,6 +121,7 @@ def test_exporters_at_once_keep_one_ledger(t):
         fcntl.flock(lock, fcntl.LOCK_EX)
         result = t.run(t.twshim, "export", shim=False, status=1)
         assert result.stdout == b"" and b"another exporter" in result.stderr, result
+        assert b"try again, or end that process" in result.stderr, result
     assert total(export(t), "twshim_connections_opened_total") == 5
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -614,6 +615,45 @@ def test_the_usual_directory_need_not_be_there_yet(t):
         result = t.run(t.twshim, *command, shim=False, status=None, env={"TWSHIM_DIR": none})
         assert result.returncode == 0 or command[0] == "doctor", result
         assert result.stdout and not result.stderr, (command, result)
+
+
+def test_a_usual_directory_that_is_none_is_named_with_what_to_do(t):
+    for directory in (t.file("file", ""), "relative"):
+        for command in (("report",), ("ps",), ("owners",), ("doctor",), ("export",),
+                        ("trace", "-s", "1")):
+            result = t.run(t.twshim, *command, shim=False, status=1, env={"TWSHIM_DIR": directory})
+            [line] = result.stderr.decode().splitlines()
+            assert "absolute path, with TWSHIM_DIR" in line and not result.stdout, (command, line)
+
+
+def test_what_fails_says_what_to_do(t):
+    """One of each that had no cure beside neighbours that had one."""
+    root = os.path.join(t.scratch, "root")
+    system = os.path.join(root, "etc/systemd/system")
+    os.makedirs(os.path.join(root, "bin"))
+    os.makedirs(system)
+    shutil.copy("/bin/true", os.path.join(root, "bin/true"))
+    shutil.copy(t.library, os.path.join(root, "libtwshim.so"))
+    with open(os.path.join(system, "a.service"), "w", encoding="utf-8") as unit:
+        unit.write("[Service]\nExecStart=/bin/true\n")
+    with open(os.path.join(system, "a.service.d"), "w", encoding="utf-8"):
+        pass  # where a directory would have to be
+    rules = ("-p", "close=keep") * 65
+    for arguments, status, cure in (
+            (("doctor", "a", "b"), 2, "see twshim doctor --help"),
+            (("env", *rules), 2, "leave some out"), (("run", *rules, "true"), 125, "leave some out"),
+            (("policy", "check", *rules), 2, "leave some out"),
+            (("export", "-o", os.path.join(t.scratch, "no/file")), 1, "name a file (--textfile)"),
+            (("enable", "--root", root, "--restart", "a"), 2, "leave one of them out"),
+            (("disable", "--root", root, "--restart", "a"), 2, "leave one of them out"),
+            (("disable", "a.socket"), 1, "twshim enabled lists"),
+            (("enabled", "--root", root + "/none"), 2, "name the top directory of an image"),
+            (("enable", "--root", root, "--library", "/libtwshim.so", "a"), 1,
+             "Not a directory: mend that")):
+        result = t.run(t.twshim, *arguments, shim=False, status=status)
+        _one_line(result, cure)
+    result = t.run(t.twshim, "run", "-o", "/dev/full", "true", shim=False)
+    assert b"twshim report still knows" in result.stderr, result
 
 
 def test_output_that_cannot_be_written_is_a_failure_with_its_reason(t):
