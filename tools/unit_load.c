@@ -75,18 +75,24 @@ bool unit_search_path(const struct unit_place *place, size_t index, char *ret_pa
 				*path ? path : "/nonexistent") < size;
 }
 
+/* $XDG_CONFIG_HOME stands for $HOME/.config where it is empty or not absolute, too. */
+static bool user_dropin_root(bool runtime, char *ret_path, size_t size)
+{
+	if (runtime)
+		return expand_variable("$XDG_RUNTIME_DIR/systemd/user", ret_path, size);
+	return expand_variable(USER_PATH[0], ret_path, size) ||
+	       expand_variable(USER_PATH[1], ret_path, size);
+}
+
 bool unit_dropin_root(const struct unit_place *place, bool runtime, char *ret_path,
 		      size_t size)
 {
 	char path[PATH_MAX];
-	const char *user =
-	    getenv("XDG_CONFIG_HOME") ? "$XDG_CONFIG_HOME/systemd/user" : USER_PATH[1];
 
 	if (!place->user)
 		return (size_t)snprintf(ret_path, size, "%s/%s/systemd/system",
 					place->root, runtime ? "run" : "etc") < size;
-	return expand_variable(runtime ? "$XDG_RUNTIME_DIR/systemd/user" : user, path,
-			       sizeof(path)) &&
+	return user_dropin_root(runtime, path, sizeof(path)) &&
 	       (size_t)snprintf(ret_path, size, "%s%s", place->root, path) < size;
 }
 

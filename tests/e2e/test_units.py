@@ -164,6 +164,126 @@ def test_enable_takes_units_of_debian_packages(t):
         assert "50-twshim" not in said, said
 
 
+# --------------------------------------------------------------------- a user's own systemd
+
+class User:
+    """A user with a home and a run-time directory of the test's own, in which nobody's systemd
+    looks, and whose systemctl only writes down what it is told."""
+
+    def __init__(self, t, **variables):
+        self.t = t
+        self.home = os.path.join(t.scratch, "home")
+        self.runtime = os.path.join(t.dir, "runtime")
+        self.told = os.path.join(t.scratch, "told")
+        bin_ = os.path.join(t.scratch, "bin")
+        for folder in (self.home, self.runtime, bin_):
+            os.mkdir(folder, 0o700)
+        systemctl = t.file("bin/systemctl", f'#!/bin/sh\necho "$*" >> {self.told}\n')
+        os.chmod(systemctl, 0o755)
+        # TWSHIM_DIR and XDG_CONFIG_HOME "": as if they were not set.
+        self.env = {"HOME": self.home, "XDG_RUNTIME_DIR": self.runtime, "XDG_CONFIG_HOME": "",
+                    "TWSHIM_DIR": "", "PATH": f"{bin_}:{os.environ['PATH']}", **variables}
+
+    def unit(self, folder, name, text):
+        """A unit file of the user's."""
+        folder = os.path.join(self.home, folder, "systemd/user")
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+            file.write("[Service]\n" + text)
+        return folder
+
+    def run(self, command, *arguments, status=0):
+        """`twshim COMMAND --user`."""
+        return self.t.run(self.t.twshim, command, "--user", *arguments, shim=False, status=status,
+                          env=self.env)
+
+    def json(self, command, *arguments):
+        """Its object."""
+        return json.loads(self.run(command, "--json", *arguments).stdout)
+
+    def enabled(self):
+        """{unit: its drop-in}."""
+        return {u["unit"]: u["drop_in"] for u in self.json("enabled")["units"]}
+
+    def all(self):
+        """All files and directories."""
+        found = tree(self.home) | tree(self.runtime)
+        for top in (self.home, self.runtime):
+            found |= {folder: None for folder, _, _ in os.walk(top)}
+        return found
+
+
+def test_a_users_own_unit_is_enabled_and_disabled_without_a_trace(t):
+    user = User(t)
+    folder = user.unit(".config", "a.service", 'Environment="LD_PRELOAD=/usr/lib/libfoo.so"\n'
+                                               "ExecStart=/bin/true\n")
+    os.makedirs(os.path.join(user.runtime, "systemd/user"))
+    policy = t.file("policy.conf", 'rules = ({ name = "r"; close = "fin-reset"; });\n')
+    before = user.all()
+    for options, place in (((), folder), (("--runtime",), user.runtime + "/systemd/user")):
+        dry = user.json("enable", "--dry-run", *options, "-c", policy, "a")
+        assert user.all() == before and dry["change"] == "made", dry
+        made = user.json("enable", *options, "-c", policy, "a")
+        assert made["drop_in"] == dry["drop_in"] == f"{place}/a.service.d/50-twshim.conf", made
+        assert f'"LD_PRELOAD=/usr/lib/libfoo.so:{t.library}"' in made["text"], made
+        new = {path: content for path, content in user.all().items() if path not in before}
+        assert set(new) == {f"{place}/a.service.d", made["drop_in"], made["policy"]}, new
+        assert new[made["drop_in"]].decode() == made["text"] and b"fin-reset" in new[made["policy"]]
+        assert user.json("enable", *options, "-c", policy, "a")["change"] == "unchanged"
+        assert user.enabled() == {"a.service": made["drop_in"]}
+        # The host's units are others.
+        host = json.loads(t.run(t.twshim, "enabled", "--json", shim=False).stdout)["units"]
+        assert not [u for u in host if u["drop_in"] == made["drop_in"]], host
+        assert user.json("disable", "--dry-run", "a")["removed"] and user.enabled()
+        assert user.json("disable", "a")["removed"]
+        assert user.all() == before and user.enabled() == {}
+        assert not user.json("disable", "a")["removed"]
+    assert not os.path.exists(user.told), "systemctl was asked without --restart"
+
+
+def test_what_enable_writes_for_a_user_is_counted_in_the_users_run_time_directory(t):
+    server, user = t.server(), User(t)
+    folder = user.unit(".local/share", "b.service", f"ExecStart={t.prog('client')}\n")
+    made = user.json("enable", "--restart", "b")
+    # A unit of a package's: the drop-in is where the user's own are.
+    assert made["drop_in"] == f"{user.home}/.config/systemd/user/b.service.d/50-twshim.conf", made
+    assert os.listdir(folder) == ["b.service"] and made["restarted"], made
+    assert "RuntimeDirectory=twshim/%n\n" in made["text"], made
+    # What systemd makes of it.
+    lines = [line[len('Environment="'):-1] for line in made["text"].splitlines()
+             if line.startswith("Environment=")]
+    environment = dict(line.replace("%t", user.runtime).replace("%n", "b.service").split("=", 1)
+                       for line in lines)
+    os.makedirs(os.path.join(user.runtime, "twshim/b.service"), 0o700)
+    t.run(t.prog("client"), server.address, str(server.port), "socket", "connect", "send:1", "recv",
+          "close", shim=False, env=environment)
+    t.counters(t.report("--dir", os.path.join(user.runtime, "twshim")), attempts=1, established=1,
+               ended_local_fin=1)
+    assert user.json("disable", "--restart", "b")["restarted"]
+    with open(user.told, encoding="utf-8") as file:
+        assert file.read() == "--user daemon-reload\n--user restart b.service\n" * 2
+
+
+def test_a_users_drop_ins_are_where_the_users_systemd_looks(t):
+    """$XDG_CONFIG_HOME; where it is empty or relative, which means nothing, below $HOME."""
+    other = os.path.join(t.scratch, "config")
+    user = User(t)
+    user.unit(".local/share", "c.service", "ExecStart=/bin/true\n")
+    for value, place in ((other, other), ("", f"{user.home}/.config"),
+                         ("relative", f"{user.home}/.config")):
+        user.env["XDG_CONFIG_HOME"] = value
+        made = user.json("enable", "c")
+        assert made["drop_in"] == f"{place}/systemd/user/c.service.d/50-twshim.conf", made
+        assert user.enabled() == {"c.service": made["drop_in"]}
+        assert user.json("disable", "c")["removed"]
+        assert not os.path.exists(os.path.dirname(made["drop_in"]))
+    user.env.update(HOME="", XDG_CONFIG_HOME="")
+    result = user.run("enable", "c", status=1)
+    assert b"there is no such unit" in result.stderr, result
+    result = user.run("enable", "--root", t.scratch, "c", status=2)
+    assert b"--root and --user" in result.stderr, result
+
+
 # ------------------------------------------------------------------------- a real systemd
 
 BOOT = """
