@@ -15,19 +15,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/progs/parent.h"
+
 static struct sockaddr_in server;
 static int cycles;
 
-static void serve(int listener)
+static void serve(int listener, pid_t parent)
 {
 	char byte;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	die_with(parent);
 	for (;;) {
 		int fd = accept(listener, NULL, NULL);
 
@@ -94,8 +95,8 @@ int main(int argc, char **argv)
 {
 	pthread_t thread[64];
 	int threads, listener;
+	pid_t parent = getpid(), child;
 	double start;
-	pid_t child;
 
 	if (argc == 3 && !strcmp(argv[1], "close")) {
 		for (int i = atoi(argv[2]); i > 0; i--)
@@ -113,7 +114,7 @@ int main(int argc, char **argv)
 	listener = listen_on(argv[1]);
 	child = fork();
 	if (child == 0)
-		serve(listener);
+		serve(listener, parent);
 	close(listener);
 	start = now();
 	for (int i = 0; i < threads && i < 64; i++)

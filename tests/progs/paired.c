@@ -18,10 +18,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "tests/progs/parent.h"
 
 #define LISTENERS 32 /* so many destinations that none runs out of ports */
 #define VARIANTS  32
@@ -81,15 +82,15 @@ static void listen_on(const char *address, int i)
 
 static pid_t start_servers(const char *address)
 {
+	pid_t parent = getpid(), child;
 	pthread_t thread;
-	pid_t child;
 
 	for (int i = 0; i < LISTENERS; i++)
 		listen_on(address, i);
 	child = fork();
 	if (child != 0)
 		return child;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	die_with(parent);
 	for (int i = 0; i < LISTENERS; i++)
 		if (pthread_create(&thread, NULL, serve, &listener[i]) != 0)
 			fail("paired: thread");

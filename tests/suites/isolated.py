@@ -6,6 +6,7 @@ run()     from outside
 inside()  in the namespaces, as their first process; ends with what it started
 """
 import ctypes
+import functools
 import json
 import os
 import resource
@@ -25,9 +26,11 @@ def filled(text, scratch):
     return text.replace("{scratch}", scratch)
 
 
-def die_with_parent():
-    """PR_SET_PDEATHSIG: nothing is left running where the runner is killed."""
+def die_with(parent):
+    """PR_SET_PDEATHSIG: nothing is left running where the runner is killed, or was before."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def run(unit, command, scratch, shim):
@@ -48,7 +51,8 @@ def run(unit, command, scratch, shim):
         outer = subprocess.run([NAMESPACES[0], *as_root, *NAMESPACES[1:], sys.executable, "-B",
                                 os.path.abspath(__file__)], input=json.dumps(spec).encode(),
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-                               timeout=unit.timeout + 60, preexec_fn=die_with_parent).stdout
+                               timeout=unit.timeout + 60,
+                               preexec_fn=functools.partial(die_with, os.getpid())).stdout
     except subprocess.TimeoutExpired as late:
         outer = (late.stdout or b"") + b"would not end"
     result = read_result(spec, outer.decode(errors="replace"))
