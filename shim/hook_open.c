@@ -267,7 +267,8 @@ TWS_HOT void tws_hook_connect(int fd, const struct sockaddr *address, socklen_t 
 	struct tws_address remote;
 
 	ret_connecting->conn.book = NULL;
-	ret_connecting->again = ret_connecting->disconnected = false;
+	ret_connecting->again = ret_connecting->deferred = false;
+	ret_connecting->disconnected = false;
 	if (tws_unlikely(!tws_conn_plausible(address) || length < sizeof(sa_family_t)))
 		return;
 	if (tws_unlikely(address->sa_family == AF_UNSPEC)) {

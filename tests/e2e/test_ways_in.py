@@ -41,6 +41,12 @@ def test_non_blocking_whose_outcome_is_asked_by_connect(t):
                        "send:1", "recv", "close", "repeat:20"))
 
 
+def test_a_connect_that_answers_0_at_last_is_established_by_it(t):
+    _, report = _client(t, "socket", "nonblock", "connect?", "block", "sleep:2", "connect-again",
+                        "unspec", "close", "repeat:20")
+    t.counters(report, attempts=20, established=20, ended_reset_app=20, peak_open=1)
+
+
 def test_non_blocking_whose_outcome_is_never_asked(t):
     _check(t, *_client(t, "socket", "nonblock", "connect?", "block", "send:1", "recv", "close",
                        "repeat:20"))
