@@ -67,7 +67,7 @@ static void fill_book(struct tws_book *book, struct tws_header *header,
 	book->size = layout->size;
 	take_ready(book, layout);
 	__builtin_memset(book->reached, 0, sizeof(book->reached));
-	book->full_until_ns = book->seen_ns = 0;
+	book->full_until_ns = book->seen_ns = book->recorded_ns = 0;
 	book->ended_count = section[TWS_SECTION_ENDED].count;
 	book->time_wait_count = section[TWS_SECTION_TIME_WAIT].count;
 	book->probe = (void *)(base + layout->size - sizeof(*book->probe));
@@ -204,6 +204,14 @@ bool tws_book_back(struct tws_book *book, enum tws_section_id id, uint32_t index
 	tws_raise_u32(&book->header->section[id].used, used);
 	tws_raise_u32(&book->reached[id], used);
 	return true;
+}
+
+void tws_book_record_again(struct tws_book *book, uint64_t now)
+{
+	__atomic_store_n(&book->recorded_ns, now, __ATOMIC_RELAXED);
+	for (unsigned id = 0; id < TWS_SECTIONS; id++)
+		tws_raise_u32(&book->header->section[id].used,
+			      __atomic_load_n(&book->reached[id], __ATOMIC_RELAXED));
 }
 
 /* ----------------------------------------------------------- destinations */

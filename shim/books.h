@@ -30,6 +30,7 @@ struct tws_book {
 	uint32_t reached[TWS_SECTIONS]; /* atomic; of these, recorded as used by us */
 	/* Atomic; when the file was last seen whole, see fresh.h. */
 	uint64_t seen_ns;
+	uint64_t recorded_ns; /* atomic; see tws_book_recall() */
 	/* Atomic; all slots were found taken: until when that is believed. 0: one was let
 	 * go since. */
 	uint64_t full_until_ns;
@@ -90,6 +91,18 @@ static inline bool tws_book_reach(struct tws_book *book, enum tws_section_id id,
 	return tws_likely(index < __atomic_load_n(&book->reached[id], __ATOMIC_RELAXED))
 		   ? true
 		   : tws_book_back(book, id, index);
+}
+
+/* Slow half of tws_book_recall(). */
+TWS_COLD void tws_book_record_again(struct tws_book *book, uint64_t now);
+
+/* What is recorded as used somebody of our user may overwrite: it is recorded again, once
+ * a second. */
+static inline void tws_book_recall(struct tws_book *book, uint64_t now)
+{
+	if (tws_unlikely(now - __atomic_load_n(&book->recorded_ns, __ATOMIC_RELAXED) >
+			 1000000000u))
+		tws_book_record_again(book, now);
 }
 
 static inline uint32_t tws_book_used(const struct tws_book *book, enum tws_section_id id)

@@ -229,6 +229,7 @@ static inline void begin(int fd, const struct tws_address *remote,
 	slot->remote = *remote;
 	slot->destination = tws_book_destination(conn->book, remote);
 	tws_seen(conn->book, now);
+	tws_book_recall(conn->book, now);
 	if (tws_unlikely(__atomic_load_n(&tws_plans, __ATOMIC_RELAXED)))
 		tws_plan_clear(conn);
 	if (tws_unlikely(tws_policy_active(now))) {

@@ -390,11 +390,15 @@ static inline enum tws_counter tws_via_counter(enum tws_via via)
 }
 
 /* In both lists in the same order. */
-TWS_ASSERT(TWS_ended_unseen - TWS_ended_local_fin == TWS_END_UNSEEN - TWS_END_LOCAL_FIN);
-TWS_ASSERT(TWS_ended_fin_reset - TWS_ended_local_fin ==
-	   TWS_END_FIN_RESET - TWS_END_LOCAL_FIN);
-TWS_ASSERT(TWS_ended_reset_unread - TWS_ended_local_fin ==
-	   TWS_END_RESET_UNREAD - TWS_END_LOCAL_FIN);
+#define TWS_SAME_PLACE(counter, ending)                                                  \
+	TWS_ASSERT((counter)-TWS_ended_local_fin == (ending)-TWS_END_LOCAL_FIN)
+TWS_SAME_PLACE(TWS_ended_remote_fin, TWS_END_REMOTE_FIN);
+TWS_SAME_PLACE(TWS_ended_fin_reset, TWS_END_FIN_RESET);
+TWS_SAME_PLACE(TWS_ended_reset_policy, TWS_END_RESET_POLICY);
+TWS_SAME_PLACE(TWS_ended_reset_app, TWS_END_RESET_APP);
+TWS_SAME_PLACE(TWS_ended_reset_unread, TWS_END_RESET_UNREAD);
+TWS_SAME_PLACE(TWS_ended_reset_remote, TWS_END_RESET_REMOTE);
+TWS_SAME_PLACE(TWS_ended_unseen, TWS_END_UNSEEN);
 TWS_ASSERT(TWS_via_kill - TWS_via_close == TWS_VIA_KILL - TWS_VIA_CLOSE);
 
 #endif

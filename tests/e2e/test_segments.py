@@ -114,6 +114,45 @@ def test_a_segment_that_was_deleted_does_not_disturb_its_client(t):
     assert client.wait() == 0
 
 
+SCRIBBLER = """
+import glob, socket, sys, time
+address, port, path, places = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+def cycle():
+    with socket.create_connection((address, port)) as connection:
+        connection.send(b"x")
+        connection.recv(1)
+for _ in range(10):
+    cycle()
+with open(glob.glob(path + "/*.seg")[0], "r+b") as file:
+    for place in places.split(","):
+        file.seek(int(place))
+        file.write(bytes(4))
+time.sleep(1.1)
+for _ in range(10):
+    cycle()
+"""
+
+
+def test_what_is_recorded_as_used_and_overwritten_comes_back(t):
+    server = t.server()
+    # struct tws_header: section[1] to section[6], `used` in each
+    places = ",".join(str(32 + 24 * section + 16) for section in range(1, 7))
+    t.run(sys.executable, "-c", SCRIBBLER, ADDRESS, str(server.port), t.dir, places)
+    t.counters(t.report(), attempts=20, established=20, ended_local_fin=20)
+
+
+def test_a_network_of_ipv6_hosts_has_a_place_for_each(t):
+    server = t.server(address="::")
+    hosts = [f"fd00::{i:x}" for i in range(1, 129)]
+    for host in hosts:
+        t.run("ip", "address", "add", f"{host}/64", "dev", "lo", "nodad", shim=False)
+    t.run(sys.executable, "-c", "import socket, sys\nfor host in sys.argv[2:]:\n"
+          " socket.create_connection((host, int(sys.argv[1]))).close()", str(server.port), *hosts)
+    [app] = t.report()["apps"]
+    found = {d["to"] for d in app["destinations"]}
+    assert found == {f"[{host}]:{server.port}" for host in hosts}, found
+
+
 def test_sizes_come_from_the_configuration(t):
     server = t.server()
     _load(t, "connection_slots = 64; destination_slots = 16; ended_slots = 64; "
