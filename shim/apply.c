@@ -262,11 +262,13 @@ void tws_apply_bind(int fd, bool to_port_0)
 {
 	struct tws_decision decision = tws_policy_decide(NULL, NULL);
 	struct outcome outcome = {false, false, false};
+	uint32_t flags = tws_conn_flags(fd);
 
 	if (!decision.matched || decision.action.flags & TWS_ACTION_DRY_RUN)
 		return;
-	apply_reuseaddr(fd, &decision.action, tws_conn_flags(fd), &outcome);
-	if (!to_port_0 || !(decision.action.flags & TWS_ACTION_LATE_BIND))
+	apply_reuseaddr(fd, &decision.action, flags, &outcome);
+	if (!to_port_0 || !(decision.action.flags & TWS_ACTION_LATE_BIND) ||
+	    flags & TWS_CONN_APP_NO_PORT)
 		return;
 	outcome.set = false;
 	set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1, &outcome);

@@ -32,8 +32,11 @@
 #define TWS_FD_SOCKET 0x40000000u /* a TCP socket; flags in bits 0 to 29 */
 #define TWS_FD_FLAGS  0x3fffffffu
 
-/* One more flag, of no use to readers: the program set SO_RCVLOWAT above 1. */
-#define TWS_CONN_LOW_WATER (1u << 24)
+/* More flags, of no use to readers: the program set SO_RCVLOWAT above 1; and
+ * IP_BIND_ADDRESS_NO_PORT: its next bind() to port 0 takes none. New ones from the top
+ * down: those of the enum grow towards them. */
+#define TWS_CONN_LOW_WATER   (1u << 24)
+#define TWS_CONN_APP_NO_PORT (1u << 29)
 
 TWS_OURS extern uint32_t tws_fds[TWS_FDS];
 

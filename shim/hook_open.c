@@ -70,15 +70,18 @@ void tws_hook_bind(int fd, const struct sockaddr *address, socklen_t length)
 	tws_apply_bind(fd, is_port_0(address, length));
 }
 
+/* Where the program set IP_BIND_ADDRESS_NO_PORT before, its port is picked at connect(),
+ * for that destination alone: no early bind. */
 void tws_hook_bound(int fd, const struct sockaddr *address, socklen_t length)
 {
+	uint32_t set = TWS_CONN_APP_BOUND;
+
 	if (!tws_fd(fd) || !tws_may_work())
 		return;
 	tws_freshen(fd);
-	tws_conn_flags_change(fd,
-			      TWS_CONN_APP_BOUND |
-				  (is_port_0(address, length) ? TWS_CONN_APP_BOUND_0 : 0),
-			      0);
+	if (is_port_0(address, length) && !(tws_conn_flags(fd) & TWS_CONN_APP_NO_PORT))
+		set |= TWS_CONN_APP_BOUND_0;
+	tws_conn_flags_change(fd, set, 0);
 }
 
 void tws_hook_listening(int fd)
@@ -142,7 +145,7 @@ static TWS_COLD void disconnected(int fd, struct tws_connecting *connecting)
 	struct tws_end *end = &connecting->end;
 	uint32_t keep = TWS_CONN_IPV6 | TWS_CONN_MPTCP | TWS_CONN_APP_LINGER_0 |
 			TWS_CONN_APP_LINGER_N | TWS_CONN_APP_REUSEADDR |
-			TWS_CONN_LOW_WATER;
+			TWS_CONN_LOW_WATER | TWS_CONN_APP_NO_PORT;
 	uint32_t flags = end->conn.slot->flags & keep;
 
 	tws_conn_end(end);

@@ -15,6 +15,10 @@
 #include "shim/process.h"
 #include "shim/sys.h"
 
+#ifndef IP_BIND_ADDRESS_NO_PORT
+#define IP_BIND_ADDRESS_NO_PORT 24
+#endif
+
 static void count_call(int fd, enum tws_counter counter)
 {
 	struct tws_conn conn = tws_conn_of(tws_fd(fd));
@@ -62,6 +66,18 @@ static void note_socket_option(int fd, int name, const void *value, socklen_t le
 	}
 }
 
+/* As the kernel reads it: an int, or one byte; of no bytes, 0. */
+static void note_bind_no_port(int fd, const void *value, socklen_t length)
+{
+	bool on = length >= sizeof(int) ? *(const int *)value != 0
+		  : length > 0		? *(const unsigned char *)value != 0
+					: false;
+
+	tws_freshen(fd);
+	tws_conn_flags_change(fd, on ? TWS_CONN_APP_NO_PORT : 0,
+			      on ? 0 : TWS_CONN_APP_NO_PORT);
+}
+
 static void note_tcp_option(int fd, uint32_t flag)
 {
 	tws_freshen(fd);
@@ -78,6 +94,8 @@ void tws_hook_setsockopt(int fd, int level, int name, const void *value, socklen
 		note_tcp_option(fd, TWS_CONN_APP_LINGER2);
 	else if (level == IPPROTO_TCP && name == TCP_FASTOPEN_CONNECT)
 		note_tcp_option(fd, TWS_CONN_FASTOPEN_CONNECT);
+	else if (level == IPPROTO_IP && name == IP_BIND_ADDRESS_NO_PORT)
+		note_bind_no_port(fd, value, length);
 }
 
 /* SO_ERROR = 0 is what a program hears when its connect came through; one that asks too

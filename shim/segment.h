@@ -138,8 +138,8 @@ enum tws_conn_flag {
 	TWS_CONN_SHORT_LIVED = 1u << 14,     /* (ended) counted as short-lived */
 	TWS_CONN_DOUBTFUL = 1u << 15, /* (ended) CLOSE after our shutdown: FIN or RST? */
 	TWS_CONN_BELIEVED = 1u << 16, /* established, says SO_ERROR = 0; not verified */
-	TWS_CONN_APP_BOUND_0 = 1u << 17,      /* bind() to port 0 before connect() */
-	TWS_CONN_LATE_BIND = 1u << 18,	      /* IP_BIND_ADDRESS_NO_PORT is set */
+	TWS_CONN_APP_BOUND_0 = 1u << 17,      /* bind() before connect() took a port */
+	TWS_CONN_LATE_BIND = 1u << 18,	      /* policy set IP_BIND_ADDRESS_NO_PORT */
 	TWS_CONN_IPV6 = 1u << 19,	      /* the socket's family */
 	TWS_CONN_MPTCP = 1u << 20,	      /* the socket's protocol */
 	TWS_CONN_FASTOPEN_CONNECT = 1u << 21, /* the program set TCP_FASTOPEN_CONNECT */

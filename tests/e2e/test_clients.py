@@ -578,7 +578,7 @@ def _through_proxy(t, command, port, upstream, requests, stop=signal.SIGTERM):
     return t.read_report(report), upstream
 
 
-def _nginx(t, upstream, keepalive):
+def _nginx(t, upstream, keepalive, bind=False):
     t.need("nginx", "curl")
     path = t.file("nginx.conf", f"""
 daemon off; user root; worker_processes 2;
@@ -593,6 +593,7 @@ http {{
     listen {ADDRESS}:8099;
     location / {{
       proxy_pass http://up;
+      {f"proxy_bind {ADDRESS};" if bind else ""}
       {'proxy_http_version 1.1; proxy_set_header Connection "";' if keepalive else ""}
     }}
   }}
@@ -609,6 +610,18 @@ def test_nginx_as_a_proxy(t):
     assert total["established"] == total["ended_local_fin"] == MANY, total
     # What it accepted is not what it opened.
     assert report["total"]["attempts"] == MANY, report["total"]
+
+
+def test_nginx_with_proxy_bind_takes_its_port_at_connect(t):
+    # It sets IP_BIND_ADDRESS_NO_PORT itself, so nothing is wrong, and late_bind has nothing
+    # left to do.
+    upstream = t.server("http")
+    report, _ = _through_proxy(t, _nginx(t, upstream, False, bind=True), 8099, upstream, MANY,
+                               signal.SIGQUIT)
+    t.accounted(report, upstream)
+    t.counters(report, attempts=MANY, established=MANY, ended_local_fin=MANY,
+               bound_before_connect=0)
+    assert "TW105" not in {f["id"] for f in report["advice"]}, report["advice"]
 
 
 def test_nginx_as_a_proxy_that_keeps_its_connections(t):

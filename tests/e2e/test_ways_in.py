@@ -75,6 +75,43 @@ def test_bound_before_connect_is_counted_and_named(t):
            bound_before_connect=20)
 
 
+def test_a_bind_that_takes_no_port_is_not_early(t):
+    # The kernel looks at the option when bind() is called: what is set afterwards does not
+    # matter. A copy of the socket, here or in a child, is bound as it is.
+    for early, *steps in (
+            (0, "no-port:1", "bind"), (0, "no-port-syscall:1", "bind"),
+            (0, "no-port:1", "bind", "no-port:0"), (0, "no-port:1", "dup2", "close", "take-d",
+                                                    "bind"),
+            (20, "bind", "no-port:1"), (20, "no-port:1", "no-port:0", "bind"),
+            (20, "no-port-syscall:1", "no-port-syscall:0", "bind")):
+        _check(t, *_client(t, "socket", *steps, "connect", "send:1", "recv", "close",
+                           "repeat:20"), bound_before_connect=early)
+
+
+def test_a_socket_keeps_taking_no_port_when_it_is_dissolved(t):
+    server, report = _client(t, "socket", "no-port:1", "connect", "unspec", "bind", "connect",
+                             "send:1", "recv", "close", "repeat:20")
+    t.counters(report, attempts=40, established=40, ended_local_fin=20,
+               ended_reset_app=20, bound_before_connect=0)
+    assert server.counts["accepted"] == 40, server.counts
+
+
+def test_a_bind_of_an_ipv6_socket_that_takes_no_port_is_not_early(t):
+    script = t.file("bind6.py", """
+import socket, sys
+for _ in range(20):
+    c = socket.socket(socket.AF_INET6)
+    c.setsockopt(socket.IPPROTO_IP, 24, 1)
+    c.bind((sys.argv[1], 0))
+    assert c.getsockname()[1] == 0
+    c.connect((sys.argv[1], int(sys.argv[2])))
+    c.send(b"x"); c.recv(1); c.close()
+""")
+    server = t.server(address=ADDRESS6)
+    report = t.twshim_run(sys.executable, script, ADDRESS6, str(server.port))
+    _check(t, server, report, bound_before_connect=0)
+
+
 def test_fast_open_counts_as_a_connect(t):
     sysctl("net.ipv4.tcp_fastopen", FAST_OPEN)
     _check(t, *_client(t, "socket", "fastopen", "recv:4", "close", "repeat:20"))

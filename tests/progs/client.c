@@ -6,17 +6,19 @@
  * client ADDRESS PORT STEP...
  *
  * Steps work on the descriptor `c` (the connection) and up to one other, `d`:
- *   socket[:mptcp|:6] bind nonblock block connect connect? (may fail, says how)
+ *   socket[:mptcp|:6] bind no-port:N no-port-syscall:N (IP_BIND_ADDRESS_NO_PORT) nonblock
+ *   block connect connect? (may fail, says how)
  *   connect-poll connect-epoll connect-select connect-syscall connect-raw connect-again
  *   connect-eintr:MS (interrupted, then waited for) unspec
  *   port:N (of the server, from here on)
  *   fastopen fastopen-msg fastopen-mmsg fastopen-connect
  *   send:N recv recv:N wait-readable wait-hup
  *   linger:N reuseaddr linger2:N lowat:N so-error shutdown:wr|rd|rdwr
- *   dup dup2 dup3 fdupfd close close-d close-raw close-syscall close-range closefrom
- * fclose freopen dup2-over dup3-over cloexec exec:PATH fork-close fork-hold spawn system
- * pause-child exit:N _exit:N quick_exit abort kill note:TAG (prints TAG, SO_COOKIE and
- * the local port) sleep:MS repeat:N (all steps before it, N times in all)
+ *   dup dup2 dup3 fdupfd take-d (c = d) close close-d close-raw close-syscall
+ *   close-range closefrom fclose freopen dup2-over dup3-over cloexec exec:PATH fork-close
+ *   fork-hold spawn system pause-child exit:N _exit:N quick_exit abort kill note:TAG
+ *   (prints TAG, SO_COOKIE and the local port) sleep:MS repeat:N (all steps before it, N
+ *   times in all)
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -107,6 +109,18 @@ static void do_bind(const char *step)
 	struct sockaddr_in any = {.sin_family = AF_INET};
 
 	need(bind(c, (struct sockaddr *)&any, sizeof(any)) == 0, step);
+}
+
+static void do_no_port(const char *step)
+{
+	int value = atoi(argument_of(step));
+
+	if (is(step, "no-port"))
+		set_option(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, value, step);
+	else
+		need(syscall(SYS_setsockopt, c, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT,
+			     &value, sizeof(value)) == 0,
+		     step);
 }
 
 static void wait_by_epoll(const char *step)
@@ -245,6 +259,8 @@ static int opening(const char *step)
 		do_socket(step);
 	else if (is(step, "bind"))
 		do_bind(step);
+	else if (is(step, "no-port") || is(step, "no-port-syscall"))
+		do_no_port(step);
 	else if (is(step, "nonblock"))
 		need(fcntl(c, F_SETFL, O_NONBLOCK) == 0, step);
 	else if (is(step, "block"))
@@ -430,6 +446,8 @@ static int dropping(const char *step)
 		need((d = dup3(c, 201, O_CLOEXEC)) == 201, step);
 	else if (is(step, "fdupfd"))
 		need((d = fcntl(c, F_DUPFD_CLOEXEC, 100)) >= 100, step);
+	else if (is(step, "take-d"))
+		c = d;
 	else if (is(step, "close"))
 		close(c);
 	else if (is(step, "close-d"))
