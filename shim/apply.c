@@ -69,12 +69,21 @@ static uint32_t full_range(void)
 	return range = high << 16 | low;
 }
 
+/* Whether the kernel has yet to pick a port: at connect(), in that case also of a socket
+ * that was bound. */
+static bool lacks_port(uint32_t flags)
+{
+	return !(flags & TWS_CONN_APP_BOUND) ||
+	       (!(flags & TWS_CONN_APP_BOUND_0) && flags & TWS_CONN_APP_NO_PORT) ||
+	       flags & TWS_CONN_LATE_BIND;
+}
+
 static void apply_port_range(int fd, const struct tws_action *action, uint32_t flags,
 			     struct outcome *outcome)
 {
 	uint32_t range = (uint32_t)action->port_high << 16 | action->port_low;
 
-	if (!(action->flags & TWS_ACTION_PORT_RANGE) || flags & TWS_CONN_APP_BOUND)
+	if (!(action->flags & TWS_ACTION_PORT_RANGE) || !lacks_port(flags))
 		return;
 	if (!range)
 		range = full_range();

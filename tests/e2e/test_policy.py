@@ -170,6 +170,27 @@ print(len(closed), youngest)
 """
 
 
+def test_a_port_range_holds_for_a_socket_that_is_bound_to_an_address_alone(t):
+    # By late_bind, or by the program's own option; one that was bound early has its port.
+    server = t.server()
+    sysctl("net.ipv4.ip_local_port_range", "40000 40999")
+    rule = f"late_bind=%s,port_range=40500-40599,to={server.to}"
+    for steps, late, applied, inside in (
+            (("bind",), "true", 40, True), (("no-port:1", "bind"), "false", 20, True),
+            (("no-port:1", "bind"), "true", 20, True), (("bind",), "false", 0, False)):
+        output = os.path.join(t.scratch, "ports")
+        with open(output, "wb") as file:
+            report = t.twshim_run(
+                t.prog("client"), ADDRESS, str(server.port), "socket", *steps, "connect",
+                "send:1", "recv", "note:x", "close", "repeat:20", stdout=file,
+                options=("-p", rule % late))
+        with open(output, encoding="ascii") as file:
+            ports = [int(line.split()[-1]) for line in file]
+        assert len(ports) == 20 and all(
+            40500 <= port <= 40599 for port in ports) == inside, (steps, late, ports)
+        assert report["total"]["policy_applied"] == applied, (steps, late, report["total"])
+
+
 def test_a_port_ring_of_2000_ports_carries_20000_connections(t):
     sysctl("net.ipv4.tcp_tw_reuse", 0)
     server = t.server()
