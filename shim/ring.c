@@ -164,16 +164,27 @@ static struct ring *whole_ring(uint32_t index)
 	return ring;
 }
 
+/* Whether the process that has a port is gone. In a full ring most ports are of the same
+ * one: *alive, a process that is there, is not asked for again. */
+static bool is_gone(uint32_t pid, uint32_t *alive)
+{
+	if (pid == *alive)
+		return false;
+	if (tws_sys2(SYS_kill, pid, 0) == -ESRCH)
+		return true;
+	*alive = pid;
+	return false;
+}
+
 /* How many milliseconds this port has to wait; UINT32_MAX: it is in use. */
-static uint32_t wait_of(uint64_t word, uint32_t age_ms)
+static uint32_t wait_of(uint64_t word, uint32_t age_ms, uint32_t *alive)
 {
 	uint64_t age;
 
 	if (!word)
 		return 0;
 	if (word & IN_USE)
-		return tws_sys2(SYS_kill, word & 0x7fffffff, 0) == -ESRCH ? age_ms
-									  : UINT32_MAX;
+		return is_gone(word & 0x7fffffff, alive) ? age_ms : UINT32_MAX;
 	age = now_ms() - word;
 	return age >= age_ms ? 0 : (uint32_t)(age_ms - age);
 }
@@ -187,7 +198,7 @@ static void bury(uint64_t *port, uint64_t word)
 }
 
 /* One port in turn. 0: taken; 1: this one has to wait *ret_wait_ms; 2: it is in use. */
-static int try_next(struct ring *ring, uint32_t range, uint32_t age_ms,
+static int try_next(struct ring *ring, uint32_t range, uint32_t age_ms, uint32_t *alive,
 		    uint16_t *ret_port, uint32_t *ret_wait_ms)
 {
 	uint32_t low = range >> 16;
@@ -195,7 +206,7 @@ static int try_next(struct ring *ring, uint32_t range, uint32_t age_ms,
 	uint64_t ticket = __atomic_fetch_add(&ring->next, 1, __ATOMIC_RELAXED);
 	uint64_t *port = &ring->port[ticket % count];
 	uint64_t word = __atomic_load_n(port, __ATOMIC_ACQUIRE);
-	uint32_t wait = wait_of(word, age_ms);
+	uint32_t wait = wait_of(word, age_ms, alive);
 
 	if (!wait &&
 	    __atomic_compare_exchange_n(port, &word, IN_USE | (uint32_t)tws_process.pid,
@@ -215,13 +226,14 @@ int tws_ring_take(uint16_t low, uint16_t high, uint32_t age_ms, uint16_t *ret_po
 {
 	int index = low && low <= high ? open_ring(low, high) : -1;
 	struct ring *ring = index < 0 ? NULL : whole_ring((uint32_t)index);
+	uint32_t alive = (uint32_t)tws_process.pid;
 
 	*ret_wait_ms = 0;
 	if (!ring)
 		return -ENOSPC;
 	for (uint32_t tries = 0; tries <= (uint32_t)(high - low); tries++) {
-		switch (try_next(ring, (uint32_t)low << 16 | high, age_ms, ret_port,
-				 ret_wait_ms)) {
+		switch (try_next(ring, (uint32_t)low << 16 | high, age_ms, &alive,
+				 ret_port, ret_wait_ms)) {
 		case 0:
 			*ret_word = (uint32_t)(index + 1) << 16 | *ret_port;
 			return 0;

@@ -238,6 +238,26 @@ for _ in range(4):
     t.counters(report, attempts=400, established=400, ended_local_fin=400)
 
 
+def test_a_full_ring_asks_for_no_process_but_others(t):
+    # Its own ports are in use: nobody needs to ask the kernel for that, port by port.
+    t.need("strace")
+    server = t.server()
+    script = t.file("full.py", f"""
+import socket
+kept = [socket.create_connection(("{ADDRESS}", {server.port})) for _ in range(200)]
+for _ in range(50):
+    socket.create_connection(("{ADDRESS}", {server.port})).close()
+""")
+    path = os.path.join(t.scratch, "strace")
+    report = t.twshim_run("strace", "-f", "-e", "trace=kill", "-o", path, sys.executable, script,
+                          options=("-p", f"port_ring=20000-20199,to={server.to}"))
+    t.counters(report, attempts=250, established=250, ended_local_fin=250,
+               policy_skipped_busy=50)
+    with open(path, encoding="ascii") as file:
+        kills = sum("kill(" in line for line in file)
+    assert kills <= 5, kills
+
+
 # ---------------------------------------------------------------- guard rails
 
 def test_a_dry_run_does_nothing_and_counts_what_it_would(t):
