@@ -125,6 +125,18 @@ static bool find_twshim(struct enable_plan *plan, const char *root)
 
 /* ----------------------------------------------------------------------- the texts */
 
+/* As tws_policy_print_complaints() does. */
+static void put_complaint(char *ret_error, size_t size,
+			  const struct tws_complaint *complaint)
+{
+	char line[16] = "";
+
+	if (complaint->line)
+		snprintf(line, sizeof(line), ":%u", complaint->line);
+	snprintf(ret_error, size, "%s%s: %s: %s", complaint->file, line,
+		 complaint->problem.what, complaint->problem.cure);
+}
+
 static int read_policy(struct enable_plan *plan, const struct enable_request *request,
 		       char *ret_error, size_t size)
 {
@@ -139,10 +151,7 @@ static int read_policy(struct enable_plan *plan, const struct enable_request *re
 	free(image);
 	for (size_t i = complaints.count; i > 0; i--)
 		if (!complaints.list[i - 1].warning)
-			snprintf(ret_error, size, "%s:%u: %s: %s",
-				 complaints.list[i - 1].file, complaints.list[i - 1].line,
-				 complaints.list[i - 1].problem.what,
-				 complaints.list[i - 1].problem.cure);
+			put_complaint(ret_error, size, &complaints.list[i - 1]);
 	tws_complaints_free(&complaints);
 	text = image ? unit_read_text(request->policy) : NULL;
 	if (image && !text)

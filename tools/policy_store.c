@@ -380,18 +380,23 @@ int tws_policy_install(const struct tws_source *source, const char *path,
 	return result;
 }
 
+static void print_complaint(FILE *out, const struct tws_complaint *complaint)
+{
+	char file[1024], what[1024], cure[1024], line[16] = "";
+
+	if (complaint->line)
+		snprintf(line, sizeof(line), ":%u", complaint->line);
+	fprintf(out, "%s%s: %s%s: %s\n",
+		print_escape(file, sizeof(file), complaint->file), line,
+		complaint->warning ? "warning: " : "",
+		print_escape(what, sizeof(what), complaint->problem.what),
+		print_escape(cure, sizeof(cure), complaint->problem.cure));
+}
+
 void tws_policy_print_complaints(FILE *out, const struct tws_complaints *complaints)
 {
-	for (size_t i = 0; i < complaints->count; i++) {
-		const struct tws_complaint *complaint = &complaints->list[i];
-		char file[1024], what[1024], cure[1024];
-
-		fprintf(out, "%s:%u: %s%s: %s\n",
-			print_escape(file, sizeof(file), complaint->file),
-			complaint->line, complaint->warning ? "warning: " : "",
-			print_escape(what, sizeof(what), complaint->problem.what),
-			print_escape(cure, sizeof(cure), complaint->problem.cure));
-	}
+	for (size_t i = 0; i < complaints->count; i++)
+		print_complaint(out, &complaints->list[i]);
 }
 
 int tws_policy_fail_store(int status, const char *path, int error, const char *by)

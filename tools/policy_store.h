@@ -37,7 +37,8 @@ void tws_policy_warn_of_host(const struct tws_policy_image *image,
 			     const struct tws_source *source,
 			     struct tws_complaints *complaints);
 
-/* Prints FILE:LINE: what: cure, one line each, warnings marked so. */
+/* Prints FILE:LINE: what: cure, one line each, warnings marked so; FILE alone where the
+ * complaint is about all of it, or the line is not known. */
 void tws_policy_print_complaints(FILE *out, const struct tws_complaints *complaints);
 
 #endif

@@ -90,6 +90,8 @@ def test_a_policy_error_stops_before_the_command_starts(t):
         result = _run(t, *options, "--", "touch", proof, status=125)
         assert result.stderr and result.stdout == b"", result
         assert not os.path.exists(proof), options
+    named = _run(t, "-c", "/nonexistent/file", "--", "true", status=125).stderr.decode()
+    assert named.startswith("/nonexistent/file: can't be read: "), named
     named = _run(t, "-c", bad, "--", "true", status=125).stderr.decode()
     assert re.search(r"bad\.conf:1: ", named), named
 
