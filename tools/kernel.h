@@ -54,6 +54,25 @@ void kernel_table_free(struct kernel_table *table);
 /* net.ipv4.ip_local_port_range of this network namespace, inclusive. 0 or -errno. */
 int kernel_port_range(uint16_t *ret_low, uint16_t *ret_high);
 
+/* The local ports that connect() may choose from: those of the range, without those of
+ * net.ipv4.ip_local_reserved_ports. */
+struct kernel_ports {
+	uint16_t low, high; /* of the range, inclusive; 0, 0: not known */
+	uint32_t count;	    /* of those to choose from */
+	uint8_t reserved[UINT16_MAX / 8 + 1]; /* a bit each */
+};
+
+/* Of this network namespace; none where the range can't be read. */
+void kernel_ports_read(struct kernel_ports *ret_ports);
+
+/* Of a range with low <= high and a list such as "8080,9000-9100". False: the list is
+ * damaged, and taken up to there. Pure. */
+bool kernel_ports_set(struct kernel_ports *ret_ports, uint16_t low, uint16_t high,
+		      const char *reserved);
+
+/* Whether connect() may choose the port. Pure. */
+bool kernel_ports_hold(const struct kernel_ports *ports, uint16_t port);
+
 /* Inode of the network or pid namespace ("net", "pid") of this process; 0: unknown. */
 uint64_t kernel_namespace(const char *name);
 

@@ -62,8 +62,8 @@ static int install_rule(const struct performance *all)
 
 	if (result != 0)
 		failed(all->board, "rule %s: %s", all->what->rule,
-		       complaints.count ? complaints.list[0].problem.what
-					: strerror(-result));
+		       complaints.errors ? complaints.list[0].problem.what
+					 : strerror(-result));
 	tws_complaints_free(&complaints);
 	return result;
 }

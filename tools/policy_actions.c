@@ -10,6 +10,7 @@
 #include "config/address.h"
 #include "config/describe.h"
 #include "tools/policy_explain.h"
+#include "tools/policy_host.h"
 #include "tools/policy_store.h"
 #include "tools/print.h"
 
@@ -78,12 +79,23 @@ static json_t *complaints_json(const struct tws_complaints *complaints, bool war
 	return ret;
 }
 
+/* With what is to be warned of on this host. */
+static struct tws_policy_image *compile(const struct policy_options *options,
+					struct tws_complaints *complaints)
+{
+	struct tws_source source = source_of(options);
+	struct tws_policy_image *ret = tws_compile(&source, complaints);
+
+	if (ret)
+		tws_policy_warn_of_host(ret, &source, complaints);
+	return ret;
+}
+
 /* The image, its warnings printed to stderr; NULL: its errors are. */
 struct tws_policy_image *policy_compile(const struct policy_options *options)
 {
 	struct tws_complaints complaints = {0};
-	struct tws_source source = source_of(options);
-	struct tws_policy_image *ret = tws_compile(&source, &complaints);
+	struct tws_policy_image *ret = compile(options, &complaints);
 
 	tws_policy_print_complaints(stderr, &complaints);
 	if (!ret)
@@ -124,8 +136,7 @@ void policy_print(const struct tws_policy_image *image)
 int policy_check(const struct policy_options *options)
 {
 	struct tws_complaints complaints = {0};
-	struct tws_source source = source_of(options);
-	struct tws_policy_image *image = tws_compile(&source, &complaints);
+	struct tws_policy_image *image = compile(options, &complaints);
 	int status = image ? 0 : POLICY_FAILURE;
 
 	if (options->json) {

@@ -87,17 +87,9 @@ static int put_in_force(const struct policy_options *options,
 
 int policy_load(const struct policy_options *options)
 {
-	const struct tws_source source = {.file = options->file,
-					  .rules = options->rules,
-					  .rule_count = options->rule_count};
 	struct tws_policy_image *image = policy_compile(options);
-	struct tws_complaints complaints = {0};
 	int status = image ? put_in_force(options, image, "loaded") : POLICY_FAILURE;
 
-	if (status == 0)
-		tws_policy_warn_of_host(image, &source, &complaints);
-	tws_policy_print_complaints(stderr, &complaints);
-	tws_complaints_free(&complaints);
 	free(image);
 	return status;
 }

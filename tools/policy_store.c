@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "tools/cli.h"
-#include "tools/kernel.h"
+#include "tools/policy_host.h"
 #include "tools/print.h"
 #include "tools/rundir.h"
 
@@ -327,37 +327,6 @@ int tws_policy_fetch(int directory, struct tws_policy_image **ret_image)
 	result = read_image(fd, ret_image);
 	close(fd);
 	return result;
-}
-
-static bool is_outside(const struct tws_action *action, uint16_t low, uint16_t high)
-{
-	return action->flags & TWS_ACTION_PORT_RANGE && action->port_high &&
-	       (action->port_high < low || action->port_low > high);
-}
-
-void tws_policy_warn_of_host(const struct tws_policy_image *image,
-			     const struct tws_source *source,
-			     struct tws_complaints *complaints)
-{
-	const struct tws_rule *rules = tws_policy_at(image, image->rules.offset);
-	struct tws_problem problem = {0};
-	uint16_t low, high;
-
-	if (kernel_port_range(&low, &high) != 0)
-		return;
-	for (uint32_t i = 0; i < image->rules.count; i++) {
-		if (!is_outside(&rules[i].action, low, high))
-			continue;
-		tws_problem_what(&problem,
-				 "port_range = \"%u-%u\" is outside of "
-				 "net.ipv4.ip_local_port_range, %u-%u",
-				 rules[i].action.port_low, rules[i].action.port_high, low,
-				 high);
-		tws_problem_cure(&problem, "the kernel ignores it in silence: name a "
-					   "part of that range");
-		tws_complain(complaints, i < source->rule_count ? "-p" : source->file,
-			     rules[i].line, true, &problem);
-	}
 }
 
 int tws_policy_install(const struct tws_source *source, const char *path,

@@ -31,12 +31,6 @@ int tws_policy_install(const struct tws_source *source, const char *path,
  * what names another directory. Returns `status`. */
 int tws_policy_fail_store(int status, const char *path, int error, const char *by);
 
-/* Adds warnings of what compiles and does nothing on this host: a port_range wholly
- * outside of the kernel's, which it ignores in silence. */
-void tws_policy_warn_of_host(const struct tws_policy_image *image,
-			     const struct tws_source *source,
-			     struct tws_complaints *complaints);
-
 /* Prints FILE:LINE: what: cure, one line each, warnings marked so; FILE alone where the
  * complaint is about all of it, or the line is not known. */
 void tws_policy_print_complaints(FILE *out, const struct tws_complaints *complaints);

@@ -238,6 +238,27 @@ for _ in range(4):
     t.counters(report, attempts=400, established=400, ended_local_fin=400)
 
 
+def test_what_a_port_ring_takes_no_other_connect_gets(t):
+    # To any destination, with or without tcp_tw_reuse: so it is warned of. A slice that
+    # connect() never chooses from costs nobody anything, and plain TIME_WAIT neither.
+    server, other = t.server(), t.server()
+    sysctl("net.ipv4.ip_local_port_range", "41000 41199")
+    sysctl("net.ipv4.tcp_tw_reuse", 1)
+
+    def others(how):
+        script = t.file("other.py", ONE_BY_ONE)
+        said = t.run(sys.executable, script, str(other.port), "20", shim=False)
+        assert said.stdout.decode() == f"{{'{how}': 20}}\n", said.stdout
+    for options in ((), ("-p", f"port_ring=30000-30199,to={server.to}")):
+        report = _exchange(t, server, 200, *options)
+        assert report["total"]["ended_local_fin"] == 200, report["total"]
+        others("ok")
+    sysctl("net.ipv4.ip_local_port_range", "40000 40199")
+    report = _exchange(t, server, 400, "-p", f"port_ring=40000-40199,to={server.to}")
+    assert report["total"]["established"] == 400, report["total"]
+    others("EADDRNOTAVAIL")
+
+
 def test_a_full_ring_asks_for_no_process_but_others(t):
     # Its own ports are in use: nobody needs to ask the kernel for that, port by port.
     t.need("strace")

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import termios
 
-from harness import ADDRESS, ESTABLISHED, Skip, kernel_sockets, time_wait, time_wait_left, wait_for
+from harness import (ADDRESS, ESTABLISHED, Skip, kernel_sockets, sysctl, time_wait, time_wait_left,
+                     wait_for)
 
 STEPS = ("socket", "connect", "send:1", "recv", "close")
 
@@ -100,12 +101,32 @@ def test_a_port_range_that_the_kernel_ignores_is_named(t):
     conf = t.file("range.conf", 'rules = (\n{ port_range = "100-200"; } );\n')
     for arguments, place in ((("run", "-p", "port_range=100-200", "--", "true"), "-p:1:"),
                              (("run", "-c", conf, "--", "true"), f"{conf}:2:"),
+                             (("policy", "check", "-p", "port_range=100-200"), "-p:1:"),
                              (("policy", "load", "-p", "port_range=100-200"), "-p:1:")):
         lines = t.run(t.twshim, *arguments, shim=False).stderr.decode().splitlines()
         assert lines[0].startswith(f"{place} warning: port_range") and "ignores it" in lines[0], lines
     for rule in ("port_range=full", "port_range=100-65535"):
         text = t.run(t.twshim, "run", "-p", rule, "--", "true", shim=False).stderr.decode()
         assert "warning" not in text, text
+
+
+def test_a_port_ring_that_takes_ports_from_others_is_named(t):
+    low, high = sysctl("net.ipv4.ip_local_port_range")
+    conf = t.file("ring.conf", 'rules = (\n{ port_ring = "full"; } );\n')
+    for arguments, place in ((("run", "-p", "port_ring=full", "--", "true"), "-p:1:"),
+                             (("run", "-c", conf, "--", "true"), f"{conf}:2:"),
+                             (("policy", "check", conf), f"{conf}:2:"),
+                             (("policy", "load", "-p", "port_ring=full"), "-p:1:")):
+        lines = t.run(t.twshim, *arguments, shim=False).stderr.decode().splitlines()
+        assert lines[0].startswith(f'{place} warning: port_ring = "full" takes '), lines
+        assert f"{int(low) - 10000}-{int(low) - 1}" in lines[0] and "fin-reset" in lines[0], lines
+    said = t.run(t.twshim, "policy", "check", "--json", "-p", "port_ring=full", shim=False)
+    [warning] = json.loads(said.stdout)["warnings"]
+    assert "to any destination" in warning["what"] and said.stderr == b"", said
+    sysctl("net.ipv4.ip_local_reserved_ports", f"{high}")
+    for ring in (f"{int(low) - 100}-{int(low) - 1}", f"{high}-{int(high) + 99}"):
+        text = t.run(t.twshim, "run", "-p", f"port_ring={ring}", "--", "true", shim=False).stderr
+        assert b"warning" not in text, text
 
 
 def test_a_report_file_that_cannot_be_written_stops_before_the_command_starts(t):
