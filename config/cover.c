@@ -66,3 +66,72 @@ bool tws_match_covers(const void *bytes, const struct tws_match *first,
 	       list_covers(bytes, &first->to, &second->to, sizeof(struct tws_target),
 			   target_covers);
 }
+
+/* A path begins with a slash and its base name is not empty, so a '?' may stand for a
+ * letter of that name, and one slash for the first. */
+static bool glob_takes_all(const char *glob)
+{
+	size_t length = strlen(glob);
+	unsigned slashes = 0, letters = 0;
+
+	if (strspn(glob, "*?/") != length || !strchr(glob, '*'))
+		return false;
+	for (const char *at = glob; *at; at++) {
+		slashes += *at == '/';
+		letters += *at == '?';
+		if (slashes == 0 && *at == '?' && strchr(at, '/'))
+			return false;
+	}
+	return slashes <= 1 && letters <= 1 && glob[length - 1] != '/';
+}
+
+bool tws_match_takes_programs(const void *bytes, const struct tws_match *match)
+{
+	const uint32_t *globs = (const void *)((const char *)bytes + match->exe.offset);
+
+	for (uint32_t i = 0; i < match->exe.count; i++)
+		if (glob_takes_all((const char *)bytes + globs[i]))
+			return true;
+	return match->exe.count == 0;
+}
+
+static bool is_every_port(const struct tws_target *target)
+{
+	return target->port_low <= 1 && target->port_high == UINT16_MAX;
+}
+
+/* Whether another target takes all of targets[index]; of two that are the same, the
+ * second is taken by the first. */
+static bool is_within_another(const struct tws_target *targets, uint32_t count,
+			      uint32_t index)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (i != index && is_every_port(&targets[i]) &&
+		    prefix_covers(&targets[i], &targets[index]) &&
+		    (i < index || !prefix_covers(&targets[index], &targets[i])))
+			return true;
+	return false;
+}
+
+/* Networks of which none lies in another are disjoint, so their sizes add up. What a sum
+ * of doubles may lose is less than 2^-50 of all. */
+bool tws_match_takes_family(const void *bytes, const struct tws_match *match,
+			    enum tws_family family)
+{
+	const struct tws_target *targets =
+	    (const void *)((const char *)bytes + match->to.offset);
+	double share = 0, size;
+
+	for (uint32_t i = 0; i < match->to.count; i++) {
+		if (!is_every_port(&targets[i]) ||
+		    is_within_another(targets, match->to.count, i))
+			continue;
+		if (targets[i].family == TWS_FAMILY_NONE)
+			return true;
+		size = 1;
+		for (unsigned bit = 0; bit < targets[i].prefix_bits; bit++)
+			size /= 2;
+		share += targets[i].family == family ? size : 0;
+	}
+	return share >= 1 || match->to.count == 0;
+}

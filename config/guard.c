@@ -141,15 +141,35 @@ static void guard_emptiness(const struct ward *ward)
 			"say what the rule shall do, or leave it out");
 }
 
+/* What a match that narrows nothing takes; NULL: it narrows. One family is all that many
+ * hosts have. */
+static const char *takes_everything(const struct ward *ward)
+{
+	static const char *const TAKEN[] = {
+	    NULL,
+	    "close = \"reset\" for every program and IPv4 destination",
+	    "close = \"reset\" for every program and IPv6 destination",
+	    "close = \"reset\" for every program and destination",
+	};
+	const void *bytes = ward->draft->bytes;
+
+	if (!tws_match_takes_programs(bytes, ward->match))
+		return NULL;
+	return TAKEN[tws_match_takes_family(bytes, ward->match, TWS_IPV4) +
+		     2 * tws_match_takes_family(bytes, ward->match, TWS_IPV6)];
+}
+
 static void guard_reset(const struct ward *ward)
 {
+	const char *everything;
+
 	if (ward->action->close != TWS_CLOSE_RESET)
 		return;
-	if (!ward->match->exe.count && !ward->match->to.count &&
-	    !ward->draft->top.allow_everything)
-		error(ward, TWS_SETTING_close,
-		      "close = \"reset\" for every program and destination",
-		      "name `to` or `exe` in its match, or set allow_everything = true");
+	everything = takes_everything(ward);
+	if (everything && !ward->draft->top.allow_everything)
+		error(
+		    ward, TWS_SETTING_close, everything,
+		    "narrow `to` or `exe` in its match, or set allow_everything = true");
 	else
 		warning(
 		    ward, TWS_SETTING_close,

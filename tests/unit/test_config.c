@@ -172,6 +172,7 @@ struct row {
 /* One rule, of which the interesting part is at line 2. */
 #define RULE(text)  "rules = ( {\n" text " } );"
 #define MATCH(text) RULE("match = { " text " };")
+#define RESET(text) RULE("match = { " text " };\nclose = \"reset\";")
 #define FIFTY	    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 static const struct row ERRORS[] = {
@@ -260,6 +261,20 @@ static const struct row ERRORS[] = {
      "allow_everything = true"},
     {RULE("match = { uid = 0; };\nclose = \"reset\";"), 3,
      "every program and destination", "`to` or `exe`"},
+    {RESET("to = \"*\";"), 3, "every program and destination", "allow_everything"},
+    {RESET("to = \"*:1-65535\";"), 3, "every program and destination", "`exe`"},
+    {RESET("exe = \"*\";"), 3, "every program and destination", "`to`"},
+    {RESET("exe = [\"php\", \"?*\"];"), 3, "every program and destination", "`to`"},
+    {RESET("exe = \"/*\"; to = [\"10.0.0.7\", \"*\"];"), 3,
+     "every program and destination", "narrow"},
+    {RESET("to = [\"0.0.0.0/0\", \"[::/0]\"];"), 3, "every program and destination",
+     "narrow"},
+    {RESET("to = [\"0.0.0.0/0\"];"), 3, "every program and IPv4 destination", "narrow"},
+    {RESET("to = [\"[::/1]\", \"[8000::/1]\"];"), 3, "every program and IPv6 destination",
+     "narrow"},
+    {RESET("to = [\"0.0.0.0/1\", \"10.0.0.0/8\", \"128.0.0.0/2\", \"128.0.0.0/2\", "
+	   "\"192.0.0.0/2\"];"),
+     3, "every program and IPv4 destination", "narrow"},
     {RULE("match = { short_lived = true; };\nclose = \"graceful\";"), 2,
      "short_lived contradicts", "fin-reset"},
     {"\nexperiment = { };", 2, "the experiment has no arms", "arms = ("},
@@ -274,8 +289,15 @@ static const struct row WARNINGS[] = {
     {RULE("close = \"linger\"; linger_seconds = 1;"), 2, "60 s of TIME_WAIT",
      "fin-reset"},
     {RULE("fin_timeout = 5;"), 2, "FIN_WAIT_2 alone", "fin-reset"},
-    {RULE("match = { to = \"*:80\"; };\nclose = \"reset\";"), 3,
+    {RESET("to = \"*:80\";"), 3, "throws unsent data away", "fin-reset"},
+    {RESET("to = [\"*:1-40000\", \"0.0.0.0/0:5-65535\"];"), 3, "throws unsent data away",
+     "fin-reset"},
+    {RESET("to = [\"0.0.0.0/1\", \"0.0.0.0/1\", \"128.0.0.0/2\", \"10.0.0.0/8\"];"), 3,
      "throws unsent data away", "fin-reset"},
+    {RESET("exe = [\"[!a]*\", \"*/\", \"/*/*\", \"??*\"];"), 3, "throws unsent data away",
+     "fin-reset"},
+    {RESET("exe = \"wrk\"; to = \"*\";"), 3, "throws unsent data away", "fin-reset"},
+    {RESET("exe = \"*\"; to = \"10.0.0.7\";"), 3, "throws unsent data away", "fin-reset"},
     {RULE("close = \"reset-drained\";\ndrain_ms = 5;"), 3, "makes close() wait",
      "event loop"},
     {RULE("sample = 0; close = \"fin-reset\";"), 2, "sample = 0", "raise it"},
