@@ -38,6 +38,7 @@ struct subcommand {
 	const char *arguments;
 	const char *help;
 	bool takes_policy; /* FILE, -p or both */
+	bool or_in_force;  /* without them: the policy that is */
 	int (*run)(const struct policy_options *options);
 	const char *options; /* names of the options it takes, beside --help */
 };
@@ -45,16 +46,16 @@ struct subcommand {
 /* ------------------------------------------------------------- command line */
 
 static const struct subcommand SUBCOMMANDS[] = {
-    {"check", "[FILE]", "print its errors, or the rules that it comes to", true,
+    {"check", "[FILE]", "print its errors, or the rules that it comes to", true, false,
      policy_check, "policy json"},
     {"explain", "[FILE] --exe X --to A:P", "say which rule decides a connection, and why",
-     true, policy_explain, "policy exe to uid json"},
-    {"load", "[FILE]", "put it in force, also in running processes", true, policy_load,
-     "policy dir json"},
-    {"show", "", "print the policy in force", false, policy_show, "dir json"},
-    {"clear", "", "take the policy out of force: observe only", false, policy_clear,
-     "dir json"},
-    {"settings", "", "list all settings of the language", false, policy_settings,
+     true, true, policy_explain, "policy exe to uid dir json"},
+    {"load", "[FILE]", "put it in force, also in running processes", true, false,
+     policy_load, "policy dir json"},
+    {"show", "", "print the policy in force", false, false, policy_show, "dir json"},
+    {"clear", "", "take the policy out of force: observe only", false, false,
+     policy_clear, "dir json"},
+    {"settings", "", "list all settings of the language", false, false, policy_settings,
      "json markdown"},
 };
 
@@ -105,6 +106,8 @@ static int help_subcommand(const struct subcommand *subcommand)
 	printf("Usage: twshim policy %s [OPTION]...%s%s\n\n%s.\n\n", subcommand->name,
 	       *subcommand->arguments ? " " : "", subcommand->arguments,
 	       subcommand->help);
+	if (subcommand->or_in_force)
+		puts("Without FILE and -p it is about the policy in force.\n");
 	for (size_t i = 0; i < sizeof(OPTION_HELP) / sizeof(*OPTION_HELP); i++)
 		if (takes(subcommand, OPTION_HELP[i].name))
 			fputs(OPTION_HELP[i].text, stdout);
@@ -166,7 +169,8 @@ static int take_operands(const struct subcommand *subcommand,
 		    "policy %s: \"%s\" is one argument too many: see twshim "
 		    "policy %s --help",
 		    subcommand->name, argv[optind], subcommand->name);
-	if (subcommand->takes_policy && !options->file && !options->rule_count)
+	if (subcommand->takes_policy && !subcommand->or_in_force && !options->file &&
+	    !options->rule_count)
 		return policy_fail(
 		    POLICY_USAGE,
 		    "policy %s: FILE is missing: name a policy file, or give "

@@ -174,30 +174,72 @@ static bool parse_uid(const char *text, uint32_t *ret_uid)
 	return true;
 }
 
+/* `path`: of an image that is in force; NULL: it is of FILE and -p. */
 static int explain_image(const struct policy_options *options,
-			 const struct tws_policy_image *image,
+			 const struct tws_policy_image *image, const char *path,
 			 const struct tws_subject *subject,
 			 const struct tws_address *address)
 {
 	json_t *object;
 
 	if (!options->json) {
+		if (path)
+			printf("# generation %llu in %s\n",
+			       (unsigned long long)image->generation, path);
 		printf("%s, uid %u, to %s:\n", subject->exe, subject->uid, options->to);
 		tws_policy_explain_text(stdout, image, subject, address);
 		return 0;
 	}
 	object = tws_policy_explain_json(image, subject, address);
 	json_object_set_new(object, "schema", json_string("twshim.policy-explain/1"));
+	if (path) {
+		json_object_set_new(object, "directory", policy_json_text(path));
+		json_object_set_new(object, "generation",
+				    json_integer((json_int_t)image->generation));
+	}
 	return policy_print_json(object);
+}
+
+static int explain_none(const struct policy_options *options, const char *path)
+{
+	if (options->json)
+		return policy_print_json(
+		    json_pack("{s:s, s:s, s:[], s:o, s:i}", "schema",
+			      "twshim.policy-explain/1", "decides", "none", "considered",
+			      "directory", policy_json_text(path), "generation", 0));
+	policy_print_none(path);
+	return 0;
+}
+
+/* Of FILE and -p, else of what is in force. */
+static int explain_policy(const struct policy_options *options,
+			  const struct tws_subject *subject,
+			  const struct tws_address *address)
+{
+	bool is_given = options->file || options->rule_count;
+	struct tws_policy_image *image = NULL;
+	char path[4096];
+	int status = 0;
+
+	if (is_given) {
+		image = policy_compile(options);
+		status = image ? 0 : POLICY_FAILURE;
+	} else {
+		status = policy_in_force(options, path, sizeof(path), &image);
+	}
+	if (status == 0)
+		status = image ? explain_image(options, image, is_given ? NULL : path,
+					       subject, address)
+			       : explain_none(options, path);
+	free(image);
+	return status;
 }
 
 int policy_explain(const struct policy_options *options)
 {
 	struct tws_subject subject = {.exe = options->exe, .uid = geteuid()};
-	struct tws_policy_image *image;
 	struct tws_problem problem = {0};
 	struct tws_address address;
-	int status;
 
 	if (!options->exe || !options->to)
 		return policy_fail(POLICY_USAGE,
@@ -212,12 +254,7 @@ int policy_explain(const struct policy_options *options)
 				   "--uid: \"%s\" is no user: write a number or a name "
 				   "that exists here",
 				   options->uid);
-	image = policy_compile(options);
-	if (!image)
-		return POLICY_FAILURE;
-	status = explain_image(options, image, &subject, &address);
-	free(image);
-	return status;
+	return explain_policy(options, &subject, &address);
 }
 
 int policy_settings(const struct policy_options *options)

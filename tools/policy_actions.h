@@ -47,6 +47,14 @@ json_t *policy_json_text(const char *text);
 /* The image of FILE and -p, its warnings printed; NULL: its errors are. */
 struct tws_policy_image *policy_compile(const struct policy_options *options);
 
+/* The image in force, malloc()ed, and its directory; NULL: none was ever loaded there.
+ * Returns the exit status, its failure printed. */
+int policy_in_force(const struct policy_options *options, char *ret_path, size_t size,
+		    struct tws_policy_image **ret_image);
+
+/* Prints that there is none. */
+void policy_print_none(const char *path);
+
 /* Prints the policy as text of the language. */
 void policy_print(const struct tws_policy_image *image);
 

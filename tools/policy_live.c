@@ -137,31 +137,36 @@ static int show_image(const struct policy_options *options, const char *path,
 	return 0;
 }
 
+void policy_print_none(const char *path)
+{
+	printf("# no policy was ever loaded in %s: all connections are observed only\n",
+	       path);
+}
+
 static int show_none(const struct policy_options *options, const char *path)
 {
 	if (options->json)
 		return policy_print_json(
 		    json_pack("{s:s, s:o, s:i}", "schema", "twshim.policy/1", "directory",
 			      policy_json_text(path), "generation", 0));
-	printf("# no policy was ever loaded in %s: all connections are observed only\n",
-	       path);
+	policy_print_none(path);
 	return 0;
 }
 
-int policy_show(const struct policy_options *options)
+int policy_in_force(const struct policy_options *options, char *ret_path, size_t size,
+		    struct tws_policy_image **ret_image)
 {
-	struct tws_policy_image *image = NULL;
-	char path[4096];
-	int directory, result, status;
+	int directory, result;
 
+	*ret_image = NULL;
 	if (options->directory && cli_check_dir(options->directory) != 0)
 		return POLICY_FAILURE;
-	if (find_directory(options, path, sizeof(path)) != 0)
+	if (find_directory(options, ret_path, size) != 0)
 		return POLICY_FAILURE;
-	directory = tws_rundir_open(path);
+	directory = tws_rundir_open(ret_path);
 	result = directory == -ENOENT ? 0 : directory;
 	if (directory >= 0) {
-		result = tws_policy_fetch(directory, &image);
+		result = tws_policy_fetch(directory, ret_image);
 		close(directory);
 	}
 	if (result == -EBADMSG)
@@ -169,12 +174,23 @@ int policy_show(const struct policy_options *options)
 		    POLICY_FAILURE,
 		    "%s: the policy in force is damaged: load one anew with "
 		    "`twshim policy load FILE`",
-		    path);
+		    ret_path);
 	if (result != 0)
 		return policy_fail(POLICY_FAILURE,
-				   "%s: %s: name the directory with --dir", path,
+				   "%s: %s: name the directory with --dir", ret_path,
 				   strerror(-result));
-	status = image ? show_image(options, path, image) : show_none(options, path);
+	return 0;
+}
+
+int policy_show(const struct policy_options *options)
+{
+	struct tws_policy_image *image;
+	char path[4096];
+	int status = policy_in_force(options, path, sizeof(path), &image);
+
+	if (status == 0)
+		status =
+		    image ? show_image(options, path, image) : show_none(options, path);
 	free(image);
 	return status;
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What policies do to real connections, and what they must not do."""
 import glob
+import json
 import os
 import re
 import shutil
@@ -277,6 +278,29 @@ for _ in range(50):
     with open(path, encoding="ascii") as file:
         kills = sum("kill(" in line for line in file)
     assert kills <= 5, kills
+
+
+# ------------------------------------------------------------------- explained
+
+def test_the_policy_in_force_is_explained_without_naming_its_file(t):
+    def explained(*arguments):
+        asked = (t.twshim, "policy", "explain", "--exe", "/usr/bin/curl", "--to", "10.0.0.7:80",
+                 *arguments)
+        return (t.run(*asked, shim=False).stdout.decode(),
+                json.loads(t.run(*asked, "--json", shim=False).stdout))
+    text, said = explained()
+    assert "no policy was ever loaded" in text, text
+    assert (said["decides"], said["generation"], said["considered"]) == ("none", 0, []), said
+    t.run(t.twshim, "policy", "load", "-p", "close=reset,to=10.0.0.8", "-p",
+          "name=mine,close=fin-reset,to=10.0.0.7", shim=False)
+    for options in ((), ("--dir", t.dir)):
+        text, said = explained(*options)
+        assert text.startswith(f"# generation 1 in {t.dir}\n") and "fin-reset" in text, text
+        assert (said["decides"], said["name"], said["rule"]) == ("rule", "mine", 2), said
+        assert (said["directory"], said["generation"]) == (t.dir, 1), said
+    # What is named is explained, whatever is in force.
+    text, said = explained("-p", "close=keep")
+    assert said["rule"] == 1 and "generation" not in said and "generation" not in text, said
 
 
 # ---------------------------------------------------------------- guard rails
