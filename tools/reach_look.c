@@ -209,6 +209,16 @@ struct reach reach_command(const char *command, const char *library)
 	return reach;
 }
 
+/* What was looked at in the end is not what was asked about: says how one came to it. */
+static void name_script(const char *command, struct reach *reach)
+{
+	char why[sizeof(reach->why)];
+
+	strcpy(why, reach->why);
+	snprintf(reach->why, sizeof(reach->why), "%.48s is a script for %.48s, and %.*s",
+		 base_name(command), base_name(reach->path), (int)sizeof(why) - 120, why);
+}
+
 struct reach reach_command_as(const char *command, const char *library,
 			      const struct reach_user *user)
 {
@@ -232,6 +242,8 @@ struct reach reach_command_as(const char *command, const char *library,
 		}
 		strcpy(reach.path, next);
 	}
+	if (level > 0 && level <= REACH_LEVELS)
+		name_script(command, &reach);
 	return reach;
 }
 

@@ -292,6 +292,10 @@ time.sleep(60)
 
 def test_a_command_and_a_process_are_told_whether_the_shim_reaches_them(t):
     assert named(doctor(t, t.prog("client")), "TW301", "ok")
+    script = t.file("pyenv-python", "#!/usr/bin/env bash\nexec python3 \"$@\"\n")
+    os.chmod(script, 0o755)
+    assert "pyenv-python is a script for bash, and bash is" in named(
+        doctor(t, script), "TW301", "ok")["evidence"]
     bare = t.start("sleep", "60", shim=False)
     said = doctor(t, str(bare.pid))
     finding = named(said, "TW301", "warning")

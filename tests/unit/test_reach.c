@@ -138,6 +138,13 @@ static enum reach_verdict verdict_of(const char *command)
 	return reach.verdict;
 }
 
+static void expect_why(const char *command, const char *why)
+{
+	struct reach reach = reach_command(command, NULL);
+
+	assert_string_equal(reach.why, why);
+}
+
 /* The machine of this test; made images are compared with it. */
 static uint16_t own_machine(void)
 {
@@ -380,6 +387,33 @@ static void scripts_are_followed_to_their_interpreter(void **state)
 	assert_int_equal(verdict_of("shell"), REACH_YES);
 }
 
+static void a_script_is_said_to_be_one(void **state)
+{
+	char long_name[201];
+
+	make_elf64("static", own_machine(), "", "GNU");
+	make_script("direct", "#!%s/static\n", directory);
+	make_script("twice", "#!%s/direct\n", directory);
+	make_script("shell", "#!/bin/sh\n");
+	make_script("text", "echo hello\n");
+	make_script("bare", "#!/usr/bin/env -S -i sh\n");
+	expect_why("static",
+		   "static is statically linked, and no loader reads LD_PRELOAD");
+	expect_why("direct", "direct is a script for static, and static is statically "
+			     "linked, and no loader reads LD_PRELOAD");
+	expect_why("twice", "twice is a script for static, and static is statically "
+			    "linked, and no loader reads LD_PRELOAD");
+	expect_why("shell", "shell is a script for sh, and sh is a dynamically linked "
+			    "program");
+	expect_why("text",
+		   "text is a script for sh, and sh is a dynamically linked program");
+	expect_why("bare", "its first line has env take LD_PRELOAD away");
+	memset(long_name, 'x', 200);
+	long_name[200] = '\0';
+	make_script(long_name, "#!%s/static\n", directory);
+	assert_int_equal(verdict_of(long_name), REACH_STATIC);
+}
+
 static void set_user_id_counts_where_it_changes_the_user(void **state)
 {
 	make_elf64("own", own_machine(), GLIBC, "GNU");
@@ -479,6 +513,7 @@ int main(void)
 	    cmocka_unit_test(damaged_programs_do_no_harm),
 	    cmocka_unit_test(this_test_and_the_shell_are_reached),
 	    cmocka_unit_test(scripts_are_followed_to_their_interpreter),
+	    cmocka_unit_test(a_script_is_said_to_be_one),
 	    cmocka_unit_test(set_user_id_counts_where_it_changes_the_user),
 	    cmocka_unit_test(what_is_not_there_is_not_found),
 	    cmocka_unit_test(a_disabled_shim_is_said_to_be),
