@@ -244,9 +244,8 @@ void rule_reach(const struct advice_facts *facts, struct advice_finding *ret_fin
 		       "tmpfs");
 	}
 	if (reach->verdict == REACH_NOT_LOADED)
-		ADVICE("restart it under the shim: twshim run -- COMMAND in a shell; for "
-		       "a service, twshim env --systemd into a file and "
-		       "EnvironmentFile= it in a drop-in (systemctl edit); in a "
+		ADVICE("restart it under the shim: twshim run -- COMMAND in a shell; "
+		       "twshim enable --restart UNIT for a systemd service; in a "
 		       "container, mount libtwshim.so and a tmpfs on /run/twshim, and "
 		       "set LD_PRELOAD with -e");
 }

@@ -299,7 +299,7 @@ def test_a_command_and_a_process_are_told_whether_the_shim_reaches_them(t):
     bare = t.start("sleep", "60", shim=False)
     said = doctor(t, str(bare.pid))
     finding = named(said, "TW301", "warning")
-    assert "twshim run" in finding["advice"] and "systemctl" in finding["advice"]
+    assert "twshim run" in finding["advice"] and "twshim enable" in finding["advice"]
     assert said["reach"]["reached"] is False
     shimmed = t.start("sleep", "60")
     wait_for(lambda: doctor(t, str(shimmed.pid))["reach"]["reached"], "it has the shim")

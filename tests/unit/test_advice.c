@@ -204,7 +204,7 @@ static void what_is_asked_about_is_answered(void **state)
 	reach.verdict = REACH_NOT_LOADED;
 	coverage.seen = 89;
 	advice_examine(&advice, ADVICE_SUBJECT, &facts);
-	expect(&advice, "TW301", VERDICT_WARNING, "EnvironmentFile", 1);
+	expect(&advice, "TW301", VERDICT_WARNING, "twshim enable --restart UNIT", 1);
 	expect(&advice, "TW302", VERDICT_NOTICE, "89 %", 1);
 	advice_free(&advice);
 	reach.verdict = REACH_LOADED;
