@@ -111,8 +111,8 @@ static bool is_incoming(const struct search *search, const struct kernel_socket 
 {
 	const struct model *model = search->model;
 
-	return model->port_high && (socket->local.port < model->port_low ||
-				    socket->local.port > model->port_high);
+	return model->ports.high && (socket->local.port < model->ports.low ||
+				     socket->local.port > model->ports.high);
 }
 
 static void name_connected(struct search *search, pid_t pid)

@@ -15,6 +15,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "tools/kernel.h"
+
 #define FILE_SIZE (64 * 1024)
 
 static const struct {
@@ -39,6 +41,19 @@ const char *host_feature_name(enum host_feature feature)
 	return FEATURES[feature];
 }
 
+/* Of a list of ports, those of the range: a reserved one outside of it is none less. */
+static uint64_t count_inside(const struct host *host, const char *list, uint64_t all)
+{
+	uint64_t low = host_get(host, HOST_port_low),
+		 high = host_get(host, HOST_port_high);
+	struct kernel_ports ports;
+
+	if (!high || low > high || high > UINT16_MAX)
+		return all;
+	kernel_ports_set(&ports, (uint16_t)low, (uint16_t)high, list);
+	return high - low + 1 - ports.count;
+}
+
 void host_take(struct host *host, const char *file, const char *text)
 {
 	struct host_value *fact;
@@ -51,6 +66,8 @@ void host_take(struct host *host, const char *file, const char *text)
 		if (host_parse(FACTS[i].form, text, FACTS[i].key, &fact->value))
 			*fact = (struct host_value){.known = HOST_KNOWN,
 						    .value = fact->value};
+		if (FACTS[i].form == HOST_FORM_PORTS && host_knows(host, i))
+			fact->value = count_inside(host, text, fact->value);
 	}
 }
 
@@ -205,8 +222,6 @@ const char *host_why(const struct host *host, enum host_fact fact, char *buffer,
 	return buffer;
 }
 
-/* Reserved ports outside the range are few: counting them as inside errs on the side of
- * warning early. */
 uint32_t host_ports(const struct host *host)
 {
 	uint64_t low = host_get(host, HOST_port_low),

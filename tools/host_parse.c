@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tools/host.h"
+#include "tools/kernel.h"
 
 static const char *skip_blanks(const char *text)
 {
@@ -117,20 +118,12 @@ static bool parse_pressure(const char *text, const char *key, uint64_t *ret_valu
 
 static bool parse_ports(const char *text, uint64_t *ret_value)
 {
-	unsigned long low, high;
-	uint64_t count = 0;
-	char *end;
+	struct kernel_ports ports;
 
-	for (; *text >= '0' && *text <= '9'; text = end + (*end == ',')) {
-		low = high = strtoul(text, &end, 10);
-		if (*end == '-')
-			high = strtoul(end + 1, &end, 10);
-		if (high < low || high > 65535)
-			return false;
-		count += high - low + 1;
-	}
-	*ret_value = count;
-	return *text == '\0' || *text == '\n';
+	if (!kernel_ports_set(&ports, 0, UINT16_MAX, text))
+		return false;
+	*ret_value = UINT16_MAX + 1u - ports.count;
+	return true;
 }
 
 bool host_parse(enum host_form form, const char *text, const char *key,

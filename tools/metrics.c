@@ -321,9 +321,8 @@ static void add_host(struct metrics *metrics, const struct model *model,
 		add(metrics, METRICS_HOST_TIME_WAIT, METRICS_PLAIN,
 		    (double)model->kernel.unowned, "owner=\"unknown\"");
 	}
-	if (model->port_high)
-		add(metrics, METRICS_PORTS, METRICS_PLAIN,
-		    model->port_high - model->port_low + 1, "%s", "");
+	if (model->ports.high)
+		add(metrics, METRICS_PORTS, METRICS_PLAIN, model->ports.count, "%s", "");
 	if (traffic)
 		add_pairs(metrics, traffic);
 	add_rules(metrics, model);

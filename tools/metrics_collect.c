@@ -71,13 +71,13 @@ static int open_directory(const char *dir)
 static int study(struct owners *owners, struct traffic *traffic,
 		 const struct model *model)
 {
-	uint32_t ports = model->port_high ? model->port_high - model->port_low + 1u : 0;
 	int result;
 
 	if (!model->has_table)
 		return 0;
 	result = owners_group(owners, model);
-	return result == 0 ? traffic_study(traffic, model, owners, ports) : result;
+	return result == 0 ? traffic_study(traffic, model, owners, model->ports.count)
+			   : result;
 }
 
 /* The model is read under the lock too, or an older reading could follow a newer one. */

@@ -30,9 +30,9 @@ struct model_time_wait {
 };
 
 struct model_ports {
-	uint32_t used;	/* local ports of the range in use to this destination, in any
-			   state and by anybody, from the address that uses most */
-	uint32_t range; /* how many the range has; 0: not known */
+	uint32_t used;	/* of the range, in use to this destination, in any state and by
+			   anybody, from the address that uses most */
+	uint32_t range; /* local ports that connect() may choose from; 0: not known */
 };
 
 /* Of the last minute, as far as the rings go back: at least as many. */
@@ -154,7 +154,7 @@ struct model {
 	char table_error[160]; /* why there is none */
 	uint64_t table_ns;     /* CLOCK_MONOTONIC just before it was read */
 	uint64_t net_namespace;
-	uint16_t port_low, port_high; /* 0, 0: not known */
+	struct kernel_ports ports;
 	struct kernel_table table;
 	struct model_owner *owners; /* one a socket of the table */
 	struct {

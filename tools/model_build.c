@@ -146,7 +146,7 @@ static int read_kernel(struct model *model)
 	if (!states)
 		states = KERNEL_STATES_ALL & ~KERNEL_STATE(TCP_LISTEN);
 	model->table_ns = now;
-	kernel_port_range(&model->port_low, &model->port_high);
+	kernel_ports_read(&model->ports);
 	if (kernel_table_read(&table, states, model->table_error,
 			      sizeof(model->table_error)) != 0)
 		return 0;

@@ -61,8 +61,7 @@ static void show(const struct model *model, struct model_app *app,
 		destination = &app->destinations[i];
 		most =
 		    cookie_map_find(highest, model_hash_address(&destination->address));
-		destination->ports.range =
-		    model->port_high ? model->port_high - model->port_low + 1u : 0;
+		destination->ports.range = model->ports.count;
 		if (most && destination->address.family)
 			destination->ports.used = *most;
 	}
@@ -80,8 +79,8 @@ int model_count_ports(struct model *model)
 		return 0;
 	for (size_t i = 0; result == 0 && i < model->table.count; i++) {
 		socket = &model->table.sockets[i];
-		if (socket->local.port >= model->port_low &&
-		    socket->local.port <= model->port_high && socket->remote.port)
+		if (socket->remote.port &&
+		    kernel_ports_hold(&model->ports, socket->local.port))
 			result = count_socket(&pairs, &highest, socket);
 	}
 	for (uint32_t i = 0; result == 0 && i < model->app_count; i++)

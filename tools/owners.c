@@ -38,7 +38,7 @@ static bool is_incoming(const struct grouping *grouping, uint16_t port)
 
 	if (grouping->listening[port / 8] & 1u << port % 8)
 		return true;
-	return model->port_high && (port < model->port_low || port > model->port_high);
+	return model->ports.high && (port < model->ports.low || port > model->ports.high);
 }
 
 /* What the socket's group shares, without counts. */

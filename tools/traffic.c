@@ -47,8 +47,7 @@ static bool is_outgoing(const struct study *study, const struct kernel_socket *s
 	uint16_t port = socket->local.port;
 
 	return socket->state != TCP_LISTEN && socket->remote.port &&
-	       !study->listening[port] && port >= study->model->port_low &&
-	       port <= study->model->port_high;
+	       !study->listening[port] && kernel_ports_hold(&study->model->ports, port);
 }
 
 static uint64_t hash_pair(const struct kernel_socket *socket)

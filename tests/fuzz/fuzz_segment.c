@@ -34,8 +34,7 @@ static void use_table(struct model *model)
 		FUZZ_CHECK(kernel_table_add(&table, &socket) == 0);
 	}
 	FUZZ_CHECK(model_use_table(model, &table, NOW_NS, NAMESPACE) == 0);
-	model->port_low = 40000;
-	model->port_high = 50000;
+	kernel_ports_set(&model->ports, 40000, 50000, "");
 }
 
 static void check_identities(const struct tws_counters *counters)

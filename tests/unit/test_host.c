@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "tools/host.h"
+#include "tools/kernel.h"
 #include "tools/traffic.h"
 
 static const char netstat[] =
@@ -158,8 +159,25 @@ static void ports_are_unknown_where_the_range_is(void **state)
 	assert_int_equal(host_ports(&host), 0);
 	host_take(&host, "sys/net/ipv4/ip_local_port_range", "1000\t1009\n");
 	assert_int_equal(host_ports(&host), 10);
-	host_take(&host, "sys/net/ipv4/ip_local_reserved_ports", "1-100\n");
+	host_take(&host, "sys/net/ipv4/ip_local_reserved_ports", "1-2000\n");
 	assert_int_equal(host_ports(&host), 0);
+}
+
+static void a_port_is_reserved_once_and_only_within_the_range(void **state)
+{
+	struct host host = {0};
+	struct kernel_ports ports;
+
+	host_take(&host, "sys/net/ipv4/ip_local_port_range", "1000\t1009\n");
+	host_take(&host, "sys/net/ipv4/ip_local_reserved_ports",
+		  "1-100,1004,1008-2000\n");
+	assert_int_equal(host_get(&host, HOST_reserved_ports), 3);
+	assert_int_equal(host_ports(&host), 7);
+	assert_true(kernel_ports_set(&ports, 1000, 1009, "1004,1004-1005\n"));
+	assert_int_equal(ports.count, 8);
+	assert_true(kernel_ports_hold(&ports, 1003));
+	assert_false(kernel_ports_hold(&ports, 1004));
+	assert_false(kernel_ports_hold(&ports, 1010));
 }
 
 static struct traffic_pair forecast(uint32_t used, uint32_t range, uint32_t each_second)
@@ -221,6 +239,7 @@ int main(void)
 	    cmocka_unit_test(what_cannot_be_read_is_unknown_with_the_reason),
 	    cmocka_unit_test(a_saved_proc_is_read_as_the_real_one),
 	    cmocka_unit_test(ports_are_unknown_where_the_range_is),
+	    cmocka_unit_test(a_port_is_reserved_once_and_only_within_the_range),
 	    cmocka_unit_test(a_steady_rate_settles_where_it_is),
 	    cmocka_unit_test(a_burst_of_late_runs_out_of_ports),
 	    cmocka_unit_test(no_new_ones_never_run_out),

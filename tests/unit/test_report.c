@@ -114,8 +114,7 @@ static struct model *saved_model(const char *app)
 
 	assert_non_null(model);
 	model->generated = 1764000000;
-	model->port_low = 32768;
-	model->port_high = 60999;
+	kernel_ports_set(&model->ports, 32768, 60999, "");
 	must(model_use_table(model, &table, TABLE_NS, 1));
 	take_worker(model);
 	take_killed(model);

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""One number, wherever it is shown: text, JSON, metrics, the live view and doctor say the same
+of the same moment, and it is what the kernel does."""
+import json
+import socket
+
+from harness import ADDRESS, sysctl, wait_for, time_wait
+from test_export import export, total
+
+STEPS = ("socket", "connect", "send:1", "recv:1", "close")
+
+
+def doctor(t, *options):
+    """{id: finding} of `twshim doctor`."""
+    text = t.run(t.twshim, "doctor", "--json", *options, shim=False, status=None).stdout
+    return {f["id"]: f for f in json.loads(text)["findings"]}
+
+
+def test_a_reserved_port_is_none_to_choose_from_wherever_ports_are_shown(t):
+    """600 of 1,000 are reserved, and so are some outside of the range."""
+    sysctl("net.ipv4.ip_local_port_range", "20000 20999")
+    sysctl("net.ipv4.ip_local_reserved_ports", "9000-9099,20100-20699")
+    server = t.server()
+    client = (t.prog("client"), ADDRESS, str(server.port))
+    with socket.socket() as conn:
+        conn.bind((ADDRESS, 20200))  # which only who names it gets
+        conn.connect((ADDRESS, server.port))
+    t.run(*client, *STEPS, "repeat:390")
+    wait_for(lambda: time_wait(server.port) == 391, "TIME_WAIT")
+    ports = [d["ports"] for a in t.report()["apps"] for d in a["destinations"]]
+    assert ports == [{"used": 390, "range": 400, "fill": 0.975}], ports
+    assert b"98 %" in t.run(t.twshim, "report", shim=False).stdout
+    top = json.loads(t.run(t.twshim, "top", "--batch", "--json", "-n", "1", "--by", "destination",
+                           shim=False).stdout.splitlines()[-1])
+    assert [r["port_fill"] for r in top["rows"]] == [0.975], top
+    series = export(t)
+    assert total(series, "twshim_ephemeral_ports") == 400
+    assert total(series, "twshim_ephemeral_ports_used", to=server.to) == 390
+    assert total(series, "twshim_ephemeral_port_fill_ratio", to=server.to) == 0.975
+    found = doctor(t, "--all")
+    assert "390 of 400" in found["TW103"]["evidence"], found["TW103"]
+    assert "400 for" in found["TW217"]["evidence"], found["TW217"]
+    before = server.counts["accepted"]
+    t.run(*client, *STEPS, "repeat:11", status=None)
+    assert server.counts["accepted"] == before + 10
+    ports = [d["ports"]["fill"] for a in t.report()["apps"] for d in a["destinations"]]
+    assert ports == [1.0], ports
