@@ -53,16 +53,15 @@ int doctor_count_seen(const char *dir, uint64_t *ret_seen)
 	struct counting counting = {.net_namespace = kernel_namespace("net")};
 	char found[PATH_MAX];
 	struct reader reader;
-	int result = 0;
+	int result = dir ? 0 : tws_rundir_find(found, sizeof(found));
 
-	if (!dir)
-		result = tws_rundir_find(found, sizeof(found));
 	if (result != 0)
 		return result;
 	result = reader_init(&reader);
-	if (result == 0)
-		result = reader_read(&reader, dir ? dir : found, false, count_segment,
-				     &counting);
+	if (result == 0 && dir)
+		result = reader_read(&reader, dir, false, count_segment, &counting);
+	else if (result == 0)
+		result = reader_read_everywhere(&reader, found, count_segment, &counting);
 	reader_free(&reader);
 	*ret_seen = counting.seen;
 	return result == -ENOENT ? 0 : result;

@@ -53,7 +53,8 @@ enum advice_verdict doctor_worst(const struct doctor *doctor);
 bool doctor_shows(const struct doctor *doctor, const struct advice_finding *finding);
 
 /* Connections that the shims of our network namespace counted and whose SYN was sent,
- * below the directory (NULL: the main one). 0 or -errno. */
+ * below the directory (NULL: the main one, and those of others that root may read). 0 or
+ * -errno. */
 int doctor_count_seen(const char *dir, uint64_t *ret_seen);
 
 /* -------- the printers */

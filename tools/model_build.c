@@ -155,42 +155,26 @@ static int read_kernel(struct model *model)
 	return result;
 }
 
-struct reading {
-	struct reader reader;
-	struct model *model;
-};
-
-static int read_other(const char *path, void *data)
-{
-	struct reading *reading = data;
-	bool changed = reading->reader.changed;
-	int result =
-	    reader_read(&reading->reader, path, false, model_take, reading->model);
-
-	reading->reader.changed |= changed;
-	return result == -ENOENT || result == -EACCES ? 0 : result;
-}
-
 static int read_segments(struct model *model, const char *path, bool *ret_changed)
 {
-	struct reading reading = {.model = model};
-	int result = reader_init(&reading.reader);
+	const struct model_options *options = &model->options;
+	struct reader reader;
+	int result = reader_init(&reader);
 
-	reading.reader.cache = model->options.cache;
-	if (model->options.owners_only && !model->options.cache)
-		reading.reader.without = 1u << TWS_SECTION_ENDED;
-	reader_cache_begin(model->options.cache);
-	if (result == 0)
-		result = reader_read(&reading.reader, path, model->options.only_dir,
-				     model_take, model);
-	if ((result == 0 || result == -ENOENT) && !model->options.dir)
-		result = tws_rundir_others(read_other, &reading);
-	reader_cache_end(model->options.cache);
-	*ret_changed = reading.reader.changed;
-	model->skipped = reading.reader.skipped;
-	model->skipped_count = reading.reader.skipped_count;
-	reading.reader.skipped = NULL;
-	reader_free(&reading.reader);
+	reader.cache = options->cache;
+	if (options->owners_only && !options->cache)
+		reader.without = 1u << TWS_SECTION_ENDED;
+	reader_cache_begin(options->cache);
+	if (result == 0 && options->dir)
+		result = reader_read(&reader, path, options->only_dir, model_take, model);
+	else if (result == 0)
+		result = reader_read_everywhere(&reader, path, model_take, model);
+	reader_cache_end(options->cache);
+	*ret_changed = reader.changed;
+	model->skipped = reader.skipped;
+	model->skipped_count = reader.skipped_count;
+	reader.skipped = NULL;
+	reader_free(&reader);
 	return result == -ENOENT ? 0 : result;
 }
 

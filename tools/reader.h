@@ -84,6 +84,12 @@ typedef int (*reader_taker)(struct segment *segment, void *data);
 int reader_read(struct reader *reader, const char *path, bool only, reader_taker take,
 		void *data);
 
+/* Reads the main directory at `path`, and what root finds in those of other users, which
+ * there need not be. 0, the taker's value, or -errno where `path` can't be read; -ENOENT
+ * with those of others taken. */
+int reader_read_everywhere(struct reader *reader, const char *path, reader_taker take,
+			   void *data);
+
 /* One file in an open directory. NULL, with the segment taken (its result in ret_taken),
  * or why it was skipped; "" if it has vanished. */
 const char *reader_read_file(struct reader *reader, int directory, const char *name,

@@ -262,3 +262,30 @@ int reader_read(struct reader *reader, const char *path, bool only, reader_taker
 	close(fd);
 	return result;
 }
+
+struct everywhere {
+	struct reader *reader;
+	reader_taker take;
+	void *data;
+};
+
+static int read_other(const char *path, void *data)
+{
+	struct everywhere *all = data;
+	bool changed = all->reader->changed;
+	int result = reader_read(all->reader, path, false, all->take, all->data);
+
+	all->reader->changed |= changed;
+	return result == -ENOENT || result == -EACCES ? 0 : result;
+}
+
+int reader_read_everywhere(struct reader *reader, const char *path, reader_taker take,
+			   void *data)
+{
+	struct everywhere all = {.reader = reader, .take = take, .data = data};
+	int result = reader_read(reader, path, false, take, data), others = 0;
+
+	if (result == 0 || result == -ENOENT)
+		others = tws_rundir_others(read_other, &all);
+	return others ? others : result;
+}

@@ -144,6 +144,23 @@ def test_users_see_their_own_and_root_sees_all(t):
     assert (owners["owned"], owners["unowned"]) == (5, 0), owners
 
 
+def test_coverage_counts_what_root_sees_of_all_users(t):
+    """As a server does that root starts, and whose workers are another user's."""
+    world, server = World(t), t.server()
+    for uid, number in ((ALICE, 30), (BOB, 20), (0, 10)):
+        world.connect(uid, server, number)
+    t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS * 40, shim=False)
+
+    def said(uid):
+        text = world.run(uid, world.twshim, "doctor", "--json", "--coverage", "--only", "TW302",
+                         status=None).stdout
+        return json.loads(text)["findings"][0]["evidence"]
+
+    for uid, seen in ((0, 60), (ALICE, 30)):
+        text = said(uid)
+        assert f"100 connections were opened (ActiveOpens) and {seen} of them" in text, text
+
+
 def test_a_group_may_be_let_in(t):
     world, server = World(t), t.server()
     policy = t.file("group.conf", f"readable_by_group = {READERS};\n")
