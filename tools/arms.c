@@ -144,14 +144,18 @@ static void add_rate(struct arms_comparison *comparison, const struct model_arm 
 		     const struct model_arm *other, double seconds, double confidence)
 {
 	double all = (double)first->weight + (double)other->weight;
+	bool whole = seconds > 0;
+	uint64_t established = first->counters.value[TWS_established];
+	uint64_t others = other->counters.value[TWS_established];
 
+	seconds = whole ? seconds : first->seconds;
 	if (seconds <= 0 || !first->weight || !other->weight)
 		return;
 	add_line(comparison, "connections_per_second", "connections a second",
 		 ARMS_PER_SECOND, 1)
 	    ->difference = statistics_rates(
-	    first->counters.value[TWS_established], seconds * 2 * first->weight / all,
-	    other->counters.value[TWS_established], seconds * 2 * other->weight / all,
+	    whole ? established : first->opened, seconds * 2 * first->weight / all,
+	    whole ? others : other->opened, seconds * 2 * other->weight / all,
 	    confidence);
 }
 
@@ -210,14 +214,4 @@ const struct model_arm *arms_first(const struct model *model, uint32_t index,
 	}
 	*ret_compared = count - 1;
 	return ret;
-}
-
-double arms_observed_seconds(const struct model *model)
-{
-	uint64_t first = UINT64_MAX, now = (uint64_t)model->generated * 1000000000u;
-
-	for (uint32_t i = 0; i < model->process_count; i++)
-		if (model->processes[i].created_realtime_ns < first)
-			first = model->processes[i].created_realtime_ns;
-	return first < now ? (double)(now - first) / 1e9 : 0;
 }

@@ -32,7 +32,8 @@ struct arms_comparison {
 };
 
 /* Compares an arm with the first one. `arms_compared`: how many are, in this report.
- * `seconds`: how long both were observed; 0: not known. Pure. */
+ * `seconds`: how long a run was, from whose start both were in force; 0: as long as the
+ * arms themselves say. Pure. */
 void arms_compare(const struct model_arm *first, const struct model_arm *other,
 		  unsigned arms_compared, double seconds,
 		  struct arms_comparison *ret_comparison);
@@ -46,11 +47,8 @@ const char *arms_verdict(const struct arms_line *line);
 const struct model_arm *arms_first(const struct model *model, uint32_t index,
 				   unsigned *ret_compared);
 
-/* How long the model's processes were observed, seconds; 0: not known. */
-double arms_observed_seconds(const struct model *model);
-
 /* Prints a table for each arm but its experiment's first; nothing where there is none.
- * 0 or -ENOMEM. */
+ * `seconds` as above. 0 or -ENOMEM. */
 int arms_write(FILE *out, const struct model *model, double seconds, bool color);
 
 /* The array of an arm's differences from the first one (empty for the first), schema:

@@ -6,7 +6,6 @@
 #include "tools/model.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -236,77 +235,6 @@ static int add_destinations(struct model *model, struct segment *segment, uint32
 	return 0;
 }
 
-/* The arms that a process used need not be the first ones. */
-static struct model_arm *insert_arm(struct model *model, const struct model_arm *new)
-{
-	struct model_arm *arms =
-	    reallocarray(model->arms, model->arm_count + 1, sizeof(*arms));
-	uint32_t at = model->arm_count;
-
-	if (!arms)
-		return NULL;
-	model->arms = arms;
-	for (; at > 0 && arms[at - 1].place > new->place &&strcmp(arms[at - 1].experiment,
-								  new->experiment) ==
-			     0;
-	     at--)
-		arms[at] = arms[at - 1];
-	arms[at] = *new;
-	model->arm_count++;
-	return &arms[at];
-}
-
-static struct model_arm *find_arm(struct model *model, const struct tws_arm *arm,
-				  uint32_t place)
-{
-	struct model_arm *found;
-	struct model_arm new = {.weight = arm->weight, .place = place};
-
-	memcpy(new.experiment, arm->experiment, TWS_NAME_SIZE - 1);
-	memcpy(new.name, arm->name, TWS_NAME_SIZE - 1);
-	for (uint32_t i = 0; i < model->arm_count; i++) {
-		found = &model->arms[i];
-		if (strcmp(found->experiment, new.experiment) == 0 &&
-		    strcmp(found->name, new.name) == 0)
-			return found;
-	}
-	return insert_arm(model, &new);
-}
-
-/* TIME_WAIT sockets of an arm in the kernel's table, as far back as the ring goes. */
-static uint64_t count_time_wait(const struct model *model, const struct segment *segment,
-				uint32_t arm)
-{
-	const struct kernel_socket *socket;
-	uint64_t count = 0;
-
-	for (uint32_t i = 0; i < segment->used[TWS_SECTION_ENDED]; i++) {
-		if (segment->ended[i].arm != arm + 1 ||
-		    !segment_ended_is_whole(segment, i))
-			continue;
-		socket = kernel_table_find(&model->table, segment->ended[i].cookie);
-		count += socket && socket->state == TCP_TIME_WAIT;
-	}
-	return count;
-}
-
-static int add_arms(struct model *model, struct segment *segment)
-{
-	struct model_arm *arm;
-
-	for (uint32_t i = 0; i < segment->used[TWS_SECTION_ARMS]; i++) {
-		if (segment->arms[i].state != TWS_DESTINATION_READY)
-			continue;
-		arm = find_arm(model, &segment->arms[i], i);
-		if (!arm)
-			return -ENOMEM;
-		join_derive(&segment->arms[i].counters);
-		join_add(&arm->counters, &segment->arms[i].counters);
-		arm->time_wait += count_time_wait(model, segment, i);
-	}
-	return 0;
-}
-
 int model_take(struct segment *segment, void *data)
 {
 	struct model *model = data;
@@ -331,7 +259,7 @@ int model_take(struct segment *segment, void *data)
 		result = add_destinations(model, segment, index, process, indexes);
 	}
 	if (result == 0 && !hidden)
-		result = add_arms(model, segment);
+		result = model_add_arms(model, segment);
 	if (result == 0 && !hidden)
 		result = model_note_rules(model, segment);
 	if (result == 0)

@@ -94,6 +94,15 @@ struct model_arm {
 	uint32_t weight;
 	uint64_t time_wait; /* confirmed by the kernel, of the processes' last endings */
 	struct tws_counters counters;
+	/* From the experiment's first connection to its last, as far back as the rings
+	 * of its processes go: how long, and how many of this arm were established of
+	 * those that began in it. 0, 0: not known. */
+	double seconds;
+	uint64_t opened;
+	/* the model's own: when they began, and since when none is missing */
+	uint64_t *begun_ns;
+	uint32_t begun_count, begun_room;
+	uint64_t known_since_ns;
 };
 
 /* A rule of the policy, over all processes that have it. */
@@ -219,6 +228,12 @@ uint64_t model_hash_address(const struct tws_address *address);
 
 /* Adds what became of the policy's rules in a live process. 0 or -ENOMEM. */
 int model_note_rules(struct model *model, const struct segment *segment);
+
+/* Adds the segment's arms. 0 or -ENOMEM. */
+int model_add_arms(struct model *model, struct segment *segment);
+
+/* How fast the arms opened connections, once all segments are in. */
+void model_finish_arms(struct model *model);
 
 /* How many ports are in use, to each destination. 0 or -ENOMEM. */
 int model_count_ports(struct model *model);

@@ -128,6 +128,7 @@ int model_finish(struct model *model)
 	int result = model_count_ports(model);
 
 	count_time_wait(model);
+	model_finish_arms(model);
 	for (uint32_t i = 0; result == 0 && i < model->app_count; i++) {
 		if (!model->apps[i].hidden)
 			join_add(&model->total, &model->apps[i].counters);
@@ -243,6 +244,8 @@ void model_free(struct model *model)
 	free(model->apps);
 	free(model->order);
 	free(model->processes);
+	for (uint32_t i = 0; i < model->arm_count; i++)
+		free(model->arms[i].begun_ns);
 	free(model->arms);
 	free(model->rules);
 	free(model->owners);

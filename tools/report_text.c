@@ -330,10 +330,9 @@ int report_print_text(FILE *out, const struct model *model,
 		report_text_headline(&text);
 		result = write_table(&text);
 		if (result == 0)
-			result = arms_write(out, model,
-					    options->run ? options->run->elapsed_seconds
-							 : arms_observed_seconds(model),
-					    text.color);
+			result = arms_write(
+			    out, model, options->run ? options->run->elapsed_seconds : 0,
+			    text.color);
 	} else {
 		report_text_nothing(&text);
 	}

@@ -592,6 +592,28 @@ def test_fin_reset_is_found_in_an_experiment(t):
     assert -1000 <= line["low"] < line["high"] < -800, line
 
 
+def test_an_experiment_in_a_running_process_has_the_rate_of_its_own_time(t):
+    """Not of the process's: it began to connect before, and does so after."""
+    server = t.server()
+    path = _experiment(t, server, DIFFERENT)
+    process = t.start(t.prog("client"), ADDRESS, str(server.port), *EXCHANGE, "sleep:10",
+                      "repeat:400")
+    server.wait("eofs", 100)
+    t.run(t.twshim, "policy", "load", path, shim=False)
+    began, before = time.monotonic(), server.counts["accepted"]
+    server.wait("eofs", 200)
+    rate = (server.counts["accepted"] - before) / (time.monotonic() - began)
+    t.run(t.twshim, "policy", "clear", shim=False)
+    assert process.wait(60) == 0
+    arms = t.report()["arms"]
+    [line] = [x for x in arms[1]["against_first"] if x["measure"] == "connections_per_second"]
+    assert 80 < sum(a["counters"]["established"] for a in arms) < 200, arms
+    assert 0.7 * rate < line["first"] + line["this"] < 1.4 * rate, (rate, line)
+    # What the two are alone differs no more than the numbers that were drawn.
+    opened = [a["counters"]["established"] for a in arms]
+    assert abs(line["first"] / line["this"] - opened[0] / opened[1]) < 0.01, (line, opened)
+
+
 def test_the_arms_stand_side_by_side_in_the_text(t):
     server = t.server()
     path = _experiment(t, server, DIFFERENT)
