@@ -43,10 +43,18 @@ static double scaled(enum arms_unit unit, double value)
 	}
 }
 
-/* Milliseconds for a person. */
+/* For a person: milliseconds, and per cent, which nobody takes for a number of
+ * connections. */
 static double shown(enum arms_unit unit, double value)
 {
-	return unit == ARMS_MICROSECONDS ? value / 1000 : scaled(unit, value);
+	switch (unit) {
+	case ARMS_SHARE:
+		return value * 100;
+	case ARMS_MICROSECONDS:
+		return value / 1000;
+	default:
+		return value;
+	}
 }
 
 static int decimals(double value)
@@ -57,7 +65,7 @@ static int decimals(double value)
 static void format_value(char *cell, enum arms_unit unit, double value)
 {
 	static const char *const SUFFIX[] = {
-	    [ARMS_SHARE] = " /1,000",
+	    [ARMS_SHARE] = " %",
 	    [ARMS_BYTES] = " B",
 	    [ARMS_MICROSECONDS] = " ms",
 	    [ARMS_PER_SECOND] = " /s",

@@ -106,7 +106,7 @@ experiment = {{ name = "trial"; match = {{ to = ["{server.to}"]; }};
     line = next(row for row in browser.run(
         "return [...document.querySelectorAll('#arms tbody tr')]"
         ".map(row => [...row.cells].map(cell => cell.textContent))") if "time wait" in row[0])
-    assert line[3] == "−1,000" and " to −" in line[4] and line[5] == "better", line
+    assert line[3] == "−100" and " to −" in line[4] and line[5] == "better", line
     browser.wait("document.getElementById('findings').textContent.includes('TW101')", "a finding")
     client.kill()
     client.wait()

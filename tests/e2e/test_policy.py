@@ -622,7 +622,7 @@ def test_the_arms_stand_side_by_side_in_the_text(t):
     text = result.stderr.decode()
     assert 'experiment "trial":' in text
     assert re.search(r"MEASURE +control +treated +DIFFERENCE \(95 %\) +VERDICT", text), text
-    assert re.search(r"TIME_WAIT left +1000 /1,000 +0 /1,000 .* better", text), text
+    assert re.search(r"TIME_WAIT left +100 % +0 % +-100.0 \(.* better", text), text
 
 
 # ------------------------------------------------------------------- examples

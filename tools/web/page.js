@@ -226,7 +226,8 @@ function showTables(apps, destinations, speed) {
 
 function armValue(unit, value) {
   if (typeof value !== "number") return "–";
-  const shown = unit === "seconds" ? duration(Math.abs(value)) : number(+Math.abs(value).toPrecision(4));
+  const size = Math.abs(unit === "per 1,000" ? value / 10 : value);
+  const shown = unit === "seconds" ? duration(size) : number(+size.toPrecision(4));
   return `${value < 0 ? "−" : ""}${shown}${unit === "bytes" ? " B" : ""}`;
 }
 
@@ -250,7 +251,7 @@ function showArms(report) {
     say(made.firstChild.caption, said);
     made.setAttribute("aria-label", said);
     table(made.firstChild, [
-      { title: "measure", cell: row => row.measure.replaceAll("_", " ") + (row.unit === "per 1,000" ? `, ${row.unit}` : "") },
+      { title: "measure", cell: row => row.measure.replaceAll("_", " ") + (row.unit === "per 1,000" ? ", %" : "") },
       { title: "first arm", n: true, minor: true, cell: cell("first") }, { title: "this arm", n: true, minor: true, cell: cell("this") },
       { title: "difference", n: true, cell: cell("difference") },
       { title: "95 % interval", n: true, cell: row => typeof row.low === "number"
