@@ -23,8 +23,8 @@ struct model_time_wait {
 	uint64_t predicted;  /* ended here in the last 60 s so that TIME_WAIT stays */
 	uint64_t confirmed;  /* of those, in TIME_WAIT in the kernel's table */
 	uint64_t pending;    /* in FIN_WAIT or CLOSING: on the way */
-	uint64_t gone_early; /* in the table no more: the peer reset after our close, or
-				the port was taken over */
+	uint64_t gone_early; /* not in the table: the peer reset after our close, the port
+				was taken over, or tcp_max_tw_buckets was reached */
 	uint32_t oldest_leaves_ms; /* of the confirmed; 0 if there are none */
 	uint32_t newest_leaves_ms;
 };
@@ -171,6 +171,9 @@ struct model {
 		uint64_t owned;
 		uint64_t unowned;
 	} kernel;
+	/* Where sockets are gone early: TIME_WAIT sockets that this network namespace did
+	 * not make for want of buckets, ever, and how many buckets it has. */
+	uint64_t overflowed, buckets;
 
 	uint64_t disputed;	  /* sockets that more than one user claims */
 	uint64_t other_namespace; /* segments of processes in another network namespace */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "shim/clock.h"
+#include "tools/host.h"
 #include "tools/join.h"
 #include "tools/model.h"
 #include "tools/reader_cache.h"
@@ -179,6 +180,15 @@ static int read_segments(struct model *model, const char *path, bool *ret_change
 	return result == -ENOENT ? 0 : result;
 }
 
+static void read_overflow(struct model *model)
+{
+	struct host host;
+
+	host_read(&host, NULL);
+	model->overflowed = host_get(&host, HOST_tw_overflow);
+	model->buckets = host_get(&host, HOST_max_tw_buckets);
+}
+
 static int try_build(struct model **ret_model, const struct model_options *options,
 		     const char *path, bool *ret_changed)
 {
@@ -189,6 +199,8 @@ static int try_build(struct model **ret_model, const struct model_options *optio
 		result = read_segments(model, path, ret_changed);
 	if (result == 0)
 		result = model_finish(model);
+	if (result == 0 && model->time_wait.gone_early)
+		read_overflow(model);
 	if (result == 0)
 		*ret_model = model;
 	else

@@ -105,7 +105,8 @@ static void say_closed(const struct report_text *text, char *sentence)
 	const uint64_t *value = text->model->total.value;
 	uint64_t here = report_text_closed_first(&text->model->total);
 	uint64_t treated = report_text_by_policy(&text->model->total);
-	uint64_t left = text->model->time_wait.predicted;
+	uint64_t gone = text->model->time_wait.gone_early;
+	uint64_t left = text->model->time_wait.predicted - gone;
 
 	say(sentence, "; %s closed first on %s", text->several ? "they" : "it",
 	    here ? REPORT_NUMBER(here) : "none");
@@ -114,6 +115,8 @@ static void say_closed(const struct report_text *text, char *sentence)
 	if (left)
 		say(sentence, " and left %s TIME_WAIT %s", REPORT_NUMBER(left),
 		    print_plural(left, "socket", "sockets"));
+	else if (gone)
+		say(sentence, ", and none of these TIME_WAIT sockets is left");
 	else if (value[TWS_ended_local_fin])
 		say(sentence, ", none of them in the last minute");
 	else

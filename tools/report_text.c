@@ -243,6 +243,32 @@ static void write_policy(const struct report_text *text)
 	print_wrapped(text->out, sentence, 2, REPORT_WIDTH);
 }
 
+/* Of those that are not there. The kernel counts what it did not make, but not whose. */
+static void write_gone(const struct report_text *text)
+{
+	const struct model *model = text->model;
+	uint64_t gone = model->time_wait.gone_early;
+	char sentence[SENTENCE];
+
+	if (!model->overflowed)
+		snprintf(sentence, sizeof(sentence),
+			 "%s TIME_WAIT %s gone early: the peer reset after our close, or "
+			 "the port was reused",
+			 REPORT_NUMBER(gone),
+			 print_plural(gone, "socket is", "sockets are"));
+	else
+		snprintf(sentence, sizeof(sentence),
+			 "%s TIME_WAIT %s not there: tcp_max_tw_buckets, %s, was "
+			 "reached, and %s of this network namespace were never made "
+			 "(TCPTimeWaitOverflow); or the peer reset after our close, or "
+			 "the port was reused",
+			 REPORT_NUMBER(gone),
+			 print_plural(gone, "socket is", "sockets are"),
+			 REPORT_NUMBER(model->buckets), REPORT_NUMBER(model->overflowed));
+	fputs("  ", text->out);
+	print_wrapped(text->out, sentence, 2, REPORT_WIDTH);
+}
+
 static void write_kernel(const struct report_text *text)
 {
 	const struct model *model = text->model;
@@ -257,13 +283,7 @@ static void write_kernel(const struct report_text *text)
 		    REPORT_NUMBER(model->time_wait.pending),
 		    print_plural(model->time_wait.pending, "is", "are"));
 	if (model->time_wait.gone_early)
-		fprintf(
-		    text->out,
-		    "  %s TIME_WAIT %s gone early: the peer reset after our close, or "
-		    "the port was reused\n",
-		    REPORT_NUMBER(model->time_wait.gone_early),
-		    print_plural(model->time_wait.gone_early, "socket is",
-				 "sockets are"));
+		write_gone(text);
 	if (model->has_table && !text->options->run)
 		fprintf(text->out,
 			"\n  This host: %s TIME_WAIT %s, %s of known applications, %s of "

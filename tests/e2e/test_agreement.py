@@ -4,7 +4,7 @@ of the same moment, and it is what the kernel does."""
 import json
 import socket
 
-from harness import ADDRESS, sysctl, wait_for, time_wait
+from harness import ADDRESS, settle, sysctl, time_wait, wait_for
 from test_export import export, total
 
 STEPS = ("socket", "connect", "send:1", "recv:1", "close")
@@ -45,3 +45,22 @@ def test_a_reserved_port_is_none_to_choose_from_wherever_ports_are_shown(t):
     assert server.counts["accepted"] == before + 10
     ports = [d["ports"]["fill"] for a in t.report()["apps"] for d in a["destinations"]]
     assert ports == [1.0], ports
+
+
+def test_time_wait_that_the_kernel_did_not_make_is_not_said_to_be_left(t):
+    sysctl("net.ipv4.tcp_max_tw_buckets", 10)
+    server = t.server()
+    command = (t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:50")
+    text = t.run(t.twshim, "run", "--", *command, shim=False).stderr.decode()
+    settle(server.port)
+    assert time_wait(server.port) == 10
+    said = " ".join(text.split())
+    assert "left 10 TIME_WAIT sockets (10 confirmed by the kernel)" in said, text
+    assert "40 TIME_WAIT sockets are not there: tcp_max_tw_buckets, 10, was reached, and 40 of " \
+        "this network namespace were never made (TCPTimeWaitOverflow)" in said, text
+    found = doctor(t)
+    assert "40" in found["TW205"]["evidence"], found["TW205"]
+    sysctl("net.ipv4.tcp_max_tw_buckets", 1000)  # the control: room for all
+    text = t.run(t.twshim, "run", "--", *command, shim=False).stderr.decode()
+    assert "left 50 TIME_WAIT sockets (50 confirmed by the kernel)" in " ".join(text.split()), text
+    assert "not there" not in text and "gone early" not in text, text

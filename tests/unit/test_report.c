@@ -414,10 +414,27 @@ static void escapes_are_cut_where_the_buffer_ends(void **state)
 			    "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
 }
 
+static void sockets_that_the_kernel_never_made_are_no_peers_doing(void **state)
+{
+	struct model *model = saved_model(NULL);
+	struct report_options options = {.color = PRINT_COLOR_NEVER, .run = &saved_run};
+	char *text;
+
+	model->overflowed = 200;
+	model->buckets = 100;
+	text = print_with(report_print_text, model, &options);
+	assert_non_null(strstr(text, "1 TIME_WAIT socket is not there: "
+				     "tcp_max_tw_buckets, 100, was reached, and 200"));
+	assert_null(strstr(text, "gone early"));
+	free(text);
+	model_free(model);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_text_is_the_golden_one),
+	    cmocka_unit_test(sockets_that_the_kernel_never_made_are_no_peers_doing),
 	    cmocka_unit_test(no_control_character_reaches_the_terminal),
 	    cmocka_unit_test(colour_is_as_asked),
 	    cmocka_unit_test(json_keeps_the_schema_and_the_identities),
