@@ -154,7 +154,11 @@ void report_text_nothing(const struct report_text *text)
 		fputs("No room is left on the tmpfs of the run-time directory: what "
 		      "starts now is not counted.\n",
 		      text->out);
-	if (text->options->run)
+	if (text->model->total.value[TWS_deepbind_loads])
+		fputs("No TCP connection was observed. Either none was opened, or the "
+		      "shim was passed by:\n",
+		      text->out);
+	else if (text->options->run)
 		fputs("No TCP connection was observed. Either the command opened none, "
 		      "or the preload did not\nreach it; twshim doctor COMMAND says "
 		      "which.\n",

@@ -359,7 +359,7 @@ int report_print_text(FILE *out, const struct model *model,
 	if (result == 0 && busy)
 		write_policy(&text);
 	write_kernel(&text);
-	if (result == 0 && busy)
+	if (result == 0)
 		result = write_advice(&text);
 	write_unknown(&text);
 	return result;

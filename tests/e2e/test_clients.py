@@ -383,6 +383,11 @@ def test_php_curl_is_loaded_past_the_shim_and_said_to_be(t):
     assert server.counts["accepted"] == MANY and time_wait_left(server.port) == MANY
     total = report["total"]
     assert total["deepbind_loads"] >= 1 and total["attempts"] in (0, MANY), total
+    text = t.run(t.twshim, "run", "--", "php", script, ADDRESS, str(server.port), "1",
+                 shim=False).stderr.decode()
+    assert "TW112" in text and 'deepbind = "strip"' in " ".join(text.split()), text
+    if not total["attempts"]:
+        assert text.startswith("No TCP connection was observed.") and "doctor" not in text, text
 
 
 def test_php_curl_is_seen_where_deepbind_is_stripped(t):

@@ -414,6 +414,28 @@ static void escapes_are_cut_where_the_buffer_ends(void **state)
 			    "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
 }
 
+static void what_bypasses_the_shim_is_named_where_nothing_was_seen(void **state)
+{
+	static struct saved saved;
+	struct model_options nothing = {0};
+	struct model *model = model_new(&nothing);
+	struct report_options options = {.color = PRINT_COLOR_NEVER, .run = &saved_run};
+	struct segment segment;
+	char *text;
+
+	saved_init(&saved, "/usr/bin/php", NULL);
+	saved.process.value[TWS_deepbind_loads] = 20;
+	segment = saved_segment(&saved, PROCESS_DEAD);
+	must(model_take(&segment, model));
+	must(model_finish(model));
+	text = print_with(report_print_text, model, &options);
+	assert_non_null(strstr(text, "No TCP connection was observed."));
+	assert_non_null(strstr(text, "TW112  php loaded 20 libraries"));
+	assert_null(strstr(text, "twshim doctor COMMAND"));
+	free(text);
+	model_free(model);
+}
+
 static void sockets_that_the_kernel_never_made_are_no_peers_doing(void **state)
 {
 	struct model *model = saved_model(NULL);
@@ -434,6 +456,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_text_is_the_golden_one),
+	    cmocka_unit_test(what_bypasses_the_shim_is_named_where_nothing_was_seen),
 	    cmocka_unit_test(sockets_that_the_kernel_never_made_are_no_peers_doing),
 	    cmocka_unit_test(no_control_character_reaches_the_terminal),
 	    cmocka_unit_test(colour_is_as_asked),
