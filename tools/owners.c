@@ -17,6 +17,10 @@ struct grouping {
 	struct owners *owners;
 	struct cookie_map by_key;
 	uint8_t listening[65536 / 8];
+	/* Of sockets whose local port tells nothing: how many are of it, and how many are
+	 * of the same remote address and port. */
+	uint32_t at_port[65536];
+	struct cookie_map at_remote;
 };
 
 static void note_listeners(struct grouping *grouping)
@@ -32,13 +36,61 @@ static void note_listeners(struct grouping *grouping)
 	}
 }
 
-static bool is_incoming(const struct grouping *grouping, uint16_t port)
+static bool is_listening(const struct grouping *grouping, uint16_t port)
+{
+	return grouping->listening[port / 8] & 1u << port % 8;
+}
+
+/* Neither a listener's port nor one that connect() chooses now: a listener that is gone,
+ * a client that names its port, or one that chose it when the range was another. */
+static bool is_doubtful(const struct grouping *grouping, size_t index)
 {
 	const struct model *model = grouping->owners->model;
+	const struct kernel_socket *socket = &model->table.sockets[index];
 
-	if (grouping->listening[port / 8] & 1u << port % 8)
-		return true;
-	return model->ports.high && (port < model->ports.low || port > model->ports.high);
+	return socket->state == TCP_TIME_WAIT &&
+	       model->owners[index].app == MODEL_NOBODY && model->ports.high &&
+	       !is_listening(grouping, socket->local.port) &&
+	       !kernel_ports_hold(&model->ports, socket->local.port);
+}
+
+/* 0 or -ENOMEM. */
+static int count_doubtful(struct grouping *grouping)
+{
+	const struct kernel_table *table = &grouping->owners->model->table;
+	uint64_t remote;
+
+	for (size_t i = 0; i < table->count; i++) {
+		if (!is_doubtful(grouping, i))
+			continue;
+		remote = model_hash_address(&table->sockets[i].remote);
+		if (cookie_map_add(&grouping->at_remote, remote, 0) < 0)
+			return -ENOMEM;
+		++*cookie_map_find(&grouping->at_remote, remote);
+		grouping->at_port[table->sockets[i].local.port]++;
+	}
+	return 0;
+}
+
+/* Many connections have the service's end in common; of one, the lower port is it. */
+static bool looks_incoming(const struct grouping *grouping,
+			   const struct kernel_socket *socket)
+{
+	uint32_t here = grouping->at_port[socket->local.port];
+	uint32_t there =
+	    *cookie_map_find(&grouping->at_remote, model_hash_address(&socket->remote));
+
+	return here == there ? socket->local.port < socket->remote.port : here > there;
+}
+
+static bool is_incoming(const struct grouping *grouping, size_t index)
+{
+	const struct kernel_socket *socket =
+	    &grouping->owners->model->table.sockets[index];
+
+	if (is_doubtful(grouping, index))
+		return looks_incoming(grouping, socket);
+	return is_listening(grouping, socket->local.port);
 }
 
 /* What the socket's group shares, without counts. */
@@ -51,7 +103,7 @@ static struct owners_group describe(const struct grouping *grouping, size_t inde
 
 	if (owner->app != MODEL_NOBODY) {
 		group.to = socket->remote;
-	} else if (is_incoming(grouping, socket->local.port)) {
+	} else if (is_incoming(grouping, index)) {
 		group.kind = OWNERS_INCOMING;
 		group.local_port = socket->local.port;
 	} else {
@@ -183,12 +235,14 @@ int owners_group(struct owners *ret_owners, const struct model *model)
 	memset(ret_owners->group_of, 0xff, (count + 1) * sizeof(*ret_owners->group_of));
 	grouping->owners = ret_owners;
 	note_listeners(grouping);
+	result = count_doubtful(grouping);
 	for (size_t i = 0; result == 0 && i < count; i++)
 		if (model->table.sockets[i].state == TCP_TIME_WAIT)
 			result = take_socket(grouping, i);
 	if (result == 0)
 		result = sort(ret_owners);
 	cookie_map_free(&grouping->by_key);
+	cookie_map_free(&grouping->at_remote);
 	free(grouping);
 	return result;
 }

@@ -13,8 +13,9 @@
 
 enum owners_kind {
 	OWNERS_KNOWN,	 /* left by a process, or a former process, of an application */
-	OWNERS_OUTGOING, /* by nobody we know; the local port is an ephemeral one */
-	OWNERS_INCOMING, /* likewise; a listener's port, or outside the ephemeral range */
+	OWNERS_OUTGOING, /* by nobody we know; the local port is an ephemeral one, or the
+			    remote one looks more like a service's */
+	OWNERS_INCOMING, /* likewise; a listener's port, or it looks like one */
 };
 
 struct owners_group {

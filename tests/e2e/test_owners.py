@@ -4,6 +4,7 @@ against ss and the kernel's own table."""
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -122,6 +123,25 @@ def test_unowned_ones_are_told_apart_by_direction(t):
     assert (looks["incoming"]["local_port"], looks["incoming"]["count"]) == (first.port, 20)
     text = t.run(t.twshim, "owners", shim=False).stdout.decode()
     assert "outgoing" in text and "incoming" in text and server.to in text
+
+
+def test_a_client_outside_of_the_present_range_does_not_look_like_a_server(t):
+    """The range was another when it connected, or it names its own port; and a server that has
+    ended since does look like one."""
+    sysctl("net.ipv4.ip_local_port_range", "30000 30999")
+    server, first = t.server(), t.server("first")
+    t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:11", shim=False)
+    t.run(t.prog("client"), ADDRESS, str(first.port), "socket", "connect", "send:1", "recv",
+          "wait-hup", "close", "repeat:5", shim=False)
+    with socket.socket() as conn:
+        conn.bind((ADDRESS, 25000))
+        conn.connect((ADDRESS, server.port))
+    wait_for(lambda: time_wait(server.port) == 12, "TIME_WAIT")
+    sysctl("net.ipv4.ip_local_port_range", "40000 40999")
+    first.close()
+    groups = [(g["looks"], g["to"], g["local_port"], g["count"])
+              for g in owners(t)["unowned_groups"]]
+    assert groups == [("outgoing", server.to, None, 12), ("incoming", None, first.port, 5)], groups
 
 
 def test_all_prints_one_line_a_socket(t):

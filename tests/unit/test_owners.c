@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Which way a TIME_WAIT socket of nobody looks: by listeners, by the range that connect()
+ * chooses from, and, where neither tells, by which end several of them have in common.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <netinet/tcp.h>
+
+#include "tests/unit/saved_segment.h"
+#include "tools/owners.h"
+
+static struct kernel_table table;
+
+static void add(uint8_t state, uint16_t local, uint8_t host, uint16_t remote)
+{
+	struct kernel_socket socket = {
+	    .cookie = table.count + 1,
+	    .local = saved_ipv4(1, local),
+	    .remote = saved_ipv4(host, remote),
+	    .state = state,
+	    .expires_ms = 1000,
+	};
+
+	if (state == TCP_LISTEN)
+		socket.remote = (struct tws_address){.family = TWS_IPV4};
+	assert_int_equal(kernel_table_add(&table, &socket), 0);
+}
+
+/* With the range of 40,000 to 40,999, of which 40,500 is reserved. */
+static struct owners group(struct model **ret_model)
+{
+	struct model_options options = {0};
+	struct owners owners;
+
+	*ret_model = model_new(&options);
+	assert_non_null(*ret_model);
+	kernel_ports_set(&(*ret_model)->ports, 40000, 40999, "40500");
+	assert_int_equal(model_use_table(*ret_model, &table, 1, 1), 0);
+	assert_int_equal(model_finish(*ret_model), 0);
+	assert_int_equal(owners_group(&owners, *ret_model), 0);
+	return owners;
+}
+
+static void assert_group(const struct owners *owners, size_t index, enum owners_kind kind,
+			 uint16_t port, uint64_t count)
+{
+	const struct owners_group *one = &owners->groups[index];
+
+	assert_true(index < owners->count);
+	assert_int_equal(one->kind, kind);
+	assert_int_equal(kind == OWNERS_INCOMING ? one->local_port : one->to.port, port);
+	assert_int_equal(one->count, count);
+}
+
+static void finish(struct owners *owners, struct model *model)
+{
+	owners_free(owners);
+	model_free(model);
+	table = (struct kernel_table){0};
+}
+
+static void a_listener_and_the_range_tell_for_sure(void **state)
+{
+	struct model *model;
+	struct owners owners;
+
+	add(TCP_LISTEN, 80, 0, 0);
+	add(TCP_LISTEN, 40100, 0, 0);
+	for (uint16_t i = 0; i < 3; i++)
+		add(TCP_TIME_WAIT, 40001 + i, 7, 443);
+	for (uint16_t i = 0; i < 2; i++)
+		add(TCP_TIME_WAIT, 80, 8, 50000 + i);
+	add(TCP_TIME_WAIT, 40100, 9, 79);
+	owners = group(&model);
+	assert_int_equal(owners.count, 3);
+	assert_group(&owners, 0, OWNERS_OUTGOING, 443, 3);
+	assert_group(&owners, 1, OWNERS_INCOMING, 80, 2);
+	assert_group(&owners, 2, OWNERS_INCOMING, 40100, 1);
+	finish(&owners, model);
+}
+
+static void ports_of_another_range_go_to_what_they_have_in_common(void **state)
+{
+	struct model *model;
+	struct owners owners;
+
+	for (uint16_t i = 0; i < 11; i++)
+		add(TCP_TIME_WAIT, 33000 + 7 * i, 7, 8001);
+	for (uint16_t i = 0; i < 5; i++) /* a server that is gone */
+		add(TCP_TIME_WAIT, 8002, 8, 35000 + i);
+	owners = group(&model);
+	assert_int_equal(owners.count, 2);
+	assert_group(&owners, 0, OWNERS_OUTGOING, 8001, 11);
+	assert_group(&owners, 1, OWNERS_INCOMING, 8002, 5);
+	finish(&owners, model);
+}
+
+static void of_one_the_lower_port_is_the_services(void **state)
+{
+	struct model *model;
+	struct owners owners;
+
+	add(TCP_TIME_WAIT, 9999, 7, 8001);
+	add(TCP_TIME_WAIT, 8002, 8, 35000);
+	add(TCP_TIME_WAIT, 40500, 9, 443); /* in the range, and reserved */
+	owners = group(&model);
+	assert_int_equal(owners.count, 3);
+	assert_group(&owners, 0, OWNERS_OUTGOING, 8001, 1);
+	assert_group(&owners, 1, OWNERS_OUTGOING, 443, 1);
+	assert_group(&owners, 2, OWNERS_INCOMING, 8002, 1);
+	finish(&owners, model);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_listener_and_the_range_tell_for_sure),
+	    cmocka_unit_test(ports_of_another_range_go_to_what_they_have_in_common),
+	    cmocka_unit_test(of_one_the_lower_port_is_the_services),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
