@@ -355,7 +355,7 @@ void rule_bytes_discarded(const struct advice_facts *facts,
 	if (is_over(facts, RECENT(facts, ending[TWS_END_RESET_POLICY]), 1) || !bytes)
 		return;
 	advice_set(ret_finding, VERDICT_WARNING, resets);
-	EVIDENCE("the policy's %s resets of %s's connections to %s discarded %s",
+	EVIDENCE("the policy's %s resets of %s's connections to %s discarded up to %s",
 		 advice_number(resets), facts->app, facts->to, print_bytes(text, bytes));
 	ADVICE("close=reset-drained resets only what is acknowledged; close=fin-reset "
 	       "loses nothing");

@@ -134,7 +134,7 @@ static void add_bytes(struct arms_comparison *comparison, const struct tws_count
 {
 	struct statistics_sum first = discarded(a), other = discarded(b);
 
-	add_line(comparison, "bytes_discarded", "bytes discarded", ARMS_BYTES, -1)
+	add_line(comparison, "bytes_discarded", "bytes discarded, up to", ARMS_BYTES, -1)
 	    ->difference = statistics_means(&first, &other, SEND_QUEUE, confidence);
 }
 

@@ -131,7 +131,7 @@ static const struct counter_row counter_rows[] = {
     {"TW113", VERDICT_OK, NULL, {{TWS_ended_reset_policy, 9}}},
     {"TW113",
      VERDICT_WARNING,
-     "4.2 MB",
+     "discarded up to 4.2 MB",
      {{TWS_ended_reset_policy, 9}, {TWS_bytes_discarded, 4194304}}},
 };
 
