@@ -11,22 +11,38 @@
 #include "tools/print.h"
 #include "tools/top.h"
 
-#define CELL 96
-#define BAR  5
+#define CELL	  96
+#define BAR	  5
+#define APP_WIDTH 16
 
 #define IN(mode) (1u << (mode))
 #define IN_ALL	 (IN(TOP_APPS) | IN(TOP_PROCESSES) | IN(TOP_DESTINATIONS))
 
 typedef void (*cell_writer)(char *cell, const struct top_row *row, bool ascii);
 
+/* Bytes of UTF-8 that begin a character. */
+static int columns_of(const char *text)
+{
+	int count = 0;
+
+	for (; *text; text++)
+		count += ((unsigned char)*text & 0xc0) != 0x80;
+	return count;
+}
+
 static void cell_pid(char *cell, const struct top_row *row, bool ascii)
 {
 	snprintf(cell, CELL, "%ld%s", row->pid, row->dead ? "-" : "");
 }
 
+/* The rate says "exited" too: half a mark, or a name cut for one, says less. */
 static void cell_app(char *cell, const struct top_row *row, bool ascii)
 {
-	snprintf(cell, CELL, "%s%s", row->app, row->dead && !row->pid ? " (gone)" : "");
+	static const char mark[] = " (gone)";
+	bool marked = row->dead && !row->pid &&
+		      columns_of(row->app) + sizeof(mark) - 1 <= APP_WIDTH;
+
+	snprintf(cell, CELL, "%s%s", row->app, marked ? mark : "");
 }
 
 static void cell_to(char *cell, const struct top_row *row, bool ascii)
@@ -132,7 +148,7 @@ static const struct {
 	cell_writer write;
 } columns[] = {
     {"PID", IN(TOP_PROCESSES), 8, cell_pid},
-    {"APPLICATION", IN_ALL, -16, cell_app},
+    {"APPLICATION", IN_ALL, -APP_WIDTH, cell_app},
     {"TO", IN(TOP_DESTINATIONS), -21, cell_to},
     {"TIME_WAIT", IN_ALL, 9, cell_time_wait},
     {"/S", IN_ALL, 6, cell_rate},
@@ -146,16 +162,6 @@ static const struct {
     {"RESET", IN_ALL, 5, cell_reset},
     {"FAILED", IN_ALL, 6, cell_failed},
 };
-
-/* Bytes of UTF-8 that begin a character. */
-static int columns_of(const char *text)
-{
-	int count = 0;
-
-	for (; *text; text++)
-		count += ((unsigned char)*text & 0xc0) != 0x80;
-	return count;
-}
 
 /* Cut at the column's width. */
 static void append(char *buffer, const char *cell, int width)

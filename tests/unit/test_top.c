@@ -93,12 +93,27 @@ static void a_line_shows_shares_bars_and_history(void **state)
 	assert_non_null(strstr(top_line(line, &row, &view, 120, true), "exited"));
 }
 
+static void one_that_is_gone_keeps_its_name(void **state)
+{
+	struct top_view view = {.mode = TOP_APPS};
+	struct top_row row = {.app = "curl", .dead = true};
+	char line[TOP_LINE_SIZE];
+
+	assert_int_equal(
+	    strncmp(top_line(line, &row, &view, 80, true), "curl (gone)      ", 17), 0);
+	strcpy(row.app, "python3.11");
+	top_line(line, &row, &view, 80, true);
+	assert_int_equal(strncmp(line, "python3.11       ", 17), 0);
+	assert_non_null(strstr(line, "exited"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(lines_fit_every_width),
 	    cmocka_unit_test(in_eighty_columns_all_that_matters_is_there),
 	    cmocka_unit_test(a_line_shows_shares_bars_and_history),
+	    cmocka_unit_test(one_that_is_gone_keeps_its_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
