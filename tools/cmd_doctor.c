@@ -52,7 +52,8 @@ static const struct cli_command COMMAND = {
     .summary = "What is wrong with TIME_WAIT on this host, most important first: the "
 	       "evidence, whose\nfault it is, and the cure. With COMMAND or PID: whether "
 	       "the shim can reach it, and\nwhat is found in it alone.\n",
-    .notes = "Exit status: 0 fine (or notices), 1 warnings, 2 problems.\n",
+    .notes = "Exit status: 0 fine (or notices), 1 warnings, or no such command or "
+	     "process, 2 problems.\n",
     .options = OPTIONS,
     .usage_status = CLI_USAGE,
 };
@@ -164,9 +165,12 @@ static int look(const struct request *request)
 	}
 	if (result == 0)
 		worst = doctor_worst(&doctor);
+	if (result == 0 && status == 0 && doctor_knows_nothing(&doctor))
+		status = CLI_FAILURE;
 	doctor_free(&doctor);
+	result = cli_finish_output();
 	if (status == 0)
-		status = cli_finish_output();
+		status = result;
 	if (status != 0)
 		return status;
 	return worst == VERDICT_PROBLEM ? 2 : worst == VERDICT_WARNING;

@@ -148,6 +148,17 @@ static void keep_holder(struct holders *holders, pid_t pid)
 	holders->count = kept;
 }
 
+/* What to ask of a subject that there is not. */
+static void say_what_there_is(struct reach *reach, bool process)
+{
+	if (reach->verdict == REACH_NOT_FOUND && !*reach->path)
+		snprintf(reach->instead, sizeof(reach->instead), "%s",
+			 process ? "twshim ps lists the processes that are known"
+				 : "name it by its path where it is not in PATH, or a "
+				   "process by its number: twshim ps lists those that "
+				   "are known");
+}
+
 /* -------------------------------------------------------------------- together */
 
 static int gather_sockets(struct doctor *doctor)
@@ -238,6 +249,7 @@ int doctor_examine(struct doctor *ret_doctor, const struct doctor_request *reque
 	} else if (request->subject) {
 		doctor->reach = reach_command(request->subject, NULL);
 	}
+	say_what_there_is(&doctor->reach, request->pid != 0);
 	options.app = app_of_subject(doctor, app);
 	if (request->coverage)
 		covered = measure_coverage(request->dir, &doctor->coverage);
@@ -273,6 +285,12 @@ bool doctor_shows(const struct doctor *doctor, const struct advice_finding *find
 		return strcasecmp(request->only, finding->id) == 0;
 	return request->all || finding->verdict != VERDICT_OK ||
 	       (request->subject && advice_explain(finding->id)->scope == ADVICE_SUBJECT);
+}
+
+bool doctor_knows_nothing(const struct doctor *doctor)
+{
+	return doctor->request.subject && doctor->reach.verdict == REACH_NOT_FOUND &&
+	       !doctor->model->order_count;
 }
 
 enum advice_verdict doctor_worst(const struct doctor *doctor)

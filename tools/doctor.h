@@ -49,6 +49,9 @@ void doctor_free(struct doctor *doctor);
 /* The worst verdict of what is shown. */
 enum advice_verdict doctor_worst(const struct doctor *doctor);
 
+/* Whether there is no such command or process, nor was there one that we know of. */
+bool doctor_knows_nothing(const struct doctor *doctor);
+
 /* Whether a finding is to be shown: asked for, and not fine unless that is wanted. */
 bool doctor_shows(const struct doctor *doctor, const struct advice_finding *finding);
 

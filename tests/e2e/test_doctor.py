@@ -23,13 +23,14 @@ for _ in range(connections):
 """
 
 
-def doctor(t, *arguments):
-    """What `twshim doctor --json` says, save pressure; its exit status checked."""
+def doctor(t, *arguments, absent=False):
+    """What `twshim doctor --json` says, save pressure; its exit status checked. `absent`: there
+    is no such command or process, nor was there."""
     result = t.run(t.twshim, "doctor", "--json", *arguments, shim=False, status=None)
     said = json.loads(result.stdout)
     assert said["schema"] == "twshim.doctor/1"
     verdicts = [f["verdict"] for f in said["findings"]]
-    expected = 2 if "problem" in verdicts else 1 if "warning" in verdicts else 0
+    expected = 2 if "problem" in verdicts else 1 if "warning" in verdicts or absent else 0
     assert result.returncode == expected, (result.returncode, verdicts)
     said["findings"] = [f for f in said["findings"] if f["id"] not in PRESSURE]
     for finding in said["findings"]:
@@ -303,8 +304,16 @@ def test_a_command_and_a_process_are_told_whether_the_shim_reaches_them(t):
     assert said["reach"]["reached"] is False
     shimmed = t.start("sleep", "60")
     wait_for(lambda: doctor(t, str(shimmed.pid))["reach"]["reached"], "it has the shim")
-    assert doctor(t, "/no/such/program")["reach"]["verdict"] == "not-found"
-    assert doctor(t, "2147483647")["reach"]["verdict"] == "not-found"
+    for subject in ("/no/such/program", "nosuchcommand", "2147483647"):
+        said = doctor(t, subject, absent=True)
+        assert said["reach"]["verdict"] == "not-found"
+        assert "twshim ps" in named(said, "TW301", "unknown")["advice"], said["findings"]
+    # One that has ended or was removed since, and is known, is no mistake.
+    program = shutil.copy(t.prog("client"), os.path.join(t.scratch, "removed"))
+    client_of = (program, ADDRESS, str(t.server().port), *STEPS)
+    t.run(*client_of)
+    os.unlink(program)
+    assert doctor(t, program)["reach"]["verdict"] == "not-found"
 
 
 def test_of_one_command_only_its_own_findings_are_told(t):
