@@ -124,6 +124,14 @@ static int add_count(struct print_table *table, const char *title, uint64_t firs
 	return print_table_add(table, row);
 }
 
+static bool has_latency(const struct arms_comparison *comparison)
+{
+	for (unsigned i = 0; i < comparison->count; i++)
+		if (strcmp(comparison->line[i].name, "connect_p50") == 0)
+			return true;
+	return false;
+}
+
 static int write_comparison(FILE *out, const struct model_arm *first,
 			    const struct model_arm *other, unsigned compared,
 			    double seconds, bool color)
@@ -153,6 +161,10 @@ static int write_comparison(FILE *out, const struct model_arm *first,
 		result = add_row(table, &comparison.line[i]);
 	if (result == 0)
 		print_table_write(table, out, 2, color);
+	if (result == 0 && !has_latency(&comparison))
+		fputs("  How long connect() took is measured where it blocks: here it "
+		      "never did.\n",
+		      out);
 	print_table_free(table);
 	return result;
 }

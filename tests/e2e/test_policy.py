@@ -625,6 +625,19 @@ def test_the_arms_stand_side_by_side_in_the_text(t):
     assert re.search(r"TIME_WAIT left +100 % +0 % +-100.0 \(.* better", text), text
 
 
+def test_a_client_whose_connect_never_blocks_has_no_latency_and_that_is_said(t):
+    t.need("curl")
+    server = t.server("http")
+    path = _experiment(t, server, DIFFERENT)
+    command = ["curl", "-s", f"http://{server.to}/?[1-60]"]
+    text = t.run(t.twshim, "run", "-c", path, "--", *command, shim=False).stderr.decode()
+    assert "lifetime p50" in text and "connect p50" not in text, text
+    assert "How long connect() took is measured where it blocks: here it never did." in text, text
+    text = t.run(t.twshim, "run", "-c", path, "--", t.prog("client"), ADDRESS, str(server.port),
+                 "socket", "connect", "close", "repeat:60", shim=False).stderr.decode()
+    assert "connect p50" in text and "where it blocks" not in text, text
+
+
 # ------------------------------------------------------------------- examples
 
 def test_every_example_is_valid_and_runs(t):
