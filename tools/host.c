@@ -208,6 +208,14 @@ uint64_t host_get(const struct host *host, enum host_fact fact)
 	return host_knows(host, fact) ? host->fact[fact].value : 0;
 }
 
+/* Whether the fact's sysctl is one of the whole machine, which the kernel shows in its
+ * first network namespace alone. */
+static bool is_machines(enum host_fact fact)
+{
+	return strcmp(FACTS[fact].file, "sys/net/ipv4/tcp_mem") == 0 ||
+	       strcmp(FACTS[fact].file, "sys/net/ipv4/tcp_max_orphans") == 0;
+}
+
 const char *host_why(const struct host *host, enum host_fact fact, char *buffer,
 		     size_t size)
 {
@@ -216,6 +224,11 @@ const char *host_why(const struct host *host, enum host_fact fact, char *buffer,
 	if (error == ENODATA)
 		snprintf(buffer, size, "/proc/%s has no %s", FACTS[fact].file,
 			 FACTS[fact].key);
+	else if (error == ENOENT && is_machines(fact))
+		snprintf(buffer, size,
+			 "/proc/%s is of the whole machine: only the host's network "
+			 "namespace has it",
+			 FACTS[fact].file);
 	else
 		snprintf(buffer, size, "/proc/%s: %s", FACTS[fact].file,
 			 error ? strerror(error) : "not read");

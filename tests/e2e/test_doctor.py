@@ -342,6 +342,13 @@ def test_a_process_in_another_namespace_is_judged_by_its_own(t):
 
 # ------------------------------------------------------------------ the command itself
 
+def test_what_only_the_hosts_namespace_has_is_said_to_be_there(t):
+    said = doctor(t, "--all")
+    for ident in ("TW207", "TW208"):
+        evidence = named(said, ident, "unknown")["evidence"]
+        assert "only the host's network namespace has it" in evidence, evidence
+
+
 def test_every_finding_is_explained_with_its_sources(t):
     listed = t.run(t.twshim, "doctor", "--markdown", shim=False).stdout.decode()
     idents = [line[3:8] for line in listed.splitlines() if line.startswith("| [TW")]

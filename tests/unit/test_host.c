@@ -106,7 +106,15 @@ static void what_cannot_be_read_is_unknown_with_the_reason(void **state)
 	assert_string_equal(host_why(&host, HOST_tw_overflow, why, sizeof(why)),
 			    "/proc/net/netstat has no TcpExt:TCPTimeWaitOverflow");
 	assert_string_equal(host_why(&host, HOST_tcp_mem_high, why, sizeof(why)),
-			    "/proc/sys/net/ipv4/tcp_mem: No such file or directory");
+			    "/proc/sys/net/ipv4/tcp_mem is of the whole machine: only "
+			    "the host's network namespace has it");
+	host_take_error(&host, "sys/net/ipv4/tcp_mem", EACCES);
+	assert_string_equal(host_why(&host, HOST_tcp_mem_high, why, sizeof(why)),
+			    "/proc/sys/net/ipv4/tcp_mem: Permission denied");
+	host_take_error(&host, "sys/net/ipv4/tcp_tw_reuse_delay", ENOENT);
+	assert_string_equal(
+	    host_why(&host, HOST_tw_reuse_delay, why, sizeof(why)),
+	    "/proc/sys/net/ipv4/tcp_tw_reuse_delay: No such file or directory");
 	assert_string_equal(host_why(&host, HOST_tw_reuse, why, sizeof(why)),
 			    "/proc/sys/net/ipv4/tcp_tw_reuse: Permission denied");
 	assert_int_equal(host_get(&host, HOST_tw_reuse), 0);
