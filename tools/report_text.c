@@ -75,13 +75,15 @@ static void format_leave(char *cell, size_t size, const struct model_time_wait *
 		snprintf(cell, size, "%u-%u s", oldest, newest);
 }
 
+/* Never more than there is: it is 100 % when no port is left, and as in TW103. */
 static void format_ports(char *cell, size_t size, const struct model_ports *ports)
 {
 	if (!ports->range)
 		snprintf(cell, size, "?");
+	else if (ports->used * 20u < ports->range)
+		snprintf(cell, size, "%.1f %%", 100.0 * ports->used / ports->range);
 	else
-		snprintf(cell, size, "%.*f %%", ports->used * 20u < ports->range,
-			 100.0 * ports->used / ports->range);
+		snprintf(cell, size, "%u %%", ports->used * 100u / ports->range);
 }
 
 static int add_row(const struct report_text *text, struct print_table *table,

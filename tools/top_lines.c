@@ -111,13 +111,14 @@ static void cell_time_wait(char *cell, const struct top_row *row, bool ascii)
 static void cell_ports(char *cell, const struct top_row *row, bool ascii)
 {
 	double fill = row->ports_range ? (double)row->ports_used / row->ports_range : 0;
+	unsigned whole = row->ports_range ? row->ports_used * 100u / row->ports_range : 0;
 	int full = (int)lround(fill * BAR);
 	char bar[BAR + 1];
 
 	for (int i = 0; i < BAR; i++)
 		bar[i] = i < full ? '#' : '.';
 	bar[BAR] = '\0';
-	snprintf(cell, CELL, "%s %3.0f%%", bar, 100 * fill);
+	snprintf(cell, CELL, "%s %3u%%", bar, whole);
 }
 
 /* Each character stands for the most of some seconds. */

@@ -29,7 +29,8 @@ def test_a_reserved_port_is_none_to_choose_from_wherever_ports_are_shown(t):
     wait_for(lambda: time_wait(server.port) == 391, "TIME_WAIT")
     ports = [d["ports"] for a in t.report()["apps"] for d in a["destinations"]]
     assert ports == [{"used": 390, "range": 400, "fill": 0.975}], ports
-    assert b"98 %" in t.run(t.twshim, "report", shim=False).stdout
+    assert b" 97 %\n" in t.run(t.twshim, "report", shim=False).stdout
+    assert b"#####  97%" in t.run(t.twshim, "top", "-b", "-n", "1", shim=False).stdout
     top = json.loads(t.run(t.twshim, "top", "--batch", "--json", "-n", "1", "--by", "destination",
                            shim=False).stdout.splitlines()[-1])
     assert [r["port_fill"] for r in top["rows"]] == [0.975], top
@@ -38,7 +39,7 @@ def test_a_reserved_port_is_none_to_choose_from_wherever_ports_are_shown(t):
     assert total(series, "twshim_ephemeral_ports_used", to=server.to) == 390
     assert total(series, "twshim_ephemeral_port_fill_ratio", to=server.to) == 0.975
     found = doctor(t, "--all")
-    assert "390 of 400" in found["TW103"]["evidence"], found["TW103"]
+    assert "390 of 400 ephemeral ports (97 %)" in found["TW103"]["evidence"], found["TW103"]
     assert "400 for" in found["TW217"]["evidence"], found["TW217"]
     before = server.counts["accepted"]
     t.run(*client, *STEPS, "repeat:11", status=None)

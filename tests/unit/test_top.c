@@ -93,6 +93,17 @@ static void a_line_shows_shares_bars_and_history(void **state)
 	assert_non_null(strstr(top_line(line, &row, &view, 120, true), "exited"));
 }
 
+static void ports_are_full_when_none_is_left(void **state)
+{
+	struct top_view view = {.mode = TOP_APPS};
+	struct top_row row = {.app = "curl", .ports_used = 999, .ports_range = 1000};
+	char line[TOP_LINE_SIZE];
+
+	assert_non_null(strstr(top_line(line, &row, &view, 80, true), "#####  99%"));
+	row.ports_used = 1000;
+	assert_non_null(strstr(top_line(line, &row, &view, 80, true), "##### 100%"));
+}
+
 static void one_that_is_gone_keeps_its_name(void **state)
 {
 	struct top_view view = {.mode = TOP_APPS};
@@ -113,6 +124,7 @@ int main(void)
 	    cmocka_unit_test(lines_fit_every_width),
 	    cmocka_unit_test(in_eighty_columns_all_that_matters_is_there),
 	    cmocka_unit_test(a_line_shows_shares_bars_and_history),
+	    cmocka_unit_test(ports_are_full_when_none_is_left),
 	    cmocka_unit_test(one_that_is_gone_keeps_its_name),
 	};
 

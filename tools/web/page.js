@@ -20,6 +20,11 @@ const percent = (part, whole) => {
   const fine = (share > 0 && share < 10) || (share > 99 && share < 100);
   return `${fine ? Math.min(99.9, share).toFixed(1) : Math.round(share)} %`;
 };
+// Of ports: 100 % when none is left, and as in the text report.
+const filled = ports => {
+  const share = 100 * ports.used / ports.range;
+  return `${share < 5 ? share.toFixed(1) : Math.floor(share)} %`;
+};
 const plural = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
 const clock = generated => `${generated.slice(11, 19)} UTC`;
 
@@ -193,7 +198,7 @@ function showPorts(destinations) {
     const [label, meter] = made.children, fill = Math.min(100, 100 * one.ports.fill);
     say(label.firstChild.firstChild, one.to);
     say(label.firstChild.lastChild, one.label);
-    say(label.lastChild, `${number(one.ports.used)} of ${number(one.ports.range)}, ${percent(one.ports.used, one.ports.range)}`);
+    say(label.lastChild, `${number(one.ports.used)} of ${number(one.ports.range)}, ${filled(one.ports)}`);
     meter.className = `meter ${fill >= 80 ? "problem" : fill >= 50 ? "warning" : ""}`.trim();
     meter.firstChild.style.width = `${fill}%`;
     meter.setAttribute("aria-valuenow", fill.toFixed(1));
