@@ -254,6 +254,21 @@ uint64_t advice_percent(uint64_t part, uint64_t whole)
 	return whole ? part * 100 / whole : 0;
 }
 
+uint64_t advice_count(const struct advice_facts *facts, enum tws_counter counter)
+{
+	return facts->counters->value[counter];
+}
+
+bool advice_is_over(const struct advice_facts *facts, uint64_t recently, uint64_t least)
+{
+	return facts->recent && recently < least;
+}
+
+const char *advice_in_one_process(const struct advice_facts *facts)
+{
+	return facts->processes > 1 ? " in one process" : "";
+}
+
 void advice_set(struct advice_finding *finding, enum advice_verdict verdict,
 		uint64_t weight)
 {

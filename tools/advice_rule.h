@@ -25,6 +25,17 @@ const char *advice_number(uint64_t value);
 /* Rounded down; 0 of nothing. */
 uint64_t advice_percent(uint64_t part, uint64_t whole);
 
+uint64_t advice_count(const struct advice_facts *facts, enum tws_counter counter);
+
+/* Whether there is none of it any more, as far as that is known. */
+bool advice_is_over(const struct advice_facts *facts, uint64_t recently, uint64_t least);
+
+#define RECENT(facts, field) ((facts)->recent ? (facts)->recent->field : 0)
+
+/* A peak is one process's, whatever the others had open at the time: " in one process"
+ * where there are more. */
+const char *advice_in_one_process(const struct advice_facts *facts);
+
 void advice_set(struct advice_finding *finding, enum advice_verdict verdict,
 		uint64_t weight);
 
