@@ -78,21 +78,32 @@ int advice_examine(struct advice *advice, enum advice_scope scope,
 	return result;
 }
 
-/* The pair is of whoever holds most of it: only that one hears of it. */
-static void set_pair(struct advice_facts *facts, const struct model *model,
-		     const struct model_app *app, const struct tws_address *to)
+/* What is looked at, and as of when. */
+struct view {
+	const struct model *model;
+	const struct traffic *traffic; /* NULL: not known */
+	bool now; /* what is over is passed over, and unowned sockets have a voice */
+};
+
+/* Whoever holds most of the pair hears of it. Where that is nobody who is asked for, all
+ * who connect there do. */
+static void set_pair(struct advice_facts *facts, const struct view *view, uint32_t app,
+		     const struct tws_address *to)
 {
-	const struct traffic_pair *pair = traffic_find(facts->traffic, to);
+	const struct model_app *apps = view->model->apps;
+	const struct traffic_pair *pair = traffic_find(view->traffic, to);
+	bool foreign = pair && (pair->app == MODEL_NOBODY || apps[pair->app].hidden);
 
 	facts->crowded = pair && advice_percent(pair->used, pair->range) >= BROWNOUT;
-	facts->pair = pair && pair->app == app - model->apps ? pair : NULL;
+	facts->pair_is_ours = pair && pair->app == app;
+	facts->pair = pair && (pair->app == app || (foreign && !view->now)) ? pair : NULL;
 	if (pair && !facts->pair)
 		facts->ports = (struct model_ports){0};
 }
 
-static int examine_app(struct advice *advice, const struct model *model,
-		       const struct model_app *app, const struct traffic *traffic)
+static int examine_app(struct advice *advice, const struct view *view, uint32_t index)
 {
+	const struct model_app *app = &view->model->apps[index];
 	const struct model_destination *destination;
 	char name[64], to[PRINT_ADDRESS_SIZE];
 	struct advice_facts facts = {
@@ -101,8 +112,8 @@ static int examine_app(struct advice *advice, const struct model *model,
 	    .time_wait = app->time_wait,
 	    .processes = app->processes,
 	    .short_lived_ms = app->short_lived_ms,
-	    .recent = traffic ? &app->recent : NULL,
-	    .traffic = traffic,
+	    .recent = view->now ? &app->recent : NULL,
+	    .traffic = view->traffic,
 	};
 	int result = advice_examine(advice, ADVICE_APP, &facts);
 
@@ -112,21 +123,47 @@ static int examine_app(struct advice *advice, const struct model *model,
 		facts.counters = &destination->counters;
 		facts.time_wait = destination->time_wait;
 		facts.ports = destination->ports;
-		facts.recent = traffic ? &destination->recent : NULL;
-		if (traffic)
-			set_pair(&facts, model, app, &destination->address);
+		facts.recent = view->now ? &destination->recent : NULL;
+		if (view->traffic)
+			set_pair(&facts, view, index, &destination->address);
 		result = advice_examine(advice, ADVICE_DESTINATION, &facts);
 	}
 	return result;
 }
 
-int advice_of_model(struct advice *ret_advice, const struct model *model)
+static int examine_apps(struct advice *advice, const struct view *view)
 {
-	struct advice advice = {0};
 	int result = 0;
 
-	for (uint32_t i = 0; result == 0 && i < model->order_count; i++)
-		result = examine_app(&advice, model, &model->apps[model->order[i]], NULL);
+	for (uint32_t i = 0; result == 0 && i < view->model->order_count; i++)
+		result = examine_app(advice, view, view->model->order[i]);
+	return result;
+}
+
+/* How many ports connect() may choose from; 0: not known, or they were not counted. */
+static uint32_t ports_of(const struct model *model)
+{
+	for (uint32_t i = 0; i < model->app_count; i++)
+		if (model->apps[i].destination_count)
+			return model->apps[i].destinations[0].ports.range;
+	return 0;
+}
+
+int advice_of_model(struct advice *ret_advice, const struct model *model)
+{
+	struct traffic traffic = {0};
+	struct view view = {.model = model};
+	struct advice advice = {0};
+	uint32_t ports = ports_of(model);
+	int result = 0;
+
+	if (model->has_table && ports) {
+		result = traffic_study(&traffic, model, NULL, ports);
+		view.traffic = &traffic;
+	}
+	if (result == 0)
+		result = examine_apps(&advice, &view);
+	traffic_free(&traffic);
 	advice_sort(&advice);
 	*ret_advice = advice;
 	return result;
@@ -138,7 +175,11 @@ static int examine_unowned(struct advice *advice, const struct traffic *traffic)
 	static const struct tws_counters none;
 	char to[PRINT_ADDRESS_SIZE];
 	struct advice_facts facts = {
-	    .app = "programs without the shim", .counters = &none, .traffic = traffic};
+	    .app = "programs without the shim",
+	    .counters = &none,
+	    .traffic = traffic,
+	    .pair_is_ours = true,
+	};
 	int result = 0;
 
 	for (size_t i = 0; result == 0 && i < traffic->pair_count; i++) {
@@ -175,11 +216,9 @@ int advice_of_host(struct advice *advice, const struct model *model,
 	    .traffic = traffic,
 	    .holders = holders,
 	};
-	int result = 0;
+	struct view view = {.model = model, .traffic = traffic, .now = traffic != NULL};
+	int result = examine_apps(advice, &view);
 
-	for (uint32_t i = 0; result == 0 && i < model->order_count; i++)
-		result =
-		    examine_app(advice, model, &model->apps[model->order[i]], traffic);
 	if (result == 0 && host)
 		result = advice_examine(advice, ADVICE_HOST, &facts);
 	if (result == 0 && host && traffic)

@@ -53,7 +53,10 @@ struct advice_facts {
 	const struct model_recent *recent; /* then what is over is passed over */
 	const struct host *host;
 	const struct traffic *traffic;
-	const struct traffic_pair *pair; /* the fullest to this destination, if ours */
+	/* The fullest to this destination; NULL: another hears of it, or there is none.
+	 */
+	const struct traffic_pair *pair;
+	bool pair_is_ours; /* no other application holds more of it */
 	bool crowded; /* half of the ports to this destination are gone, by whomever */
 	const struct holders *holders;
 	const struct holder *holder;

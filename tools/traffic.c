@@ -18,7 +18,8 @@ struct study {
 	const struct model *model;
 	uint32_t ports;
 	struct cookie_map by_pair;
-	uint32_t at_port[65536]; /* TIME_WAIT sockets at ports that are listened on */
+	struct cookie_map by_owner; /* of a pair: its sockets of one application */
+	uint32_t at_port[65536];    /* TIME_WAIT sockets at ports that are listened on */
 	bool listening[65536];
 };
 
@@ -83,28 +84,41 @@ static int add_pair(struct study *study, const struct kernel_socket *socket)
 	return 0;
 }
 
+/* Who has most of the pair's sockets, so far; nobody's count as one owner's. */
+static int count_owner(struct study *study, uint32_t index, uint32_t app)
+{
+	struct traffic_pair *pair = &study->traffic->pairs[index];
+	uint64_t key = (uint64_t)(index + 1) << 32 | app;
+	uint32_t *owned;
+
+	if (cookie_map_add(&study->by_owner, key, 0) < 0)
+		return -ENOMEM;
+	owned = cookie_map_find(&study->by_owner, key);
+	if (++*owned > pair->owned) {
+		pair->owned = *owned;
+		pair->app = app;
+	}
+	return 0;
+}
+
 static int count_pair(struct study *study, size_t index)
 {
 	struct traffic *traffic = study->traffic;
 	const struct kernel_socket *socket = &study->model->table.sockets[index];
-	uint32_t app = study->model->owners[index].app;
 	uint64_t hash = hash_pair(socket);
 	struct traffic_pair *pair;
+	uint32_t at;
 	int added = cookie_map_add(&study->by_pair, hash, (uint32_t)traffic->pair_count);
 
 	if (added == 0)
 		added = add_pair(study, socket);
 	if (added < 0)
 		return added;
-	pair = &traffic->pairs[*cookie_map_find(&study->by_pair, hash)];
+	at = *cookie_map_find(&study->by_pair, hash);
+	pair = &traffic->pairs[at];
 	pair->used++;
 	pair->time_wait += socket->state == TCP_TIME_WAIT;
-	/* A majority, if there is one, is what this leaves. */
-	if (app != MODEL_NOBODY && pair->owned == 0)
-		pair->app = app;
-	if (app != MODEL_NOBODY)
-		pair->owned += app == pair->app ? 1 : -1u;
-	return 0;
+	return count_owner(study, at, study->model->owners[index].app);
 }
 
 static void count_state(struct study *study, const struct kernel_socket *socket)
@@ -143,28 +157,20 @@ static int count_all(struct study *study)
 	return result;
 }
 
-/* What `owned` counted was how far the majority is ahead; now how many there are. */
-static void count_owned(struct study *study, uint32_t (*leaving)[SECONDS], size_t most)
+/* When the sockets of the fullest pairs leave. */
+static void count_leaving(struct study *study, uint32_t (*leaving)[SECONDS], size_t most)
 {
 	const struct model *model = study->model;
 	const struct kernel_socket *socket;
-	struct traffic_pair *pair;
 	uint32_t index, second;
 
-	for (size_t i = 0; i < most; i++)
-		study->traffic->pairs[i].owned = 0;
 	for (size_t i = 0; i < model->table.count; i++) {
 		socket = &model->table.sockets[i];
-		if (!is_outgoing(study, socket))
+		if (socket->state != TCP_TIME_WAIT || !is_outgoing(study, socket))
 			continue;
 		index = *cookie_map_find(&study->by_pair, hash_pair(socket));
-		if (index >= most)
-			continue;
-		pair = &study->traffic->pairs[index];
-		pair->owned +=
-		    pair->app != MODEL_NOBODY && model->owners[i].app == pair->app;
 		second = socket->expires_ms / 1000;
-		if (socket->state == TCP_TIME_WAIT)
+		if (index < most)
 			leaving[index][second < SECONDS ? second : SECONDS - 1]++;
 	}
 }
@@ -205,7 +211,7 @@ static int forecast_all(struct study *study)
 	int result = leaving ? sort(study, &most) : -ENOMEM;
 
 	if (result == 0 && most)
-		count_owned(study, leaving, most);
+		count_leaving(study, leaving, most);
 	for (size_t i = 0; result == 0 && i < most; i++)
 		traffic_forecast(&study->traffic->pairs[i], leaving[i]);
 	free(leaving);
@@ -243,10 +249,12 @@ int traffic_study(struct traffic *ret_traffic, const struct model *model,
 	}
 	if (result == 0)
 		result = forecast_all(study);
-	if (result == 0)
+	if (result == 0 && owners)
 		take_unowned(ret_traffic, owners);
-	if (study)
+	if (study) {
 		cookie_map_free(&study->by_pair);
+		cookie_map_free(&study->by_owner);
+	}
 	free(study);
 	return result;
 }

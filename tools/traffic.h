@@ -20,7 +20,8 @@ struct traffic_pair {
 	uint32_t used;
 	uint32_t time_wait; /* of these */
 	uint32_t range;	    /* ports that there are; 0: not known */
-	uint32_t app;	    /* of the model, that holds most of it; MODEL_NOBODY */
+	uint32_t app;	    /* of the model, that holds more of it than any other;
+			       MODEL_NOBODY: what nobody we know left is more */
 	uint32_t owned;	    /* how many that is */
 	double rate;	    /* new TIME_WAIT sockets a second */
 	/* At this rate: seconds until no port is left, and 0: that does not happen. */
@@ -44,7 +45,9 @@ struct traffic {
 };
 
 /* `ports`: how many connect() may choose from, 0 not known. The model's table must hold
- * all states. 0 or -ENOMEM. Free it in any case. */
+ * all states; without LISTEN, what comes in at an ephemeral port looks outgoing. Without
+ * `owners` (NULL) nothing is said of unowned sockets. 0 or -ENOMEM. Free it in any case.
+ */
 int traffic_study(struct traffic *ret_traffic, const struct model *model,
 		  const struct owners *owners, uint32_t ports);
 

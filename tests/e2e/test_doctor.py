@@ -166,6 +166,28 @@ def test_cause_3_ports_filled_by_programs_without_the_shim_are_named(t):
     assert "170" in named(said, "TW218", "notice", None, server.to)["evidence"]
 
 
+def test_cause_3_the_largest_holder_is_named_where_several_share_the_ports(t):
+    server = t.server()
+    ports(200)
+    for name, count in (("one", 55), ("two", 60), ("three", 50)):
+        copy = shutil.copy(t.prog("client"), t.file(name, ""))
+        t.run(copy, ADDRESS, str(server.port), *STEPS, f"repeat:{count}")
+    for said in (doctor(t)["findings"], t.report()["advice"]):
+        finding = next(f for f in said if f["id"] == "TW103")
+        assert finding["app"] == "two" and "60 of two, 105 of others" in finding["evidence"]
+        assert f"close=fin-reset,to={server.to}" in finding["advice"], finding
+
+
+def test_cause_3_ports_filled_by_others_are_not_called_open(t):
+    server = t.server()
+    ports(200)
+    client(t, server, *STEPS, "repeat:130", shim=False)
+    report = t.twshim_run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:60")
+    finding = next(f for f in report["advice"] if f["id"] == "TW103")
+    assert "190 of them by TIME_WAIT sockets: 60 of client, 130 of others" in finding["evidence"]
+    assert "fin-reset" in finding["advice"] and "are open" not in finding["advice"], finding
+
+
 def test_cause_3_no_port_left_is_named(t):
     server = t.server()
     ports(50)

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What is said of local ports, of models made by hand: who holds them, whether that is
+ * TIME_WAIT, who hears of it.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/advice.h"
+#include "tools/traffic.h"
+
+#define LOW   40000
+#define PORTS 1000u
+
+enum { PYTHON, PERL, RUBY, APPS };
+
+static const struct tws_address REDIS = {
+    .bytes = {10, 0, 0, 7}, .port = 6379, .family = TWS_IPV4};
+
+/* Three applications that connect to one destination, from one address. */
+struct scene {
+	struct model model;
+	struct model_app apps[APPS];
+	struct model_destination destinations[APPS];
+	struct kernel_socket sockets[PORTS];
+	struct model_owner owners[PORTS];
+	uint32_t order[APPS];
+	struct advice advice;
+};
+
+static void make(struct scene *scene, struct tws_address to)
+{
+	static const char *const names[] = {"python3.11", "perl", "ruby3.1"};
+
+	*scene = (struct scene){
+	    .model =
+		{
+		    .apps = scene->apps,
+		    .app_count = APPS,
+		    .order = scene->order,
+		    .order_count = APPS,
+		    .has_table = true,
+		    .port_low = LOW,
+		    .port_high = LOW + PORTS - 1,
+		    .table = {.sockets = scene->sockets},
+		    .owners = scene->owners,
+		},
+	};
+	for (uint32_t i = 0; i < APPS; i++) {
+		scene->order[i] = i;
+		scene->apps[i].name = names[i];
+		scene->apps[i].processes = 1;
+		scene->apps[i].destinations = &scene->destinations[i];
+		scene->apps[i].destination_count = 1;
+		scene->destinations[i].address = to;
+		scene->destinations[i].ports.range = PORTS;
+	}
+}
+
+/* Sockets of an application, or of MODEL_NOBODY, that began `age` seconds ago. */
+static void hold(struct scene *scene, uint32_t app, unsigned count, int state,
+		 unsigned age)
+{
+	struct model *model = &scene->model;
+
+	for (unsigned i = 0; i < count; i++) {
+		scene->owners[model->table.count].app = app;
+		scene->sockets[model->table.count] = (struct kernel_socket){
+		    .local = {.bytes = {10, 0, 0, 1},
+			      .port = (uint16_t)(LOW + model->table.count),
+			      .family = TWS_IPV4},
+		    .remote = scene->destinations[0].address,
+		    .state = (uint8_t)state,
+		    .expires_ms = state == TCP_TIME_WAIT ? (60 - age) * 1000 - 1 : 0,
+		};
+		model->table.count++;
+	}
+	if (app != MODEL_NOBODY && state == TCP_TIME_WAIT)
+		scene->destinations[app].time_wait.confirmed += count;
+	for (unsigned i = 0; i < APPS; i++)
+		scene->destinations[i].ports.used += count;
+}
+
+/* As `twshim report` sees it. */
+static void report(struct scene *scene)
+{
+	advice_free(&scene->advice);
+	assert_int_equal(advice_of_model(&scene->advice, &scene->model), 0);
+}
+
+/* As `twshim doctor` does. */
+static void diagnose(struct scene *scene)
+{
+	struct traffic traffic;
+
+	advice_free(&scene->advice);
+	assert_int_equal(traffic_study(&traffic, &scene->model, NULL, PORTS), 0);
+	assert_int_equal(
+	    advice_of_host(&scene->advice, &scene->model, NULL, &traffic, NULL), 0);
+	advice_sort(&scene->advice);
+	traffic_free(&traffic);
+}
+
+/* How many findings of this id there are; the first one in `ret_first`. */
+static unsigned count(const struct scene *scene, const char *id,
+		      const struct advice_finding **ret_first)
+{
+	unsigned found = 0;
+
+	for (size_t i = 0; i < scene->advice.count; i++)
+		if (strcmp(scene->advice.findings[i].id, id) == 0 && !found++)
+			*ret_first = &scene->advice.findings[i];
+	return found;
+}
+
+static const struct advice_finding *the(const struct scene *scene, const char *id)
+{
+	const struct advice_finding *first = NULL;
+
+	if (count(scene, id, &first) != 1)
+		fail_msg("%u findings %s", count(scene, id, &first), id);
+	return first;
+}
+
+static void says(const struct advice_finding *finding, const char *text)
+{
+	if (!strstr(finding->evidence, text) && !strstr(finding->advice, text))
+		fail_msg("%s does not say \"%s\": %s: %s", finding->id, text,
+			 finding->evidence, finding->advice);
+}
+
+static void says_not(const struct advice_finding *finding, const char *text)
+{
+	if (strstr(finding->evidence, text) || strstr(finding->advice, text))
+		fail_msg("%s says \"%s\": %s: %s", finding->id, text, finding->evidence,
+			 finding->advice);
+}
+
+static struct scene scene;
+
+/* -------------------------------------------------------------------- who holds them */
+
+static void the_largest_holder_is_named_where_nobody_has_the_majority(void **state)
+{
+	make(&scene, REDIS);
+	hold(&scene, PERL, 300, TCP_TIME_WAIT, 1);
+	hold(&scene, PYTHON, 310, TCP_TIME_WAIT, 1);
+	hold(&scene, RUBY, 290, TCP_TIME_WAIT, 1);
+	for (int i = 0; i < 2; i++) {
+		i ? report(&scene) : diagnose(&scene);
+		assert_string_equal(the(&scene, "TW103")->app, "python3.11");
+		says(the(&scene, "TW103"), "900 of them by TIME_WAIT sockets: 310 of "
+					   "python3.11, 590 of others");
+		says(the(&scene, "TW103"), "close=fin-reset");
+	}
+}
+
+static void a_few_sockets_among_many_of_others_name_nobody(void **state)
+{
+	make(&scene, REDIS);
+	hold(&scene, PERL, 7, TCP_TIME_WAIT, 1);
+	hold(&scene, MODEL_NOBODY, 893, TCP_TIME_WAIT, 1);
+	diagnose(&scene);
+	assert_int_equal(count(&scene, "TW103", &(const struct advice_finding *){NULL}),
+			 0);
+	hold(&scene, PERL, 7, TCP_ESTABLISHED, 1);
+	report(&scene);
+	assert_int_equal(count(&scene, "TW103", &(const struct advice_finding *){NULL}),
+			 APPS);
+	for (size_t i = 0; i < scene.advice.count; i++)
+		says_not(&scene.advice.findings[i], "that are open");
+}
+
+static void the_time_wait_of_others_is_time_wait(void **state)
+{
+	make(&scene, REDIS);
+	scene.model.order_count = 1;
+	hold(&scene, MODEL_NOBODY, 650, TCP_TIME_WAIT, 1);
+	hold(&scene, PYTHON, 350, TCP_TIME_WAIT, 1);
+	report(&scene);
+	says(the(&scene, "TW103"), "1,000 of them by TIME_WAIT sockets: 350 of "
+				   "python3.11, 650 of others");
+	says(the(&scene, "TW103"), "close=fin-reset");
+	says_not(the(&scene, "TW103"), "that are open");
+}
+
+static void open_connections_are_called_open(void **state)
+{
+	make(&scene, REDIS);
+	hold(&scene, PYTHON, 850, TCP_ESTABLISHED, 0);
+	hold(&scene, PERL, 50, TCP_TIME_WAIT, 30);
+	report(&scene);
+	says(the(&scene, "TW103"), "most are of connections that are open");
+	says_not(the(&scene, "TW103"), "fin-reset");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(the_largest_holder_is_named_where_nobody_has_the_majority),
+	    cmocka_unit_test(a_few_sockets_among_many_of_others_name_nobody),
+	    cmocka_unit_test(the_time_wait_of_others_is_time_wait),
+	    cmocka_unit_test(open_connections_are_called_open),
+	};
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+	advice_free(&scene.advice);
+	return failed;
+}
