@@ -142,8 +142,10 @@ static void bind_ring_port(int fd, const struct tws_conn *conn,
 		*word = 0;
 		if (take_port(fd, conn, action, range, &port) != 0)
 			break;
-		if (bind_to(fd, conn->slot->flags & TWS_CONN_IPV6, port) == 0)
+		if (bind_to(fd, conn->slot->flags & TWS_CONN_IPV6, port) == 0) {
+			conn->slot->flags |= TWS_CONN_PORT_RING;
 			return;
+		}
 		tws_ring_give(*word);
 	}
 	*word = 0;

@@ -18,7 +18,7 @@
 #define TWS_MAGIC      0x314d494853575421ULL /* "!TWSHIM1", little endian */
 #define TWS_BYTE_ORDER 0x01020304u
 #define TWS_ABI_MAJOR  1
-#define TWS_ABI_MINOR  0
+#define TWS_ABI_MINOR  1
 
 /* File names below the run-time directory. A segment: PIDNS-PID-START-IMAGE.seg (decimal;
  * pid namespace inode, pid, start time in clock ticks, number of the exec image). */
@@ -145,6 +145,7 @@ enum tws_conn_flag {
 	TWS_CONN_FASTOPEN_CONNECT = 1u << 21, /* the program set TCP_FASTOPEN_CONNECT */
 	TWS_CONN_SHUT_READ = 1u << 23,	      /* the program called shutdown(SHUT_RD) */
 	TWS_CONN_ADOPTED = 1u << 22,	      /* inherited or received: not opened here */
+	TWS_CONN_PORT_RING = 1u << 25,	      /* policy bound it to a port of its ring */
 };
 
 struct tws_connection {

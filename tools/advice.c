@@ -14,6 +14,9 @@ static const advice_rule rules[] = {
 #include "tools/findings.def"
 };
 
+#define SLICE_LEAST 1000 /* ports that make a ring worth having */
+#define SLICE	    10000
+
 #define COUNT (sizeof(rules) / sizeof(*rules))
 
 const struct advice_explanation advice_explanations[COUNT] = {
@@ -124,6 +127,7 @@ static int examine_app(struct advice *advice, const struct view *view, uint32_t 
 		facts.time_wait = destination->time_wait;
 		facts.ports = destination->ports;
 		facts.recent = view->now ? &destination->recent : NULL;
+		facts.lately = &destination->recent;
 		if (view->traffic)
 			set_pair(&facts, view, index, &destination->address);
 		result = advice_examine(advice, ADVICE_DESTINATION, &facts);
@@ -301,6 +305,20 @@ uint64_t advice_count(const struct advice_facts *facts, enum tws_counter counter
 bool advice_is_over(const struct advice_facts *facts, uint64_t recently, uint64_t least)
 {
 	return facts->recent && recently < least;
+}
+
+const char *advice_ring_outside(char *text, const struct traffic *traffic)
+{
+	unsigned low = traffic ? traffic->port_low : 0;
+	unsigned high = traffic ? traffic->port_high : 0;
+
+	if (high && high + SLICE_LEAST <= 65535)
+		sprintf(text, "%u-65535", high + 1);
+	else if (low >= 1024 + SLICE_LEAST)
+		sprintf(text, "%u-%u", low > 1024 + SLICE ? low - SLICE : 1024, low - 1);
+	else
+		strcpy(text, "LOW-HIGH");
+	return text;
 }
 
 const char *advice_in_one_process(const struct advice_facts *facts)

@@ -51,6 +51,7 @@ struct advice_facts {
 	uint32_t short_lived_ms;
 	/* NULL: not known. */
 	const struct model_recent *recent; /* then what is over is passed over */
+	const struct model_recent *lately; /* the same, where that is not */
 	const struct host *host;
 	const struct traffic *traffic;
 	/* The fullest to this destination; NULL: another hears of it, or there is none.

@@ -11,7 +11,8 @@
 #include "tools/traffic.h"
 
 /* " from 10.0.0.1; at 421 a second none is left in 12 s". */
-static void say_forecast(char *text, size_t size, const struct traffic_pair *pair)
+static void say_forecast(char *text, size_t size, const struct traffic_pair *pair,
+			 bool ends)
 {
 	char address[PRINT_ADDRESS_SIZE];
 	int used;
@@ -21,7 +22,7 @@ static void say_forecast(char *text, size_t size, const struct traffic_pair *pai
 		return;
 	print_address(address, &pair->from);
 	used = (int)strlen(address) - (pair->from.family ? 2 : 0); /* without ":0" */
-	if (pair->used >= pair->range)
+	if (pair->used >= pair->range || !ends)
 		snprintf(text, size, " from %.*s", used, address);
 	else if (pair->exhausted_in_s)
 		snprintf(text, size,
@@ -34,64 +35,89 @@ static void say_forecast(char *text, size_t size, const struct traffic_pair *pai
 			 advice_number(pair->settles_at));
 }
 
-/* Of the pair's TIME_WAIT sockets, those known to be this application's. */
-static uint64_t own_time_wait(const struct advice_facts *facts)
-{
-	uint64_t own = facts->time_wait.confirmed;
+/* The ports to a destination that an ordinary connect() finds taken. */
+struct fill {
+	uint32_t used, range, percent;
+	uint32_t time_wait; /* of those */
+	uint32_t own;	    /* of these, known to be this application's */
+	bool bound;	    /* ... and bound before connect() */
+	bool ring;	    /* ... by a port_ring */
+};
 
-	return own < facts->pair->time_wait ? own : facts->pair->time_wait;
+static bool is_most(const struct advice_facts *facts, uint64_t count)
+{
+	return count && count * 2 >= facts->lately->ended;
+}
+
+/* A TIME_WAIT port that connect() takes over is not taken; one that was bound is. */
+static struct fill fill_of(const struct advice_facts *facts)
+{
+	const struct traffic_pair *pair =
+	    facts->pair && facts->pair->range ? facts->pair : NULL;
+	struct fill fill = {
+	    .used = pair ? pair->used : facts->ports.used,
+	    .range = pair ? pair->range : facts->ports.range,
+	    .time_wait = pair ? pair->time_wait : 0,
+	};
+
+	if (facts->lately && (!pair || facts->pair_is_ours)) {
+		fill.ring = is_most(facts, facts->lately->ring);
+		fill.bound = fill.ring || is_most(facts, facts->lately->early_bind);
+	}
+	if (pair && pair->reuse && !fill.bound) {
+		fill.used -= pair->time_wait;
+		fill.time_wait = 0;
+	}
+	fill.own = fill.time_wait;
+	if (facts->time_wait.confirmed < fill.own)
+		fill.own = (uint32_t)facts->time_wait.confirmed;
+	fill.percent = (uint32_t)advice_percent(fill.used, fill.range);
+	return fill;
 }
 
 /* "993 of them by TIME_WAIT sockets: 350 of curl, 643 of others". */
-static void say_holder(char *text, size_t size, const struct advice_facts *facts)
+static void say_holder(char *text, size_t size, const struct advice_facts *facts,
+		       const struct fill *fill)
 {
-	const struct traffic_pair *pair = facts->pair;
-	uint64_t own, others;
+	bool nobodys =
+	    facts->pair && facts->pair->app == MODEL_NOBODY && facts->pair_is_ours;
 
 	*text = '\0';
-	if (!pair)
+	if (!facts->pair)
 		return;
-	own = own_time_wait(facts);
-	others = pair->time_wait - own;
-	if (!pair->time_wait || (pair->app == MODEL_NOBODY && facts->pair_is_ours))
+	if (!fill->time_wait || nobodys)
 		snprintf(text, size, "; %s of them by TIME_WAIT sockets",
-			 advice_number(pair->time_wait));
-	else if (!others)
+			 advice_number(fill->time_wait));
+	else if (fill->own == fill->time_wait)
 		snprintf(text, size, "; %s of them by TIME_WAIT sockets of %s",
-			 advice_number(own), facts->app);
+			 advice_number(fill->own), facts->app);
 	else
 		snprintf(text, size,
 			 "; %s of them by TIME_WAIT sockets: %s of %s, %s of others",
-			 advice_number(pair->time_wait), advice_number(own), facts->app,
-			 advice_number(others));
-}
-
-/* Whether most of the ports are held by connections that are over. */
-static bool is_time_wait(const struct traffic_pair *pair)
-{
-	return pair && pair->time_wait * 2 >= pair->used;
+			 advice_number(fill->time_wait), advice_number(fill->own),
+			 facts->app, advice_number(fill->time_wait - fill->own));
 }
 
 /* Of the fill, what it means now. port_range=full makes the search short; it makes no
  * ports. */
-static const char *consequence(const struct model_ports *ports)
+static const char *consequence(const struct fill *fill)
 {
-	if (ports->used >= ports->range)
+	if (fill->used >= fill->range)
 		return "connect() fails with EADDRNOTAVAIL now";
-	if (advice_percent(ports->used, ports->range) >= EXHAUSTED)
+	if (fill->percent >= EXHAUSTED)
 		return "connect() soon fails with EADDRNOTAVAIL";
 	return "from half on connect() takes up to 100 times the CPU";
 }
 
 static void say_cure(char *text, size_t size, const struct advice_facts *facts,
-		     const struct model_ports *ports)
+		     const struct fill *fill)
 {
-	if (advice_percent(ports->used, ports->range) < EXHAUSTED)
+	if (fill->percent < EXHAUSTED)
 		snprintf(text, size,
 			 "keep connections open; else -p "
 			 "'port_range=full,to=%s'",
 			 facts->to);
-	else if (is_time_wait(facts->pair))
+	else if (fill->time_wait * 2 >= fill->used)
 		snprintf(text, size,
 			 "keep connections open; else -p 'close=fin-reset,to=%s', which "
 			 "leaves no TIME_WAIT (port_range=full spares the CPU alone)",
@@ -102,31 +128,47 @@ static void say_cure(char *text, size_t size, const struct advice_facts *facts,
 			 "or spread them over more addresses");
 }
 
+/* A ring takes its own ports over; all others go without them. */
+static void advise_ring(const struct advice_facts *facts,
+			struct advice_finding *ret_finding)
+{
+	char outside[ADVICE_RING_SIZE];
+
+	advice_set(ret_finding, VERDICT_WARNING, ret_finding->weight);
+	ADVICE("%s takes them over again by its port_ring; any other connect(), to "
+	       "whatever destination, passes over such a port for 60 s and fails with "
+	       "EADDRNOTAVAIL when no other is left: give the ring ports outside "
+	       "net.ipv4.ip_local_port_range, -p 'port_ring=%s,to=%s', or let -p "
+	       "'close=fin-reset,to=%s' leave no TIME_WAIT",
+	       facts->app, advice_ring_outside(outside, facts->traffic), facts->to,
+	       facts->to);
+}
+
 void rule_port_fill(const struct advice_facts *facts, struct advice_finding *ret_finding)
 {
-	struct model_ports ports = facts->ports;
-	char forecast[160], holder[128], cure[256];
-	uint64_t fill;
+	struct fill fill = fill_of(facts);
+	char forecast[160] = "", holder[160], cure[256];
 
-	if (facts->pair && facts->pair->range) {
-		ports.used = facts->pair->used;
-		ports.range = facts->pair->range;
-	}
-	fill = advice_percent(ports.used, ports.range);
-	if (fill < BROWNOUT)
+	if (fill.percent < BROWNOUT)
 		return;
-	advice_set(ret_finding, fill >= EXHAUSTED ? VERDICT_PROBLEM : VERDICT_WARNING,
-		   ports.used);
+	advice_set(ret_finding,
+		   fill.percent >= EXHAUSTED ? VERDICT_PROBLEM : VERDICT_WARNING,
+		   fill.used);
 	ret_finding->certainty = CERTAINTY_READ;
-	say_forecast(forecast, sizeof(forecast), facts->pair);
-	say_holder(holder, sizeof(holder), facts);
+	say_forecast(forecast, sizeof(forecast), facts->pair,
+		     !fill.ring && !(facts->pair && facts->pair->reuse));
+	say_holder(holder, sizeof(holder), facts, &fill);
 	EVIDENCE("%s of %s ephemeral ports (%s %%) to %s are in use%s%s",
-		 advice_number(ports.used), advice_number(ports.range),
-		 advice_number(fill), facts->to, forecast, holder);
-	say_cure(cure, sizeof(cure), facts, &ports);
+		 advice_number(fill.used), advice_number(fill.range),
+		 advice_number(fill.percent), facts->to, forecast, holder);
+	if (fill.ring) {
+		advise_ring(facts, ret_finding);
+		return;
+	}
+	say_cure(cure, sizeof(cure), facts, &fill);
 	ADVICE("%s: %s, and last of all, for the whole host, widen "
 	       "net.ipv4.ip_local_port_range",
-	       consequence(&ports), cure);
+	       consequence(&fill), cure);
 }
 
 void rule_no_port(const struct advice_facts *facts, struct advice_finding *ret_finding)

@@ -36,6 +36,12 @@ bool advice_is_over(const struct advice_facts *facts, uint64_t recently, uint64_
  * where there are more. */
 const char *advice_in_one_process(const struct advice_facts *facts);
 
+#define ADVICE_RING_SIZE 16
+
+/* Ports for a port_ring, outside those that connect() chooses from: "61000-65535".
+ * Returns `text`, of ADVICE_RING_SIZE. */
+const char *advice_ring_outside(char *text, const struct traffic *traffic);
+
 void advice_set(struct advice_finding *finding, enum advice_verdict verdict,
 		uint64_t weight);
 

@@ -243,6 +243,25 @@ int kernel_port_range(uint16_t *ret_low, uint16_t *ret_high)
 	return 0;
 }
 
+static unsigned read_sysctl(const char *path, unsigned otherwise)
+{
+	FILE *file = fopen(path, "re");
+	unsigned value;
+
+	if (!file || fscanf(file, "%u", &value) != 1)
+		value = otherwise;
+	if (file)
+		fclose(file);
+	return value;
+}
+
+unsigned kernel_time_wait_reuse(void)
+{
+	return read_sysctl("/proc/sys/net/ipv4/tcp_timestamps", 1)
+		   ? read_sysctl("/proc/sys/net/ipv4/tcp_tw_reuse", 0)
+		   : 0;
+}
+
 uint64_t kernel_namespace(const char *name)
 {
 	char path[64];

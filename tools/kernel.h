@@ -73,6 +73,10 @@ bool kernel_ports_set(struct kernel_ports *ret_ports, uint16_t low, uint16_t hig
 /* Whether connect() may choose the port. Pure. */
 bool kernel_ports_hold(const struct kernel_ports *ports, uint16_t port);
 
+/* For which destinations connect() takes over TIME_WAIT ports, the value of
+ * net.ipv4.tcp_tw_reuse: 0 none, 1 all, 2 loopback; without tcp_timestamps 0. */
+unsigned kernel_time_wait_reuse(void);
+
 /* Inode of the network or pid namespace ("net", "pid") of this process; 0: unknown. */
 uint64_t kernel_namespace(const char *name);
 

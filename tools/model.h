@@ -42,6 +42,7 @@ struct model_recent {
 	uint64_t no_port;		     /* EADDRNOTAVAIL, EADDRINUSE */
 	uint64_t short_lived;
 	uint64_t early_bind;  /* to port 0, before connect() */
+	uint64_t ring;	      /* policy: to a port of its port_ring */
 	uint64_t reuseaddr;   /* the program's own SO_REUSEADDR */
 	uint64_t linger_time; /* ... SO_LINGER {1,n} */
 };
@@ -164,6 +165,7 @@ struct model {
 	uint64_t table_ns;     /* CLOCK_MONOTONIC just before it was read */
 	uint64_t net_namespace;
 	struct kernel_ports ports;
+	unsigned time_wait_reuse;     /* see kernel_time_wait_reuse() */
 	struct kernel_table table;
 	struct model_owner *owners; /* one a socket of the table */
 	struct {

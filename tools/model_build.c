@@ -149,6 +149,7 @@ static int read_kernel(struct model *model)
 		states = KERNEL_STATES_ALL & ~KERNEL_STATE(TCP_LISTEN);
 	model->table_ns = now;
 	kernel_ports_read(&model->ports);
+	model->time_wait_reuse = kernel_time_wait_reuse();
 	if (kernel_table_read(&table, states, model->table_error,
 			      sizeof(model->table_error)) != 0)
 		return 0;

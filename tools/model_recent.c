@@ -19,6 +19,7 @@ static void note(struct model_recent *recent, const struct tws_ended *ended)
 	recent->short_lived += (ended->flags & TWS_CONN_SHORT_LIVED) != 0;
 	recent->early_bind +=
 	    ended->flags & TWS_CONN_APP_BOUND_0 && !(ended->flags & TWS_CONN_LATE_BIND);
+	recent->ring += (ended->flags & TWS_CONN_PORT_RING) != 0;
 	recent->reuseaddr += (ended->flags & TWS_CONN_APP_REUSEADDR) != 0;
 	recent->linger_time += (ended->flags & TWS_CONN_APP_LINGER_N) != 0;
 }

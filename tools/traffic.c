@@ -26,20 +26,21 @@ struct study {
 void traffic_forecast(struct traffic_pair *pair, const uint32_t leaving[60])
 {
 	uint32_t recent = 0, left = pair->used, now;
+	bool ends;
 
 	for (unsigned s = SECONDS - TRAFFIC_RATE_S; s < SECONDS; s++)
 		recent += leaving[s];
 	pair->rate = (double)recent / TRAFFIC_RATE_S;
 	pair->exhausted_in_s = 0;
+	ends = pair->range && recent && !pair->reuse;
 	for (unsigned s = 0; s < SECONDS; s++) {
 		now = left + (uint32_t)(pair->rate * s);
-		if (pair->range && recent && now >= pair->range && !pair->exhausted_in_s)
+		if (ends && now >= pair->range && !pair->exhausted_in_s)
 			pair->exhausted_in_s = s ? s : 1;
 		left -= leaving[s] < left ? leaving[s] : left;
 	}
 	pair->settles_at = left + (uint32_t)(pair->rate * SECONDS);
-	if (pair->range && recent && !pair->exhausted_in_s &&
-	    pair->settles_at >= pair->range)
+	if (ends && !pair->exhausted_in_s && pair->settles_at >= pair->range)
 		pair->exhausted_in_s = SECONDS;
 }
 
@@ -62,6 +63,26 @@ static uint64_t hash_pair(const struct kernel_socket *socket)
 	return hash ? hash : 1;
 }
 
+/* The loopback addresses of the kernel's own test. */
+static bool is_loopback(const struct tws_address *address)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	static const uint8_t loopback[16] = {[15] = 1};
+
+	if (address->family == TWS_IPV4)
+		return address->bytes[0] == 127;
+	return memcmp(address->bytes, loopback, sizeof(loopback)) == 0 ||
+	       (memcmp(address->bytes, mapped, sizeof(mapped)) == 0 &&
+		address->bytes[12] == 127);
+}
+
+bool traffic_is_reused(uint64_t tcp_tw_reuse, const struct tws_address *from,
+		       const struct tws_address *to)
+{
+	return tcp_tw_reuse == 1 ||
+	       (tcp_tw_reuse == 2 && (is_loopback(from) || is_loopback(to)));
+}
+
 static int add_pair(struct study *study, const struct kernel_socket *socket)
 {
 	struct traffic *traffic = study->traffic;
@@ -81,6 +102,8 @@ static int add_pair(struct study *study, const struct kernel_socket *socket)
 				       .range = study->ports,
 				       .app = MODEL_NOBODY};
 	pairs->from.port = 0;
+	pairs->reuse =
+	    traffic_is_reused(study->model->time_wait_reuse, &pairs->from, &pairs->to);
 	return 0;
 }
 
@@ -240,7 +263,10 @@ int traffic_study(struct traffic *ret_traffic, const struct model *model,
 	struct study *study = calloc(1, sizeof(*study));
 	int result = study ? 0 : -ENOMEM;
 
-	*ret_traffic = (struct traffic){0};
+	*ret_traffic = (struct traffic){
+	    .port_low = model->ports.low,
+	    .port_high = model->ports.high,
+	};
 	if (result == 0) {
 		study->traffic = ret_traffic;
 		study->model = model;

@@ -23,6 +23,7 @@ struct traffic_pair {
 	uint32_t app;	    /* of the model, that holds more of it than any other;
 			       MODEL_NOBODY: what nobody we know left is more */
 	uint32_t owned;	    /* how many that is */
+	bool reuse;	    /* connect() takes over its TIME_WAIT ports */
 	double rate;	    /* new TIME_WAIT sockets a second */
 	/* At this rate: seconds until no port is left, and 0: that does not happen. */
 	uint32_t exhausted_in_s;
@@ -34,6 +35,7 @@ struct traffic {
 	size_t pair_count;
 	size_t pair_room;
 	uint64_t time_wait;
+	uint16_t port_low, port_high;  /* of connect(); 0, 0: not known */
 	uint64_t incoming;	       /* of these: at a port where somebody listens */
 	uint16_t incoming_port;	       /* where most are; 0: there are none */
 	uint64_t incoming_at_port;     /* how many */
@@ -50,6 +52,11 @@ struct traffic {
  */
 int traffic_study(struct traffic *ret_traffic, const struct model *model,
 		  const struct owners *owners, uint32_t ports);
+
+/* Whether connect() takes over TIME_WAIT ports between these addresses, at this value of
+ * tcp_tw_reuse and with timestamps. Sockets that were bound before connect() excepted. */
+bool traffic_is_reused(uint64_t tcp_tw_reuse, const struct tws_address *from,
+		       const struct tws_address *to);
 
 void traffic_free(struct traffic *traffic);
 

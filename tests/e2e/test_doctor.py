@@ -215,6 +215,21 @@ def test_cause_3_binding_before_connect_is_named_and_late_bind_silences_it(t):
     assert "TW105" not in wrong(doctor(t))
 
 
+def test_cause_3_a_port_ring_goes_on_and_what_it_takes_from_others_is_said(t):
+    ports(100)
+    server, other = t.server(), t.server()
+    client(t, server, *STEPS, "repeat:250", policy=f"port_ring=full,to={server.to}")
+    finding = named(doctor(t), "TW103", "warning", "client", server.to)
+    assert "client takes them over again by its port_ring" in finding["advice"]
+    assert f"port_ring=20100-65535,to={server.to}" in finding["advice"], finding
+    control = ("socket", "connect", "close")
+    client(t, other, *control, shim=False, status=3)
+    a_minute_passes(t)
+    client(t, server, *STEPS, "repeat:250", policy=f"port_ring=20100-20199,to={server.to}")
+    client(t, other, *control, shim=False)
+    assert {"TW103", "TW104"} & set(wrong(doctor(t))) == set()
+
+
 def test_time_wait_on_the_server_side_is_named_harmless(t):
     server = t.server("first")
     client(t, server, "socket", "connect", "send:1", "recv", "wait-hup", "close",
@@ -244,8 +259,11 @@ def test_cause_5_reuse_is_named_where_it_would_help_and_silent_once_set(t):
     finding = named(doctor(t), "TW201", "notice")
     assert "tcp_tw_reuse is 2" in finding["evidence"] and server.to in finding["evidence"]
     assert finding["advice"].index("application") < finding["advice"].index("tcp_tw_reuse=1")
+    named(doctor(t), "TW103", "warning", "client", server.to)
     sysctl("net.ipv4.tcp_tw_reuse", 1)
-    assert "TW201" not in wrong(doctor(t))
+    assert {"TW103", "TW201"} & set(wrong(doctor(t))) == set()
+    client(t, server, *STEPS, "sleep:40", "repeat:60")
+    assert {"TW103", "TW104", "TW201"} & set(wrong(doctor(t))) == set()
     sysctl("net.ipv4.tcp_timestamps", 0)
     said = doctor(t)
     assert "tcp_timestamps=1" in named(said, "TW201", "notice")["advice"]

@@ -229,6 +229,17 @@ static void no_new_ones_never_run_out(void **state)
 	assert_int_equal(pair.settles_at, 0);
 }
 
+static void ports_that_connect_takes_over_never_run_out(void **state)
+{
+	struct traffic_pair pair = {.used = 10000, .range = 28232, .reuse = true};
+	uint32_t leaving[60] = {0};
+
+	for (unsigned s = 50; s < 60; s++)
+		leaving[s] = 1000;
+	traffic_forecast(&pair, leaving);
+	assert_int_equal(pair.exhausted_in_s, 0);
+}
+
 static void connections_that_are_held_count_for_ever(void **state)
 {
 	struct traffic_pair pair = forecast(90 + 60, 150, 1);
@@ -251,6 +262,7 @@ int main(void)
 	    cmocka_unit_test(a_steady_rate_settles_where_it_is),
 	    cmocka_unit_test(a_burst_of_late_runs_out_of_ports),
 	    cmocka_unit_test(no_new_ones_never_run_out),
+	    cmocka_unit_test(ports_that_connect_takes_over_never_run_out),
 	    cmocka_unit_test(connections_that_are_held_count_for_ever),
 	};
 

@@ -138,7 +138,7 @@ static void the_layout_is_the_published_one(void **state)
 {
 	(void)state;
 	assert_int_equal(TWS_ABI_MAJOR, 1);
-	assert_int_equal(TWS_ABI_MINOR, 0);
+	assert_int_equal(TWS_ABI_MINOR, 1);
 	assert_int_equal(TWS_COUNTERS, 52);
 	assert_int_equal(TWS_HISTOGRAMS, 2);
 	assert_int_equal(sizeof(struct tws_counters), 1184);

@@ -201,6 +201,85 @@ static void open_connections_are_called_open(void **state)
 	says_not(the(&scene, "TW103"), "fin-reset");
 }
 
+/* ------------------------------------------------- whether they are taken from connect()
+ */
+
+static const struct tws_address HERE = {
+    .bytes = {127, 0, 0, 1}, .port = 6379, .family = TWS_IPV4};
+
+static void fill_with_time_wait(struct tws_address to, unsigned reuse)
+{
+	make(&scene, to);
+	scene.model.time_wait_reuse = reuse;
+	scene.model.order_count = 1;
+	hold(&scene, PYTHON, 1000, TCP_TIME_WAIT, 5);
+	scene.destinations[PYTHON].recent.ended = 1000;
+}
+
+/* Of both, the verdict on TW103. */
+static enum advice_verdict verdict_of_fill(void)
+{
+	const struct advice_finding *finding = NULL;
+	enum advice_verdict reported = VERDICT_OK;
+
+	report(&scene);
+	if (count(&scene, "TW103", &finding))
+		reported = finding->verdict;
+	diagnose(&scene);
+	finding = NULL;
+	count(&scene, "TW103", &finding);
+	assert_int_equal(finding ? finding->verdict : VERDICT_OK, reported);
+	return reported;
+}
+
+static void time_wait_that_connect_takes_over_fills_nothing(void **state)
+{
+	static const struct {
+		struct tws_address to;
+		unsigned reuse;
+		enum advice_verdict verdict;
+	} rows[] = {
+	    {REDIS, 0, VERDICT_PROBLEM}, {REDIS, 1, VERDICT_OK},
+	    {REDIS, 2, VERDICT_PROBLEM}, {HERE, 0, VERDICT_PROBLEM},
+	    {HERE, 1, VERDICT_OK},	 {HERE, 2, VERDICT_OK},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		fill_with_time_wait(rows[i].to, rows[i].reuse);
+		if (verdict_of_fill() != rows[i].verdict)
+			fail_msg("row %zu", i);
+	}
+}
+
+static void what_is_open_is_taken_whatever_is_taken_over(void **state)
+{
+	make(&scene, REDIS);
+	scene.model.time_wait_reuse = 1;
+	hold(&scene, PYTHON, 850, TCP_ESTABLISHED, 0);
+	hold(&scene, PYTHON, 150, TCP_TIME_WAIT, 5);
+	report(&scene);
+	says(the(&scene, "TW103"), "850 of 1,000");
+	says(the(&scene, "TW103"), "0 of them by TIME_WAIT");
+}
+
+static void ports_that_were_bound_are_not_taken_over(void **state)
+{
+	fill_with_time_wait(REDIS, 1);
+	scene.destinations[PYTHON].recent.early_bind = 1000;
+	assert_int_equal(verdict_of_fill(), VERDICT_PROBLEM);
+}
+
+static void a_port_ring_goes_on_where_all_others_fail(void **state)
+{
+	fill_with_time_wait(REDIS, 2);
+	scene.destinations[PYTHON].recent.ring = 1000;
+	assert_int_equal(verdict_of_fill(), VERDICT_WARNING);
+	says(the(&scene, "TW103"), "python3.11 takes them over again by its port_ring");
+	says(the(&scene, "TW103"), "port_ring=41000-65535,to=10.0.0.7:6379");
+	says_not(the(&scene, "TW103"), "none is left in");
+	says_not(the(&scene, "TW103"), "now");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -208,6 +287,10 @@ int main(void)
 	    cmocka_unit_test(a_few_sockets_among_many_of_others_name_nobody),
 	    cmocka_unit_test(the_time_wait_of_others_is_time_wait),
 	    cmocka_unit_test(open_connections_are_called_open),
+	    cmocka_unit_test(time_wait_that_connect_takes_over_fills_nothing),
+	    cmocka_unit_test(what_is_open_is_taken_whatever_is_taken_over),
+	    cmocka_unit_test(ports_that_were_bound_are_not_taken_over),
+	    cmocka_unit_test(a_port_ring_goes_on_where_all_others_fail),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
