@@ -38,50 +38,78 @@ static const struct traffic_pair *fullest(const struct advice_facts *facts)
 							    : NULL;
 }
 
-static bool is_loopback(const struct tws_address *address)
+/* Where TIME_WAIT holds most ports. */
+static const struct traffic_pair *most_time_wait(const struct traffic *traffic)
 {
-	static const uint8_t loopback6[16] = {[15] = 1};
+	const struct traffic_pair *most = NULL;
 
-	return address->family == TWS_IPV4
-		   ? address->bytes[0] == 127
-		   : memcmp(address->bytes, loopback6, sizeof(loopback6)) == 0;
+	for (size_t i = 0; traffic && i < traffic->pair_count; i++)
+		if (!most || traffic->pairs[i].time_wait > most->time_wait)
+			most = &traffic->pairs[i];
+	return most && most->time_wait ? most : NULL;
 }
 
-/* "; the fullest destination, 10.0.0.7:6379, has 12 % of its ports in use" */
-static void say_fullest(char *text, size_t size, const struct traffic_pair *pair)
+/* "; most TIME_WAIT is to 10.0.0.7:6379: 600 of its 1,000 ports" */
+static void say_most(char *text, size_t size, const struct traffic_pair *pair)
 {
 	char to[PRINT_ADDRESS_SIZE];
 
 	*text = '\0';
 	if (pair)
-		snprintf(text, size,
-			 "; the fullest destination, %s, has %s of %s ports in use",
-			 print_address(to, &pair->to), advice_number(pair->used),
+		snprintf(text, size, "; most TIME_WAIT is to %s, by %s of %s ports",
+			 print_address(to, &pair->to), advice_number(pair->time_wait),
 			 advice_number(pair->range));
 }
 
-static const char *reuse_meaning(uint64_t value)
+static void say_reuse(char *text, size_t size, uint64_t value, uint64_t delay_ms)
 {
-	static const char *const meanings[] = {
-	    "connect() takes over no TIME_WAIT port",
-	    "connect() takes over TIME_WAIT ports of any destination",
-	    "connect() takes over TIME_WAIT ports of loopback destinations only",
-	};
+	static const char *const whose[] = {"any destination",
+					    "loopback destinations only"};
 
-	return value < 3 ? meanings[value] : "a value that this program does not know";
+	if (value == 0)
+		snprintf(text, size, "connect() takes over no TIME_WAIT port");
+	else if (value < 3)
+		snprintf(text, size,
+			 "connect() takes over TIME_WAIT ports of %s, %s ms after the "
+			 "last packet, save those that were bound (port_ring, bind() "
+			 "before connect())",
+			 whose[value - 1], advice_number(delay_ms));
+	else
+		snprintf(text, size, "a value that this program does not know");
+}
+
+/* A port_ring needs timestamps as well. */
+static void advise_reuse(const struct advice_facts *facts,
+			 const struct traffic_pair *pair, bool stamps,
+			 struct advice_finding *ret_finding)
+{
+	char to[PRINT_ADDRESS_SIZE], outside[ADVICE_RING_SIZE], ring[224] = "";
+
+	print_address(to, &pair->to);
+	if (stamps)
+		snprintf(ring, sizeof(ring),
+			 "; for one program alone, -p 'port_ring=%s,to=%s', of ports "
+			 "outside ip_local_port_range: those inside, a ring keeps from "
+			 "all other programs",
+			 advice_ring_outside(outside, facts->traffic), to);
+	ADVICE("first the application, see TW101 to TW105: -p 'close=fin-reset,to=%s' "
+	       "leaves no TIME_WAIT%s; last, for the whole host, "
+	       "net.ipv4.tcp_tw_reuse=1%s, which does nothing for sockets bound before "
+	       "connect()",
+	       to, ring, stamps ? "" : " and tcp_timestamps=1");
 }
 
 void rule_time_wait_reuse(const struct advice_facts *facts,
 			  struct advice_finding *ret_finding)
 {
 	const struct host *host = facts->host;
-	const struct traffic_pair *pair = fullest(facts);
+	const struct traffic_pair *pair = most_time_wait(facts->traffic);
 	uint64_t value = host_get(host, HOST_tw_reuse);
 	uint64_t delay = host_knows(host, HOST_tw_reuse_delay)
 			     ? host_get(host, HOST_tw_reuse_delay)
 			     : DEFAULT_REUSE_DELAY;
-	char full[160], to[PRINT_ADDRESS_SIZE];
-	bool helps = pair && (value == 1 || (value == 2 && is_loopback(&pair->to)));
+	char meaning[192], most[160];
+	bool helps = pair && traffic_is_reused(value, &pair->from, &pair->to);
 	bool stamps =
 	    host_get(host, HOST_timestamps) || !host_knows(host, HOST_timestamps);
 
@@ -89,19 +117,19 @@ void rule_time_wait_reuse(const struct advice_facts *facts,
 		set_unknown(host, HOST_tw_reuse, ret_finding);
 		return;
 	}
-	say_fullest(full, sizeof(full), pair);
-	EVIDENCE("tcp_tw_reuse is %s: %s, %s ms after the last packet%s%s",
-		 advice_number(value), reuse_meaning(value), advice_number(delay), full,
-		 stamps ? "" : "; but tcp_timestamps is 0, and without it nothing is");
-	if (!pair || fill_of(pair) < BROWNOUT || (helps && stamps))
+	say_reuse(meaning, sizeof(meaning), value, delay);
+	say_most(most, sizeof(most), pair);
+	EVIDENCE("tcp_tw_reuse is %s: %s%s%s", advice_number(value), meaning,
+		 stamps || !value
+		     ? ""
+		     : "; but tcp_timestamps is 0, and without it nothing is",
+		 most);
+	if (!pair || fill_of(pair) < BROWNOUT || pair->time_wait * 2 < pair->used ||
+	    (helps && stamps))
 		return;
-	advice_set(ret_finding, VERDICT_NOTICE, pair->used);
+	advice_set(ret_finding, VERDICT_NOTICE, pair->time_wait);
 	ret_finding->certainty = CERTAINTY_INFERRED;
-	ADVICE("first the application, see TW101 to TW105; for one program alone, -p "
-	       "'port_ring=full,to=%s'; last, for the whole host, "
-	       "net.ipv4.tcp_tw_reuse=1%s, which does nothing for sockets bound before "
-	       "connect()",
-	       print_address(to, &pair->to), stamps ? "" : " and tcp_timestamps=1");
+	advise_reuse(facts, pair, stamps, ret_finding);
 }
 
 void rule_timestamps(const struct advice_facts *facts, struct advice_finding *ret_finding)

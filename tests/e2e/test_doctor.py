@@ -22,6 +22,13 @@ for _ in range(connections):
             c.recv(1)
 """
 
+IDLE = """
+import socket, sys, time
+held = [socket.create_connection((sys.argv[1], int(sys.argv[2]))) for _ in range(int(sys.argv[3]))]
+print("open", flush=True)
+time.sleep(60)
+"""
+
 
 def doctor(t, *arguments, absent=False):
     """What `twshim doctor --json` says, save pressure; its exit status checked. `absent`: there
@@ -258,7 +265,9 @@ def test_cause_5_reuse_is_named_where_it_would_help_and_silent_once_set(t):
     client(t, server, *STEPS, "repeat:60")
     finding = named(doctor(t), "TW201", "notice")
     assert "tcp_tw_reuse is 2" in finding["evidence"] and server.to in finding["evidence"]
-    assert finding["advice"].index("application") < finding["advice"].index("tcp_tw_reuse=1")
+    order = [finding["advice"].index(w) for w in
+             ("application", "close=fin-reset", "port_ring=20100-65535", "tcp_tw_reuse=1")]
+    assert order == sorted(order), finding["advice"]
     named(doctor(t), "TW103", "warning", "client", server.to)
     sysctl("net.ipv4.tcp_tw_reuse", 1)
     assert {"TW103", "TW201"} & set(wrong(doctor(t))) == set()
@@ -270,6 +279,20 @@ def test_cause_5_reuse_is_named_where_it_would_help_and_silent_once_set(t):
     named(said, "TW202", "warning")
     sysctl("net.ipv4.tcp_timestamps", 1)
     assert {"TW201", "TW202"} & set(wrong(doctor(t))) == set()
+
+
+def test_cause_5_reuse_is_no_cure_for_connections_that_are_open(t):
+    ports(100)
+    sysctl("net.ipv4.tcp_tw_reuse", 2)
+    server = t.server()
+    script = t.file("idle.py", IDLE)
+    idle = t.start(sys.executable, script, ADDRESS, str(server.port), "85",
+                   stdout=subprocess.PIPE)
+    assert idle.stdout.readline()
+    said = doctor(t)
+    assert "TW201" not in wrong(said)
+    finding = named(said, "TW103", "problem", None, server.to)
+    assert "connections that are open" in finding["advice"], finding
 
 
 # ------------------------------------------------------ 6. resources, and myths
