@@ -112,16 +112,18 @@ static const char *consequence(const struct fill *fill)
 static void say_cure(char *text, size_t size, const struct advice_facts *facts,
 		     const struct fill *fill)
 {
-	if (fill->percent < EXHAUSTED)
-		snprintf(text, size,
-			 "keep connections open; else -p "
-			 "'port_range=full,to=%s'",
-			 facts->to);
-	else if (fill->time_wait * 2 >= fill->used)
+	bool runs_out =
+	    fill->percent >= EXHAUSTED || (facts->pair && facts->pair->exhausted_in_s);
+	bool over = fill->time_wait && fill->time_wait * 2 >= fill->used;
+
+	if (over && runs_out)
 		snprintf(text, size,
 			 "keep connections open; else -p 'close=fin-reset,to=%s', which "
 			 "leaves no TIME_WAIT (port_range=full spares the CPU alone)",
 			 facts->to);
+	else if (!runs_out)
+		snprintf(text, size, "%s-p 'port_range=full,to=%s'",
+			 over ? "keep connections open; else " : "", facts->to);
 	else
 		snprintf(text, size,
 			 "most are of connections that are open: keep fewer, "

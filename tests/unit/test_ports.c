@@ -201,6 +201,25 @@ static void open_connections_are_called_open(void **state)
 	says_not(the(&scene, "TW103"), "fin-reset");
 }
 
+static void the_cure_for_running_out_gives_ports_back(void **state)
+{
+	make(&scene, REDIS);
+	hold(&scene, PYTHON, 693, TCP_TIME_WAIT, 1);
+	report(&scene);
+	says(the(&scene, "TW103"), "693 of 1,000");
+	says(the(&scene, "TW103"), "at 69 more a second none is left in 5 s");
+	says(the(&scene, "TW103"), "close=fin-reset,to=10.0.0.7:6379");
+	says(the(&scene, "TW103"), "port_range=full spares the CPU alone");
+	assert_int_equal(the(&scene, "TW103")->verdict, VERDICT_WARNING);
+
+	make(&scene, REDIS); /* ten a second, for a minute: there it stays */
+	for (unsigned age = 0; age < 60; age++)
+		hold(&scene, PYTHON, 10, TCP_TIME_WAIT, age);
+	report(&scene);
+	says(the(&scene, "TW103"), "port_range=full,to=10.0.0.7:6379");
+	says_not(the(&scene, "TW103"), "fin-reset");
+}
+
 /* ------------------------------------------------- whether they are taken from connect()
  */
 
@@ -287,6 +306,7 @@ int main(void)
 	    cmocka_unit_test(a_few_sockets_among_many_of_others_name_nobody),
 	    cmocka_unit_test(the_time_wait_of_others_is_time_wait),
 	    cmocka_unit_test(open_connections_are_called_open),
+	    cmocka_unit_test(the_cure_for_running_out_gives_ports_back),
 	    cmocka_unit_test(time_wait_that_connect_takes_over_fills_nothing),
 	    cmocka_unit_test(what_is_open_is_taken_whatever_is_taken_over),
 	    cmocka_unit_test(ports_that_were_bound_are_not_taken_over),
