@@ -81,12 +81,49 @@ int advice_examine(struct advice *advice, enum advice_scope scope,
 	return result;
 }
 
-/* What is looked at, and as of when. */
+/* What is looked at, and as of when; and what holds for all of it. */
 struct view {
 	const struct model *model;
 	const struct traffic *traffic; /* NULL: not known */
 	bool now; /* what is over is passed over, and unowned sockets have a voice */
+	const struct model_app *binder; /* see struct advice_facts */
+	uint64_t starved;
 };
+
+/* Whether the destination's connects failed for want of a port while no half of its ports
+ * was gone, as far as that can still be seen. */
+static bool is_starved(const struct view *view, const struct model_destination *there)
+{
+	const struct traffic_pair *pair;
+	uint64_t range = there->ports.range;
+
+	if (!view->traffic || !there->recent.no_port || !there->address.family)
+		return false;
+	pair = traffic_find(view->traffic, &there->address);
+	return there->counters.value[TWS_peak_open] * 2 < range &&
+	       (!pair || pair->used * 2 < range);
+}
+
+static uint64_t bound_by(const struct model_app *app)
+{
+	return app->recent.early_bind + app->recent.ring;
+}
+
+static void find_binder(struct view *view)
+{
+	const struct model *model = view->model;
+	const struct model_app *app;
+
+	for (uint32_t i = 0; i < model->app_count; i++) {
+		app = &model->apps[i];
+		if (bound_by(app) >= MANY &&
+		    (!view->binder || bound_by(app) > bound_by(view->binder)))
+			view->binder = app;
+		for (uint32_t d = 0; d < app->destination_count; d++)
+			if (is_starved(view, &app->destinations[d]))
+				view->starved += app->destinations[d].recent.no_port;
+	}
+}
 
 /* Whoever holds most of the pair hears of it. Where that is nobody who is asked for, all
  * who connect there do. */
@@ -97,20 +134,41 @@ static void set_pair(struct advice_facts *facts, const struct view *view, uint32
 	const struct traffic_pair *pair = traffic_find(view->traffic, to);
 	bool foreign = pair && (pair->app == MODEL_NOBODY || apps[pair->app].hidden);
 
+	facts->there = pair;
 	facts->crowded = pair && advice_percent(pair->used, pair->range) >= BROWNOUT;
 	facts->pair_is_ours = pair && pair->app == app;
 	facts->pair = pair && (pair->app == app || (foreign && !view->now)) ? pair : NULL;
 	if (pair && !facts->pair)
-		facts->ports = (struct model_ports){0};
+		facts->ports.used = 0;
+}
+
+/* What is known of a destination of the application. */
+static void set_destination(struct advice_facts *facts, const struct view *view,
+			    uint32_t app, const struct model_destination *destination)
+{
+	facts->counters = &destination->counters;
+	facts->time_wait = destination->time_wait;
+	facts->ports = destination->ports;
+	facts->recent = view->now ? &destination->recent : NULL;
+	facts->lately = &destination->recent;
+	facts->is_starved = is_starved(view, destination);
+	if (view->traffic)
+		set_pair(facts, view, app, &destination->address);
 }
 
 static int examine_app(struct advice *advice, const struct view *view, uint32_t index)
 {
 	const struct model_app *app = &view->model->apps[index];
 	const struct model_destination *destination;
-	char name[64], to[PRINT_ADDRESS_SIZE];
+	char name[64], binder[64], to[PRINT_ADDRESS_SIZE];
 	struct advice_facts facts = {
 	    .app = print_escape(name, sizeof(name), app->name),
+	    .binder = view->binder
+			  ? print_escape(binder, sizeof(binder), view->binder->name)
+			  : NULL,
+	    .binder_rings = view->binder &&
+			    view->binder->recent.ring > view->binder->recent.early_bind,
+	    .starved = view->starved,
 	    .counters = &app->counters,
 	    .time_wait = app->time_wait,
 	    .processes = app->processes,
@@ -123,22 +181,17 @@ static int examine_app(struct advice *advice, const struct view *view, uint32_t 
 	for (uint32_t i = 0; result == 0 && i < app->destination_count; i++) {
 		destination = &app->destinations[i];
 		facts.to = print_address(to, &destination->address);
-		facts.counters = &destination->counters;
-		facts.time_wait = destination->time_wait;
-		facts.ports = destination->ports;
-		facts.recent = view->now ? &destination->recent : NULL;
-		facts.lately = &destination->recent;
-		if (view->traffic)
-			set_pair(&facts, view, index, &destination->address);
+		set_destination(&facts, view, index, destination);
 		result = advice_examine(advice, ADVICE_DESTINATION, &facts);
 	}
 	return result;
 }
 
-static int examine_apps(struct advice *advice, const struct view *view)
+static int examine_apps(struct advice *advice, struct view *view)
 {
 	int result = 0;
 
+	find_binder(view);
 	for (uint32_t i = 0; result == 0 && i < view->model->order_count; i++)
 		result = examine_app(advice, view, view->model->order[i]);
 	return result;

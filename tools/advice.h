@@ -58,7 +58,16 @@ struct advice_facts {
 	 */
 	const struct traffic_pair *pair;
 	bool pair_is_ours; /* no other application holds more of it */
-	bool crowded; /* half of the ports to this destination are gone, by whomever */
+	/* The fullest to this destination, whoever hears of it. */
+	const struct traffic_pair *there;
+	/* Who holds most ports that no other connect() can have, by bind() before
+	 * connect() or by a port_ring, in the last minute; NULL: nobody known. */
+	const char *binder;
+	bool binder_rings;
+	/* Connects of the last minute that found no port where most were free. */
+	uint64_t starved;
+	bool is_starved; /* of these, some are this application's to this destination */
+	bool crowded;	 /* half of the ports to this destination are gone, by whomever */
 	const struct holders *holders;
 	const struct holder *holder;
 	const struct reach *reach;

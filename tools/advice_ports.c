@@ -134,16 +134,22 @@ static void say_cure(char *text, size_t size, const struct advice_facts *facts,
 static void advise_ring(const struct advice_facts *facts,
 			struct advice_finding *ret_finding)
 {
-	char outside[ADVICE_RING_SIZE];
+	char outside[ADVICE_RING_SIZE], others[96] = "";
 
-	advice_set(ret_finding, VERDICT_WARNING, ret_finding->weight);
+	advice_set(ret_finding, facts->starved ? VERDICT_PROBLEM : VERDICT_WARNING,
+		   ret_finding->weight);
+	if (facts->starved)
+		snprintf(others, sizeof(others),
+			 " (%s %s of the last minute found no port)",
+			 advice_number(facts->starved),
+			 print_plural(facts->starved, "connect", "connects"));
 	ADVICE("%s takes them over again by its port_ring; any other connect(), to "
 	       "whatever destination, passes over such a port for 60 s and fails with "
-	       "EADDRNOTAVAIL when no other is left: give the ring ports outside "
+	       "EADDRNOTAVAIL when no other is left%s: give the ring ports outside "
 	       "net.ipv4.ip_local_port_range, -p 'port_ring=%s,to=%s', or let -p "
 	       "'close=fin-reset,to=%s' leave no TIME_WAIT",
-	       facts->app, advice_ring_outside(outside, facts->traffic), facts->to,
-	       facts->to);
+	       facts->app, others, advice_ring_outside(outside, facts->traffic),
+	       facts->to, facts->to);
 }
 
 void rule_port_fill(const struct advice_facts *facts, struct advice_finding *ret_finding)
@@ -173,39 +179,99 @@ void rule_port_fill(const struct advice_facts *facts, struct advice_finding *ret
 	       consequence(&fill), cure);
 }
 
+/* Where most ports to the destination are free, none of its own connections are the
+ * cause: a port that was bound before connect() is passed over for every destination. */
+static void advise_starved(const struct advice_facts *facts,
+			   struct advice_finding *ret_finding)
+{
+	char outside[ADVICE_RING_SIZE];
+
+	if (facts->binder && facts->binder_rings)
+		ADVICE("%s takes ports from all others by its port_ring: give the ring "
+		       "ports outside net.ipv4.ip_local_port_range, such as "
+		       "port_ring=%s, or let close=fin-reset leave no TIME_WAIT there",
+		       facts->binder, advice_ring_outside(outside, facts->traffic));
+	else if (facts->binder)
+		ADVICE("%s binds before connect() and takes its ports from all "
+		       "destinations: the cure is there, see TW105: -p "
+		       "'late_bind=true,exe=%s'",
+		       facts->binder, facts->binder);
+	else
+		ADVICE("see what else holds ports: sockets that were bound before "
+		       "connect() (by a program without the shim: ss -tan lists them), "
+		       "net.ipv4.ip_local_reserved_ports, or a port_range of its own");
+}
+
+static void advise_no_port(const struct advice_facts *facts,
+			   struct advice_finding *ret_finding)
+{
+	uint64_t peak = advice_count(facts, TWS_peak_open);
+	const struct traffic_pair *there = facts->there;
+
+	if (there && there->used * 2 >= there->range &&
+	    there->time_wait * 2 < there->used)
+		ADVICE("most ports to %s are of connections that are open: keep fewer, "
+		       "or spread them over more addresses",
+		       facts->to);
+	else if (!peak)
+		ADVICE("none of its connections to %s came to be, so others held the "
+		       "ports: see TW103, TW105 and twshim owners",
+		       facts->to);
+	else
+		ADVICE("at most %s %s open at once%s: keep them open and reuse them, or "
+		       "let -p 'close=fin-reset,to=%s' leave no TIME_WAIT",
+		       advice_number(peak),
+		       print_plural(peak, "connection was", "connections were"),
+		       advice_in_one_process(facts), facts->to);
+}
+
 void rule_no_port(const struct advice_facts *facts, struct advice_finding *ret_finding)
 {
 	uint64_t failed = advice_count(facts, TWS_failed_no_port);
+	uint64_t attempts = advice_count(facts, TWS_attempts);
 
 	if (!failed ||
 	    (advice_is_over(facts, RECENT(facts, no_port), 1) && !facts->crowded))
 		return;
 	advice_set(ret_finding, VERDICT_PROBLEM, failed);
+	if (facts->is_starved) {
+		EVIDENCE("%s of %s connects of %s to %s failed with EADDRNOTAVAIL, while "
+			 "%s of %s ephemeral ports are in use to there",
+			 advice_number(failed), advice_number(attempts), facts->app,
+			 facts->to, advice_number(facts->there ? facts->there->used : 0),
+			 advice_number(facts->ports.range));
+		advise_starved(facts, ret_finding);
+		return;
+	}
 	EVIDENCE("%s of %s connects of %s to %s failed with EADDRNOTAVAIL: no port was "
 		 "left",
-		 advice_number(failed), advice_number(advice_count(facts, TWS_attempts)),
-		 facts->app, facts->to);
-	ADVICE("at most %s %s open at once%s: keep them open and reuse them, or let "
-	       "-p 'close=fin-reset,to=%s' leave no TIME_WAIT",
-	       advice_number(advice_count(facts, TWS_peak_open)),
-	       print_plural(advice_count(facts, TWS_peak_open), "connection was",
-			    "connections were"),
-	       advice_in_one_process(facts), facts->to);
+		 advice_number(failed), advice_number(attempts), facts->app, facts->to);
+	advise_no_port(facts, ret_finding);
 }
 
+/* It takes ports from all destinations, and from all programs. */
 void rule_early_bind(const struct advice_facts *facts, struct advice_finding *ret_finding)
 {
 	uint64_t bound = advice_count(facts, TWS_bound_before_connect);
 	uint64_t failed = advice_count(facts, TWS_failed_no_port) +
 			  advice_count(facts, TWS_failed_address_in_use);
+	bool starves = facts->starved && facts->lately && facts->lately->early_bind;
+	char others[96] = "";
 
 	if (advice_is_over(facts, RECENT(facts, early_bind), 1) || !bound ||
 	    (bound < MANY && !failed))
 		return;
 	advice_set(ret_finding, failed ? VERDICT_WARNING : VERDICT_NOTICE, bound);
+	if (starves) {
+		advice_set(ret_finding, VERDICT_PROBLEM, bound);
+		snprintf(others, sizeof(others),
+			 "; %s %s of the last minute found none for it",
+			 advice_number(facts->starved),
+			 print_plural(facts->starved, "connect", "connects"));
+	}
 	EVIDENCE("%s bound %s connections to %s to a source address before connect(), so "
-		 "that all destinations share one pool of ports",
-		 facts->app, advice_number(bound), facts->to);
+		 "that all destinations share one pool of ports%s",
+		 facts->app, advice_number(bound), facts->to, others);
 	ADVICE("set IP_BIND_ADDRESS_NO_PORT before bind(), or try --policy "
 	       "'late_bind=true,to=%s'",
 	       facts->to);

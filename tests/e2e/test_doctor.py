@@ -222,6 +222,26 @@ def test_cause_3_binding_before_connect_is_named_and_late_bind_silences_it(t):
     assert "TW105" not in wrong(doctor(t))
 
 
+def test_cause_3_who_binds_early_and_starves_others_is_named_and_late_bind_feeds_them(t):
+    ports(100)
+    server, other = t.server(), t.server()
+    steps = ("socket", "bind", "connect", "send:1", "recv", "close", "repeat:100")
+    victim = shutil.copy(t.prog("client"), t.file("victim", ""))
+    client(t, server, *steps)
+    t.run(victim, ADDRESS, str(other.port), "socket", "connect?", "close")
+    for said in (doctor(t)["findings"], t.report()["advice"]):
+        finding = next(f for f in said if f["id"] == "TW104")
+        assert finding["app"] == "victim" and "0 of 100 ephemeral" in finding["evidence"]
+        assert "late_bind=true,exe=client" in finding["advice"], finding
+        assert "fin-reset" not in finding["advice"], finding
+    finding = named(doctor(t), "TW105", "problem", "client", server.to)
+    assert "1 connect of the last minute found none" in finding["evidence"], finding
+    a_minute_passes(t)
+    client(t, server, *steps, policy="late_bind=true,exe=client")
+    t.run(victim, ADDRESS, str(other.port), "socket", "connect", "close")
+    assert {"TW104", "TW105"} & set(wrong(doctor(t))) == set()
+
+
 def test_cause_3_a_port_ring_goes_on_and_what_it_takes_from_others_is_said(t):
     ports(100)
     server, other = t.server(), t.server()

@@ -299,6 +299,80 @@ static void a_port_ring_goes_on_where_all_others_fail(void **state)
 	says_not(the(&scene, "TW103"), "now");
 }
 
+/* -------------------------------------------------------- who takes them from others */
+
+/* Perl found no port for another server, where none is in use. */
+static void starve(void)
+{
+	make(&scene, REDIS);
+	hold(&scene, PYTHON, 1000, TCP_TIME_WAIT, 5);
+	scene.destinations[PYTHON].recent.ended = 1000;
+	scene.destinations[PYTHON].counters.value[TWS_bound_before_connect] = 1000;
+	scene.destinations[PERL].address.port = 8002;
+	scene.destinations[PERL].ports.used = 0;
+	scene.destinations[PERL].counters.value[TWS_attempts] = 1;
+	scene.destinations[PERL].counters.value[TWS_failed_no_port] = 1;
+	scene.destinations[PERL].recent.no_port = 1;
+}
+
+static void who_binds_early_and_starves_others_is_the_problem(void **state)
+{
+	starve();
+	scene.destinations[PYTHON].recent.early_bind = 1000;
+	scene.apps[PYTHON].recent.early_bind = 1000;
+	for (int i = 0; i < 2; i++) {
+		i ? report(&scene) : diagnose(&scene);
+		assert_int_equal(the(&scene, "TW105")->verdict, VERDICT_PROBLEM);
+		says(the(&scene, "TW105"), "1 connect of the last minute found none");
+		says(the(&scene, "TW104"), "while 0 of 1,000 ephemeral ports are in use");
+		says(the(&scene, "TW104"), "python3.11 binds before connect()");
+		says(the(&scene, "TW104"), "late_bind=true,exe=python3.11");
+		says_not(the(&scene, "TW104"), "fin-reset");
+		says_not(the(&scene, "TW104"), "at most 0");
+	}
+	scene.destinations[PERL].recent.no_port = 0; /* that was an hour ago */
+	report(&scene);
+	assert_int_equal(the(&scene, "TW105")->verdict, VERDICT_NOTICE);
+	says_not(the(&scene, "TW104"), "at most 0");
+}
+
+static void who_rings_and_starves_others_is_named(void **state)
+{
+	starve();
+	scene.destinations[PYTHON].recent.ring = 1000;
+	scene.apps[PYTHON].recent.ring = 1000;
+	diagnose(&scene);
+	says(the(&scene, "TW104"), "python3.11 takes ports from all others by its "
+				   "port_ring");
+	says(the(&scene, "TW104"), "port_ring=41000-65535");
+	assert_int_equal(the(&scene, "TW103")->verdict, VERDICT_PROBLEM);
+	says(the(&scene, "TW103"), "1 connect of the last minute found no port");
+}
+
+static void of_ports_held_by_strangers_no_cure_is_made_up(void **state)
+{
+	starve();
+	diagnose(&scene);
+	says(the(&scene, "TW104"), "ip_local_reserved_ports");
+	says_not(the(&scene, "TW104"), "fin-reset");
+	scene.destinations[PERL].counters.value[TWS_peak_open] = 900; /* its own, then */
+	diagnose(&scene);
+	says(the(&scene, "TW104"), "keep them open");
+}
+
+static void no_port_left_for_open_connections_is_no_case_for_fin_reset(void **state)
+{
+	make(&scene, REDIS);
+	scene.model.order_count = 1;
+	hold(&scene, PYTHON, 1000, TCP_ESTABLISHED, 0);
+	scene.destinations[PYTHON].counters.value[TWS_attempts] = 1001;
+	scene.destinations[PYTHON].counters.value[TWS_peak_open] = 1000;
+	scene.destinations[PYTHON].counters.value[TWS_failed_no_port] = 1;
+	report(&scene);
+	says(the(&scene, "TW104"), "connections that are open");
+	says_not(the(&scene, "TW104"), "fin-reset");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -311,6 +385,10 @@ int main(void)
 	    cmocka_unit_test(what_is_open_is_taken_whatever_is_taken_over),
 	    cmocka_unit_test(ports_that_were_bound_are_not_taken_over),
 	    cmocka_unit_test(a_port_ring_goes_on_where_all_others_fail),
+	    cmocka_unit_test(who_binds_early_and_starves_others_is_the_problem),
+	    cmocka_unit_test(who_rings_and_starves_others_is_named),
+	    cmocka_unit_test(of_ports_held_by_strangers_no_cure_is_made_up),
+	    cmocka_unit_test(no_port_left_for_open_connections_is_no_case_for_fin_reset),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
