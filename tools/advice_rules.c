@@ -12,6 +12,23 @@
 #include "tools/join.h"
 #include "tools/print.h"
 
+/* The peer closes them: no TIME_WAIT stays here, and no pool of ours would be kept. */
+static bool advise_peer_ends(const struct advice_facts *facts,
+			     struct advice_finding *ret_finding)
+{
+	uint64_t ended = join_ended(facts->counters);
+	uint64_t peer = advice_count(facts, TWS_ended_remote_fin);
+
+	if (peer * 2 < ended || !peer)
+		return false;
+	advice_set(ret_finding, VERDICT_NOTICE, ret_finding->weight);
+	ADVICE("the server ended %s of %s, which leaves no TIME_WAIT here; a pool is of "
+	       "use only once the server keeps connections open: see its keep-alive, and "
+	       "whether requests ask for it",
+	       advice_number(peer), advice_number(ended));
+	return true;
+}
+
 void rule_churn(const struct advice_facts *facts, struct advice_finding *ret_finding)
 {
 	uint64_t short_lived = advice_count(facts, TWS_short_lived);
@@ -30,6 +47,8 @@ void rule_churn(const struct advice_facts *facts, struct advice_finding *ret_fin
 			 advice_number(established), facts->to,
 			 advice_number(short_lived),
 			 advice_number(facts->short_lived_ms));
+		if (advise_peer_ends(facts, ret_finding))
+			return;
 		ADVICE("each run is a process of its own and cannot keep a connection: "
 		       "fetch more in one run, or put a local proxy that keeps "
 		       "connections before %s",
@@ -42,6 +61,8 @@ void rule_churn(const struct advice_facts *facts, struct advice_finding *ret_fin
 		 advice_number(short_lived), advice_number(facts->short_lived_ms),
 		 advice_number(peak), print_plural(peak, "was", "were"),
 		 advice_in_one_process(facts));
+	if (advise_peer_ends(facts, ret_finding))
+		return;
 	if (pool >= established)
 		ADVICE("keep them open and use them again");
 	else

@@ -142,7 +142,10 @@ def test_cause_2_where_the_server_closes_first_nobody_is_blamed(t):
     server = t.server("first")
     client(t, server, "socket", "connect", "send:1", "recv", "wait-hup", "sleep:2", "close",
            "repeat:30")
-    assert "TW102" not in wrong(doctor(t))
+    said = doctor(t)
+    assert "TW102" not in wrong(said)
+    advice = named(said, "TW101", "notice", "client", server.to)["advice"]
+    assert "the server ended 30 of 30" in advice and "would have opened" not in advice, advice
 
 
 # ------------------------------------------------------------ 3. ephemeral ports
