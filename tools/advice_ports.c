@@ -10,11 +10,23 @@
 #include "tools/print.h"
 #include "tools/traffic.h"
 
-/* " from 10.0.0.1; at 421 a second none is left in 12 s". */
+/* "421", "7.5". */
+static const char *say_rate(char *text, size_t size, double rate)
+{
+	if (rate < 10)
+		snprintf(text, size, "%.1f", rate);
+	else
+		snprintf(text, size, "%s", advice_number((uint64_t)rate));
+	return text;
+}
+
+/* " from 10.0.0.1, and at 421 more a second none is left in 12 s". Nothing of the future
+ * where none are added, where it stays as it is, or where TIME_WAIT is no end (`ends`).
+ */
 static void say_forecast(char *text, size_t size, const struct traffic_pair *pair,
 			 bool ends)
 {
-	char address[PRINT_ADDRESS_SIZE];
+	char address[PRINT_ADDRESS_SIZE], rate[PRINT_NUMBER_SIZE];
 	int used;
 
 	*text = '\0';
@@ -22,16 +34,18 @@ static void say_forecast(char *text, size_t size, const struct traffic_pair *pai
 		return;
 	print_address(address, &pair->from);
 	used = (int)strlen(address) - (pair->from.family ? 2 : 0); /* without ":0" */
-	if (pair->used >= pair->range || !ends)
-		snprintf(text, size, " from %.*s", used, address);
-	else if (pair->exhausted_in_s)
-		snprintf(text, size,
-			 " from %.*s, and at %s more a second none is left in %u s", used,
-			 address, advice_number((uint64_t)pair->rate),
-			 pair->exhausted_in_s);
-	else
-		snprintf(text, size, " from %.*s, and at %s more a second it comes to %s",
-			 used, address, advice_number((uint64_t)pair->rate),
+	snprintf(text, size, " from %.*s", used, address);
+	text += strlen(text);
+	size -= strlen(text);
+	say_rate(rate, sizeof(rate), pair->rate);
+	if (pair->used >= pair->range || !ends || pair->rate <= 0)
+		return;
+	if (pair->exhausted_in_s)
+		snprintf(text, size, ", and at %s more a second none is left in %u s",
+			 rate, pair->exhausted_in_s);
+	else if (pair->settles_at != pair->used)
+		snprintf(text, size, ", and at %s more a second it %s to %s", rate,
+			 pair->settles_at < pair->used ? "falls" : "rises",
 			 advice_number(pair->settles_at));
 }
 
@@ -99,13 +113,15 @@ static void say_holder(char *text, size_t size, const struct advice_facts *facts
 }
 
 /* Of the fill, what it means now. port_range=full makes the search short; it makes no
- * ports. */
-static const char *consequence(const struct fill *fill)
+ * ports. "Soon" is where it does not stay as it is. */
+static const char *consequence(const struct fill *fill, const struct traffic_pair *pair)
 {
 	if (fill->used >= fill->range)
 		return "connect() fails with EADDRNOTAVAIL now";
-	if (fill->percent >= EXHAUSTED)
+	if (fill->percent >= EXHAUSTED && (!pair || pair->exhausted_in_s))
 		return "connect() soon fails with EADDRNOTAVAIL";
+	if (fill->percent >= EXHAUSTED)
+		return "connect() fails with EADDRNOTAVAIL once the rest is taken";
 	return "from half on connect() takes up to 100 times the CPU";
 }
 
@@ -176,7 +192,7 @@ void rule_port_fill(const struct advice_facts *facts, struct advice_finding *ret
 	say_cure(cure, sizeof(cure), facts, &fill);
 	ADVICE("%s: %s, and last of all, for the whole host, widen "
 	       "net.ipv4.ip_local_port_range",
-	       consequence(&fill), cure);
+	       consequence(&fill, facts->pair), cure);
 }
 
 /* Where most ports to the destination are free, none of its own connections are the

@@ -216,8 +216,31 @@ static void the_cure_for_running_out_gives_ports_back(void **state)
 	for (unsigned age = 0; age < 60; age++)
 		hold(&scene, PYTHON, 10, TCP_TIME_WAIT, age);
 	report(&scene);
+	says_not(the(&scene, "TW103"), "more a second");
 	says(the(&scene, "TW103"), "port_range=full,to=10.0.0.7:6379");
 	says_not(the(&scene, "TW103"), "fin-reset");
+}
+
+static void the_forecast_rises_and_falls(void **state)
+{
+	make(&scene, REDIS);
+	hold(&scene, PYTHON, 640, TCP_TIME_WAIT, 30);
+	hold(&scene, PYTHON, 25, TCP_TIME_WAIT, 1);
+	report(&scene);
+	says(the(&scene, "TW103"), "at 2.5 more a second it falls to 150");
+
+	make(&scene, REDIS);
+	hold(&scene, PYTHON, 500, TCP_ESTABLISHED, 0);
+	hold(&scene, PYTHON, 50, TCP_TIME_WAIT, 1);
+	report(&scene);
+	says(the(&scene, "TW103"), "at 5.0 more a second it rises to 800");
+
+	make(&scene, REDIS);
+	hold(&scene, PYTHON, 850, TCP_ESTABLISHED, 0);
+	report(&scene);
+	says_not(the(&scene, "TW103"), "more a second");
+	says_not(the(&scene, "TW103"), "soon");
+	says(the(&scene, "TW103"), "once the rest is taken");
 }
 
 /* ------------------------------------------------- whether they are taken from connect()
@@ -381,6 +404,7 @@ int main(void)
 	    cmocka_unit_test(the_time_wait_of_others_is_time_wait),
 	    cmocka_unit_test(open_connections_are_called_open),
 	    cmocka_unit_test(the_cure_for_running_out_gives_ports_back),
+	    cmocka_unit_test(the_forecast_rises_and_falls),
 	    cmocka_unit_test(time_wait_that_connect_takes_over_fills_nothing),
 	    cmocka_unit_test(what_is_open_is_taken_whatever_is_taken_over),
 	    cmocka_unit_test(ports_that_were_bound_are_not_taken_over),
