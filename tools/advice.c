@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tools/holders.h"
+#include "tools/host.h"
 #include "tools/print.h"
 #include "tools/traffic.h"
 
@@ -14,8 +15,9 @@ static const advice_rule rules[] = {
 #include "tools/findings.def"
 };
 
-#define SLICE_LEAST 1000 /* ports that make a ring worth having */
-#define SLICE	    10000
+#define TIME_WAIT_BYTES 256  /* Linux 6.18, /proc/slabinfo */
+#define SLICE_LEAST	1000 /* ports that make a ring worth having */
+#define SLICE		10000
 
 #define COUNT (sizeof(rules) / sizeof(*rules))
 
@@ -358,6 +360,13 @@ uint64_t advice_count(const struct advice_facts *facts, enum tws_counter counter
 bool advice_is_over(const struct advice_facts *facts, uint64_t recently, uint64_t least)
 {
 	return facts->recent && recently < least;
+}
+
+uint64_t advice_time_wait_bytes(const struct host *host)
+{
+	return host_knows(host, HOST_time_wait_bytes)
+		   ? host_get(host, HOST_time_wait_bytes)
+		   : TIME_WAIT_BYTES;
 }
 
 const char *advice_ring_outside(char *text, const struct traffic *traffic)

@@ -16,7 +16,6 @@
 #define DEFAULT_FIN_TIMEOUT 60
 #define DEFAULT_REUSE_DELAY 1000 /* ms */
 #define DEFAULT_PORTS	    28232
-#define TIME_WAIT_BYTES	    289
 
 static void set_unknown(const struct host *host, enum host_fact fact,
 			struct advice_finding *ret_finding)
@@ -229,9 +228,9 @@ void rule_buckets(const struct advice_facts *facts, struct advice_finding *ret_f
 		   fill >= EXHAUSTED && overflow ? VERDICT_WARNING : VERDICT_NOTICE,
 		   overflow ? overflow : time_wait);
 	ADVICE("first fewer connections, see TW101; else raise "
-	       "net.ipv4.tcp_max_tw_buckets: a socket costs %d bytes, and beyond the "
+	       "net.ipv4.tcp_max_tw_buckets: a socket costs %s bytes, and beyond the "
 	       "limit connections lose their protection in silence",
-	       TIME_WAIT_BYTES);
+	       advice_number(advice_time_wait_bytes(host)));
 }
 
 void rule_server_side(const struct advice_facts *facts,

@@ -13,10 +13,11 @@
 #include "tools/reach.h"
 #include "tools/traffic.h"
 
-#define TIME_WAIT_BYTES 289
-#define HALF		50 /* per cent */
-#define NEARLY_FULL	90 /* per cent */
-#define HUNDREDTHS	100
+/* Two bind buckets (tcp_bind_bucket, tcp_bind2_bucket) of 128 bytes. */
+#define PORT_BYTES  256
+#define HALF	    50 /* per cent */
+#define NEARLY_FULL 90 /* per cent */
+#define HUNDREDTHS  100
 
 static bool is_unknown(const struct host *host, enum host_fact fact,
 		       struct advice_finding *ret_finding)
@@ -34,15 +35,17 @@ void rule_time_wait_memory(const struct advice_facts *facts,
 			   struct advice_finding *ret_finding)
 {
 	uint64_t time_wait = facts->traffic ? facts->traffic->time_wait : 0;
-	uint64_t bytes = time_wait * TIME_WAIT_BYTES;
+	uint64_t each = advice_time_wait_bytes(facts->host);
+	uint64_t bytes = time_wait * (each + PORT_BYTES);
 	uint64_t memory = host_get(facts->host, HOST_memory_kb) * 1024;
 	char used[PRINT_NUMBER_SIZE], all[PRINT_NUMBER_SIZE];
 
 	if (is_unknown(facts->host, HOST_memory_kb, ret_finding))
 		return;
-	EVIDENCE("%s TIME_WAIT sockets hold %s of %s memory, %d bytes each",
+	EVIDENCE("%s TIME_WAIT sockets hold at most %s of %s memory: %s bytes each, and "
+		 "%d where a port is held by it alone",
 		 advice_number(time_wait), print_bytes(used, bytes),
-		 print_bytes(all, memory), TIME_WAIT_BYTES);
+		 print_bytes(all, memory), advice_number(each), PORT_BYTES);
 	ADVICE("no reason to fight TIME_WAIT");
 	if (advice_percent(bytes, memory) >= 1)
 		advice_set(ret_finding, VERDICT_NOTICE, time_wait);

@@ -36,6 +36,9 @@ bool advice_is_over(const struct advice_facts *facts, uint64_t recently, uint64_
  * where there are more. */
 const char *advice_in_one_process(const struct advice_facts *facts);
 
+/* Of a TIME_WAIT socket, as the kernel says, or as measured where it does not. */
+uint64_t advice_time_wait_bytes(const struct host *host);
+
 #define ADVICE_RING_SIZE 16
 
 /* Ports for a port_ring, outside those that connect() chooses from: "61000-65535".

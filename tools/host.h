@@ -88,7 +88,8 @@ enum host_form {
 	HOST_FORM_COLUMN,
 	HOST_FORM_PAIR,
 	HOST_FORM_PRESSURE,
-	HOST_FORM_PORTS
+	HOST_FORM_PORTS,
+	HOST_FORM_SLAB
 };
 
 bool host_parse(enum host_form form, const char *text, const char *key,

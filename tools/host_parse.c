@@ -126,6 +126,19 @@ static bool parse_ports(const char *text, uint64_t *ret_value)
 	return true;
 }
 
+/* /proc/slabinfo: "tw_sock_TCP 144 144 256 16 1 : ...": name, active, all, size. */
+static bool parse_slab(const char *text, const char *key, uint64_t *ret_value)
+{
+	size_t length = strlen(key);
+
+	while (text && (strncmp(text, key, length) != 0 || text[length] != ' ')) {
+		text = strchr(text, '\n');
+		text = text ? text + 1 : NULL;
+	}
+	text = text ? skip_words(text, 3) : NULL;
+	return text && parse_number(text, ret_value);
+}
+
 bool host_parse(enum host_form form, const char *text, const char *key,
 		uint64_t *ret_value)
 {
@@ -140,6 +153,8 @@ bool host_parse(enum host_form form, const char *text, const char *key,
 		return parse_pressure(text, key, ret_value);
 	case HOST_FORM_PORTS:
 		return parse_ports(text, ret_value);
+	case HOST_FORM_SLAB:
+		return parse_slab(text, key, ret_value);
 	}
 	return false;
 }

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tools/host.h"
 #include "tools/kernel.h"
 
 #define LEFT_BEHIND 200
@@ -164,20 +165,12 @@ int myth_sysctl(const struct lab_case *what, struct lab_board *board)
 	return 0;
 }
 
-/* A line of /proc/slabinfo: name, active, all, size of an object. */
 int myth_memory(const struct lab_case *what, struct lab_board *board)
 {
-	FILE *file = fopen("/proc/slabinfo", "re");
-	unsigned long long active, all, size;
-	char line[LINE];
+	struct host host;
 
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "tw_sock_TCP %llu %llu %llu", &active, &all, &size) ==
-		    3) {
-			board->figure[0] = size;
-			board->figure[1] = 1;
-		}
-	if (file)
-		fclose(file);
+	host_read(&host, NULL);
+	board->figure[0] = host_get(&host, HOST_time_wait_bytes);
+	board->figure[1] = host_knows(&host, HOST_time_wait_bytes);
 	return 0;
 }

@@ -48,6 +48,12 @@ static void each_form_is_read(void **state)
 	assert_int_equal(parsed(HOST_FORM_COLUMN, netstat, "IpExt:TW"), 8);
 	assert_int_equal(parsed(HOST_FORM_COLUMN, netstat, "TcpExt:TCPTimeWaitOverflow"),
 			 44);
+	assert_int_equal(
+	    parsed(HOST_FORM_SLAB,
+		   "slabinfo - version: 2.1\n"
+		   "tw_sock_TCPv6 1 2 240 16 1\ntw_sock_TCP   3 4 256 16 1\n",
+		   "tw_sock_TCP"),
+	    256);
 	assert_int_equal(parsed(HOST_FORM_PAIR, sockstat, "TCP:orphan"), 3);
 	assert_int_equal(parsed(HOST_FORM_PAIR, sockstat, "TCP:mem"), 142);
 	assert_int_equal(parsed(HOST_FORM_PAIR, sockstat, "UDP:mem"), 9);
