@@ -165,7 +165,7 @@ struct model {
 	uint64_t table_ns;     /* CLOCK_MONOTONIC just before it was read */
 	uint64_t net_namespace;
 	struct kernel_ports ports;
-	unsigned time_wait_reuse;     /* see kernel_time_wait_reuse() */
+	unsigned time_wait_reuse; /* see kernel_time_wait_reuse() */
 	struct kernel_table table;
 	struct model_owner *owners; /* one a socket of the table */
 	struct {
