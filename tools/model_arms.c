@@ -14,6 +14,11 @@
 
 #define BEGUN_MAX (1u << 20) /* times that are kept of an arm */
 
+static bool stands_behind(const struct model_arm *arm, const struct model_arm *new)
+{
+	return strcmp(arm->experiment, new->experiment) == 0 && arm->place > new->place;
+}
+
 /* The arms that a process used need not be the first ones. */
 static struct model_arm *insert_arm(struct model *model, const struct model_arm *new)
 {
@@ -24,10 +29,7 @@ static struct model_arm *insert_arm(struct model *model, const struct model_arm 
 	if (!arms)
 		return NULL;
 	model->arms = arms;
-	for (; at > 0 && arms[at - 1].place > new->place &&strcmp(arms[at - 1].experiment,
-								  new->experiment) ==
-			     0;
-	     at--)
+	for (; at > 0 && stands_behind(&arms[at - 1], new); at--)
 		arms[at] = arms[at - 1];
 	arms[at] = *new;
 	model->arm_count++;
