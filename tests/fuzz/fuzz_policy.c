@@ -115,10 +115,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t *copy;
 	char name[48];
 
-	if (!control) {
+	if (!tws_policy_control) {
 		fuzz_write(directory, TWS_POLICY_CONTROL, page, sizeof(page));
 		tws_policy_begin(true);
-		FUZZ_CHECK(control);
+		FUZZ_CHECK(tws_policy_control);
 	}
 	copy = malloc(size + 1);
 	FUZZ_CHECK(copy);
@@ -135,7 +135,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	snprintf(name, sizeof(name), TWS_POLICY_IMAGE_NAME, ++generation + 0ULL);
 	fuzz_write(directory, name, copy, size);
-	__atomic_store_n(&control->generation, generation, __ATOMIC_RELEASE);
+	__atomic_store_n(&tws_policy_control->generation, generation, __ATOMIC_RELEASE);
 	handle = tws_policy_acquire();
 	if (handle) {
 		use(handle->image);
