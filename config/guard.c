@@ -165,11 +165,15 @@ static void guard_reset(const struct ward *ward)
 
 	if (ward->action->close != TWS_CLOSE_RESET)
 		return;
-	everything = takes_everything(ward);
-	if (everything && !ward->draft->top.allow_everything)
-		error(
-		    ward, TWS_SETTING_close, everything,
-		    "narrow `to` or `exe` in its match, or set allow_everything = true");
+	everything = ward->draft->top.allow_everything ? NULL : takes_everything(ward);
+	if (everything && !ward->match->exe.count && !ward->match->to.count)
+		error(ward, TWS_SETTING_close, everything,
+		      "name `to` or `exe` in its match, or set allow_everything = true");
+	else if (everything)
+		warning(ward, TWS_SETTING_close, everything,
+			"narrow `to` or `exe` in its match: unsent data is lost, and "
+			"close = \"fin-reset\" leaves no TIME_WAIT either; or say "
+			"allow_everything = true");
 	else
 		warning(
 		    ward, TWS_SETTING_close,

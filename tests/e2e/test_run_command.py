@@ -97,17 +97,15 @@ def test_a_policy_error_stops_before_the_command_starts(t):
     assert re.search(r"bad\.conf:1: ", named), named
 
 
-def test_a_reset_that_narrows_nothing_is_refused_wherever_it_is_said(t):
+def test_a_reset_that_narrows_nothing_is_warned_of_wherever_it_is_said(t):
     everything = t.file("all.conf", 'rules = ( { match = { to = ["0.0.0.0/0", "[::/0]"]; };\n'
                                     'close = "reset"; } );\n')
     for policy in (("-p", "close=reset,to=*"), ("-p", "close=reset,exe=*"), (everything,)):
         option = policy if len(policy) == 2 else ("-c", *policy)
-        for command, status in ((("policy", "check", *policy), 1),
-                                (("policy", "load", *policy), 1),
-                                (("run", *option, "--", "true"), 125)):
-            said = t.run(t.twshim, *command, shim=False, status=status).stderr.decode()
+        for command in (("policy", "check", *policy), ("policy", "load", *policy),
+                        ("run", *option, "--", "true")):
+            said = t.run(t.twshim, *command, shim=False).stderr.decode()
             assert "every program and destination" in said and "allow_everything" in said, said
-    assert b"no policy was ever loaded" in t.run(t.twshim, "policy", "show", shim=False).stdout
 
 
 def test_a_port_range_that_the_kernel_ignores_is_named(t):
