@@ -111,7 +111,8 @@ static void write_many(struct place *place, unsigned from, unsigned to)
 }
 
 /* How many files have a name that ends so; the last of them. */
-static unsigned files(struct place *place, const char *suffix, char ret_name[NAME_MAX])
+static unsigned files(struct place *place, const char *suffix,
+		      char ret_name[NAME_MAX + 1])
 {
 	DIR *dir = fdopendir(openat(place->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	struct dirent *entry;
@@ -125,7 +126,7 @@ static unsigned files(struct place *place, const char *suffix, char ret_name[NAM
 			continue;
 		ret++;
 		if (ret_name)
-			snprintf(ret_name, NAME_MAX, "%s", entry->d_name);
+			snprintf(ret_name, NAME_MAX + 1, "%s", entry->d_name);
 	}
 	closedir(dir);
 	return ret;
@@ -175,7 +176,7 @@ static void totals_that_were_cut_go_aside_and_folding_goes_on(void **state)
 {
 	static const long sizes[] = {0, 100, 5000};
 	struct place *place = *state;
-	char name[NAME_MAX];
+	char name[NAME_MAX + 1];
 
 	for (unsigned round = 0; round < 12; round++) {
 		write_many(place, round * 10, round * 10 + 10);
@@ -196,7 +197,7 @@ static void totals_that_were_cut_go_aside_and_folding_goes_on(void **state)
 static void nothing_in_the_place_of_totals_stops_the_folding(void **state)
 {
 	struct place *place = *state;
-	char name[NAME_MAX];
+	char name[NAME_MAX + 1];
 
 	write_many(place, 0, 10);
 	assert_int_equal(tws_fold(place->fd, &all), 10);
