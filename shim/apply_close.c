@@ -89,13 +89,6 @@ static void fin_reset(struct tws_end *end)
 	end->verdict.time_wait = false;
 }
 
-static bool is_short_lived(const struct tws_end *end)
-{
-	uint64_t lifetime = tws_now() - end->conn.slot->established_ns;
-
-	return lifetime / 1000000 < end->conn.book->header->short_lived_ms;
-}
-
 static void carry_out(struct tws_end *end, const struct tws_plan *plan)
 {
 	const struct tws_conn *conn = &end->conn;
@@ -124,7 +117,7 @@ void tws_carry_out_close(struct tws_end *end)
 	/* A child's part in an inherited connection is none of the rule's business. */
 	if (!end->ends || !end->verdict.time_wait || !tws_conn_owned(&end->conn))
 		return;
-	if (word & CLOSE_SHORT_LIVED && !is_short_lived(end))
+	if (word & CLOSE_SHORT_LIVED && !tws_conn_is_short_lived(&end->conn, tws_now()))
 		return;
 	against = objection(end, word);
 	if (against != TWS_COUNTERS)

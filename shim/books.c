@@ -225,7 +225,7 @@ static inline uint64_t word_of(const struct tws_address *address, unsigned index
 	return ret;
 }
 
-/* Ten bits; what differs in any of the words differs in them. */
+/* Ten bits, to which each of the words contributes. */
 static inline uint32_t hash_address(const struct tws_address *address)
 {
 	uint64_t host = word_of(address, 1), port = word_of(address, 2);

@@ -88,9 +88,9 @@ static inline uint32_t tws_book_ready(const struct tws_book *book, enum tws_sect
 static inline bool tws_book_reach(struct tws_book *book, enum tws_section_id id,
 				  uint32_t index)
 {
-	return tws_likely(index < __atomic_load_n(&book->reached[id], __ATOMIC_RELAXED))
-		   ? true
-		   : tws_book_back(book, id, index);
+	return tws_likely(index <
+			  __atomic_load_n(&book->reached[id], __ATOMIC_RELAXED)) ||
+	       tws_book_back(book, id, index);
 }
 
 /* Slow half of tws_book_recall(). */

@@ -165,8 +165,8 @@ struct tws_end {
 TWS_OURS bool tws_conn_look(int fd, enum tws_via via, struct tws_end *ret_end);
 
 /* The descriptor goes: takes it out of the table, and counts the ending if it is one that
- * needs no later look. To be called before the real call. Always true. */
-TWS_OURS bool tws_conn_detach(struct tws_end *end);
+ * needs no later look. To be called before the real call. */
+TWS_OURS void tws_conn_detach(struct tws_end *end);
 
 /* After the real call: settles a connection that is shared or to be rechecked. */
 void tws_conn_settle(struct tws_end *end);

@@ -55,11 +55,6 @@ static __attribute__((noinline)) void count_ended_in_arm(struct tws_counters *co
 	count_ended(counters, ended);
 }
 
-static inline bool is_short_lived(const struct tws_conn *conn, uint64_t lifetime_ns)
-{
-	return lifetime_ns < (uint64_t)conn->book->header->short_lived_ms * 1000000;
-}
-
 /* An ending of a connection that came to be. */
 static inline void count_end(const struct tws_end *end, uint64_t now)
 {
@@ -71,7 +66,7 @@ static inline void count_end(const struct tws_end *end, uint64_t now)
 			      .bytes_sent = end->bytes_sent,
 			      .bytes_received = end->bytes_received};
 
-	ended.short_lived = is_short_lived(conn, ended.lifetime_ns);
+	ended.short_lived = tws_conn_is_short_lived(conn, now);
 	if (ended.short_lived)
 		conn->slot->flags |= TWS_CONN_SHORT_LIVED;
 	if (tws_unlikely(end->verdict.doubtful))
@@ -326,7 +321,7 @@ static TWS_COLD void look_again(struct tws_end *end)
 		judge(end);
 }
 
-TWS_HOT bool tws_conn_detach(struct tws_end *end)
+TWS_HOT void tws_conn_detach(struct tws_end *end)
 {
 	uint32_t word = end->word;
 	uint32_t left;
@@ -335,10 +330,10 @@ TWS_HOT bool tws_conn_detach(struct tws_end *end)
 						      false, __ATOMIC_ACQ_REL,
 						      __ATOMIC_RELAXED))) {
 		end->ends = false; /* another thread or a signal handler was here first */
-		return true;
+		return;
 	}
 	if (tws_unlikely(!end->conn.book))
-		return true;
+		return;
 	if (tws_likely(tws_conn_owned(&end->conn))) {
 		left =
 		    __atomic_sub_fetch(&end->conn.slot->descriptors, 1, __ATOMIC_ACQ_REL);
@@ -349,5 +344,4 @@ TWS_HOT bool tws_conn_detach(struct tws_end *end)
 	}
 	if (tws_likely(end->ends && !end->shared && !end->recheck))
 		tws_conn_end(end);
-	return true;
 }

@@ -112,6 +112,13 @@ static inline bool tws_conn_establish(const struct tws_conn *conn, struct tws_ta
 	return true;
 }
 
+/* Whether it is, if it ends at `now`. */
+static inline bool tws_conn_is_short_lived(const struct tws_conn *conn, uint64_t now)
+{
+	return now - conn->slot->established_ns <
+	       (uint64_t)conn->book->header->short_lived_ms * 1000000;
+}
+
 /* Counted established, and open no longer. */
 static inline void tws_conn_count_gone(const struct tws_conn *conn,
 				       struct tws_tally tally)

@@ -55,8 +55,6 @@ void tws_conn_settle(struct tws_end *end)
 	const struct tws_connection *slot = end->conn.slot;
 	int state;
 
-	if (!end->ends || !(end->shared || end->recheck))
-		return;
 	state = tws_diag_state(&end->local, &slot->remote, slot->cookie);
 	if (end->shared && lives_on(state, slot->flags)) {
 		tws_conn_leave(end);

@@ -17,7 +17,8 @@ TWS_HOT bool tws_hook_close(int fd, enum tws_via via, struct tws_end *ret_end)
 	if (tws_unlikely(!tws_conn_look(fd, via, ret_end)))
 		return false;
 	tws_apply_close(ret_end);
-	return tws_conn_detach(ret_end);
+	tws_conn_detach(ret_end);
+	return true;
 }
 
 /* A close that lingers takes its time: the file may have been cut meanwhile. */
