@@ -199,25 +199,15 @@ static int examine_apps(struct advice *advice, struct view *view)
 	return result;
 }
 
-/* How many ports connect() may choose from; 0: not known, or they were not counted. */
-static uint32_t ports_of(const struct model *model)
-{
-	for (uint32_t i = 0; i < model->app_count; i++)
-		if (model->apps[i].destination_count)
-			return model->apps[i].destinations[0].ports.range;
-	return 0;
-}
-
 int advice_of_model(struct advice *ret_advice, const struct model *model)
 {
 	struct traffic traffic = {0};
 	struct view view = {.model = model};
 	struct advice advice = {0};
-	uint32_t ports = ports_of(model);
 	int result = 0;
 
-	if (model->has_table && ports) {
-		result = traffic_study(&traffic, model, NULL, ports);
+	if (model->has_table && model->ports.count) {
+		result = traffic_study(&traffic, model, NULL);
 		view.traffic = &traffic;
 	}
 	if (result == 0)

@@ -165,14 +165,13 @@ static int gather_sockets(struct doctor *doctor)
 {
 	const struct model *model = doctor->model;
 	const struct traffic *traffic = &doctor->traffic;
-	uint32_t ports = host_ports(&doctor->host);
 	int result;
 
 	if (!model->has_table)
 		return 0;
 	result = owners_group(&doctor->owners, model);
 	if (result == 0)
-		result = traffic_study(&doctor->traffic, model, &doctor->owners, ports);
+		result = traffic_study(&doctor->traffic, model, &doctor->owners);
 	if (result == 0)
 		result = holders_find(
 		    &doctor->holders, model, CLOSE_WAIT_LEAST,

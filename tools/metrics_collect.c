@@ -76,8 +76,7 @@ static int study(struct owners *owners, struct traffic *traffic,
 	if (!model->has_table)
 		return 0;
 	result = owners_group(owners, model);
-	return result == 0 ? traffic_study(traffic, model, owners, model->ports.count)
-			   : result;
+	return result == 0 ? traffic_study(traffic, model, owners) : result;
 }
 
 /* The model is read under the lock too, or an older reading could follow a newer one. */

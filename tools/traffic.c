@@ -16,7 +16,6 @@
 struct study {
 	struct traffic *traffic;
 	const struct model *model;
-	uint32_t ports;
 	struct cookie_map by_pair;
 	struct cookie_map by_owner; /* of a pair: its sockets of one application */
 	uint32_t at_port[65536];    /* TIME_WAIT sockets at ports that are listened on */
@@ -99,7 +98,7 @@ static int add_pair(struct study *study, const struct kernel_socket *socket)
 	pairs = &traffic->pairs[traffic->pair_count++];
 	*pairs = (struct traffic_pair){.from = socket->local,
 				       .to = socket->remote,
-				       .range = study->ports,
+				       .range = study->model->ports.count,
 				       .app = MODEL_NOBODY};
 	pairs->from.port = 0;
 	pairs->reuse =
@@ -258,7 +257,7 @@ static void take_unowned(struct traffic *traffic, const struct owners *owners)
 }
 
 int traffic_study(struct traffic *ret_traffic, const struct model *model,
-		  const struct owners *owners, uint32_t ports)
+		  const struct owners *owners)
 {
 	struct study *study = calloc(1, sizeof(*study));
 	int result = study ? 0 : -ENOMEM;
@@ -270,7 +269,6 @@ int traffic_study(struct traffic *ret_traffic, const struct model *model,
 	if (result == 0) {
 		study->traffic = ret_traffic;
 		study->model = model;
-		study->ports = ports;
 		result = count_all(study);
 	}
 	if (result == 0)

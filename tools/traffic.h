@@ -46,12 +46,12 @@ struct traffic {
 	uint32_t newest_leaves_ms; /* of all TIME_WAIT sockets; 0: there are none */
 };
 
-/* `ports`: how many connect() may choose from, 0 not known. The model's table must hold
- * all states; without LISTEN, what comes in at an ephemeral port looks outgoing. Without
+/* The ports are the model's, none where they are not known. Its table must hold all
+ * states; without LISTEN, what comes in at an ephemeral port looks outgoing. Without
  * `owners` (NULL) nothing is said of unowned sockets. 0 or -ENOMEM. Free it in any case.
  */
 int traffic_study(struct traffic *ret_traffic, const struct model *model,
-		  const struct owners *owners, uint32_t ports);
+		  const struct owners *owners);
 
 /* Whether connect() takes over TIME_WAIT ports between these addresses, at this value of
  * tcp_tw_reuse and with timestamps. Sockets that were bound before connect() excepted. */

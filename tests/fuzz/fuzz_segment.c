@@ -74,7 +74,7 @@ static int print_as(FILE *out, const struct model *model, enum format format)
 	if (result == 0 && format == OWNERS)
 		result = owners_print_json(out, &owners, true);
 	if (result == 0 && format != OWNERS) {
-		FUZZ_CHECK(traffic_study(&traffic, model, &owners, 10001) == 0);
+		FUZZ_CHECK(traffic_study(&traffic, model, &owners) == 0);
 		FUZZ_CHECK(ledger_update(&ledger, model, METRICS_TOP, 1000) == 0);
 		FUZZ_CHECK(metrics_make(&metrics, model, &traffic, &ledger,
 					METRICS_SERIES, 0.1) == 0);

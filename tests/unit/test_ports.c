@@ -100,7 +100,7 @@ static void diagnose(struct scene *scene)
 	struct traffic traffic;
 
 	advice_free(&scene->advice);
-	assert_int_equal(traffic_study(&traffic, &scene->model, NULL, PORTS), 0);
+	assert_int_equal(traffic_study(&traffic, &scene->model, NULL), 0);
 	assert_int_equal(
 	    advice_of_host(&scene->advice, &scene->model, NULL, &traffic, NULL), 0);
 	advice_sort(&scene->advice);
