@@ -254,6 +254,7 @@ static __attribute__((noinline)) bool claim_any(struct tws_book *book,
 TWS_HOT bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn)
 {
 	struct tws_book *book = (unsigned)fd < TWS_FDS ? tws_book_own() : NULL;
+	uint32_t before = tws_fd(fd);
 	uint64_t cookie = book ? tws_conn_cookie(fd, book) : 0;
 	struct tws_connection *slot;
 
@@ -273,8 +274,11 @@ TWS_HOT bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn)
 	slot->descriptors = 1;
 	slot->action[TWS_ACTION_SPAWNS] =
 	    __atomic_load_n(&tws_process.spawns, __ATOMIC_RELAXED);
-	tws_fd_set(fd, ret_conn->word);
-	return true;
+	if (tws_likely(tws_fd_replace(fd, before, ret_conn->word)))
+		return true;
+	tws_conn_free(ret_conn);
+	ret_conn->book = NULL;
+	return false;
 }
 
 /* ---------------------------------------------------------------- counting */
@@ -310,6 +314,7 @@ void tws_conn_disbelieve(const struct tws_conn *conn, int error)
 		return;
 	__atomic_fetch_and(&conn->slot->flags, ~(uint32_t)TWS_CONN_BELIEVED,
 			   __ATOMIC_RELAXED);
+	conn->slot->established_ns = 0;
 	tws_conn_count(conn, TWS_established, (uint64_t)-1);
 	tws_conn_count_gone(conn, tws_conn_tally(conn));
 	tws_conn_count(conn, tws_failure_counter(error), 1);
@@ -324,8 +329,9 @@ static struct tws_conn slot_of_socket(int fd, uint32_t word)
 {
 	struct tws_conn ret = tws_conn_of(word);
 
-	if (!ret.book && word & TWS_FD_SOCKET && tws_may_work())
-		tws_conn_claim(fd, word & TWS_FD_FLAGS, &ret);
+	if (!ret.book && word & TWS_FD_SOCKET && tws_may_work() &&
+	    !tws_conn_claim(fd, word & TWS_FD_FLAGS, &ret))
+		ret = tws_conn_of(tws_fd(fd)); /* another thread's, or none */
 	return ret;
 }
 

@@ -32,11 +32,13 @@
 #define TWS_FD_SOCKET 0x40000000u /* a TCP socket; flags in bits 0 to 29 */
 #define TWS_FD_FLAGS  0x3fffffffu
 
-/* More flags, of no use to readers: the program set SO_RCVLOWAT above 1; and
- * IP_BIND_ADDRESS_NO_PORT: its next bind() to port 0 takes none. New ones from the top
- * down: those of the enum grow towards them. */
+/* More flags, of no use to readers: the program set SO_RCVLOWAT above 1; set
+ * IP_BIND_ADDRESS_NO_PORT: its next bind() to port 0 takes none; called connect() again
+ * before it was connected. New ones from the top down: those of the enum grow towards
+ * them. */
 #define TWS_CONN_LOW_WATER   (1u << 24)
 #define TWS_CONN_APP_NO_PORT (1u << 29)
+#define TWS_CONN_AGAIN	     (1u << 28)
 
 TWS_OURS extern uint32_t tws_fds[TWS_FDS];
 
@@ -74,6 +76,17 @@ static inline void tws_fd_set(int fd, uint32_t word)
 	__atomic_store_n(tws_fd_place(fd), word, __ATOMIC_RELEASE);
 	if (tws_unlikely(tws_fd_highest() < fd) && word)
 		tws_fd_raise_highest(fd);
+}
+
+/* Puts `word` in the place of `old`. False: another thread has put something there. */
+static inline bool tws_fd_replace(int fd, uint32_t old, uint32_t word)
+{
+	if (tws_unlikely(!__atomic_compare_exchange_n(
+		tws_fd_place(fd), &old, word, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)))
+		return false;
+	if (tws_unlikely(tws_fd_highest() < fd))
+		tws_fd_raise_highest(fd);
+	return true;
 }
 
 /* A slot as it was when looked at. */
@@ -128,7 +141,7 @@ void tws_conn_flags_change(int fd, uint32_t set, uint32_t clear);
 /* ------------------------------------------------------------------- way in */
 
 /* A slot for the socket `fd`, state CLAIMED, its cookie in it, its word in the table.
- * False: no room. */
+ * False: no room; or another thread has put a word there meanwhile, which stays. */
 TWS_OURS bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn);
 
 /* CONNECTING -> CLAIMED, and the attempt was none. */

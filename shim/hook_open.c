@@ -166,10 +166,24 @@ static __attribute__((noinline)) bool slot_of_known(int fd, uint32_t word,
 		tws_conn_vanished(fd, word);
 	}
 	word = may_be_opened(fd) ? ask_socket(fd) : 0;
-	if (word && tws_conn_claim(fd, word & TWS_FD_FLAGS, ret_conn))
+	return word && tws_conn_claim(fd, word & TWS_FD_FLAGS, ret_conn);
+}
+
+/* Another thread may have been quicker with the same descriptor, then what it has put
+ * there is the connection. Else there is no room, and the descriptor is not followed. */
+static __attribute__((noinline)) bool slot_slowly(int fd, uint32_t word,
+						  struct tws_conn *ret_conn)
+{
+	uint32_t now;
+
+	if ((word & (TWS_FD_SOCKET | TWS_FD_SLOT)) != TWS_FD_SOCKET &&
+	    slot_of_known(fd, word, ret_conn))
 		return true;
-	if (word)
-		tws_fd_set(fd, 0);
+	now = tws_fd(fd);
+	if (now != word && now & TWS_FD_SLOT)
+		return slot_of_known(fd, now, ret_conn);
+	if (now)
+		tws_fd_replace(fd, now, 0);
 	return false;
 }
 
@@ -179,12 +193,10 @@ static inline bool slot_for(int fd, struct tws_conn *ret_conn)
 {
 	uint32_t word = tws_fd(fd);
 
-	if (tws_unlikely((word & (TWS_FD_SOCKET | TWS_FD_SLOT)) != TWS_FD_SOCKET))
-		return slot_of_known(fd, word, ret_conn);
-	if (tws_likely(tws_conn_claim(fd, word & TWS_FD_FLAGS, ret_conn)))
+	if (tws_likely((word & (TWS_FD_SOCKET | TWS_FD_SLOT)) == TWS_FD_SOCKET) &&
+	    tws_likely(tws_conn_claim(fd, word & TWS_FD_FLAGS, ret_conn)))
 		return true;
-	tws_fd_set(fd, 0);
-	return false;
+	return slot_slowly(fd, word, ret_conn);
 }
 
 #define OPTIONS                                                                          \
@@ -206,18 +218,28 @@ static TWS_COLD void count_options(const struct tws_conn *conn, uint32_t flags)
 		tws_conn_count(conn, TWS_setsockopt_reuseaddr, 1);
 }
 
-/* CLAIMED -> CONNECTING. */
-static inline void attempt(const struct tws_conn *conn, struct tws_tally tally,
-			   uint64_t now)
+/* It is under way already, by another thread maybe, whose call may be told EISCONN when
+ * this one is told 0. */
+static TWS_COLD void under_way(struct tws_connecting *connecting)
 {
+	__atomic_fetch_or(&connecting->conn.slot->flags, TWS_CONN_AGAIN,
+			  __ATOMIC_SEQ_CST);
+	connecting->again = true;
+}
+
+/* CLAIMED -> CONNECTING. */
+static inline void attempt(struct tws_connecting *connecting, uint64_t now)
+{
+	const struct tws_conn *conn = &connecting->conn;
 	struct tws_connection *slot = conn->slot;
 
 	slot->began_ns = now;
-	slot->established_ns = 0;
 	__atomic_store_n(&conn->book->header->heartbeat_ns, now, __ATOMIC_RELAXED);
-	if (tws_unlikely(!tws_conn_move(conn, TWS_CONN_CLAIMED, TWS_CONN_CONNECTING)))
+	if (tws_unlikely(!tws_conn_move(conn, TWS_CONN_CLAIMED, TWS_CONN_CONNECTING))) {
+		under_way(connecting);
 		return;
-	tws_tally_add(tally, TWS_attempts, 1);
+	}
+	tws_tally_add(connecting->tally, TWS_attempts, 1);
 	if (tws_unlikely(slot->flags & OPTIONS))
 		count_options(conn, slot->flags);
 }
@@ -242,7 +264,7 @@ static inline void begin(int fd, const struct tws_address *remote,
 	connecting->deferred = slot->flags & TWS_CONN_FASTOPEN_CONNECT;
 	connecting->began_ns = now;
 	connecting->tally = tws_conn_tally(conn);
-	attempt(conn, connecting->tally, now);
+	attempt(connecting, now);
 }
 
 /* It is under way, or was over before. */
@@ -252,7 +274,7 @@ static __attribute__((noinline)) void connect_again(struct tws_connecting *conne
 		connecting->conn.book = NULL;
 		return;
 	}
-	connecting->again = true;
+	under_way(connecting);
 	connecting->tally = tws_conn_tally(&connecting->conn);
 	connecting->began_ns = tws_now();
 }
@@ -315,7 +337,9 @@ not_connected(int fd, struct tws_connecting *connecting, int error, uint64_t now
 
 	switch (error) {
 	case EISCONN:
-		if (connecting->again)
+		if (connecting->again ||
+		    __atomic_load_n(&conn->slot->flags, __ATOMIC_SEQ_CST) &
+			TWS_CONN_AGAIN)
 			tws_conn_establish(conn, connecting->tally, now);
 		else
 			never_ours(fd, conn);

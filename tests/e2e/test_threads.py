@@ -39,6 +39,14 @@ def test_a_number_that_is_closed_and_reused_at_once(t):
     t.time_wait_agrees(report, server, 2000)
 
 
+def test_two_threads_connect_one_descriptor(t):
+    """It is one connection, whichever of them is told so."""
+    server, report = _races(t, "same")
+    t.counters(report, attempts=2000, established=2000, ended_local_fin=2000, open=0,
+               connecting=0, ended_unseen=0, unobserved=0)
+    t.time_wait_agrees(report, server, 2000)
+
+
 def test_cancellation_in_connect_and_close(t):
     server, report = _races(t, "cancel")
     total = _all_accounted(t, server, report)

@@ -5,6 +5,7 @@
  *
  * races ADDRESS PORT MODE
  *   churn           8 threads of 500 connections
+ *   same            two threads connect one descriptor at once, 2000 times
  *   reuse           threads close a number that others get at once
  *   cancel          threads cancelled at any point of connect and close
  *   handler         a signal handler closes what the interrupted connect() works on
@@ -81,6 +82,64 @@ static void run_threads(void *(*work)(void *), void *(*other)(void *))
 		pthread_create(&thread[i], NULL, i % 2 && other ? other : work, NULL);
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(thread[i], NULL);
+}
+
+/* ---------------------------------------------------------- one descriptor */
+
+#define TOGETHER 2000
+static int arrived; /* atomic */
+static int wanted;
+
+/* Of the two, each time; spinning, as one that is woken comes too late. */
+static void meet(int number)
+{
+	__atomic_add_fetch(&arrived, 1, __ATOMIC_SEQ_CST);
+	for (int i = 1; __atomic_load_n(&arrived, __ATOMIC_SEQ_CST) < 2 * number; i++)
+		if (i % 1000 == 0)
+			sched_yield();
+}
+
+/* One of the two is told 0, the other EISCONN; or EALREADY, while the first waits. */
+static void connect_wanted(void)
+{
+	if (connect(wanted, (struct sockaddr *)&server, sizeof(server)) == 0)
+		note();
+}
+
+/* Where others keep the cores busy the two would not meet; no matter, where it is not
+ * allowed. */
+static void hurry(void)
+{
+	struct sched_param first = {.sched_priority = 1};
+
+	pthread_setschedparam(pthread_self(), SCHED_FIFO, &first);
+}
+
+static void *connect_with(void *nothing)
+{
+	hurry();
+	for (int i = 0; i < TOGETHER; i++) {
+		meet(2 * i + 1);
+		connect_wanted();
+		meet(2 * i + 2);
+	}
+	return nothing;
+}
+
+static void same(void)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, connect_with, NULL);
+	hurry();
+	for (int i = 0; i < TOGETHER; i++) {
+		wanted = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		meet(2 * i + 1);
+		connect_wanted();
+		meet(2 * i + 2);
+		close(wanted);
+	}
+	pthread_join(thread, NULL);
 }
 
 /* -------------------------------------------------------------- cancellation */
@@ -279,6 +338,8 @@ int main(int argc, char **argv)
 		return 2;
 	if (!strcmp(mode, "churn"))
 		run_threads(churn, NULL);
+	else if (!strcmp(mode, "same"))
+		same();
 	else if (!strcmp(mode, "reuse"))
 		run_threads(churn, open_and_close_files);
 	else if (!strcmp(mode, "cancel"))
