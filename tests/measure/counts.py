@@ -135,7 +135,14 @@ def plain(test, rows):
              table.median([s / b for b, s in times]), "x")
 
 
+def machine_call(test, rows):
+    """What this machine takes for any system call: three a connection are the shim's."""
+    times = [int(test.run(test.prog("cycle"), "call", "20000", shim=False).stdout)
+             for _ in range(20)]
+    rows.add("getppid(), a system call that does next to nothing", table.median(times), "ns")
+
+
 def measure(test, rows):
     """The section."""
-    for part in (calls, instructions, memory, start, plain):
+    for part in (calls, instructions, memory, start, plain, machine_call):
         part(test, rows)

@@ -6,6 +6,7 @@
  * cycle ADDRESS CYCLES THREADS
  * cycle close N                closes no descriptor N times, and prints nothing
  * cycle file N                 opens and closes a file N times
+ * cycle call N                 makes the least system call N times
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -91,6 +93,15 @@ static void open_files(int number)
 	printf("%.0f\n", (now() - start) / number);
 }
 
+static void call(int number)
+{
+	double start = now();
+
+	for (int i = 0; i < number; i++)
+		syscall(SYS_getppid);
+	printf("%.0f\n", (now() - start) / number);
+}
+
 int main(int argc, char **argv)
 {
 	pthread_t thread[64];
@@ -105,6 +116,10 @@ int main(int argc, char **argv)
 	}
 	if (argc == 3 && !strcmp(argv[1], "file")) {
 		open_files(atoi(argv[2]));
+		return 0;
+	}
+	if (argc == 3 && !strcmp(argv[1], "call")) {
+		call(atoi(argv[2]));
 		return 0;
 	}
 	if (argc != 4)
