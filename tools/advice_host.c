@@ -15,7 +15,6 @@
 
 #define DEFAULT_FIN_TIMEOUT 60
 #define DEFAULT_REUSE_DELAY 1000 /* ms */
-#define DEFAULT_PORTS	    28232
 
 static void set_unknown(const struct host *host, enum host_fact fact,
 			struct advice_finding *ret_finding)
@@ -338,8 +337,11 @@ void rule_kernel_features(const struct advice_facts *facts,
 void rule_port_range(const struct advice_facts *facts, struct advice_finding *ret_finding)
 {
 	const struct host *host = facts->host;
+	uint64_t low = host_get(host, HOST_port_low),
+		 high = host_get(host, HOST_port_high);
 	uint32_t ports = host_ports(host);
 	const struct traffic_pair *pair = fullest(facts);
+	char more[ADVICE_MORE_SIZE];
 
 	if (!host_knows(host, HOST_port_high)) {
 		set_unknown(host, HOST_port_high, ret_finding);
@@ -348,16 +350,17 @@ void rule_port_range(const struct advice_facts *facts, struct advice_finding *re
 	EVIDENCE("ip_local_port_range is %llu to %llu, %s ports are reserved: %s for "
 		 "connect(), %s new %s a second to one destination if each "
 		 "leaves a TIME_WAIT",
-		 (unsigned long long)host_get(host, HOST_port_low),
-		 (unsigned long long)host_get(host, HOST_port_high),
+		 (unsigned long long)low, (unsigned long long)high,
 		 advice_number(host_get(host, HOST_reserved_ports)), advice_number(ports),
 		 advice_number(ports / 60),
 		 print_plural(ports / 60, "connection", "connections"));
-	if (ports >= DEFAULT_PORTS / 2 || !pair || fill_of(pair) < BROWNOUT)
+	if (ports >= ADVICE_PORTS / 2 || !pair || fill_of(pair) < BROWNOUT)
 		return;
-	advice_set(ret_finding, VERDICT_NOTICE, DEFAULT_PORTS - ports);
-	ADVICE("first keep connections open, see TW101; else widen it: the default is "
-	       "32768 to 60999");
+	advice_set(ret_finding, VERDICT_NOTICE, ADVICE_PORTS - ports);
+	ADVICE("first keep connections open, see TW101; else %s%s",
+	       advice_more_ports(more, high - low + 1, ports),
+	       high - low + 1 < ADVICE_PORTS / 2 ? ": the default is 32768 to 60999"
+						 : "");
 }
 
 void rule_unowned(const struct advice_facts *facts, struct advice_finding *ret_finding)

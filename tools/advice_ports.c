@@ -49,6 +49,23 @@ static void say_forecast(char *text, size_t size, const struct traffic_pair *pai
 			 advice_number(pair->settles_at));
 }
 
+const char *advice_more_ports(char *text, uint64_t all, uint64_t usable)
+{
+	static const char wider[] = "widen net.ipv4.ip_local_port_range";
+	uint64_t reserved = all > usable ? all - usable : 0;
+	bool narrow = all < ADVICE_PORTS / 2;
+
+	if (reserved * 2 < all && (narrow || usable >= ADVICE_PORTS / 2))
+		strcpy(text, wider);
+	else
+		snprintf(text, ADVICE_MORE_SIZE,
+			 "take from net.ipv4.ip_local_reserved_ports what no server "
+			 "needs: it keeps %s of the range's %s ports from connect()%s%s",
+			 advice_number(reserved), advice_number(all),
+			 narrow ? "; or " : "", narrow ? wider : "");
+	return text;
+}
+
 /* The ports to a destination that an ordinary connect() finds taken. */
 struct fill {
 	uint32_t used, range, percent;
@@ -168,10 +185,20 @@ static void advise_ring(const struct advice_facts *facts,
 	       facts->to, facts->to);
 }
 
+/* The ports of ip_local_port_range, those that are reserved among them. */
+static uint64_t range_of(const struct advice_facts *facts, const struct fill *fill)
+{
+	const struct traffic *traffic = facts->traffic;
+
+	return traffic && traffic->port_high
+		   ? (uint64_t)traffic->port_high - traffic->port_low + 1
+		   : fill->range;
+}
+
 void rule_port_fill(const struct advice_facts *facts, struct advice_finding *ret_finding)
 {
 	struct fill fill = fill_of(facts);
-	char forecast[160] = "", holder[160], cure[256];
+	char forecast[160] = "", holder[160], cure[256], more[ADVICE_MORE_SIZE];
 
 	if (fill.percent < BROWNOUT)
 		return;
@@ -190,9 +217,9 @@ void rule_port_fill(const struct advice_facts *facts, struct advice_finding *ret
 		return;
 	}
 	say_cure(cure, sizeof(cure), facts, &fill);
-	ADVICE("%s: %s, and last of all, for the whole host, widen "
-	       "net.ipv4.ip_local_port_range",
-	       consequence(&fill, facts->pair), cure);
+	ADVICE("%s: %s, and last of all, for the whole host, %s",
+	       consequence(&fill, facts->pair), cure,
+	       advice_more_ports(more, range_of(facts, &fill), fill.range));
 }
 
 /* Where most ports to the destination are free, none of its own connections are the

@@ -45,6 +45,14 @@ uint64_t advice_time_wait_bytes(const struct host *host);
  * Returns `text`, of ADVICE_RING_SIZE. */
 const char *advice_ring_outside(char *text, const struct traffic *traffic);
 
+#define ADVICE_PORTS	 28232 /* of the default range */
+#define ADVICE_MORE_SIZE 256
+
+/* How to have more ports than the `usable` of a range of `all`, on the whole host: by the
+ * range, or by the list of reserved ports where that is what takes them. Returns `text`,
+ * of ADVICE_MORE_SIZE. */
+const char *advice_more_ports(char *text, uint64_t all, uint64_t usable);
+
 void advice_set(struct advice_finding *finding, enum advice_verdict verdict,
 		uint64_t weight);
 

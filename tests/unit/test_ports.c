@@ -220,6 +220,21 @@ static void the_cure_for_running_out_gives_ports_back(void **state)
 	says_not(the(&scene, "TW103"), "fin-reset");
 }
 
+static void a_list_of_reserved_ports_is_not_cured_by_a_wider_range(void **state)
+{
+	make(&scene, REDIS);
+	hold(&scene, PYTHON, 900, TCP_TIME_WAIT, 1);
+	report(&scene);
+	says(the(&scene, "TW103"), "whole host, widen net.ipv4.ip_local_port_range");
+	scene.model.ports.low = 20000;
+	scene.model.ports.high = 59999;
+	report(&scene);
+	says(the(&scene, "TW103"),
+	     "whole host, take from net.ipv4.ip_local_reserved_ports what no server "
+	     "needs: it keeps 39,000 of the range's 40,000 ports from connect()");
+	says_not(the(&scene, "TW103"), "widen");
+}
+
 static void the_forecast_rises_and_falls(void **state)
 {
 	make(&scene, REDIS);
@@ -403,6 +418,7 @@ int main(void)
 	    cmocka_unit_test(the_time_wait_of_others_is_time_wait),
 	    cmocka_unit_test(open_connections_are_called_open),
 	    cmocka_unit_test(the_cure_for_running_out_gives_ports_back),
+	    cmocka_unit_test(a_list_of_reserved_ports_is_not_cured_by_a_wider_range),
 	    cmocka_unit_test(the_forecast_rises_and_falls),
 	    cmocka_unit_test(time_wait_that_connect_takes_over_fills_nothing),
 	    cmocka_unit_test(what_is_open_is_taken_whatever_is_taken_over),
