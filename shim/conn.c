@@ -300,6 +300,8 @@ void tws_conn_fail(const struct tws_conn *conn, int error)
 {
 	if (!tws_conn_move(conn, TWS_CONN_CONNECTING, TWS_CONN_CLAIMED))
 		return;
+	__atomic_store_n(&conn->slot->failure, (uint8_t)tws_failure_counter(error),
+			 __ATOMIC_RELAXED);
 	tws_conn_count(conn, tws_failure_counter(error), 1);
 	tws_rule_failed(conn);
 }

@@ -164,7 +164,9 @@ struct tws_connection {
 	uint8_t arm;		  /* 1 + index in the arm section, 0 none */
 	uint8_t ending;		  /* enum tws_ending; while open: as last seen, see via */
 	uint8_t via;	    /* enum tws_via; while open: our last descriptor went so */
-	uint8_t failure;    /* enum tws_counter of failed_*, when ending is FAILED */
+	uint8_t failure;    /* enum tws_counter of failed_*, when ending is FAILED; or,
+			       with no ending, CLAIMED again or FREE: of the last
+			       connect(), which failed at once; else 0 */
 	uint32_t action[4]; /* the shim's own */
 	uint8_t reserved[12];
 };

@@ -173,7 +173,7 @@ static void advise_ring(const struct advice_facts *facts,
 		   ret_finding->weight);
 	if (facts->starved)
 		snprintf(others, sizeof(others),
-			 " (%s %s of the last minute found no port)",
+			 " (at least %s %s of the last minute found no port)",
 			 advice_number(facts->starved),
 			 print_plural(facts->starved, "connect", "connects"));
 	ADVICE("%s takes them over again by its port_ring; any other connect(), to "
@@ -308,7 +308,7 @@ void rule_early_bind(const struct advice_facts *facts, struct advice_finding *re
 	if (starves) {
 		advice_set(ret_finding, VERDICT_PROBLEM, bound);
 		snprintf(others, sizeof(others),
-			 "; %s %s of the last minute found none for it",
+			 "; at least %s %s of the last minute found none for it",
 			 advice_number(facts->starved),
 			 print_plural(facts->starved, "connect", "connects"));
 	}

@@ -8,14 +8,17 @@
 
 #define RATE_NS 10000000000ULL /* that a rate is taken over */
 
+static bool is_no_port(uint8_t failure)
+{
+	return failure == TWS_failed_no_port || failure == TWS_failed_address_in_use;
+}
+
 static void note(struct model_recent *recent, const struct tws_ended *ended)
 {
 	recent->ended++;
 	if (ended->ending <= TWS_END_FAILED)
 		recent->ending[ended->ending]++;
-	recent->no_port += ended->ending == TWS_END_FAILED &&
-			   (ended->failure == TWS_failed_no_port ||
-			    ended->failure == TWS_failed_address_in_use);
+	recent->no_port += ended->ending == TWS_END_FAILED && is_no_port(ended->failure);
 	recent->short_lived += (ended->flags & TWS_CONN_SHORT_LIVED) != 0;
 	recent->early_bind +=
 	    ended->flags & TWS_CONN_APP_BOUND_0 && !(ended->flags & TWS_CONN_LATE_BIND);
@@ -58,21 +61,49 @@ static double rate_of(const struct segment *segment, uint64_t now)
 	return now > since ? (double)begun * 1e9 / (double)(now - since) : 0;
 }
 
-/* A connect() that fails at once is in no ring; of a young process it is of late. */
+static void note_no_port(struct model_app *app, uint32_t destination, uint64_t count)
+{
+	app->recent.no_port += count;
+	app->destinations[destination].recent.no_port += count;
+}
+
+/* The slot of a connect() that failed at once says so until another has it. */
+static bool failed_lately(const struct tws_connection *slot, uint64_t now)
+{
+	return (slot->state == TWS_CONN_FREE || slot->state == TWS_CONN_CLAIMED) &&
+	       slot->ending == TWS_END_NONE && !slot->established_ns &&
+	       is_no_port(slot->failure) && slot->began_ns + MODEL_TIME_WAIT_NS >= now;
+}
+
+/* A connect() that fails at once is in no ring. Of a young process all are of late; of an
+ * older one, those whose slots no other connection has taken since. */
 static void note_failures(struct model *model, const struct segment *segment,
 			  uint32_t app, const uint32_t *indexes)
 {
+	const uint32_t destinations = segment->used[TWS_SECTION_DESTINATIONS];
+	struct model_app *owner = &model->apps[app];
+	const struct tws_connection *slot;
 	const uint64_t *value;
-	uint64_t failed;
 
-	if (segment->header.state == TWS_SEGMENT_TOTALS ||
-	    segment->header.created_monotonic_ns + MODEL_TIME_WAIT_NS < model->table_ns)
+	if (segment->header.state == TWS_SEGMENT_TOTALS || !destinations)
 		return;
-	for (uint32_t i = 0; i < segment->used[TWS_SECTION_DESTINATIONS]; i++) {
+	if (segment->header.created_monotonic_ns + MODEL_TIME_WAIT_NS < model->table_ns) {
+		for (uint32_t i = 0; i < segment->used[TWS_SECTION_CONNECTIONS]; i++) {
+			slot = &segment->connections[i];
+			if (failed_lately(slot, model->table_ns))
+				note_no_port(owner,
+					     indexes[slot->destination < destinations
+							 ? slot->destination
+							 : 0],
+					     1);
+		}
+		return;
+	}
+	for (uint32_t i = 0; i < destinations; i++) {
 		value = segment->destinations[i].counters.value;
-		failed = value[TWS_failed_no_port] + value[TWS_failed_address_in_use];
-		model->apps[app].recent.no_port += failed;
-		model->apps[app].destinations[indexes[i]].recent.no_port += failed;
+		note_no_port(owner, indexes[i],
+			     value[TWS_failed_no_port] +
+				 value[TWS_failed_address_in_use]);
 	}
 }
 

@@ -40,6 +40,7 @@ struct part {
 	}
 
 static const struct part parts[] = {
+    PART(TWS_SECTION_CONNECTIONS, struct tws_connection, connections, false),
     PART(TWS_SECTION_DESTINATIONS, struct tws_destination, destinations, true),
     PART(TWS_SECTION_ARMS, struct tws_arm, arms, true),
     PART(TWS_SECTION_RULES, struct tws_rule_status, rules, false),
@@ -224,8 +225,6 @@ static char *copy_sections(struct segment *segment, char *to)
 		set_part(segment, &parts[i], size ? to : NULL);
 		to += size;
 	}
-	segment->connections = NULL;
-	segment->used[TWS_SECTION_CONNECTIONS] = 0;
 	return to;
 }
 

@@ -25,8 +25,8 @@ void reader_cache_free(struct reader_cache *cache);
 void reader_cache_begin(struct reader_cache *cache);
 void reader_cache_end(struct reader_cache *cache);
 
-/* The segment of this file, if it is as it was kept; its connections, none of which was
- * in use, are left out. Good until the next. False: not kept, or changed since. */
+/* The segment of this file, if it is as it was kept. Good until the next. False: not
+ * kept, or changed since. */
 bool reader_cache_recall(struct reader_cache *cache, int directory, const char *name,
 			 struct segment *ret_segment);
 

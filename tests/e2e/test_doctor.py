@@ -245,6 +245,54 @@ def test_cause_3_who_binds_early_and_starves_others_is_named_and_late_bind_feeds
     assert {"TW104", "TW105"} & set(wrong(doctor(t))) == set()
 
 
+VICTIM = """
+import errno, socket, sys, time
+other, gone = (sys.argv[1], int(sys.argv[2])), (sys.argv[1], 9)
+def connect(to):
+    with socket.socket() as conn:
+        return errno.errorcode.get(conn.connect_ex(to))
+print(connect(other), connect(gone), flush=True)
+sys.stdin.readline()
+print(connect(other), flush=True)
+sys.stdin.readline()
+"""
+
+
+CREATED_NS = 288  # created_monotonic_ns in a segment's header, see tests/abi.golden
+
+
+def started_long_ago(t, exe):
+    """The segment of the program says that it began when the machine did."""
+    for name in os.listdir(t.dir):
+        path = os.path.join(t.dir, name)
+        if name.endswith(".seg"):
+            with open(path, "r+b") as file:
+                if exe.encode() + b"\0" in file.read(4096):
+                    file.seek(CREATED_NS)
+                    file.write((1).to_bytes(8, sys.byteorder))
+
+
+def test_cause_3_who_has_run_for_long_and_finds_no_port_now_hears_of_it(t):
+    """A connect() that fails at once is in no ring of ended connections."""
+    ports(100)
+    server, other = t.server(), t.server()
+    victim = t.start(sys.executable, t.file("victim.py", VICTIM), ADDRESS, str(other.port),
+                     stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert victim.stdout.readline() == b"None ECONNREFUSED\n"
+    started_long_ago(t, os.path.realpath(sys.executable))
+    assert "TW104" not in wrong(doctor(t))
+    client(t, server, "socket", "bind", "connect", "send:1", "recv", "close", "repeat:99")
+    victim.stdin.write(b"\n")
+    victim.stdin.flush()
+    assert victim.stdout.readline() == b"EADDRNOTAVAIL\n"
+    for said in (doctor(t)["findings"], t.report()["advice"]):
+        finding = next(f for f in said if f["id"] == "TW104")
+        assert "1 of 2 connects" in finding["evidence"] and finding["to"] == other.to, finding
+        assert "late_bind=true,exe=client" in finding["advice"], finding
+    early = named(doctor(t), "TW105", "problem", "client", server.to)
+    assert "at least 1 connect of the last minute found none" in early["evidence"], early
+
+
 def test_cause_3_a_port_ring_goes_on_and_what_it_takes_from_others_is_said(t):
     ports(100)
     server, other = t.server(), t.server()

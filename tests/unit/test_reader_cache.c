@@ -26,7 +26,7 @@ struct place {
 	unsigned taken;
 	struct segment last; /* its pointers are good no more */
 	char directory[32];  /* its directory */
-	uint64_t attempts, ended, time_wait;
+	uint64_t attempts, failed, ended, time_wait;
 };
 
 static int set_up(void **state)
@@ -42,7 +42,7 @@ static int set_up(void **state)
 	assert_non_null(place->cache);
 	place->reader.cache = place->cache;
 	saved->destinations[1].counters.value[TWS_attempts] = 1;
-	saved_connection(saved, TWS_CONN_FREE, 1);
+	saved_connection(saved, TWS_CONN_FREE, 1)->failure = TWS_failed_no_port;
 	saved_ended(saved, 1, TWS_END_LOCAL_FIN, SAVED_SECOND);
 	saved_time_wait(saved, 77);
 	*state = place;
@@ -67,11 +67,13 @@ static int take(struct segment *segment, void *data)
 	place->taken++;
 	place->last = *segment;
 	snprintf(place->directory, sizeof(place->directory), "%s", segment->directory);
-	place->attempts = place->ended = place->time_wait = 0;
+	place->attempts = place->failed = place->ended = place->time_wait = 0;
 	for (uint32_t i = 0; i < segment->used[TWS_SECTION_DESTINATIONS]; i++) {
 		place->attempts += segment->destinations[i].counters.value[TWS_attempts];
 		segment->destinations[i].counters.value[TWS_attempts] += 1000;
 	}
+	for (uint32_t i = 0; i < segment->used[TWS_SECTION_CONNECTIONS]; i++)
+		place->failed += segment->connections[i].failure == TWS_failed_no_port;
 	for (uint32_t i = 0; i < segment->used[TWS_SECTION_ENDED]; i++)
 		place->ended += segment_ended_is_whole(segment, i);
 	for (uint32_t i = 0; i < segment->used[TWS_SECTION_TIME_WAIT]; i++)
@@ -106,6 +108,7 @@ static void expect(const struct place *place, uint64_t attempts)
 {
 	assert_int_equal(place->taken, 1);
 	assert_int_equal(place->attempts, attempts);
+	assert_int_equal(place->failed, 1);
 	assert_int_equal(place->ended, 1);
 	assert_int_equal(place->time_wait, 77);
 	assert_int_equal(place->last.life, PROCESS_DEAD);

@@ -452,12 +452,56 @@ static void sockets_that_the_kernel_never_made_are_no_peers_doing(void **state)
 	model_free(model);
 }
 
+/* How many of the last minute, of a process this old, whose slot is so. */
+static uint64_t no_port_lately(uint64_t age_s, uint32_t state, uint64_t ago_s,
+			       uint8_t failure, bool established)
+{
+	static struct saved saved;
+	struct model_options nothing = {0};
+	struct model *model = model_new(&nothing);
+	struct tws_connection *slot;
+	struct segment segment;
+	uint64_t found;
+
+	model->table_ns = TABLE_NS;
+	saved_init(&saved, "/opt/bin/worker", NULL);
+	saved.header.created_monotonic_ns = TABLE_NS - age_s * SAVED_SECOND;
+	saved_destination(&saved, saved_ipv4(7, 80))[TWS_failed_no_port] = 5;
+	slot = saved_connection(&saved, state, 1);
+	slot->began_ns = TABLE_NS - ago_s * SAVED_SECOND;
+	slot->established_ns = established;
+	slot->failure = failure;
+	segment = saved_segment(&saved, PROCESS_ALIVE);
+	must(model_take(&segment, model));
+	found = model->apps[0].recent.no_port;
+	assert_int_equal(model->apps[0].destinations[1].recent.no_port, found);
+	model_free(model);
+	return found;
+}
+
+static void a_connect_that_failed_at_once_is_of_the_last_minute(void **state)
+{
+	const uint8_t no_port = TWS_failed_no_port;
+
+	assert_int_equal(no_port_lately(59, TWS_CONN_FREE, 50, no_port, false), 5);
+	assert_int_equal(no_port_lately(300, TWS_CONN_FREE, 50, no_port, false), 1);
+	assert_int_equal(no_port_lately(300, TWS_CONN_CLAIMED, 50, no_port, false), 1);
+	assert_int_equal(no_port_lately(300, TWS_CONN_FREE, 70, no_port, false), 0);
+	assert_int_equal(
+	    no_port_lately(300, TWS_CONN_FREE, 50, TWS_failed_refused, false), 0);
+	/* it connected again since, on the same socket */
+	assert_int_equal(no_port_lately(300, TWS_CONN_CONNECTING, 50, no_port, false), 0);
+	assert_int_equal(no_port_lately(300, TWS_CONN_OPEN, 50, no_port, true), 0);
+	assert_int_equal(no_port_lately(300, TWS_CONN_FREE, 50, no_port, true), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_text_is_the_golden_one),
 	    cmocka_unit_test(what_bypasses_the_shim_is_named_where_nothing_was_seen),
 	    cmocka_unit_test(sockets_that_the_kernel_never_made_are_no_peers_doing),
+	    cmocka_unit_test(a_connect_that_failed_at_once_is_of_the_last_minute),
 	    cmocka_unit_test(no_control_character_reaches_the_terminal),
 	    cmocka_unit_test(colour_is_as_asked),
 	    cmocka_unit_test(json_keeps_the_schema_and_the_identities),
