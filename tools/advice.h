@@ -37,6 +37,7 @@ struct advice_coverage {
 	uint64_t seen;
 	uint64_t opened;
 	double seconds; /* 0: since the namespace was made */
+	bool not_root;	/* `seen` leaves out what other users' shims counted */
 };
 
 /* What one application did, or did to one destination; or, by scope, what is known of the

@@ -265,12 +265,15 @@ void rule_coverage(const struct advice_facts *facts, struct advice_finding *ret_
 	if (coverage->seconds > 0)
 		snprintf(since, sizeof(since), "in %.1f s", coverage->seconds);
 	EVIDENCE("%s, %s connections were opened (ActiveOpens) and %s of them counted by "
-		 "shims, %s %%",
+		 "shims%s, %s %%",
 		 since, advice_number(coverage->opened), advice_number(coverage->seen),
+		 coverage->not_root ? " that this user may read" : "",
 		 advice_number(share > 100 ? 100 : share));
 	if (!coverage->opened || share >= NEARLY_FULL)
 		return;
 	advice_set(ret_finding, VERDICT_NOTICE, coverage->opened - coverage->seen);
-	ADVICE("the rest is of programs without the shim, see TW218, or past the C "
-	       "library");
+	ADVICE("the rest is of %sprograms without the shim, see TW218, or past the C "
+	       "library%s",
+	       coverage->not_root ? "other users, of " : "",
+	       coverage->not_root ? ": root reads those of all users" : "");
 }

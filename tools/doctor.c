@@ -107,6 +107,7 @@ static bool measure_coverage(const char *dir, struct advice_coverage *ret_covera
 		    .opened = host_get(&after, HOST_active_opens),
 		    .seen = seen_after,
 		};
+	ret_coverage->not_root = geteuid() != 0;
 	return true;
 }
 

@@ -205,7 +205,14 @@ static void what_is_asked_about_is_answered(void **state)
 	coverage.seen = 89;
 	advice_examine(&advice, ADVICE_SUBJECT, &facts);
 	expect(&advice, "TW301", VERDICT_WARNING, "twshim enable --restart UNIT", 1);
-	expect(&advice, "TW302", VERDICT_NOTICE, "89 %", 1);
+	expect(&advice, "TW302", VERDICT_NOTICE, "89 of them counted by shims, 89 %", 1);
+	advice_free(&advice);
+	coverage.not_root = true;
+	advice_examine(&advice, ADVICE_SUBJECT, &facts);
+	expect(&advice, "TW302", VERDICT_NOTICE,
+	       "89 of them counted by shims that this user may read, 89 %", 1);
+	expect(&advice, "TW302", VERDICT_NOTICE, "of other users, of programs", 1);
+	expect(&advice, "TW302", VERDICT_NOTICE, "root reads those of all users", 1);
 	advice_free(&advice);
 	reach.verdict = REACH_LOADED;
 	coverage = (struct advice_coverage){0};
