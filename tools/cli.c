@@ -16,13 +16,12 @@
 #define OPTIONS_MAX 32
 #define HELP_VALUE  512
 #define VALUE_FIRST 256 /* getopt's value of row 0: beyond any letter */
-#define LINE_SIZE   2048
 #define HELP_COLUMN 24
 #define WHERE	    "twshim env prints where programs publish, as TWSHIM_DIR"
 
 int cli_fail(int status, const char *format, ...)
 {
-	char line[LINE_SIZE], safe[LINE_SIZE];
+	char line[PRINT_ERROR_SIZE], safe[2 * PRINT_ERROR_SIZE];
 	va_list arguments;
 
 	va_start(arguments, format);

@@ -67,7 +67,7 @@ static int set_option(void *data, int option)
 /* The name under which enable put it: of an alias, the unit's own. */
 static int settle_name(struct request *request, const char *word)
 {
-	char error[512];
+	char error[PRINT_ERROR_SIZE];
 	struct unit unit;
 
 	if (!unit_complete_name(word, request->name))
@@ -87,7 +87,7 @@ static int settle_name(struct request *request, const char *word)
 static int read_options(struct request *request, int argc, char **argv)
 {
 	int status = cli_read(&COMMAND, argc, argv, set_option, request);
-	char error[512];
+	char error[PRINT_ERROR_SIZE];
 
 	if (status != CLI_GO_ON)
 		return status;

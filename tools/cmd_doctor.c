@@ -148,7 +148,7 @@ static void watch_the_clock(void)
 static int look(const struct request *request)
 {
 	struct doctor doctor;
-	char error[512];
+	char error[PRINT_ERROR_SIZE];
 	int status = 0, result;
 	enum advice_verdict worst = VERDICT_OK;
 

@@ -101,7 +101,7 @@ static int set_option(void *data, int option)
 static int read_options(struct request *request, int argc, char **argv)
 {
 	int status = cli_read(&COMMAND, argc, argv, set_option, request);
-	char error[512];
+	char error[PRINT_ERROR_SIZE];
 
 	if (status != CLI_GO_ON)
 		return status;
@@ -228,7 +228,7 @@ int cmd_enable(int argc, char **argv)
 	static struct enable_plan plan;
 	struct request request = {0};
 	enum enable_change change;
-	char error[1024];
+	char error[PRINT_ERROR_SIZE];
 	bool restarted;
 	int status = read_options(&request, argc, argv);
 

@@ -80,7 +80,7 @@ static int set_option(void *data, int option)
 static int read_options(struct request *request, int argc, char **argv)
 {
 	int status = cli_read(&COMMAND, argc, argv, set_option, request);
-	char error[512];
+	char error[PRINT_ERROR_SIZE];
 
 	if (status == CLI_GO_ON)
 		status = cli_no_operand(&COMMAND, argc, argv);

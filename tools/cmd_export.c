@@ -96,7 +96,7 @@ int cmd_export(int argc, char **argv)
 	    .file = "-", .options = {.top = METRICS_TOP, .series = METRICS_SERIES}};
 	int status = read_options(&request, argc, argv);
 	struct metrics *metrics = NULL;
-	char error[512];
+	char error[PRINT_ERROR_SIZE];
 
 	if (status >= 0)
 		return status;

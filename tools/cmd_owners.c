@@ -91,7 +91,7 @@ int cmd_owners(int argc, char **argv)
 	    .owners_only = true,
 	};
 	struct model *model = NULL;
-	char error[256];
+	char error[PRINT_ERROR_SIZE];
 	int status = read_options(&request, argc, argv);
 
 	if (status >= 0)

@@ -189,7 +189,7 @@ int cmd_ps(int argc, char **argv)
 	struct request request = {.color = PRINT_COLOR_AUTO};
 	struct model_options options = {0};
 	struct model *model = NULL;
-	char error[512];
+	char error[PRINT_ERROR_SIZE];
 	int status = read_options(&request, argc, argv), result;
 
 	if (status >= 0)

@@ -76,7 +76,7 @@ static int parse(int argc, char **argv, struct report_options *options,
 
 static int print(FILE *out, struct report_options *options)
 {
-	char error[256];
+	char error[PRINT_ERROR_SIZE];
 
 	if (report_print(out, options, error, sizeof(error)) != 0)
 		return cli_fail(CLI_FAILURE, "%s", error);

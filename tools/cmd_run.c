@@ -238,7 +238,7 @@ static char *join_arguments(char *const *argv)
 
 static void print_report(struct run *run, FILE *out)
 {
-	char error[512];
+	char error[PRINT_ERROR_SIZE];
 	char *command = join_arguments(run->argv);
 	const struct report_run about = {
 	    .command = command ? command : run->argv[0],

@@ -78,7 +78,7 @@ int cmd_serve(int argc, char **argv)
 	    .listen = {.bytes = {127, 0, 0, 1}, .port = 9464, .family = TWS_IPV4},
 	    .metrics = {.top = METRICS_TOP, .series = METRICS_SERIES}};
 	int status = read_options(&options, argc, argv);
-	char where[PRINT_ADDRESS_SIZE], error[512];
+	char where[PRINT_ADDRESS_SIZE], error[PRINT_ERROR_SIZE];
 	struct web *web;
 	const struct timespec pause = {.tv_sec = 5};
 	sigset_t ends;

@@ -324,7 +324,7 @@ int cmd_trace(int argc, char **argv)
 	struct tracing tracing = {.request = &request};
 	int status = read_options(&request, argc, argv);
 	sigset_t waiting;
-	char error[256];
+	char error[PRINT_ERROR_SIZE];
 
 	if (status >= 0)
 		return status;

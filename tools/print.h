@@ -42,6 +42,8 @@ const char *print_escape(char *buffer, size_t size, const char *text);
 /* `text` made valid UTF-8: each bad byte becomes U+FFFD. Returns `buffer`. */
 const char *print_utf8(char *buffer, size_t size, const char *text);
 
+#define PRINT_ERROR_SIZE 8192 /* a line of error: the cure stands behind the path */
+
 #define PRINT_NUMBER_SIZE  32
 #define PRINT_ADDRESS_SIZE 56
 #define PRINT_TIME_SIZE	   32

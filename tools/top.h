@@ -69,7 +69,8 @@ struct top {
 	uint64_t time_wait, owned, opened, open;
 	bool has_table;
 	char time[32];
-	char error[256]; /* why there is no table, or no reading; "": all is well */
+	/* Why there is no table, or no reading; "": all is well. */
+	char error[PRINT_ERROR_SIZE];
 };
 
 /* Looks, and makes the rows of the view. What could not be read is said in `error`. 0 or
@@ -83,7 +84,7 @@ void top_free(struct top *top);
 
 /* The lines of a screen, cut to `width` columns: a summary of the whole, the titles, a
  * row. `ascii`: nothing beyond it. Each returns `buffer`. */
-#define TOP_LINE_SIZE 1024
+#define TOP_LINE_SIZE (PRINT_ERROR_SIZE + 64)
 const char *top_summary(char *buffer, const struct top *top);
 const char *top_titles(char *buffer, const struct top_view *view, int width);
 const char *top_line(char *buffer, const struct top_row *row, const struct top_view *view,

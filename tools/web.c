@@ -125,7 +125,7 @@ static enum MHD_Result refuse(struct MHD_Connection *connection, unsigned status
 static int make(const struct web *web, const struct web_resource *resource,
 		struct made *made)
 {
-	char error[512] = "", *text = NULL;
+	char error[PRINT_ERROR_SIZE] = "", *text = NULL;
 	size_t size = 0;
 	FILE *out;
 	int result;
@@ -267,7 +267,7 @@ static void read_ahead(const struct web *web)
 	    .cache = web->options.metrics.cache,
 	};
 	struct model *model = NULL;
-	char error[512];
+	char error[PRINT_ERROR_SIZE];
 
 	if (model_build(&model, &wanted, error, sizeof(error)) == 0)
 		model_free(model);

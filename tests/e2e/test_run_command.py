@@ -660,6 +660,24 @@ def test_a_usual_directory_that_is_none_is_named_with_what_to_do(t):
             assert "absolute path, with TWSHIM_DIR" in line and not result.stdout, (command, line)
 
 
+def test_a_long_path_does_not_cut_off_what_to_do(t):
+    for length in (250, 550, 3500):
+        path = os.path.join(t.scratch, *["d" * 100] * ((length - len(t.scratch)) // 101))
+        file, none = os.path.join(path, "file"), os.path.join(path, "none")
+        os.makedirs(path, exist_ok=True)
+        with open(file, "w", encoding="utf-8"):
+            pass
+        for command in (("report",), ("ps",), ("owners",), ("doctor",), ("export",),
+                        ("trace", "-s", "1")):
+            result = t.run(t.twshim, *command, shim=False, status=1, env={"TWSHIM_DIR": file})
+            assert result.stderr.endswith(b"with TWSHIM_DIR\n"), (command, length, result.stderr)
+        for command in READERS:
+            result = t.run(t.twshim, *command, "--dir", none, shim=False, status=1)
+            assert result.stderr.endswith(b"as TWSHIM_DIR\n"), (command, length, result.stderr)
+        result = t.run(t.twshim, "run", "-c", none, "--", "true", shim=False, status=125)
+        assert result.stderr.endswith(b"name a readable policy file\n"), result.stderr
+
+
 def test_what_fails_says_what_to_do(t):
     """One of each that had no cure beside neighbours that had one."""
     root = os.path.join(t.scratch, "root")
