@@ -150,13 +150,19 @@ static int visit_below(DIR *dir, const char *name, tws_rundir_visitor visit, voi
 	return result;
 }
 
-/* A directory, not a link, that belongs to the user in its name. */
+/* A directory, not a link, that belongs to the user in its name; and, of root's, not the
+ * main one, which is read as that. */
 static bool is_users(const char *path, const char *before)
 {
 	unsigned long uid = strtoul(path + strlen(before), NULL, 10);
-	struct stat st;
+	struct stat st, usual;
+	char found[4096];
 
-	return uid && lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == uid;
+	if (lstat(path, &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != uid)
+		return false;
+	return uid || tws_rundir_find(found, sizeof(found)) != 0 ||
+	       stat(found, &usual) != 0 || usual.st_dev != st.st_dev ||
+	       usual.st_ino != st.st_ino;
 }
 
 static int visit_pattern(const char *pattern, const char *before,

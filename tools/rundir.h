@@ -50,8 +50,10 @@ typedef int (*tws_rundir_visitor)(int fd, const char *name, void *data);
 int tws_rundir_each(const char *path, tws_rundir_visitor visit, void *data);
 
 /* The main directories of other users, for root to read: /dev/shm/twshim-UID and
- * /run/user/UID/twshim, where the directory is that user's. Does nothing for others than
- * root, or where $TWSHIM_DIR names the one directory. A value other than 0 ends the walk.
+ * /run/user/UID/twshim, where the directory is that user's; root's own too, where the
+ * main one is another: its user's services publish in /run/user/0. Does nothing for
+ * others than root, or where $TWSHIM_DIR names the one directory. A value other than 0
+ * ends the walk.
  */
 int tws_rundir_others(int (*visit)(const char *path, void *data), void *data);
 
