@@ -28,6 +28,7 @@ struct search {
 	size_t room;
 	unsigned named;
 	const char *proc;
+	uint8_t listening[65536 / 8]; /* a bit each local port */
 };
 
 static bool is_close_wait(const struct kernel_socket *socket)
@@ -41,13 +42,25 @@ static bool is_connected(const struct search *search, const struct kernel_socket
 	       memcmp(&socket->remote, search->to, sizeof(*search->to)) == 0;
 }
 
+static void look_over(struct search *search)
+{
+	const struct kernel_table *table = &search->model->table;
+	uint16_t port;
+
+	for (size_t i = 0; i < table->count; i++) {
+		search->close_wait += is_close_wait(&table->sockets[i]);
+		port = table->sockets[i].local.port;
+		if (table->sockets[i].state == TCP_LISTEN)
+			search->listening[port / 8] |= (uint8_t)(1u << port % 8);
+	}
+}
+
 static int want(struct search *search, uint64_t least)
 {
 	const struct kernel_table *table = &search->model->table;
 	int result = 0;
 
-	for (size_t i = 0; i < table->count; i++)
-		search->close_wait += is_close_wait(&table->sockets[i]);
+	look_over(search);
 	if (search->close_wait < least)
 		search->close_wait = 0;
 	for (size_t i = 0; result >= 0 && i < table->count; i++)
@@ -107,12 +120,18 @@ static void count_socket(struct holder *holder, const struct kernel_socket *sock
 		holder->there--;
 }
 
+/* connect() takes no port that somebody listens on. Of one that is neither such a port
+ * nor one that connect() chooses, the listener is gone, or a client named it (a port_ring
+ * does): of the two ends the lower port is the service's. */
 static bool is_incoming(const struct search *search, const struct kernel_socket *socket)
 {
 	const struct model *model = search->model;
+	uint16_t port = socket->local.port;
 
-	return model->ports.high && (socket->local.port < model->ports.low ||
-				     socket->local.port > model->ports.high);
+	if (search->listening[port / 8] & 1u << port % 8)
+		return true;
+	return model->ports.high && !kernel_ports_hold(&model->ports, port) &&
+	       port < socket->remote.port;
 }
 
 static void name_connected(struct search *search, pid_t pid)
