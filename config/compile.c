@@ -339,6 +339,8 @@ struct tws_policy_image *tws_compile(const struct tws_source *source,
 		read_file(draft, source->file);
 	if (complaints->errors == errors_before && !draft->full)
 		tws_guard(draft);
+	for (unsigned i = 0; i < draft->arm_count; i++)
+		complaints->arm_line[i] = draft->arms[i].line;
 	if (complaints->errors == errors_before) {
 		ret = tws_draft_finish(draft);
 		if (!ret)

@@ -18,7 +18,7 @@ struct tws_source {
 };
 
 /* The image (free with free(), generation 0), or NULL where there are errors. Warnings
- * are appended either way. */
+ * are appended either way, and the lines of its arms are set. */
 struct tws_policy_image *tws_compile(const struct tws_source *source,
 				     struct tws_complaints *complaints);
 

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "shim/segment.h"
+
 /* One thing that is wrong. Control characters in what is put in become '?'. */
 struct tws_problem {
 	char what[256];
@@ -27,6 +29,9 @@ struct tws_complaints {
 	struct tws_complaint *list;
 	size_t count;  /* of `list`; what finds no memory is only counted in errors */
 	size_t errors; /* those that are no warnings */
+	/* Where the text's arms begin, for who finds more to complain of once it is
+	 * compiled: an image has the lines of rules only. 0: not known. */
+	unsigned arm_line[TWS_ARMS];
 };
 
 /* Sets `what` or `cure`, as printf. */

@@ -124,7 +124,9 @@ void tws_policy_warn_of_ports(const struct tws_policy_image *image,
 		warn(&place, ports, complaints);
 	}
 	for (uint32_t i = 0; i < list->count; i++) {
-		place = (struct place){.action = &arms[i].action, .file = source->file};
+		place = (struct place){.action = &arms[i].action,
+				       .file = source->file,
+				       .line = complaints->arm_line[i]};
 		warn(&place, ports, complaints);
 	}
 }

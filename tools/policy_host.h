@@ -11,7 +11,7 @@
 
 /* Adds warnings of each rule and arm whose port_range lies wholly outside of the kernel's
  * range, or whose port_ring takes ports that connect() chooses from. `source` is what the
- * image was compiled from. Without a range (0, 0) none. Pure. */
+ * image was compiled from, into these complaints. Without a range (0, 0) none. Pure. */
 void tws_policy_warn_of_ports(const struct tws_policy_image *image,
 			      const struct tws_source *source,
 			      const struct kernel_ports *ports,

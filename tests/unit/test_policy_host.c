@@ -24,6 +24,7 @@ static struct tws_complaints warn(const struct tws_source *source, uint16_t low,
 
 	assert_non_null(image);
 	kernel_ports_set(&ports, low, high, reserved);
+	memcpy(ret.arm_line, of_text.arm_line, sizeof(ret.arm_line));
 	tws_policy_warn_of_ports(image, source, &ports, &ret);
 	tws_complaints_free(&of_text);
 	free(image);
@@ -109,7 +110,7 @@ static void rules_of_a_file_and_arms_are_looked_at_too(void **state)
 	assert_string_equal(found.list[0].file, path);
 	assert_int_equal(found.list[0].line, 2);
 	assert_string_equal(found.list[1].file, path);
-	assert_int_equal(found.list[1].line, 0);
+	assert_int_equal(found.list[1].line, 4);
 	tws_complaints_free(&found);
 	unlink(path);
 }
