@@ -12,6 +12,8 @@
 
 #include "tools/cli.h"
 #include "tools/enable.h"
+#include "tools/policy_actions.h"
+#include "tools/policy_store.h"
 #include "tools/print.h"
 
 enum {
@@ -155,14 +157,16 @@ static int print_json(const struct request *request, const struct enable_plan *p
 
 	for (size_t i = 0; i < plan->note_count; i++)
 		json_array_append_new(notes, text(plan->notes[i]));
-	object = json_pack("{s:s, s:o, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o}",
+	object = json_pack("{s:s, s:o, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o, "
+			   "s:o}",
 			   "schema", "twshim.enable/1", "unit", text(plan->unit.name),
 			   "dry_run", request->dry, "change", CHANGES[change], "drop_in",
 			   text(plan->dropin_path), "text", text(plan->dropin), "policy",
 			   plan->policy ? text(plan->policy_path) : json_null(),
 			   "library", text(plan->library), "commands",
 			   commands_array(plan), "restarted", restarted, "restart_needed",
-			   changed && !restarted && !request->dry, "notes", notes);
+			   changed && !restarted && !request->dry, "notes", notes,
+			   "warnings", policy_json_complaints(&plan->complaints, true));
 	if (!object ||
 	    json_dumpf(object, stdout, JSON_INDENT(1) | JSON_ENSURE_ASCII) != 0)
 		return cli_fail(CLI_FAILURE, "enable: the JSON could not be written");
@@ -194,6 +198,7 @@ static int print_text(const struct request *request, const struct enable_plan *p
 		if (plan->policy)
 			printf("its policy: %s\n", plan->policy_path);
 	}
+	tws_policy_print_complaints(stderr, &plan->complaints);
 	for (size_t i = 0; i < plan->note_count; i++)
 		fprintf(stderr, "twshim: note: %s\n", plan->notes[i]);
 	if (restarted)

@@ -6,6 +6,7 @@
 #ifndef TWS_TOOLS_ENABLE_H
 #define TWS_TOOLS_ENABLE_H
 
+#include "config/complaint.h"
 #include "tools/reach.h"
 #include "tools/unit.h"
 
@@ -39,6 +40,8 @@ struct enable_plan {
 	char policy_path[PATH_MAX + 32];
 	char *dropin;
 	char *policy; /* NULL: none */
+	/* Of the policy: what `policy check` warns of. */
+	struct tws_complaints complaints;
 	struct enable_command commands[ENABLE_COMMANDS];
 	size_t command_count;
 	/* What it comes to that is not plain from the text. */

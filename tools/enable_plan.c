@@ -13,6 +13,7 @@
 #include "config/compile.h"
 #include "tools/dropin.h"
 #include "tools/library.h"
+#include "tools/policy_host.h"
 
 char *enable_note(struct enable_plan *plan)
 {
@@ -137,24 +138,41 @@ static void put_complaint(char *ret_error, size_t size,
 		 complaint->problem.what, complaint->problem.cure);
 }
 
+/* Whether the unit's connections will be made among the ports that are here. */
+static bool is_of_this_network(const struct enable_plan *plan,
+			       const struct enable_request *request)
+{
+	return !*request->place.root && !unit_is_on(&plan->unit, "PrivateNetwork") &&
+	       !unit_value(&plan->unit, "NetworkNamespacePath");
+}
+
+static int compile_policy(struct enable_plan *plan, const struct enable_request *request,
+			  char *ret_error, size_t size)
+{
+	const struct tws_source source = {.file = request->policy};
+	struct tws_complaints *complaints = &plan->complaints;
+	struct tws_policy_image *image = tws_compile(&source, complaints);
+
+	if (image && is_of_this_network(plan, request))
+		tws_policy_warn_of_host(image, &source, complaints);
+	for (size_t i = complaints->count; i > 0; i--)
+		if (!complaints->list[i - 1].warning)
+			put_complaint(ret_error, size, &complaints->list[i - 1]);
+	free(image);
+	return image ? 0 : -1;
+}
+
 static int read_policy(struct enable_plan *plan, const struct enable_request *request,
 		       char *ret_error, size_t size)
 {
-	const struct tws_source source = {.file = request->policy};
-	struct tws_complaints complaints = {0};
-	struct tws_policy_image *image;
 	char *text;
 
 	if (!request->policy)
 		return 0;
-	image = tws_compile(&source, &complaints);
-	free(image);
-	for (size_t i = complaints.count; i > 0; i--)
-		if (!complaints.list[i - 1].warning)
-			put_complaint(ret_error, size, &complaints.list[i - 1]);
-	tws_complaints_free(&complaints);
-	text = image ? unit_read_text(request->policy) : NULL;
-	if (image && !text)
+	if (compile_policy(plan, request, ret_error, size) != 0)
+		return -1;
+	text = unit_read_text(request->policy);
+	if (!text)
 		snprintf(ret_error, size, "%s: %s", request->policy, strerror(errno));
 	if (text)
 		plan->policy = dropin_policy_text(plan->unit.name, text);
@@ -276,6 +294,7 @@ void enable_plan_free(struct enable_plan *plan)
 	unit_free(&plan->unit);
 	free(plan->dropin);
 	free(plan->policy);
+	tws_complaints_free(&plan->complaints);
 	plan->dropin = plan->policy = NULL;
 }
 

@@ -60,7 +60,7 @@ static const char *source_name(const struct policy_options *options)
 	return options->file ? options->file : "-p";
 }
 
-static json_t *complaints_json(const struct tws_complaints *complaints, bool warnings)
+json_t *policy_json_complaints(const struct tws_complaints *complaints, bool warnings)
 {
 	json_t *ret = json_array();
 
@@ -114,8 +114,8 @@ static int print_check_json(const struct tws_policy_image *image,
 {
 	json_t *object =
 	    json_pack("{s:s, s:b, s:o, s:o}", "schema", "twshim.policy-check/1", "ok",
-		      image != NULL, "errors", complaints_json(complaints, false),
-		      "warnings", complaints_json(complaints, true));
+		      image != NULL, "errors", policy_json_complaints(complaints, false),
+		      "warnings", policy_json_complaints(complaints, true));
 
 	if (image)
 		json_object_set_new(object, "policy", tws_describe_json(image));

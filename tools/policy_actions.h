@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "config/complaint.h"
 #include "shim/policy_image.h"
 
 #define POLICY_FAILURE 1
@@ -43,6 +44,9 @@ int policy_print_json(json_t *object);
 
 /* Any text as a JSON string: what is no UTF-8 in it is replaced. A new reference. */
 json_t *policy_json_text(const char *text);
+
+/* The errors, or the warnings, as an array. A new reference. */
+json_t *policy_json_complaints(const struct tws_complaints *complaints, bool warnings);
 
 /* The image of FILE and -p, its warnings printed; NULL: its errors are. */
 struct tws_policy_image *policy_compile(const struct policy_options *options);

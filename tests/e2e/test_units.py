@@ -241,6 +241,32 @@ def test_a_users_own_unit_is_enabled_and_disabled_without_a_trace(t):
     assert not os.path.exists(user.told), "systemctl was asked without --restart"
 
 
+def test_enable_warns_of_a_policy_as_policy_check_does(t):
+    """In the same words; of the ports that are here only where the unit connects from them."""
+    user = User(t)
+    user.unit(".config", "a.service", "ExecStart=/bin/true\n")
+    user.unit(".config", "private.service", "PrivateNetwork=yes\nExecStart=/bin/true\n")
+    policy = t.file("policy.conf", """rules = ({ match = { to = ["10.0.0.7"]; };
+  port_ring = "full"; },
+{ match = { to = ["10.0.0.8"]; }; close = "reset-drained"; drain_ms = 10; });
+""")
+    checked = t.run(t.twshim, "policy", "check", policy, shim=False).stderr
+    drain, ring = checked.splitlines()
+    assert b"policy.conf:1: warning: port_ring" in ring and b"to any destination" in ring, checked
+    assert b"policy.conf:3: warning: drain_ms" in drain, checked
+    said = user.run("enable", "--dry-run", "-c", policy, "a").stderr
+    assert said.startswith(checked), said
+    listed = json.loads(t.run(t.twshim, "policy", "check", "--json", policy, shim=False).stdout)
+    assert len(listed["warnings"]) == 2
+    assert user.json("enable", "-n", "-c", policy, "a")["warnings"] == listed["warnings"]
+    assert user.json("enable", "-n", "a")["warnings"] == []
+    said = user.run("enable", "--dry-run", "-c", policy, "private").stderr
+    assert drain in said and b"port_ring" not in said, said
+    root = make_root(t, a="[Service]\nExecStart=/usr/bin/true\n")
+    shutil.copy(t.twshim, os.path.join(root, "usr/bin/twshim"))
+    assert enable(t, root, "-n", "-c", policy, "a")["warnings"] == listed["warnings"][:1]
+
+
 def test_what_enable_writes_for_a_user_is_counted_in_the_users_run_time_directory(t):
     server, user = t.server(), User(t)
     folder = user.unit(".local/share", "b.service", f"ExecStart={t.prog('client')}\n")
