@@ -213,6 +213,10 @@ static json_t *kernel(const struct model *model)
 	set(object, "owned", known ? integer(model->kernel.owned) : json_null());
 	set(object, "unowned", known ? integer(model->kernel.unowned) : json_null());
 	set(object, "error", known ? json_null() : string(model->table_error));
+	/* Asked for only where sockets are gone early: null is not 0. */
+	known = model->buckets || model->overflowed;
+	set(object, "max_tw_buckets", known ? integer(model->buckets) : json_null());
+	set(object, "tw_overflow", known ? integer(model->overflowed) : json_null());
 	return object;
 }
 

@@ -6,7 +6,7 @@ import os
 import re
 
 from browser import Browser
-from harness import ADDRESS
+from harness import ADDRESS, sysctl
 from test_page import rows
 
 STEPS = ("socket", "connect", "send:1", "recv:1", "close")
@@ -70,6 +70,50 @@ exit 3
     assert left[points.index({"x": 0, "y": 1234})] == 1234
     assert ["closed here first: TIME_WAIT", [1234]] in drawn[1], drawn
     assert sum(sum(counts) for _, counts in drawn[2]) == 1290, drawn
+
+
+def text_and_page(t, *command):
+    """What a run says as text, its lines joined; and its page in a browser."""
+    page = f"{t.scratch}/page.html"
+    result = t.run(t.twshim, "run", "--html", page, *command, shim=False)
+    return " ".join(result.stderr.decode().split()), opened(t, page)
+
+
+def shown(browser, selector):
+    """The text of an element, "" while it is not shown."""
+    return browser.run("const one = document.querySelector(arguments[0]);"
+                       "return one?.checkVisibility() ? one.textContent : ''", selector)
+
+
+def test_a_page_says_as_the_text_does_why_time_wait_is_not_there(t):
+    server = t.server()
+    command = ("--", t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:50")
+    sysctl("net.ipv4.tcp_max_tw_buckets", 10)
+    text, browser = text_and_page(t, *command)
+    said = shown(browser, "#gone")
+    assert said.startswith("40 TIME_WAIT sockets are not there: tcp_max_tw_buckets, 10, was "
+                           "reached, and 40 of this network namespace were never made") and \
+        said in text, (said, text)
+    browser.close()
+    sysctl("net.ipv4.tcp_max_tw_buckets", 1000)  # the control: room for all
+    text, browser = text_and_page(t, *command)
+    assert shown(browser, "#gone") == "" and "not there" not in text, text
+
+
+def test_a_page_says_as_the_text_does_where_connect_never_blocked(t):
+    t.need("curl")
+    server, http = t.server(), t.server("http")
+    policy = t.file("trial.conf", """experiment = { name = "trial"; match = { to = ["10.77.0.1"]; };
+  arms = ( { name = "control"; weight = 1; },
+           { name = "treated"; weight = 1; close = "fin-reset"; } ); };
+""")
+    said = "How long connect() took is measured where it blocks: here it never did."
+    text, browser = text_and_page(t, "-c", policy, "--", "curl", "-s", f"http://{http.to}/?[1-60]")
+    assert said in text and shown(browser, "#arms .note") == said, text
+    browser.close()
+    text, browser = text_and_page(t, "-c", policy, "--", t.prog("client"), ADDRESS,
+                                  str(server.port), *STEPS, "repeat:60")
+    assert said not in text and shown(browser, "#arms .note") == "", text
 
 
 def test_names_in_a_page_are_never_markup(t):

@@ -124,6 +124,16 @@ function whose(report, apps, destinations) {
     (rest.length ? ` ${rest.join("; ")}.` : "");
 }
 
+// Of those that are not there: what the text report says of them.
+function gone(report) {
+  const count = report.time_wait.gone_early, { max_tw_buckets: most, tw_overflow: never } = report.kernel;
+  const sockets = `${number(count)} TIME_WAIT ${count === 1 ? "socket is" : "sockets are"}`;
+  if (!count) return "";
+  if (!never) return `${sockets} gone early: the peer reset after our close, or the port was reused`;
+  return `${sockets} not there: tcp_max_tw_buckets, ${number(most)}, was reached, and ${number(never)} of this network ` +
+    "namespace were never made (TCPTimeWaitOverflow); or the peer reset after our close, or the port was reused";
+}
+
 function showTiles(report, speed) {
   const { total } = report;
   const failed = Object.keys(total).filter(name => name.startsWith("failed_"))
@@ -236,6 +246,10 @@ function armValue(unit, value) {
   return `${value < 0 ? "−" : ""}${shown}${unit === "bytes" ? " B" : ""}`;
 }
 
+// Where no arm's connect() blocked there is no line of its latency, and a reader who misses it is told.
+const NO_LATENCY = "How long connect() took is measured where it blocks: here it never did.";
+const blocked = arm => arm.against_first.some(row => row.measure === "connect_p50");
+
 // For each arm but its experiment's first: what differs, and how surely.
 function showArms(report) {
   const first = new Map();
@@ -249,7 +263,7 @@ function showArms(report) {
     made.tabIndex = 0;
     made.setAttribute("role", "region");
     shown.createCaption();
-    made.append(shown);
+    made.append(shown, element("p", undefined, "note"));
     return made;
   }, (made, arm) => {
     const said = `${arm.experiment}: ${about(arm)}; against ${about(first.get(arm.experiment))}`;
@@ -263,6 +277,8 @@ function showArms(report) {
         ? `${armValue(row.unit, row.low)} to ${armValue(row.unit, row.high)}` : "–" },
       { title: "verdict", cell: row => row.verdict,
         style: row => row.verdict === "better" || row.verdict === "worse" ? row.verdict : "" }], arm.against_first);
+    made.lastChild.hidden = blocked(arm);
+    say(made.lastChild, blocked(arm) ? "" : NO_LATENCY);
   });
 }
 
@@ -280,6 +296,8 @@ function showReport(report, seconds) {
     remember(report, apps, seconds);
     chartTimeWait(samples, KEPT_S);
   }
+  $("gone").hidden = !report.time_wait.gone_early;
+  say($("gone"), gone(report));
   showPorts(destinations);
   chartEndings(apps.filter(ended).slice(0, SHOWN));
   chartLifetimes(apps.filter(ended).slice(0, SHOWN));
