@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "shim/segment.h"
 
@@ -108,6 +109,7 @@ struct lab_board {
 	char address[16]; /* of the server */
 	char source[16];  /* of the client */
 	uint32_t port;
+	int32_t parent; /* of the client: the case's process */
 
 	uint32_t next;	      /* atomic; of the client's threads */
 	uint32_t client_done; /* atomic; how many connections came to be, plus one */
@@ -193,7 +195,8 @@ int lab_tun_join(const struct lab_world *world, struct lab_place *place, char *r
 		 size_t size);
 
 /* Runs in a child of its own, as long as its parent lives. */
-void lab_forward(int a, int b, const struct lab_world *world) __attribute__((noreturn));
+void lab_forward(int a, int b, const struct lab_world *world, pid_t parent)
+    __attribute__((noreturn));
 
 /* Listens; 0 with the sockets in `ret_fds`, or -errno. */
 int lab_server_listen(const struct lab_server *server, const char *address,
@@ -221,7 +224,8 @@ void lab_count_time_wait(struct lab_board *board, unsigned patience_ms);
 uint64_t lab_now_ns(void);
 void lab_sleep_ms(unsigned ms);
 
-/* Ends this process when its parent does, whatever happens. */
-void lab_die_with_parent(void);
+/* Ends this process when its parent does, whatever happens. `parent`: getpid() before the
+ * fork, since who has ended by now sends no signal any more. */
+void lab_die_with_parent(pid_t parent);
 
 #endif

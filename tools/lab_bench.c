@@ -136,14 +136,14 @@ static int make_board(struct lab_case *one)
 static pid_t start(struct lab_bench *bench, struct lab_case *one, int fd)
 {
 	unsigned number = bench->cases_run++;
-	pid_t pid = fork();
+	pid_t parent = getpid(), pid = fork();
 
 	if (pid != 0)
 		return pid;
 	signal(SIGINT, SIG_DFL);
 	signal(SIGTERM, SIG_DFL);
 	signal(SIGHUP, SIG_DFL);
-	lab_die_with_parent();
+	lab_die_with_parent(parent);
 	lab_case_perform(bench, one, one->board, fd, number);
 	_exit(0);
 }

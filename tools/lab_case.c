@@ -72,6 +72,7 @@ static int start_server(struct performance *all)
 {
 	unsigned hang = all->what->world.delay_ms ? HANG_LINK_MS : HANG_MS;
 	int fds[LAB_PORTS];
+	pid_t parent = getpid();
 	int result = lab_server_listen(&all->what->server, all->place.address, fds);
 
 	if (result != 0)
@@ -79,7 +80,7 @@ static int start_server(struct performance *all)
 			      strerror(-result));
 	all->server = fork();
 	if (all->server == 0) {
-		lab_die_with_parent();
+		lab_die_with_parent(parent);
 		lab_server_run(&all->what->server, fds, all->board, hang);
 		_exit(0);
 	}
@@ -107,6 +108,7 @@ static void become_client(const struct performance *all)
 
 static int start_client(struct performance *all)
 {
+	all->board->parent = getpid();
 	all->client = fork();
 	if (all->client == 0)
 		become_client(all);

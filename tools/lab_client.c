@@ -194,13 +194,13 @@ int lab_client_main(int fd)
 	struct lab_board *board;
 	struct stat st;
 
-	lab_die_with_parent();
 	signal(SIGPIPE, SIG_IGN);
 	if (fstat(fd, &st) != 0 || (size_t)st.st_size < sizeof(*board))
 		return 1;
 	board = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (board == MAP_FAILED)
 		return 1;
+	lab_die_with_parent(board->parent);
 	run_threads(board);
 	return 0;
 }

@@ -35,9 +35,11 @@ void lab_sleep_ms(unsigned ms)
 		;
 }
 
-void lab_die_with_parent(void)
+void lab_die_with_parent(pid_t parent)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1);
 }
 
 static int write_file(const char *path, const char *text)

@@ -2,18 +2,19 @@
  *
  * The server of `make demo`: answers each request with HTTP/1.0, and leaves it to the
  * client to close first, as curl then does after each answer. Prints its port, serves
- * until killed or until 60 seconds pass without a client.
+ * until killed, until its parent ends, or until 60 seconds pass without a client.
  *
- * demo_server ADDRESS
+ * demo_server ADDRESS PARENT
  */
 #include <arpa/inet.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "tests/progs/parent.h"
 
 #define CLIENTS 256
 #define IDLE_MS 60000
@@ -51,8 +52,10 @@ int main(int argc, char **argv)
 	struct pollfd fds[CLIENTS] = {{.events = POLLIN}};
 	int count = 1;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (argc != 2 || (fds[0].fd = listen_on(argv[1])) < 0)
+	if (argc != 3)
+		return 2;
+	die_with(atoi(argv[2]));
+	if ((fds[0].fd = listen_on(argv[1])) < 0)
 		return 2;
 	while (poll(fds, (nfds_t)count, IDLE_MS) > 0) {
 		if (fds[0].revents && count < CLIENTS) {
