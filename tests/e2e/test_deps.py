@@ -61,3 +61,18 @@ def test_no_service_is_started_and_a_killed_deps_forbids_none(t):
     process, answer = start(t, go)
     assert (answer, process.wait(20)) == (104, 0)
     assert os.path.exists(policy)
+
+
+def test_an_option_is_no_package(t):
+    """Neither asked for nor installed."""
+    path = {"PATH": f"{t.scratch}:/usr/bin:/bin"}
+    for name in ("apt-get", "dpkg-query"):
+        os.chmod(t.file(name, f'#!/bin/sh\necho "$0 $*" >>{t.scratch}/asked\nexit 1\n'), 0o755)
+    for option in ("--help", "-h"):
+        result = t.run(DEPS, option, shim=False, env=path)
+        assert result.stdout.startswith(b"usage: tests/deps [--optional] PACKAGE..."), result
+        assert result.stderr == b""
+    for arguments in (("--optinal", "x"), ("--optional", "--help"), ("-x",)):
+        result = t.run(DEPS, *arguments, shim=False, env=path, status=2)
+        assert b"usage: tests/deps" in result.stderr and result.stdout == b"", result
+    assert not os.path.exists(f"{t.scratch}/asked")
