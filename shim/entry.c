@@ -4,7 +4,6 @@
  * call. Nothing is decided here.
  */
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <pthread.h>
 #include <sys/uio.h>
 
@@ -143,7 +142,7 @@ int tws_wrap_dup2(int from, int to)
 	struct tws_end end;
 	int ret;
 
-	tws_hook_overwrite(from, to, &end);
+	tws_hook_overwrite(from, to, 0, &end);
 	ret = tws_real.dup2(from, to);
 	tws_hook_overwritten(from, to, ret, &end);
 	return ret;
@@ -154,7 +153,7 @@ int tws_wrap_dup3(int from, int to, int flags)
 	struct tws_end end;
 	int ret;
 
-	tws_hook_overwrite(from, to, &end);
+	tws_hook_overwrite(from, to, flags, &end);
 	ret = tws_real.dup3(from, to, flags);
 	tws_hook_overwritten(from, to, ret, &end);
 	return ret;
@@ -260,14 +259,13 @@ TWS_HOT int tws_wrap_close(int fd)
 
 int tws_wrap_close_range(unsigned int first, unsigned int last, int flags)
 {
-	if (!(flags & CLOSE_RANGE_CLOEXEC) && first <= last)
-		tws_hook_close_range(first, last, flags & CLOSE_RANGE_UNSHARE);
+	tws_hook_close_range(first, last, flags);
 	return tws_real.close_range(first, last, flags);
 }
 
 void tws_wrap_closefrom(int first)
 {
-	tws_hook_close_range(first < 0 ? 0 : (unsigned)first, ~0u, false);
+	tws_hook_close_from(first < 0 ? 0 : (unsigned)first);
 	tws_real.closefrom(first);
 }
 

@@ -4,7 +4,6 @@
  * sockets this way.
  */
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <sched.h>
 #include <sys/syscall.h>
 
@@ -44,7 +43,8 @@ static long call_dup_over(long number, const long *a)
 	struct tws_end end;
 	long ret;
 
-	tws_hook_overwrite((int)a[0], (int)a[1], &end);
+	tws_hook_overwrite((int)a[0], (int)a[1], number == SYS_dup3 ? (int)a[2] : 0,
+			   &end);
 	ret = call(number, a);
 	tws_hook_overwritten((int)a[0], (int)a[1], (int)ret, &end);
 	return ret;
@@ -96,9 +96,7 @@ static void note_before(long number, const long *a)
 {
 	switch (number) {
 	case SYS_close_range:
-		if (!(a[2] & CLOSE_RANGE_CLOEXEC) && (unsigned)a[0] <= (unsigned)a[1])
-			tws_hook_close_range((unsigned)a[0], (unsigned)a[1],
-					     a[2] & CLOSE_RANGE_UNSHARE);
+		tws_hook_close_range((unsigned)a[0], (unsigned)a[1], (int)a[2]);
 		break;
 	case SYS_exit_group:
 		tws_hook_exit();

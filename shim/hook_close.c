@@ -4,6 +4,7 @@
  * and, afterwards, tws_conn_settle.
  */
 #include <fcntl.h>
+#include <linux/close_range.h>
 
 #include "shim/fresh.h"
 #include "shim/hooks.h"
@@ -39,13 +40,11 @@ void tws_hook_went(struct tws_end *end)
 /* Each connection of ours is closed by itself, a moment before the real call would, so
  * that the kernel can be asked about it afterwards. Not with CLOSE_RANGE_UNSHARE: before
  * the real call the descriptors are still those of other threads. */
-void tws_hook_close_range(unsigned first, unsigned last, bool unshare)
+static void close_each(unsigned first, unsigned last, bool unshare)
 {
 	int highest = tws_fd_highest();
 	struct tws_end end;
 
-	if (highest < 0 || first > (unsigned)highest || !tws_may_work())
-		return;
 	for (unsigned fd = first; fd <= last && fd <= (unsigned)highest; fd++) {
 		if (!tws_fd((int)fd) ||
 		    !tws_hook_close((int)fd, TWS_VIA_CLOSE_RANGE, &end))
@@ -59,12 +58,40 @@ void tws_hook_close_range(unsigned first, unsigned last, bool unshare)
 	}
 }
 
-void tws_hook_overwrite(int from, int to, struct tws_end *ret_end)
+static bool has_to_close(unsigned first)
+{
+	int highest = tws_fd_highest();
+
+	return highest >= 0 && first <= (unsigned)highest && tws_may_work();
+}
+
+void tws_hook_close_from(unsigned first)
+{
+	if (has_to_close(first))
+		close_each(first, ~0u, false);
+}
+
+/* A call that must fail closes nothing: with flags that the kernel does not know, and on
+ * one that is older than it, or behind a filter that refuses it (containers have such). */
+static bool kernel_closes(int flags)
+{
+	return flags ? flags == CLOSE_RANGE_UNSHARE
+		     : tws_sys3(SYS_close_range, ~0u, ~0u, 0) == 0;
+}
+
+void tws_hook_close_range(unsigned first, unsigned last, int flags)
+{
+	if (first <= last && has_to_close(first) && kernel_closes(flags))
+		close_each(first, last, flags);
+}
+
+void tws_hook_overwrite(int from, int to, int flags, struct tws_end *ret_end)
 {
 	ret_end->conn.book = NULL;
 	ret_end->word = 0;
 	/* A call that must fail changes nothing, so no policy may have either. */
-	if (from == to || !tws_fd(to) || tws_sys2(SYS_fcntl, from, F_GETFD) < 0)
+	if (from == to || flags & ~O_CLOEXEC || !tws_fd(to) ||
+	    tws_sys2(SYS_fcntl, from, F_GETFD) < 0)
 		return;
 	if (tws_conn_look(to, TWS_VIA_DUP, ret_end))
 		tws_apply_close(ret_end);

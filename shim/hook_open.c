@@ -410,13 +410,23 @@ static void adopt(int fd)
 			1);
 }
 
+/* As the kernel looks at it, before the kernel has: what is longer or shorter than can be
+ * gives EINVAL there and must be no step of ours beyond the message. */
+static bool is_whole(const struct msghdr *message, const struct cmsghdr *at)
+{
+	size_t before = (size_t)((const char *)at - (const char *)message->msg_control);
+
+	return at->cmsg_len >= CMSG_LEN(0) &&
+	       at->cmsg_len <= message->msg_controllen - before;
+}
+
 static void each_right(const struct msghdr *message, void (*act)(int fd))
 {
 	struct msghdr *header = (struct msghdr *)(uintptr_t)message;
 
 	if (!tws_conn_plausible(message) || !tws_conn_plausible(message->msg_control))
 		return;
-	for (struct cmsghdr *at = CMSG_FIRSTHDR(header); at;
+	for (struct cmsghdr *at = CMSG_FIRSTHDR(header); at && is_whole(header, at);
 	     at = CMSG_NXTHDR(header, at)) {
 		const int *fds = (const int *)(const void *)CMSG_DATA(at);
 		size_t count = (at->cmsg_len - CMSG_LEN(0)) / sizeof(int);

@@ -68,11 +68,14 @@ static inline void tws_hook_closed(struct tws_end *end)
 /* Where nothing can be asked afterwards (exit, a range): the look before has to do. */
 void tws_hook_went(struct tws_end *end);
 
-/* Over a range, last inclusive: all of ours in it end before the real call. */
-void tws_hook_close_range(unsigned first, unsigned last, bool unshare);
+/* Over a range, last inclusive: all of ours in it end before the real call, which closes
+ * them whatever the kernel is (closefrom), or only if it takes these flags (close_range).
+ */
+void tws_hook_close_from(unsigned first);
+void tws_hook_close_range(unsigned first, unsigned last, int flags);
 
 /* dup2() and dup3(): `to` is about to be overwritten; and was, if `result` is `to`. */
-void tws_hook_overwrite(int from, int to, struct tws_end *ret_end);
+void tws_hook_overwrite(int from, int to, int flags, struct tws_end *ret_end);
 void tws_hook_overwritten(int from, int to, int result, struct tws_end *end);
 
 /* `to` is now the same open file as `from`. */

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+"""What programs do that no client of ours does, and that a library in every process of a host
+meets: calls that must fail, filters, limits. The program ends as it does bare."""
+import sys
+
+from harness import ADDRESS
+
+SETUP = '''
+import ctypes, os, socket, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+to = sys.argv[1], int(sys.argv[2])
+SECCOMP = 317 if os.uname().machine == "x86_64" else 277
+
+def connected():
+    c = socket.socket()
+    c.connect(to)
+    c.sendall(b"x")
+    c.recv(1)
+    return c
+
+def said(result):
+    return os.strerror(ctypes.get_errno()) if result < 0 else result
+
+def is_alive(c):
+    c.sendall(b"y")
+    return c.recv(1) == b"y"
+
+def filter_calls(action, numbers, by="prctl"):
+    """A seccomp filter that answers these system calls so."""
+    program = [(0x20, 0, 0, 0)]
+    program += [(0x15, len(numbers) - at, 0, number) for at, number in enumerate(numbers)]
+    program += [(6, 0, 0, 0x7fff0000), (6, 0, 0, action)]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *x) for x in program))
+    fprog = ctypes.create_string_buffer(struct.pack("=HxxxxxxQ", len(program),
+                                                    ctypes.addressof(code)))
+    libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+    return libc.prctl(22, 2, fprog) if by == "prctl" else libc.syscall(SECCOMP, 1, 0, fprog)
+'''
+
+
+def _as_bare(t, script, *arguments, mode="echo"):
+    """(what it printed, the report of the shimmed run)."""
+    server = t.server(mode)
+    path = t.file("odd.py", SETUP + script)
+    result = t.bare_and_shimmed(sys.executable, path, ADDRESS, str(server.port), *arguments)
+    assert result.returncode == 0 and result.stderr == b"", result
+    return result.stdout.decode().split("\n"), t.report()
+
+
+def test_a_close_range_that_fails_closes_nothing(t):
+    _, report = _as_bare(t, """
+c = connected()
+for first, last, flags in ((3, 0xffffffff, 1 << 10), (3, 0xffffffff, 1 << 31),
+                           (c.fileno(), c.fileno() - 1, 0), (3, 0xffffffff, 4)):
+    print(said(libc.close_range(first, last, flags)), is_alive(c))
+    print(said(libc.syscall(436, first, last, flags)), is_alive(c))
+c.close()
+""")
+    t.counters(report, attempts=1, established=1, ended_local_fin=1, via_close=1)
+
+
+def test_a_close_range_that_a_filter_refuses_closes_nothing(t):
+    lines, report = _as_bare(t, """
+c = connected()
+print(filter_calls(0x50001, [436]))
+print(said(libc.close_range(3, 0xffffffff, 0)), is_alive(c))
+print(said(libc.syscall(436, 3, 0xffffffff, 0)), is_alive(c))
+c.close()
+""")
+    assert lines[:2] == ["0", "Operation not permitted True"], lines
+    t.counters(report, attempts=1, established=1, ended_local_fin=1)
+
+
+def test_a_dup3_that_fails_gets_no_policy(t):
+    server = t.server()
+    script = t.file("dup3.py", SETUP + """
+c = connected()
+print(said(libc.dup3(1, c.fileno(), 1)), c.getsockopt(1, 13, 8))  # SO_LINGER
+c.close()
+""")
+    t.run(t.twshim, "policy", "load", "-p", f"close=reset,to={server.to}", shim=False)
+    t.bare_and_shimmed(sys.executable, script, ADDRESS, str(server.port))
+
+
+def test_control_messages_that_are_none_give_the_error_that_they_give_bare(t):
+    lines, report = _as_bare(t, """
+c = connected()
+a, b = socket.socketpair()
+for length in (0, 1, 15, 17, 25, 1 << 20, 1 << 63, 2 ** 64 - 8, 2 ** 64 - 1):
+    control = ctypes.create_string_buffer(struct.pack("=Qiiii", length, 1, 1, 1, 0))
+    data = ctypes.create_string_buffer(b"x")
+    vector = ctypes.create_string_buffer(struct.pack("=QQ", ctypes.addressof(data), 1))
+    message = struct.pack("=QQQQQQQ", 0, 0, ctypes.addressof(vector), 1,
+                          ctypes.addressof(control), 24, 0)
+    print(said(libc.sendmsg(a.fileno(), message, 0)))
+print(is_alive(c))
+c.close()
+""")
+    assert lines[0] == "Invalid argument" and lines[-2] == "True", lines
+    t.counters(report, attempts=1, established=1, ended_local_fin=1)
