@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdarg.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "shim/entry.h"
@@ -176,6 +177,17 @@ int tws_wrap_execle(const char *path, const char *argument, ...)
 
 	COLLECT(argument, argv, envp, true);
 	return tws_wrap_execve(path, argv, envp);
+}
+
+int tws_wrap_prctl(int option, unsigned long a, unsigned long b, unsigned long c,
+		   unsigned long d)
+{
+	bool retires = option == PR_SET_SECCOMP && tws_may_work();
+	int ret = tws_real.prctl(option, a, b, c, d);
+
+	if (retires && ret == 0)
+		tws_process_retire();
+	return ret;
 }
 
 void tws_wrap__exit(int status)

@@ -4,7 +4,9 @@
  * sockets this way.
  */
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include "shim/entry.h"
@@ -63,6 +65,23 @@ static long call_shutdown(long number, const long *a)
 	return ret;
 }
 
+static bool sets_filter(long number, const long *a)
+{
+	return number == SYS_prctl
+		   ? a[0] == PR_SET_SECCOMP
+		   : a[0] == SECCOMP_SET_MODE_FILTER || a[0] == SECCOMP_SET_MODE_STRICT;
+}
+
+static long call_filter(long number, const long *a)
+{
+	bool retires = sets_filter(number, a) && tws_may_work();
+	long ret = call(number, a);
+
+	if (retires && ret >= 0) /* or a descriptor, to listen at */
+		tws_process_retire();
+	return ret;
+}
+
 /* Those that need a look before the real call. */
 static bool call_around(long number, const long *a, long *ret_result)
 {
@@ -81,6 +100,10 @@ static bool call_around(long number, const long *a, long *ret_result)
 #endif
 	case SYS_dup3:
 		*ret_result = call_dup_over(number, a);
+		return true;
+	case SYS_prctl:
+	case SYS_seccomp:
+		*ret_result = call_filter(number, a);
 		return true;
 	case SYS_sendto:
 		if (!opens_connection((int)a[0], (int)a[3]))

@@ -72,7 +72,8 @@ void tws_hook_close_from(unsigned first)
 }
 
 /* A call that must fail closes nothing: with flags that the kernel does not know, and on
- * one that is older than it, or behind a filter that refuses it (containers have such). */
+ * one that is older than it, or behind a filter that refuses it (containers have such).
+ */
 static bool kernel_closes(int flags)
 {
 	return flags ? flags == CLOSE_RANGE_UNSHARE

@@ -180,8 +180,11 @@ static bool is_swapped(int32_t *place, int32_t from, int32_t to)
  */
 void tws_process_note_vfork(void)
 {
-	int32_t thread = (int32_t)tws_sys1(SYS_gettid, 0);
+	int32_t thread;
 
+	if (tws_process.stage == STAGE_DISABLED)
+		return;
+	thread = (int32_t)tws_sys1(SYS_gettid, 0);
 	know_pid();
 	__atomic_fetch_add(&tws_process.memory_shared, 1, __ATOMIC_ACQ_REL);
 	for (int i = 0; i < VFORKING; i++)
@@ -211,6 +214,8 @@ static bool someone_vforks(void)
 /* Nobody tells when such a child is gone. */
 void tws_process_note_clone(bool files)
 {
+	if (tws_process.stage == STAGE_DISABLED)
+		return;
 	know_pid();
 	if (files)
 		__atomic_store_n(&tws_process.files_shared, 1, __ATOMIC_RELEASE);
@@ -241,6 +246,17 @@ bool tws_process_check(void)
 		return true;
 	tws_count_process(TWS_stood_aside);
 	return false;
+}
+
+/* A filter's answer to a system call that the program itself never makes may be to end
+ * it, so we make none any more. What was open is let go of; it is counted, as after a
+ * SIGKILL, when the process is no more. */
+void tws_process_retire(void)
+{
+	__atomic_store_n(&tws_process.stage, STAGE_DISABLED, __ATOMIC_RELEASE);
+	tws_count_process(TWS_stood_aside);
+	for (int fd = 0; fd <= tws_fd_highest(); fd++)
+		tws_fd_set(fd, 0);
 }
 
 /* glibc's pthread_atfork() is linked statically and calls __register_atfork, which

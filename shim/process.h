@@ -16,7 +16,7 @@
 #include "shim/hot.h"
 
 struct tws_process {
-	int stage;		/* atomic; 0 not begun, 1 begun, 2 at work, 3 disabled */
+	int stage; /* atomic; 0 not begun, 1 begun, 2 at work, 3 disabled or retired */
 	uint32_t memory_shared; /* atomic; children that may share our memory now */
 	uint32_t *alive;	/* 1 in the process that set it, 0 after a fork */
 	uint32_t spawns;	/* atomic; children that may hold our descriptors */
@@ -65,5 +65,9 @@ void tws_process_note_vfork(void);
 
 /* Before a clone() that shares our memory; `files`: our descriptors too. */
 void tws_process_note_clone(bool files);
+
+/* The program has put a seccomp filter upon itself: from here on nothing is done. To be
+ * called if tws_may_work() before it did; a vfork child's filter is none of ours. */
+TWS_COLD void tws_process_retire(void);
 
 #endif

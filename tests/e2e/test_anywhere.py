@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """What programs do that no client of ours does, and that a library in every process of a host
 meets: calls that must fail, filters, limits. The program ends as it does bare."""
+import glob
+import os
 import sys
 
-from harness import ADDRESS
+from harness import ADDRESS, Skip
 
 SETUP = '''
 import ctypes, os, socket, struct, sys
@@ -97,4 +99,50 @@ print(is_alive(c))
 c.close()
 """)
     assert lines[0] == "Invalid argument" and lines[-2] == "True", lines
+    t.counters(report, attempts=1, established=1, ended_local_fin=1)
+
+
+# What the shim calls and a client does not: getpid, gettid, getsockopt, poll, ftruncate, madvise,
+# prlimit64, renameat2, statfs, fallocate.
+FILTERED = """
+kept = connected() if "before" in sys.argv else None
+if "vfork" in sys.argv:
+    os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)
+    libc.system(b"true")
+calls = [39, 186, 55, 7, 77, 28, 302, 316, 138, 285]
+print(filter_calls(0x80000000, calls, sys.argv[3]))
+for _ in range(3):
+    connected().close()
+if kept:
+    print(is_alive(kept))
+    kept.close()
+other = socket.socket()
+os.dup2(1, other.fileno())
+if libc.fork() == 0:
+    connected().close()
+    os._exit(7)
+print(os.wait()[1])
+"""
+
+
+def test_a_program_that_puts_a_filter_upon_itself_is_not_killed_by_it(t):
+    if os.uname().machine != "x86_64":
+        raise Skip("numbers of x86-64")
+    for by, more, number in (("prctl", ("before",), 1), ("seccomp", ("before", "vfork"), 1),
+                             ("prctl", (), 0), ("seccomp", (), 0)):
+        lines, report = _as_bare(t, FILTERED, by, *more)
+        assert lines[0] == "0" and lines[-2] == "1792", lines
+        # All that was opened before it is told: as of a process that was killed.
+        t.counters(report, attempts=number, established=number, ended_local_fin=number,
+                   stood_aside=number)
+        for path in glob.glob(t.dir + "/*.seg"):
+            os.unlink(path)
+
+
+def test_a_filter_that_could_not_be_had_changes_nothing(t):
+    lines, report = _as_bare(t, """
+print(said(libc.prctl(22, 2, 0)), said(libc.syscall(SECCOMP, 1, 0, 0)), libc.prctl(21))
+connected().close()
+""")
+    assert lines[0] == "Bad address Bad address 0", lines
     t.counters(report, attempts=1, established=1, ended_local_fin=1)
