@@ -178,6 +178,13 @@ static bool wants_report(const struct run *run)
 	return !run->quiet || run->page_path;
 }
 
+/* Another C library's loader may refuse to start a program with our library, and so does
+ * AddressSanitizer's runtime. */
+static bool ends_it(enum reach_verdict verdict)
+{
+	return verdict == REACH_LOADER || verdict == REACH_SANITIZER;
+}
+
 /* 0, or the exit status with the reason said. */
 static int prepare(struct run *run)
 {
@@ -191,10 +198,9 @@ static int prepare(struct run *run)
 	    open_output(&run->page, run->page_path, "--html") != 0)
 		return OWN_FAILURE;
 	run->reach = reach_command(run->argv[0], run->library);
-	/* Another C library's loader may refuse to start a program with our library. */
-	run->environment = launch_environment(
-	    environ, run->reach.verdict == REACH_LOADER ? NULL : run->library,
-	    run->directory.path);
+	run->environment =
+	    launch_environment(environ, ends_it(run->reach.verdict) ? NULL : run->library,
+			       run->directory.path);
 	if (!run->environment)
 		return cli_fail(OWN_FAILURE, "run: %s", strerror(ENOMEM));
 	/* Without it the report still knows what the programs know. */

@@ -27,6 +27,11 @@ static const struct {
 		  false},
     [REACH_LOADER] = {"loader", "use a build of it for glibc, or an image with glibc",
 		      false},
+    [REACH_SANITIZER] = {"sanitizer",
+			 "name its runtime first, and the shim is added behind it: "
+			 "LD_PRELOAD=$(gcc -print-file-name=libasan.so) twshim run "
+			 "-- COMMAND",
+			 false},
     [REACH_MACHINE] = {"machine", "build libtwshim.so for that machine: make CC=...",
 		       false},
     [REACH_SETID] = {"setid",
@@ -145,6 +150,11 @@ static void decide_loader(const struct reach_facts *facts, const char *name,
 	else if (*loader && !is_glibc_loader(loader))
 		reach_set(ret, REACH_LOADER, "%s is loaded by %.64s, not by glibc's",
 			  name, base_name(loader));
+	else if (facts->elf.needs_asan && !facts->asan_is_first)
+		reach_set(ret, REACH_SANITIZER,
+			  "%s is built with AddressSanitizer, which ends the program "
+			  "where another library is preloaded before its own",
+			  name);
 	else if (begins(name, "php"))
 		reach_set(ret, REACH_PARTLY,
 			  "%s loads its curl extension with RTLD_DEEPBIND, past any "

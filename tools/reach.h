@@ -14,14 +14,16 @@
 #include <sys/types.h>
 
 enum reach_verdict {
-	REACH_YES,	    /* the loader will load it */
-	REACH_PARTLY,	    /* loaded, but it does not see all: `why` says what */
-	REACH_LOADED,	    /* a process that has it */
-	REACH_STATIC,	    /* no loader that could */
-	REACH_GO,	    /* makes its system calls itself */
-	REACH_LOADER,	    /* another C library's loader */
-	REACH_MACHINE,	    /* another machine or ELF class than the library's */
-	REACH_SETID,	    /* set-user-ID or set-group-ID: the loader ignores it */
+	REACH_YES,	 /* the loader will load it */
+	REACH_PARTLY,	 /* loaded, but it does not see all: `why` says what */
+	REACH_LOADED,	 /* a process that has it */
+	REACH_STATIC,	 /* no loader that could */
+	REACH_GO,	 /* makes its system calls itself */
+	REACH_LOADER,	 /* another C library's loader */
+	REACH_SANITIZER, /* AddressSanitizer ends a program where it is not loaded first
+			  */
+	REACH_MACHINE,	 /* another machine or ELF class than the library's */
+	REACH_SETID,	 /* set-user-ID or set-group-ID: the loader ignores it */
 	REACH_CAPABILITIES, /* file capabilities: likewise */
 	REACH_ENVIRONMENT,  /* the environment that asks for it does not get there */
 	REACH_DISABLED,	    /* TWSHIM_DISABLED is set */
@@ -55,6 +57,7 @@ struct reach_user {
 	uid_t uid;
 	gid_t gid;
 	bool no_new_privileges;
+	const char *preload; /* its LD_PRELOAD; NULL: none, or not known */
 };
 
 /* The same of one that another user starts, in an environment of its own. */
@@ -73,6 +76,7 @@ struct reach_elf {
 	uint16_t machine; /* EM_X86_64 ... */
 	bool is_program;  /* executable or shared object, not a core or an object */
 	bool is_go;
+	bool needs_asan;       /* AddressSanitizer's runtime, as a library */
 	char loader[PATH_MAX]; /* PT_INTERP; "": none */
 };
 
@@ -86,6 +90,7 @@ struct reach_facts {
 	bool changes_user;     /* set-user-ID to another than ours, and it would count */
 	bool changes_group;    /* likewise */
 	bool gains_capability; /* file capabilities, and they would count */
+	bool asan_is_first;    /* LD_PRELOAD begins with its runtime */
 };
 
 /* Decides. `name` is put into the sentences. Pure. */

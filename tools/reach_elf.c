@@ -56,6 +56,31 @@ static bool has_go_section(Elf *file)
 	return false;
 }
 
+/* libasan.so.8 of gcc, libclang_rt.asan-x86_64.so of clang, libhwasan.so.0. */
+static bool needs_asan(Elf *file)
+{
+	Elf_Scn *section = NULL;
+	GElf_Shdr header;
+	Elf_Data *data;
+	GElf_Dyn entry;
+
+	while ((section = elf_nextscn(file, section)) != NULL) {
+		if (!gelf_getshdr(section, &header) || header.sh_type != SHT_DYNAMIC)
+			continue;
+		data = elf_getdata(section, NULL);
+		for (int i = 0; data && gelf_getdyn(data, i, &entry); i++) {
+			const char *name =
+			    entry.d_tag == DT_NEEDED
+				? elf_strptr(file, header.sh_link, entry.d_un.d_val)
+				: NULL;
+
+			if (name && strstr(name, "asan"))
+				return true;
+		}
+	}
+	return false;
+}
+
 static void read_program_headers(int fd, Elf *file, struct reach_elf *elf)
 {
 	GElf_Phdr header;
@@ -84,6 +109,7 @@ static bool read_headers(int fd, Elf *file, struct reach_elf *elf)
 	elf->machine = header.e_machine;
 	elf->is_program = header.e_type == ET_EXEC || header.e_type == ET_DYN;
 	elf->is_go = has_go_section(file);
+	elf->needs_asan = needs_asan(file);
 	read_program_headers(fd, file, elf);
 	return true;
 }

@@ -197,6 +197,7 @@ static bool is_disabled(const char *value)
 struct reach reach_command(const char *command, const char *library)
 {
 	const struct reach_user us = {
+	    .preload = getenv("LD_PRELOAD"),
 	    .uid = getuid(),
 	    .gid = getgid(),
 	    .no_new_privileges = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1,
@@ -219,10 +220,18 @@ static void name_script(const char *command, struct reach *reach)
 		 base_name(command), base_name(reach->path), (int)sizeof(why) - 120, why);
 }
 
+static bool begins_with_asan(const char *preload)
+{
+	const char *at = preload ? preload + strspn(preload, " :") : "";
+	const char *found = strstr(at, "asan");
+
+	return found && (size_t)(found - at) < strcspn(at, " :");
+}
+
 struct reach reach_command_as(const char *command, const char *library,
 			      const struct reach_user *user)
 {
-	struct reach_facts facts = {0};
+	struct reach_facts facts = {.asan_is_first = begins_with_asan(user->preload)};
 	struct reach reach = {0};
 	char next[PATH_MAX];
 	int level = 0;
@@ -316,7 +325,8 @@ static bool is_secure(pid_t pid)
 /* What its executable allows; a verdict of "yes" means only that. */
 static void look_at_executable(pid_t pid, const char *library, struct reach *reach)
 {
-	struct reach_facts facts = {.changes_user = is_secure(pid)};
+	struct reach_facts facts = {.changes_user = is_secure(pid),
+				    .asan_is_first = true}; /* it lives */
 	ssize_t length;
 	char link[64];
 	int fd;

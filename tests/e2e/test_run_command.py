@@ -525,6 +525,17 @@ def test_a_musl_program_is_named_and_runs(t):
     _named(t, _compile(t, "musl-client", compiler="musl-gcc"), "glibc")
 
 
+def test_a_program_with_address_sanitizer_is_named_and_runs(t):
+    binary = _compile(t, "asan-client", "-fsanitize=address")
+    _named(t, binary, "AddressSanitizer", "before its own")
+    runtime = subprocess.run(["gcc", "-print-file-name=libasan.so"], check=True,
+                             stdout=subprocess.PIPE).stdout.decode().strip()
+    server = t.server()
+    report = t.twshim_run(binary, ADDRESS, str(server.port), env={"LD_PRELOAD": runtime})
+    t.counters(report, attempts=1, established=1, ended_local_fin=1)
+    assert t.result.stderr == b"", t.result
+
+
 def test_a_setuid_program_is_named_and_runs(t):
     if os.getuid() != 0:
         raise Skip("only root can make one that counts")
