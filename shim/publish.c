@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <signal.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -335,7 +336,8 @@ static struct tws_header *make_in(int directory, int fd, const char *temporary,
 }
 
 /* Now and then a process that makes a segment clears away those of dead ones, a bounded
- * number; so the directory stays bounded though nobody reads it. */
+ * number; so the directory stays bounded though nobody reads it. Not in a signal handler
+ * with a stack of its own, which may be small: folding takes 8 KiB. */
 static void fold_sometimes(int directory)
 {
 	struct tws_settings settings = tws_policy_settings();
@@ -343,8 +345,10 @@ static void fold_sometimes(int directory)
 					 .max_segments = settings.max_segments,
 					 .most = FOLD_MOST};
 	uint32_t chance = (uint32_t)tws_process.pid * 2654435761u;
+	stack_t stack = {0};
 
-	if ((chance >> 16) % FOLD_EVERY == 0)
+	if ((chance >> 16) % FOLD_EVERY == 0 &&
+	    tws_sys2(SYS_sigaltstack, 0, &stack) == 0 && !(stack.ss_flags & SS_ONSTACK))
 		tws_fold(directory, &limits);
 }
 

@@ -3,6 +3,7 @@
 meets: calls that must fail, filters, limits. The program ends as it does bare."""
 import glob
 import os
+import subprocess
 import sys
 
 from harness import ADDRESS, Skip
@@ -137,6 +138,74 @@ def test_a_program_that_puts_a_filter_upon_itself_is_not_killed_by_it(t):
                    stood_aside=number)
         for path in glob.glob(t.dir + "/*.seg"):
             os.unlink(path)
+
+
+ON_A_SMALL_STACK = """
+#include <arpa/inet.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct sockaddr_in to = {.sin_family = AF_INET};
+
+static void one(int number)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    char byte = 'x';
+
+    (void)number;
+    if (connect(fd, (struct sockaddr *)&to, sizeof(to)) || write(fd, &byte, 1) != 1 ||
+        read(fd, &byte, 1) != 1 || close(fd))
+        _exit(3);
+}
+
+int main(int argc, char **argv)
+{
+    char *memory = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    stack_t stack = {.ss_sp = memory + 4096, .ss_size = 8192};
+    struct sigaction action = {.sa_handler = one, .sa_flags = SA_ONSTACK};
+    int status = 0;
+
+    (void)argc;
+    inet_pton(AF_INET, argv[1], &to.sin_addr);
+    to.sin_port = htons((uint16_t)atoi(argv[2]));
+    mprotect(memory, 4096, PROT_NONE);
+    sigaltstack(&stack, NULL);
+    sigaction(SIGUSR1, &action, NULL);
+    /* One process of 64 clears away dead segments, by its pid: one such, and one other. */
+    for (int left = 3; left;) {
+        pid_t child = fork();
+        int folds = (((uint32_t)(child ? child : getpid()) * 2654435761u) >> 16) % 64 == 0;
+
+        if (!child && left & (folds ? 1 : 2))
+            raise(SIGUSR1);
+        if (!child)
+            _exit(0);
+        waitpid(child, &status, 0);
+        if (status)
+            return 100 + status;
+        left &= folds ? ~1 : ~2;
+    }
+    return 0;
+}
+"""
+
+
+def test_a_first_connection_on_a_small_signal_stack(t):
+    t.need("gcc")
+    path = t.file("small.c", ON_A_SMALL_STACK)
+    subprocess.run(["gcc", "-o", path[:-2], path], check=True)
+    server = t.server()
+    t.run(t.prog("client"), ADDRESS, str(server.port), "socket", "connect", "close")
+    bare = t.run(path[:-2], ADDRESS, str(server.port), shim=False, status=None)
+    if bare.returncode:
+        raise Skip("a signal needs more than 8 KiB on this machine")
+    t.run(path[:-2], ADDRESS, str(server.port))
+    t.counters(t.report(), attempts=3, established=3, ended_local_fin=3)
 
 
 def test_a_filter_that_could_not_be_had_changes_nothing(t):
