@@ -260,6 +260,38 @@ static int check_sandbox(const struct enable_plan *plan, char *ret_error, size_t
 	return 0;
 }
 
+/* A list of what the unit may call, at whose end it is killed. What the shim calls is all
+ * in @system-service. */
+static bool is_killed_by_filter(const struct unit *unit)
+{
+	const char *error = unit_value(unit, "SystemCallErrorNumber"), *value;
+	char word[UNIT_VALUE_SIZE];
+	bool first = true;
+	size_t at = 0;
+
+	if (error && strcmp(error, "kill") != 0)
+		return false;
+	while ((value = unit_next(unit, "SystemCallFilter", &at)) != NULL)
+		while (unit_word(&value, word, sizeof(word)) == 1) {
+			if ((first && *word == '~') ||
+			    strcmp(word, "@system-service") == 0)
+				return false;
+			first = false;
+		}
+	return !first;
+}
+
+static int check_filter(const struct unit *unit, char *ret_error, size_t size)
+{
+	if (!is_killed_by_filter(unit))
+		return 0;
+	snprintf(ret_error, size,
+		 "%s: its SystemCallFilter= would kill it at system calls that the shim "
+		 "makes: add @system-service to it, or set SystemCallErrorNumber=EPERM",
+		 unit->name);
+	return -1;
+}
+
 static void note_privileges(struct enable_plan *plan)
 {
 	if (!plan->user_known)
@@ -282,6 +314,7 @@ int enable_check(struct enable_plan *plan, const struct enable_request *request,
 {
 	if (check_environment(plan, request, ret_error, size) != 0 ||
 	    check_sandbox(plan, ret_error, size) != 0 ||
+	    check_filter(&plan->unit, ret_error, size) != 0 ||
 	    check_commands(plan, request, ret_error, size) != 0)
 		return -1;
 	note_privileges(plan);

@@ -104,6 +104,8 @@ def test_enable_says_why_a_unit_is_not_reached(t):
         unset="[Service]\nExecStart=/usr/bin/true\nUnsetEnvironment=LD_PRELOAD\n",
         hidden="[Service]\nExecStart=/usr/bin/true\nInaccessiblePaths=/opt\n",
         filed="[Service]\nExecStart=/usr/bin/true\nEnvironmentFile=-/etc/filed\n",
+        killed="[Service]\nExecStart=/usr/bin/true\nSystemCallFilter=@network-io\n"
+        "SystemCallFilter=@basic-io @file-system\nSystemCallErrorNumber=kill\n",
         nothing="[Service]\nExecStart=/usr/bin/true\nExecStart=\n")
     t.file("static.c", "int main(void) { return 0; }\n")
     t.need("gcc")
@@ -116,10 +118,21 @@ def test_enable_says_why_a_unit_is_not_reached(t):
     for unit, why in (("gone", "not found"), ("static", "statically linked"),
                       ("unset", "UnsetEnvironment="), ("hidden", "InaccessiblePaths="),
                       ("filed", "sets LD_PRELOAD"), ("nothing", "no ExecStart="),
+                      ("killed", "SystemCallFilter="),
                       ("masked", "masked"), ("absent", "no such unit"), ("a.socket", "only services")):
         said = enable(t, root, unit, status=1)
         assert why in said, (unit, said)
     assert tree(root) == before
+
+
+def test_enable_takes_filters_of_system_calls_that_do_not_kill(t):
+    """A list that has all the shim's, a list of what is refused, an answer that is an error."""
+    for filters in ("SystemCallFilter=@system-service\nSystemCallFilter=~@privileged @resources",
+                    "SystemCallFilter=@network-io @system-service", "SystemCallFilter=~@mount",
+                    "SystemCallFilter=@network-io\nSystemCallErrorNumber=EPERM",
+                    "SystemCallFilter=@network-io\nSystemCallFilter="):
+        root = make_root(t, open=f"[Service]\nExecStart=/usr/bin/true\n{filters}\n")
+        enable(t, root, "open")
 
 
 def test_enable_knows_templates_instances_and_aliases(t):
