@@ -251,9 +251,18 @@ static __attribute__((noinline)) bool claim_any(struct tws_book *book,
 	return false;
 }
 
+/* fs.nr_open, the most descriptors that a process may have, is 1 << 20 unless raised. */
+static inline bool is_followed(int fd)
+{
+	if (tws_likely((unsigned)fd < TWS_FDS))
+		return true;
+	tws_count_process(TWS_unobserved);
+	return false;
+}
+
 TWS_HOT bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn)
 {
-	struct tws_book *book = (unsigned)fd < TWS_FDS ? tws_book_own() : NULL;
+	struct tws_book *book = is_followed(fd) ? tws_book_own() : NULL;
 	uint32_t before = tws_fd(fd);
 	uint64_t cookie = book ? tws_conn_cookie(fd, book) : 0;
 	struct tws_connection *slot;
