@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "tools/cli.h"
+#include "tools/memory.h"
 #include "tools/metrics.h"
 #include "tools/output.h"
 
@@ -100,6 +101,7 @@ int cmd_export(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
+	memory_prefer_huge_pages();
 	if (metrics_collect(&metrics, &request.options, error, sizeof(error)) != 0)
 		return cli_fail(CLI_FAILURE, "export: %s", error);
 	if (metrics_saved(metrics) < 0)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tools/cli.h"
+#include "tools/memory.h"
 #include "tools/output.h"
 #include "tools/report.h"
 
@@ -119,6 +120,7 @@ int cmd_report(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
+	memory_prefer_huge_pages();
 	if (page && options.json && strcmp(page, "-") == 0)
 		return complain("--html -", "standard output is for --json");
 	return page ? print_page(page, &options) : print(stdout, &options);

@@ -15,6 +15,22 @@
 #define HUGE_PAGE (2ul << 20)
 #define STEP	  (64 << 20)
 
+/* More than what is left of the heap, so that it grows. */
+#define FIRST  (256 << 10)
+#define AROUND 8192 /* what malloc() itself touches there */
+
+/* The heap goes on so that this first piece ends where a huge page begins: no page of
+ * that one has been touched then, else it would be of small ones for good. What lies
+ * before is never touched. */
+static uintptr_t begin_before_huge_page(void)
+{
+	uintptr_t end = (uintptr_t)sbrk(0);
+	uintptr_t huge = (end + FIRST + AROUND + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+
+	sbrk((intptr_t)(huge - FIRST - AROUND - end));
+	return huge;
+}
+
 void memory_prefer_huge_pages(void)
 {
 	uintptr_t from, to;
@@ -23,9 +39,9 @@ void memory_prefer_huge_pages(void)
 	mallopt(M_MMAP_THRESHOLD, STEP);
 	mallopt(M_TRIM_THRESHOLD, 2 * STEP);
 	mallopt(M_TOP_PAD, STEP);
-	first = malloc(HUGE_PAGE / 8); /* more than what is left of the heap */
+	from = begin_before_huge_page();
+	first = malloc(FIRST);
 	to = (uintptr_t)sbrk(0);
-	from = ((uintptr_t)first + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
 	if (first && from < to)
 		madvise((void *)from, to - from, MADV_HUGEPAGE);
 	free(first);
