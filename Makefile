@@ -42,14 +42,14 @@ SHIM_LDFLAGS := -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack -Wl,-z,nodele
 	-Wl,-soname,libtwshim.so -Wl,-z,noseparate-code -Wl,--hash-style=gnu
 TOOL_FLAGS := -D_GNU_SOURCE -DTWSHIM_VERSION='"$(VERSION)"' -DTWSHIM_LIBDIR='"$(LIBDIR)"' \
 	$(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null) $(SANFLAGS) $(COVERAGE)
-# Only `serve` needs libmicrohttpd, and loads it itself: tools/web_library.h.
+# Only `serve` needs libmicrohttpd, and loads it itself: tools/web/microhttpd.h.
 TOOL_LIBS = $(shell pkg-config --libs $(filter-out libmicrohttpd,$(LIBRARIES))) -lm \
 	$(SANFLAGS) $(COVERAGE)
 
-# What the tools know of the shim: its headers, its tables, these pure parts, and the clock.
-PURE := shim/clock.c shim/ending.c shim/match.c shim/layout.c shim/policy_image.c $(wildcard shim/fold*.c)
-SHIM_SRC := $(wildcard shim/*.c)
-TOOL_SRC := $(filter-out tools/main.c,$(wildcard tools/*.c)) $(wildcard config/*.c) $(PURE)
+# The tools compile shim/shared/ as well: it is all that they know of the shim.
+SHIM_SRC := $(wildcard shim/*.c shim/*/*.c)
+TOOL_SRC := $(filter-out tools/main.c,$(wildcard tools/*.c tools/*/*.c)) $(wildcard config/*.c) \
+	$(wildcard shim/shared/*.c)
 SHIM_OBJ := $(SHIM_SRC:%.c=$(BUILD)/shim-pic/%.o)
 TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/obj/%.o)
 PROGS := $(patsubst tests/progs/%.c,$(BUILD)/tests/%,$(wildcard tests/progs/*.c)) \
@@ -82,14 +82,14 @@ $(BUILD)/obj/%.o: %.c Makefile | libraries
 $(BUILD)/libdir: FORCE
 	@mkdir -p $(@D)
 	@[ "$$(cat $@ 2>/dev/null)" = "$(LIBDIR)" ] || echo "$(LIBDIR)" > $@
-$(BUILD)/obj/tools/library.o $(BUILD)/obj/tools/enable_plan.o: $(BUILD)/libdir
+$(BUILD)/obj/tools/launch/library.o $(BUILD)/obj/tools/systemd/plan.o: $(BUILD)/libdir
 .PHONY: FORCE
 FORCE:
 
 # The page of `serve`: its files and the chart library are taken into the binary.
 CHART ?= /usr/share/javascript/chart.js/chart.min.js
-$(BUILD)/obj/tools/web_assets.o: TOOL_FLAGS += -DTWSHIM_CHART='"$(CHART)"'
-$(BUILD)/obj/tools/web_assets.o: $(wildcard tools/web/*) $(CHART)
+$(BUILD)/obj/tools/report/page_files.o: TOOL_FLAGS += -DTWSHIM_CHART='"$(CHART)"'
+$(BUILD)/obj/tools/report/page_files.o: $(wildcard tools/report/page/*) $(CHART)
 $(CHART):
 	@echo "make: $@ is missing: run make deps" >&2; exit 1
 
@@ -211,7 +211,7 @@ screenshots: deps-test
 # ------------------------------------------------------------------ install
 
 # The manual: from what the command says of itself, and the tables.
-$(BUILD)/man: $(BUILD)/twshim $(wildcard man/*) shim/counters.def
+$(BUILD)/man: $(BUILD)/twshim $(wildcard man/*) shim/shared/counters.def
 	@echo "  MAN  $@"
 	$(Q)man/make-pages $(BUILD)/twshim $@
 

@@ -8,7 +8,7 @@
 #define TWS_CONFIG_ADDRESS_H
 
 #include "config/complaint.h"
-#include "shim/policy_image.h"
+#include "shim/shared/policy_image.h"
 
 #define TWS_TARGET_TEXT_SIZE 80
 

@@ -7,7 +7,7 @@
 #define TWS_CONFIG_COMPILE_H
 
 #include "config/complaint.h"
-#include "shim/policy_image.h"
+#include "shim/shared/policy_image.h"
 
 /* What a policy is made of: either may be missing. Rules of one line stand before those
  * of the file, since they are the more particular. */

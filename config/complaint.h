@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "shim/segment.h"
+#include "shim/shared/segment.h"
 
 /* One thing that is wrong. Control characters in what is put in become '?'. */
 struct tws_problem {

@@ -7,7 +7,7 @@
 #ifndef TWS_CONFIG_COVER_H
 #define TWS_CONFIG_COVER_H
 
-#include "shim/policy_image.h"
+#include "shim/shared/policy_image.h"
 
 /* `bytes`: what the offsets of both matches count from. */
 bool tws_match_covers(const void *bytes, const struct tws_match *first,

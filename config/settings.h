@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "config/complaint.h"
-#include "shim/policy_image.h"
+#include "shim/shared/policy_image.h"
 
 enum tws_setting_id {
 #define SETTING(name, places, kind, cell, fallback, help) TWS_SETTING_##name,

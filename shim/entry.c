@@ -8,10 +8,10 @@
 #include <sys/uio.h>
 
 #include "shim/entry.h"
-#include "shim/clock.h"
-#include "shim/hot.h"
-#include "shim/policy.h"
-#include "shim/sys.h"
+#include "shim/shared/clock.h"
+#include "shim/shared/hot.h"
+#include "shim/policy/policy.h"
+#include "shim/shared/sys.h"
 
 /* --------------------------------------------------------------------- born */
 

@@ -6,12 +6,12 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 
-#include "shim/fresh.h"
+#include "shim/conn/fresh.h"
 #include "shim/hooks.h"
-#include "shim/hot.h"
-#include "shim/policy.h"
+#include "shim/shared/hot.h"
+#include "shim/policy/policy.h"
 #include "shim/process.h"
-#include "shim/sys.h"
+#include "shim/shared/sys.h"
 
 TWS_HOT bool tws_hook_close(int fd, enum tws_via via, struct tws_end *ret_end)
 {

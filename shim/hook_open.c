@@ -7,14 +7,14 @@
 #include <netinet/tcp.h>
 #include <string.h>
 
-#include "shim/clock.h"
-#include "shim/conn_move.h"
-#include "shim/fresh.h"
+#include "shim/shared/clock.h"
+#include "shim/conn/conn_move.h"
+#include "shim/conn/fresh.h"
 #include "shim/hooks.h"
-#include "shim/hot.h"
-#include "shim/policy.h"
+#include "shim/shared/hot.h"
+#include "shim/policy/policy.h"
 #include "shim/process.h"
-#include "shim/sys.h"
+#include "shim/shared/sys.h"
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262

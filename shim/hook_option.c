@@ -7,13 +7,13 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 
-#include "shim/clock.h"
-#include "shim/conn_move.h"
-#include "shim/fresh.h"
+#include "shim/shared/clock.h"
+#include "shim/conn/conn_move.h"
+#include "shim/conn/fresh.h"
 #include "shim/hooks.h"
-#include "shim/policy.h"
+#include "shim/policy/policy.h"
 #include "shim/process.h"
-#include "shim/sys.h"
+#include "shim/shared/sys.h"
 
 #ifndef IP_BIND_ADDRESS_NO_PORT
 #define IP_BIND_ADDRESS_NO_PORT 24

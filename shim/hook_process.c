@@ -11,15 +11,15 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "shim/conn_move.h"
+#include "shim/conn/conn_move.h"
 #include "shim/hooks.h"
-#include "shim/policy.h"
+#include "shim/policy/policy.h"
 #include "shim/coverage.h"
 #include "shim/process.h"
-#include "shim/publish.h"
+#include "shim/book/publish.h"
 #include "shim/real.h"
-#include "shim/sys.h"
-#include "shim/text.h"
+#include "shim/shared/sys.h"
+#include "shim/shared/text.h"
 
 /* --------------------------------------------------------------------- exit */
 

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
-#include "shim/conn.h"
+#include "shim/conn/conn.h"
 
 /* One copy of the library asks another whether it stands behind it. */
 #define TWS_ARE_YOU_THERE 0x7477736869L

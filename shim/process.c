@@ -9,14 +9,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "shim/books.h"
-#include "shim/clock.h"
-#include "shim/conn.h"
+#include "shim/book/books.h"
+#include "shim/shared/clock.h"
+#include "shim/conn/conn.h"
 #include "shim/hooks.h"
-#include "shim/policy.h"
+#include "shim/policy/policy.h"
 #include "shim/real.h"
-#include "shim/sys.h"
-#include "shim/text.h"
+#include "shim/shared/sys.h"
+#include "shim/shared/text.h"
 
 #define VFORKING ((int)(sizeof(tws_process.vforking) / sizeof(tws_process.vforking[0])))
 

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "shim/hot.h"
+#include "shim/shared/hot.h"
 
 struct tws_process {
 	int stage; /* atomic; 0 not begun, 1 begun, 2 at work, 3 disabled or retired */

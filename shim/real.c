@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "shim/hot.h"
+#include "shim/shared/hot.h"
 
 static long absent(void)
 {

@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
-#include "shim/hot.h"
+#include "shim/shared/hot.h"
 
 /* By need: required, optional, variadic (the execl family, made from the execv one). */
 #define WRAP(ret, name, params, args, need)    WRAP_##need(ret, name, params, args)

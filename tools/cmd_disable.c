@@ -10,9 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tools/cli.h"
-#include "tools/enable.h"
-#include "tools/print.h"
+#include "tools/base/cli.h"
+#include "tools/systemd/enable.h"
+#include "tools/base/print.h"
 
 enum { OPTION_DRY, OPTION_RESTART, OPTION_USER, OPTION_ROOT, OPTION_JSON };
 

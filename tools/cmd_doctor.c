@@ -10,9 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tools/cli.h"
-#include "tools/doctor.h"
-#include "tools/memory.h"
+#include "tools/base/cli.h"
+#include "tools/advice/doctor.h"
+#include "tools/base/memory.h"
 
 #define WATCH_SECONDS 2
 #define PATIENCE      2 /* seconds until we say that it takes longer */

@@ -10,11 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tools/cli.h"
-#include "tools/enable.h"
-#include "tools/policy_actions.h"
-#include "tools/policy_store.h"
-#include "tools/print.h"
+#include "tools/base/cli.h"
+#include "tools/systemd/enable.h"
+#include "tools/policy/actions.h"
+#include "tools/policy/store.h"
+#include "tools/base/print.h"
 
 enum {
 	OPTION_FILE,

@@ -14,11 +14,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tools/cli.h"
-#include "tools/dropin.h"
-#include "tools/enable.h"
-#include "tools/enabled.h"
-#include "tools/print.h"
+#include "tools/base/cli.h"
+#include "tools/systemd/dropin.h"
+#include "tools/systemd/enable.h"
+#include "tools/systemd/enabled.h"
+#include "tools/base/print.h"
 
 enum { OPTION_USER, OPTION_ROOT, OPTION_JSON, OPTION_COLOR };
 

@@ -11,10 +11,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tools/cli.h"
-#include "tools/library.h"
-#include "tools/policy_store.h"
-#include "tools/rundir.h"
+#include "tools/base/cli.h"
+#include "tools/launch/library.h"
+#include "tools/policy/store.h"
+#include "tools/segments/rundir.h"
 
 enum { OPTION_FILE, OPTION_RULE, OPTION_SYSTEMD };
 

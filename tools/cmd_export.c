@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tools/cli.h"
-#include "tools/memory.h"
-#include "tools/metrics.h"
-#include "tools/output.h"
+#include "tools/base/cli.h"
+#include "tools/base/memory.h"
+#include "tools/metrics/metrics.h"
+#include "tools/base/output.h"
 
 enum { OPTION_TEXTFILE, OPTION_OPENMETRICS, OPTION_TOP, OPTION_MAX_SERIES, OPTION_DIR };
 

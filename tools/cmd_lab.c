@@ -12,9 +12,9 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "tools/cli.h"
-#include "tools/lab_result.h"
-#include "tools/print.h"
+#include "tools/base/cli.h"
+#include "tools/lab/result.h"
+#include "tools/base/print.h"
 
 static const struct experiment {
 	const char *name, *help;

@@ -10,10 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tools/cli.h"
-#include "tools/memory.h"
-#include "tools/owners.h"
-#include "tools/print.h"
+#include "tools/base/cli.h"
+#include "tools/base/memory.h"
+#include "tools/model/owners.h"
+#include "tools/base/print.h"
 
 enum { OPTION_ALL, OPTION_JSON, OPTION_DIR, OPTION_COLOR };
 

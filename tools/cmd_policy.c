@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tools/cli.h"
-#include "tools/policy_actions.h"
+#include "tools/base/cli.h"
+#include "tools/policy/actions.h"
 
 enum option_id {
 	OPTION_DIR = 256,

@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tools/cli.h"
-#include "tools/model.h"
-#include "tools/print.h"
+#include "tools/base/cli.h"
+#include "tools/model/model.h"
+#include "tools/base/print.h"
 
 #define CELL 80
 

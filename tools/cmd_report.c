@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tools/cli.h"
-#include "tools/memory.h"
-#include "tools/output.h"
-#include "tools/report.h"
+#include "tools/base/cli.h"
+#include "tools/base/memory.h"
+#include "tools/base/output.h"
+#include "tools/report/report.h"
 
 static const char usage[] =
     "Usage: twshim report [OPTION...] [APPLICATION|PID]\n"

@@ -15,18 +15,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tools/cli.h"
-#include "tools/kernel.h"
-#include "tools/launch.h"
-#include "tools/library.h"
-#include "tools/lineage.h"
-#include "tools/output.h"
-#include "tools/policy_store.h"
-#include "tools/print.h"
-#include "tools/reach.h"
-#include "tools/report.h"
-#include "tools/run_directory.h"
-#include "tools/rundir.h"
+#include "tools/base/cli.h"
+#include "tools/kernel/kernel.h"
+#include "tools/launch/launch.h"
+#include "tools/launch/library.h"
+#include "tools/kernel/lineage.h"
+#include "tools/base/output.h"
+#include "tools/policy/store.h"
+#include "tools/base/print.h"
+#include "tools/launch/reach.h"
+#include "tools/report/report.h"
+#include "tools/launch/run_directory.h"
+#include "tools/segments/rundir.h"
 
 #define OWN_FAILURE    125
 #define NOT_EXECUTABLE 126

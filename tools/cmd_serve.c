@@ -11,11 +11,11 @@
 #include <time.h>
 
 #include "config/address.h"
-#include "tools/cli.h"
-#include "tools/memory.h"
-#include "tools/print.h"
-#include "tools/web.h"
-#include "tools/web_deadline.h"
+#include "tools/base/cli.h"
+#include "tools/base/memory.h"
+#include "tools/base/print.h"
+#include "tools/web/web.h"
+#include "tools/web/deadline.h"
 
 enum { OPTION_LISTEN, OPTION_TOP, OPTION_MAX_SERIES, OPTION_DIR };
 

@@ -11,9 +11,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tools/cli.h"
-#include "tools/reader_cache.h"
-#include "tools/top.h"
+#include "tools/base/cli.h"
+#include "tools/segments/cache.h"
+#include "tools/top/top.h"
 
 #define BATCH_WIDTH 132
 

@@ -16,10 +16,10 @@
 #include <unistd.h>
 
 #include "config/address.h"
-#include "tools/cli.h"
-#include "tools/print.h"
-#include "tools/rundir.h"
-#include "tools/trace.h"
+#include "tools/base/cli.h"
+#include "tools/base/print.h"
+#include "tools/segments/rundir.h"
+#include "tools/trace/trace.h"
 
 enum {
 	OPTION_TO,

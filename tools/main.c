@@ -2,7 +2,7 @@
  *
  * twshim: finds the subcommand and hands over. The table is in tools/commands.h.
  */
-#include "shim/clock.h"
+#include "shim/shared/clock.h"
 #include "tools/commands.h"
 
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tools/cli.h"
+#include "tools/base/cli.h"
 
 #define COMMAND(name, help) {#name, cmd_##name, help},
 static const struct {

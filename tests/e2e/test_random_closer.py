@@ -49,7 +49,7 @@ def draw(source, number, servers):
 
 
 def _section(data, number, expected_size):
-    """The records of a section of a segment (shim/segment.h)."""
+    """The records of a section of a segment (shim/shared/segment.h)."""
     offset, size, count, used, _ = struct.unpack_from("<QIIII", data, 32 + number * 24)
     assert size == expected_size, "the layout has changed"
     return [data[offset + i * size:offset + (i + 1) * size] for i in range(min(used, count))]

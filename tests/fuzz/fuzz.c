@@ -7,9 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "shim/segment.h"
-#include "tools/print.h"
-#include "tools/reader.h"
+#include "shim/shared/segment.h"
+#include "tools/base/print.h"
+#include "tools/segments/reader.h"
 
 char fuzz_path[64];
 

@@ -7,8 +7,8 @@ FUZZ_SECONDS ?= 20
 FUZZ_PACKAGES := clang libclang-rt-dev
 FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_BINS := $(FUZZ_NAMES:%=$(BUILD)/fuzz/%)
-FUZZ_OBJ := $(filter-out $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tools/lab*.c tools/cmd_*.c \
-	tools/top_*.c tools/launch*.c)),$(TOOL_OBJ))
+FUZZ_OBJ := $(filter-out $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tools/lab/*.c tools/cmd_*.c \
+	tools/top/*.c) tools/launch/launch.c tools/launch/environment.c),$(TOOL_OBJ))
 # With a fuzzer it brings its own main; without, ours reads files.
 FUZZ_MAIN := $(if $(findstring fuzzer,$(SAN)),,tests/fuzz/main.c)
 FUZZ_LINK := $(subst fuzzer-no-link,fuzzer,$(SANFLAGS))
@@ -19,7 +19,7 @@ FUZZ_SAN ?= $(shell echo 'int main(void){return 0;}' | $(CC) -fsanitize=address,
 $(BUILD)/fuzz/all.a: $(FUZZ_OBJ)
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(Q)ar rcs $@ $^
+	$(Q)ar qcs $@ $^ # append: two wings may have a file of the same name
 
 $(BUILD)/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.c tests/fuzz/fuzz.h $(FUZZ_MAIN) \
 		$(BUILD)/fuzz/all.a

@@ -10,7 +10,7 @@
 #include "config/compile.h"
 #include "config/describe.h"
 #include "tests/fuzz/fuzz.h"
-#include "tools/policy_store.h"
+#include "tools/policy/store.h"
 
 /* libconfig's scanner forgets the string that it was in when it gives up. Its leak, of a
  * few bytes in a process that ends. */

@@ -8,9 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "shim/fold.h"
+#include "shim/shared/fold.h"
 #include "tests/fuzz/fuzz.h"
-#include "tools/reader.h"
+#include "tools/segments/reader.h"
 
 static int take(struct segment *segment, void *data)
 {

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 
 #include "tests/fuzz/fuzz.h"
-#include "tools/trace.h"
+#include "tools/trace/trace.h"
 
 static void print_line(const struct follow_event *event)
 {

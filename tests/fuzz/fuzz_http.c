@@ -4,7 +4,7 @@
  * socket pair; no other thread, no listener. What comes back is HTTP or nothing, and
  * carries nothing of what was sent.
  */
-#include "tools/web.c"
+#include "tools/web/web.c"
 
 #include "tests/fuzz/fuzz.h"
 

@@ -3,10 +3,10 @@
  * Answers of sock_diag to a dump: bytes that need not come from a kernel. The parser is
  * compiled in here, since its inside is what is tried.
  */
-#include "tools/kernel.c"
+#include "tools/kernel/kernel.c"
 
 #include "tests/fuzz/fuzz.h"
-#include "tools/print.h"
+#include "tools/base/print.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -10,7 +10,7 @@
 
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/saved_segment.h"
-#include "tools/metrics.h"
+#include "tools/metrics/metrics.h"
 
 /* Two applications, one of them with two destinations, once read from a directory. */
 static struct model *known(void)

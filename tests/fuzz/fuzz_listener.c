@@ -3,7 +3,7 @@
  * Announcements of destroyed sockets, from a socket whose other end is not the kernel:
  * each input is one datagram, drained as `trace` and `run` do.
  */
-#include "tools/kernel_listener.c"
+#include "tools/kernel/listener.c"
 
 #include <unistd.h>
 

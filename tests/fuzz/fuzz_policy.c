@@ -4,13 +4,13 @@
  * validated, held against connections. The shim's own loader is compiled in here; what it
  * needs of the rest of the shim is below.
  */
-#include "shim/policy_load.c"
+#include "shim/policy/load.c"
 
 #include <unistd.h>
 
 #include "tests/fuzz/fuzz.h"
 #include "config/describe.h"
-#include "tools/policy_explain.h"
+#include "tools/policy/explain.h"
 
 #define CHECKSUM_AT offsetof(struct tws_policy_image, checksum)
 

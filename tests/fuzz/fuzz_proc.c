@@ -4,16 +4,16 @@
  * stand, a process's name among them. In a container /proc may be anything. The inside of
  * process.c is compiled in.
  */
-#include "tools/process.c"
+#include "tools/kernel/process.c"
 
 #include "tests/fuzz/fuzz.h"
-#include "tools/enabled.h"
-#include "tools/host.h"
-#include "tools/print.h"
+#include "tools/systemd/enabled.h"
+#include "tools/kernel/host.h"
+#include "tools/base/print.h"
 
 static const char *const FILES[] = {
 #define HOST(name, file, form, key, help) file,
-#include "tools/host.def"
+#include "tools/kernel/host.def"
 };
 
 static void read_host(unsigned which, const char *text)

@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "tests/fuzz/fuzz.h"
-#include "tools/print.h"
-#include "tools/reach.h"
+#include "tools/base/print.h"
+#include "tools/launch/reach.h"
 
 static void check_sentence(const struct reach *reach)
 {

@@ -7,7 +7,7 @@
 #include "config/compile.h"
 #include "config/describe.h"
 #include "tests/fuzz/fuzz.h"
-#include "tools/policy_store.h"
+#include "tools/policy/store.h"
 
 #define RULES 70 /* more than an image takes */
 

@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "tests/fuzz/fuzz.h"
-#include "tools/join.h"
-#include "tools/metrics.h"
-#include "tools/report.h"
+#include "tools/model/join.h"
+#include "tools/metrics/metrics.h"
+#include "tools/report/report.h"
 
 #define SOCKETS	  64
 #define NAMESPACE 1

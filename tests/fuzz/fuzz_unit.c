@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "tests/fuzz/fuzz.h"
-#include "tools/dropin.h"
-#include "tools/unit.h"
+#include "tools/systemd/dropin.h"
+#include "tools/systemd/unit.h"
 
 static void read_words(const struct unit *unit, const char *value)
 {

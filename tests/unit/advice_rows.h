@@ -8,9 +8,9 @@
 
 #include <errno.h>
 
-#include "tools/advice.h"
-#include "tools/host.h"
-#include "tools/traffic.h"
+#include "tools/advice/advice.h"
+#include "tools/kernel/host.h"
+#include "tools/model/traffic.h"
 
 /* Rows name what matters. */
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "tests/unit/saved_segment.h"
-#include "tools/rundir.h"
+#include "tools/segments/rundir.h"
 
 #define SAVED_PATH 64
 

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tools/reader.h"
+#include "tools/segments/reader.h"
 
 #define SAVED_CONNECTIONS  8
 #define SAVED_DESTINATIONS 4

@@ -13,11 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tools/advice.h"
-#include "tools/doctor.h"
-#include "tools/holders.h"
-#include "tools/host.h"
-#include "tools/traffic.h"
+#include "tools/advice/advice.h"
+#include "tools/advice/doctor.h"
+#include "tools/model/holders.h"
+#include "tools/kernel/host.h"
+#include "tools/model/traffic.h"
 #include "tests/unit/advice_rows.h"
 
 static const struct advice_finding *find(const struct advice *advice, const char *id)

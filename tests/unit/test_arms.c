@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "tests/unit/saved_segment.h"
-#include "tools/model.h"
+#include "tools/model/model.h"
 
 #define MILLISECOND (SAVED_SECOND / 1000)
 

@@ -13,7 +13,7 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 
-#include "shim/ending.h"
+#include "shim/shared/ending.h"
 
 struct row {
 	const char *name;

@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "shim/fold.h"
+#include "shim/shared/fold.h"
 #include "tests/unit/saved_directory.h"
 
 #define DEAD_PID 0x7ffffff0u

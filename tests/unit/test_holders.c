@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tools/holders.h"
+#include "tools/model/holders.h"
 
 #define INODE 77
 

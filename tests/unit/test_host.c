@@ -16,9 +16,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tools/host.h"
-#include "tools/kernel.h"
-#include "tools/traffic.h"
+#include "tools/kernel/host.h"
+#include "tools/kernel/kernel.h"
+#include "tools/model/traffic.h"
 
 static const char netstat[] =
     "TcpExt: SyncookiesSent PAWSPassive TW TCPTimeWaitOverflow TCPAbortOnMemory\n"

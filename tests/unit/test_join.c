@@ -14,8 +14,8 @@
 #include <string.h>
 
 #include "tests/unit/saved_segment.h"
-#include "tools/join.h"
-#include "tools/model.h"
+#include "tools/model/join.h"
+#include "tools/model/model.h"
 
 /* Words that the kernel was heard to say, as measured on Linux 6.18. */
 static const struct kernel_destroyed peer_first = {

@@ -18,11 +18,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tools/launch.h"
-#include "tools/library.h"
-#include "tools/lineage.h"
-#include "tools/output.h"
-#include "tools/run_directory.h"
+#include "tools/launch/launch.h"
+#include "tools/launch/library.h"
+#include "tools/kernel/lineage.h"
+#include "tools/base/output.h"
+#include "tools/launch/run_directory.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 

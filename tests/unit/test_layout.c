@@ -14,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "shim/segment.h"
+#include "shim/shared/segment.h"
 
 #define AT(type, field) offsetof(struct type, field)
 

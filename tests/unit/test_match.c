@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "config/address.h"
-#include "shim/match.h"
+#include "shim/shared/match.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 

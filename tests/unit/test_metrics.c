@@ -16,8 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tools/join.h"
-#include "tools/metrics.h"
+#include "tools/model/join.h"
+#include "tools/metrics/metrics.h"
 
 #define NOW 1000000
 

@@ -12,7 +12,7 @@
 #include <netinet/tcp.h>
 
 #include "tests/unit/saved_segment.h"
-#include "tools/owners.h"
+#include "tools/model/owners.h"
 
 static struct kernel_table table;
 

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tools/policy_host.h"
+#include "tools/policy/host_ports.h"
 
 /* Warnings of a source on a host with this range and these reserved ports. */
 static struct tws_complaints warn(const struct tws_source *source, uint16_t low,

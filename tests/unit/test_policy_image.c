@@ -20,8 +20,8 @@
 
 #include "config/compile.h"
 #include "config/describe.h"
-#include "shim/match.h"
-#include "tools/policy_store.h"
+#include "shim/shared/match.h"
+#include "tools/policy/store.h"
 
 #define MUTATIONS 200000
 

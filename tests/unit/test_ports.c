@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tools/advice.h"
-#include "tools/traffic.h"
+#include "tools/advice/advice.h"
+#include "tools/model/traffic.h"
 
 #define LOW   40000
 #define PORTS 1000u

@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tools/reach.h"
+#include "tools/launch/reach.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 #define GLIBC	     "/lib64/ld-linux-x86-64.so.2"

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 
 #include "tests/unit/saved_directory.h"
-#include "tools/reader_cache.h"
+#include "tools/segments/cache.h"
 
 #define NAME "1-4242-1-0.seg"
 

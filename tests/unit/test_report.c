@@ -16,9 +16,9 @@
 #include <string.h>
 
 #include "tests/unit/saved_segment.h"
-#include "tools/join.h"
-#include "tools/model.h"
-#include "tools/report.h"
+#include "tools/model/join.h"
+#include "tools/model/model.h"
+#include "tools/report/report.h"
 
 #define GOLDEN	   "tests/unit/golden/report.txt"
 #define CHURN	   1000u

@@ -15,8 +15,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "tools/arms.h"
-#include "tools/statistics.h"
+#include "tools/model/arms.h"
+#include "tools/model/statistics.h"
 
 #define REPORTS 2000
 #define KILO	1000u

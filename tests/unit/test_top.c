@@ -10,7 +10,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "tools/top.h"
+#include "tools/top/top.h"
 
 static int width_of(const char *text)
 {

@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "config/address.h"
-#include "tools/trace.h"
+#include "tools/trace/trace.h"
 
 static const struct follow_process process = {
     .pid = 42, .detail = true, .exe = "/opt/x/php-fpm8.2", .name = "php-fpm8.2"};

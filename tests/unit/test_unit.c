@@ -12,11 +12,11 @@
 
 #include <cmocka.h>
 
-#include "tools/dropin.h"
-#include "tools/enable.h"
-#include "tools/enabled.h"
-#include "tools/rundir.h"
-#include "tools/unit.h"
+#include "tools/systemd/dropin.h"
+#include "tools/systemd/enable.h"
+#include "tools/systemd/enabled.h"
+#include "tools/segments/rundir.h"
+#include "tools/systemd/unit.h"
 
 static const struct unit_place SYSTEM = {.root = ""};
 

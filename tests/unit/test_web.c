@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "config/address.h"
-#include "tools/web.h"
+#include "tools/web/web.h"
 
 static struct tws_address address(const char *text)
 {

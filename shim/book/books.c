@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Books and how to count in them. All updates are single atomic words; nothing waits for
+ * anything, so a signal handler may interrupt every line of this and count as well.
+ */
+#include "shim/book/books.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "shim/shared/clock.h"
+#include "shim/conn/conn.h"
+#include "shim/shared/hot.h"
+#include "shim/policy/policy.h"
+#include "shim/process.h"
+#include "shim/book/publish.h"
+#include "shim/shared/sys.h"
+
+#define RETRY_NS   1000000000u
+#define PROBES	   32
+#define RING_AHEAD 1024 /* bytes */
+
+struct tws_book tws_books[TWS_BOOKS];
+/* The first of the hot data. */
+TWS_HOT_DATA struct tws_book *tws_own_book __attribute__((aligned(64)));
+
+static uint64_t next_try_ns;
+static uint64_t early[TWS_COUNTERS]; /* counted before there was a book */
+
+/* Memory behind the first `count` elements, of which `before` have it. */
+static bool back(const struct tws_book *book, enum tws_section_id id, uint32_t before,
+		 uint32_t count)
+{
+	const struct tws_section *laid = &book->section[id];
+	uint64_t from = (laid->offset + (uint64_t)before * laid->element_size) & ~4095ULL;
+	uint64_t to = laid->offset + (uint64_t)count * laid->element_size;
+	long ret;
+
+	if (to > book->size)
+		return false;
+	ret = tws_sys3(SYS_madvise, (char *)book->header + from, to - from,
+		       MADV_POPULATE_WRITE);
+	/* EINVAL: a kernel before 5.14, where all was backed when the file was made. */
+	return ret == 0 || ret == -EINVAL;
+}
+
+/* What the file says is backed, seen to be. */
+static void take_ready(struct tws_book *book, const struct tws_header *layout)
+{
+	for (unsigned id = 0; id < TWS_SECTIONS; id++) {
+		uint32_t ready = layout->section[id].ready;
+
+		if (ready > book->section[id].count)
+			ready = book->section[id].count;
+		book->ready[id] =
+		    ready && back(book, (enum tws_section_id)id, 0, ready) ? ready : 0;
+	}
+}
+
+static void fill_book(struct tws_book *book, struct tws_header *header,
+		      const struct tws_header *layout)
+{
+	char *base = (char *)header;
+	const struct tws_section *section = book->section;
+
+	__builtin_memcpy(book->section, layout->section, sizeof(book->section));
+	book->size = layout->size;
+	take_ready(book, layout);
+	__builtin_memset(book->reached, 0, sizeof(book->reached));
+	book->full_until_ns = book->seen_ns = book->recorded_ns = 0;
+	book->ended_count = section[TWS_SECTION_ENDED].count;
+	book->time_wait_count = section[TWS_SECTION_TIME_WAIT].count;
+	book->probe = (void *)(base + layout->size - sizeof(*book->probe));
+	book->process = (void *)(base + section[TWS_SECTION_PROCESS].offset);
+	book->connections = (void *)(base + section[TWS_SECTION_CONNECTIONS].offset);
+	book->destinations = (void *)(base + section[TWS_SECTION_DESTINATIONS].offset);
+	book->arms = (void *)(base + section[TWS_SECTION_ARMS].offset);
+	book->rules = (void *)(base + section[TWS_SECTION_RULES].offset);
+	book->ended = (void *)(base + section[TWS_SECTION_ENDED].offset);
+	book->time_wait = (void *)(base + section[TWS_SECTION_TIME_WAIT].offset);
+}
+
+/* A place is taken by its header pointer; the other fields follow before its index is
+ * told to anybody. */
+int tws_book_add(void *mapping, const struct tws_header *layout)
+{
+	for (int i = 0; i < TWS_BOOKS; i++) {
+		struct tws_header *none = NULL;
+
+		if (__atomic_load_n(&tws_books[i].header, __ATOMIC_RELAXED) ||
+		    !__atomic_compare_exchange_n(&tws_books[i].header, &none, mapping,
+						 false, __ATOMIC_ACQ_REL,
+						 __ATOMIC_RELAXED))
+			continue;
+		fill_book(&tws_books[i], mapping, layout);
+		return i;
+	}
+	return -1;
+}
+
+static void add_early(struct tws_book *book)
+{
+	for (unsigned i = 0; i < TWS_COUNTERS; i++)
+		if (early[i])
+			tws_add(&book->process->value[i],
+				__atomic_exchange_n(&early[i], 0, __ATOMIC_ACQ_REL));
+}
+
+/* Two threads may both make one; the loser's file is taken back. */
+static struct tws_book *make_own(void)
+{
+	struct tws_header layout = {0};
+	struct tws_header *header;
+	char name[96];
+	struct tws_book *none = NULL;
+	int index, directory;
+
+	tws_process_own();
+	tws_policy_begin(true);
+	header = tws_publish(&layout);
+	if (!header)
+		return NULL;
+	index = tws_book_add(header, &layout);
+	if (index >= 0 &&
+	    tws_book_reach(&tws_books[index], TWS_SECTION_DESTINATIONS, 0) &&
+	    __atomic_compare_exchange_n(&tws_own_book, &none, &tws_books[index], false,
+					__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+		add_early(&tws_books[index]);
+		return &tws_books[index];
+	}
+	directory = tws_publish_directory(false);
+	if (directory >= 0) {
+		tws_publish_name(&layout, name);
+		tws_sys3(SYS_unlinkat, directory, name, 0);
+		tws_sys1(SYS_close, directory);
+	}
+	if (index >= 0)
+		__atomic_store_n(&tws_books[index].header, NULL, __ATOMIC_RELEASE);
+	tws_sys2(SYS_munmap, header, layout.size);
+	return none;
+}
+
+struct tws_book *tws_book_make(void)
+{
+	struct tws_book *ret;
+	uint64_t now = tws_now();
+
+	if (now < __atomic_load_n(&next_try_ns, __ATOMIC_RELAXED))
+		return NULL;
+	ret = make_own();
+	if (!ret)
+		__atomic_store_n(&next_try_ns, now + RETRY_NS, __ATOMIC_RELAXED);
+	return ret;
+}
+
+/* The elements that the next piece of memory holds: at first two pages' worth, then as
+ * much again as is there, so that a long run asks seldom and a short one takes little. */
+static uint32_t next_ready(const struct tws_section *section, uint32_t ready,
+			   uint32_t index)
+{
+	uint32_t least = 8192 / section->element_size;
+
+	ready *= 2;
+	if (ready < least)
+		ready = least;
+	if (ready <= index)
+		ready = index + 1;
+	return ready < section->count ? ready : section->count;
+}
+
+static bool back_section(struct tws_book *book, enum tws_section_id id, uint32_t index)
+{
+	uint32_t before = tws_book_ready(book, id);
+	uint32_t ready = next_ready(&book->section[id], before, index);
+
+	if (!back(book, id, before, ready))
+		return false;
+	tws_raise_u32(&book->ready[id], ready);
+	tws_raise_u32(&book->header->section[id].ready, ready);
+	return true;
+}
+
+/* A ring is filled in order, so it is recorded as used some records ahead: what is not
+ * written yet is 0, as is one that is being written. */
+static uint32_t next_used(const struct tws_book *book, enum tws_section_id id,
+			  uint32_t index)
+{
+	uint32_t ahead = RING_AHEAD / book->section[id].element_size;
+	uint32_t ready = tws_book_ready(book, id);
+
+	return ready - index < ahead ? ready : index + ahead;
+}
+
+bool tws_book_back(struct tws_book *book, enum tws_section_id id, uint32_t index)
+{
+	uint32_t used = index + 1;
+
+	if (index >= book->section[id].count)
+		return false;
+	if (index >= tws_book_ready(book, id) && !back_section(book, id, index))
+		return false;
+	if (id == TWS_SECTION_ENDED || id == TWS_SECTION_TIME_WAIT)
+		used = next_used(book, id, index);
+	tws_raise_u32(&book->header->section[id].used, used);
+	tws_raise_u32(&book->reached[id], used);
+	return true;
+}
+
+void tws_book_record_again(struct tws_book *book, uint64_t now)
+{
+	__atomic_store_n(&book->recorded_ns, now, __ATOMIC_RELAXED);
+	for (unsigned id = 0; id < TWS_SECTIONS; id++)
+		tws_raise_u32(&book->header->section[id].used,
+			      __atomic_load_n(&book->reached[id], __ATOMIC_RELAXED));
+}
+
+/* ----------------------------------------------------------- destinations */
+
+/* One of an address's three words; the reserved bytes in them are 0. */
+static inline uint64_t word_of(const struct tws_address *address, unsigned index)
+{
+	uint64_t ret;
+
+	__builtin_memcpy(&ret, (const char *)address + 8 * index, sizeof(ret));
+	return ret;
+}
+
+/* Ten bits, to which each of the words contributes. */
+static inline uint32_t hash_address(const struct tws_address *address)
+{
+	uint64_t host = word_of(address, 1), port = word_of(address, 2);
+
+	host = host << 29 | host >> 35;
+	port = port << 43 | port >> 21;
+	return (uint32_t)((word_of(address, 0) ^ host ^ port) * 0x9e3779b97f4a7c15u >>
+			  54);
+}
+
+static inline bool same_address(const struct tws_address *a, const struct tws_address *b)
+{
+	return !((word_of(a, 0) ^ word_of(b, 0)) | (word_of(a, 1) ^ word_of(b, 1)) |
+		 (word_of(a, 2) ^ word_of(b, 2)));
+}
+
+/* A claimed entry is another thread's (or that of the code we interrupted): pass it by
+ * and take the next; a reader adds entries of the same address. */
+static bool claim(struct tws_destination *entry, const struct tws_address *address)
+{
+	uint32_t free_state = TWS_DESTINATION_FREE;
+
+	if (!__atomic_compare_exchange_n(&entry->state, &free_state,
+					 TWS_DESTINATION_CLAIMED, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_RELAXED))
+		return false;
+	entry->address = *address;
+	__atomic_store_n(&entry->state, TWS_DESTINATION_READY, __ATOMIC_RELEASE);
+	return true;
+}
+
+/* Entries fill from 1 upwards, so that a process with few destinations touches little. An
+ * index in private memory finds them again. */
+static uint16_t index_of_hash[1024];
+
+static inline bool is_entry(struct tws_book *book, uint32_t index,
+			    const struct tws_address *address)
+{
+	struct tws_destination *entry = &book->destinations[index];
+
+	return index && index < tws_book_ready(book, TWS_SECTION_DESTINATIONS) &&
+	       __atomic_load_n(&entry->state, __ATOMIC_ACQUIRE) ==
+		   TWS_DESTINATION_READY &&
+	       same_address(&entry->address, address);
+}
+
+static TWS_COLD uint16_t append(struct tws_book *book, const struct tws_address *address)
+{
+	uint32_t used = tws_book_used(book, TWS_SECTION_DESTINATIONS);
+
+	for (uint32_t i = used ? used : 1; i < used + PROBES && i < UINT16_MAX; i++) {
+		if (!tws_book_reach(book, TWS_SECTION_DESTINATIONS, i))
+			return 0;
+		if (claim(&book->destinations[i], address))
+			return (uint16_t)i;
+	}
+	return 0;
+}
+
+/* Not at its first place. */
+static __attribute__((noinline)) uint16_t
+find_destination(struct tws_book *book, const struct tws_address *address, uint32_t hash)
+{
+	uint16_t ret;
+
+	for (uint32_t probe = 0; probe < PROBES; probe++) {
+		uint16_t *place = &index_of_hash[(hash + probe) % 1024];
+		uint16_t index = __atomic_load_n(place, __ATOMIC_RELAXED);
+
+		if (is_entry(book, index, address))
+			return index;
+		if (index)
+			continue;
+		ret = append(book, address);
+		__atomic_store_n(place, ret, __ATOMIC_RELAXED);
+		return ret;
+	}
+	return 0;
+}
+
+TWS_HOT uint16_t tws_book_destination(struct tws_book *book,
+				      const struct tws_address *address)
+{
+	uint32_t hash = hash_address(address);
+	uint16_t index = __atomic_load_n(&index_of_hash[hash], __ATOMIC_RELAXED);
+
+	return tws_likely(is_entry(book, index, address))
+		   ? index
+		   : find_destination(book, address, hash);
+}
+
+void tws_book_lost(struct tws_book *book)
+{
+	unsigned index = (unsigned)(book - tws_books);
+	struct tws_book *own = book;
+	long ret =
+	    tws_sys6(SYS_mmap, (long)(uintptr_t)book->header, (long)book->size,
+		     PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+
+	if (!tws_mapping(ret))
+		return;
+	__atomic_compare_exchange_n(&tws_own_book, &own, NULL, false, __ATOMIC_ACQ_REL,
+				    __ATOMIC_RELAXED);
+	for (int fd = 0; fd <= tws_fd_highest(); fd++) {
+		uint32_t word = tws_fd(fd);
+
+		if (word & TWS_FD_SLOT && (word >> 24 & (TWS_BOOKS - 1)) == index &&
+		    __atomic_compare_exchange_n(tws_fd_place(fd), &word, 0, false,
+						__ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+			tws_count_process(TWS_unobserved);
+	}
+}
+
+void tws_book_check(void)
+{
+	struct tws_book *own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
+
+	if (own && tws_sys3(SYS_madvise, (uintptr_t)own->probe & ~4095UL, 4096,
+			    MADV_POPULATE_READ) == -EFAULT)
+		tws_book_lost(own);
+}
+
+/* --------------------------------------------------------------- counting */
+
+/* A chain of forks must not run out of places: books of the parent's forebears that no
+ * descriptor leads to are let go. The parent's own stays, since the code that this fork
+ * interrupted may be in it. */
+static void let_go_of_forebears(void)
+{
+	uint32_t in_use = tws_own_book ? 1u << (tws_own_book - tws_books) : 0;
+
+	for (int fd = 0; fd <= tws_fd_highest(); fd++)
+		if (tws_fd(fd) & TWS_FD_SLOT)
+			in_use |= 1u << (tws_fd(fd) >> 24 & (TWS_BOOKS - 1));
+	for (int i = 0; i < TWS_BOOKS; i++)
+		if (tws_books[i].header && !(in_use >> i & 1)) {
+			tws_sys2(SYS_munmap, tws_books[i].header, tws_books[i].size);
+			tws_books[i].header = NULL;
+		}
+}
+
+void tws_books_forked(void)
+{
+	let_go_of_forebears();
+	tws_own_book = NULL;
+	next_try_ns = 0;
+	__builtin_memset(early, 0, sizeof(early));
+	__builtin_memset(index_of_hash, 0, sizeof(index_of_hash));
+}
+
+void tws_count_process(enum tws_counter counter)
+{
+	struct tws_book *own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
+
+	tws_add(own ? &own->process->value[counter] : &early[counter], 1);
+}

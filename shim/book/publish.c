@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A segment comes whole or not at all: made under a temporary name, sized, backed where
+ * it will be touched first, filled, renamed. Every descriptor opened here is closed here.
+ */
+#include "shim/book/publish.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include "shim/shared/clock.h"
+#include "shim/shared/fold.h"
+#include "shim/policy/policy.h"
+#include "shim/process.h"
+#include "shim/shared/sys.h"
+#include "shim/shared/text.h"
+
+#define IMAGES_MAX 256
+#define FOLD_EVERY 64  /* segments made */
+#define FOLD_MOST  128 /* segments folded at once */
+
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#endif
+
+static int open_directory(const char *path)
+{
+	return (int)tws_sys4(SYS_openat, AT_FDCWD, path,
+			     O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+}
+
+/* Ours, not writable by others, and in memory. */
+static bool directory_is_safe(int fd)
+{
+	struct stat stat = {0};
+	struct statfs fs = {0};
+
+	if (tws_sys2(SYS_fstat, fd, &stat) != 0 || tws_sys2(SYS_fstatfs, fd, &fs) != 0)
+		return false;
+	return stat.st_uid == (uint32_t)tws_sys1(SYS_geteuid, 0) &&
+	       !(stat.st_mode & (S_IWGRP | S_IWOTH)) && fs.f_type == TMPFS_MAGIC;
+}
+
+static int open_safe(const char *path, bool make)
+{
+	int fd = open_directory(path);
+
+	if (fd == -ENOENT && make && tws_sys3(SYS_mkdirat, AT_FDCWD, path, 0700) == 0)
+		fd = open_directory(path);
+	if (fd < 0 || directory_is_safe(fd))
+		return fd;
+	tws_sys1(SYS_close, fd);
+	return -EPERM;
+}
+
+/* One of each user's, in memory. */
+static int open_users(bool make)
+{
+	char path[48];
+	struct tws_text text = tws_text_begin(path, sizeof(path));
+
+	tws_text_add(&text, "/dev/shm/twshim-");
+	tws_text_number(&text, (uint64_t)tws_sys1(SYS_geteuid, 0));
+	return open_safe(path, make);
+}
+
+/* A directory that is there and belongs to root, who we are not: we were started in it,
+ * and gave up being root since. */
+static bool is_roots(const char *path)
+{
+	struct stat stat = {0};
+
+	return tws_sys1(SYS_geteuid, 0) != 0 &&
+	       tws_sys4(SYS_newfstatat, AT_FDCWD, path, &stat, AT_SYMLINK_NOFOLLOW) ==
+		   0 &&
+	       S_ISDIR(stat.st_mode) && stat.st_uid == 0;
+}
+
+int tws_publish_directory(bool make)
+{
+	char path[sizeof(tws_process.runtime) + 32];
+	struct tws_text text;
+	int fd;
+
+	if (tws_process.directory[0]) {
+		fd = open_safe(tws_process.directory, make);
+		return fd < 0 && is_roots(tws_process.directory) ? open_users(make) : fd;
+	}
+	fd = open_safe("/run/twshim", false);
+	if (fd >= 0)
+		return fd;
+	if (tws_process.runtime[0]) {
+		text = tws_text_begin(path, sizeof(path));
+		tws_text_add(&text, tws_process.runtime);
+		tws_text_add(&text, "/twshim");
+		fd = open_safe(path, make);
+		if (fd >= 0)
+			return fd;
+	}
+	return open_users(make);
+}
+
+void tws_publish_name(const struct tws_header *header, char *ret_name)
+{
+	struct tws_text text = tws_text_begin(ret_name, 96);
+
+	tws_text_number(&text, header->pid_namespace);
+	tws_text_add(&text, "-");
+	tws_text_number(&text, header->pid);
+	tws_text_add(&text, "-");
+	tws_text_number(&text, header->start_time);
+	tws_text_add(&text, "-");
+	tws_text_number(&text, header->image);
+	tws_text_add(&text, TWS_SEGMENT_SUFFIX);
+}
+
+/* ------------------------------------------------------------- who we are */
+
+static long read_file(const char *path, char *buffer, size_t size)
+{
+	long fd = tws_sys4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+	long length;
+
+	if (fd < 0)
+		return fd;
+	length = tws_sys3(SYS_read, fd, buffer, size - 1);
+	tws_sys1(SYS_close, fd);
+	buffer[length > 0 ? length : 0] = '\0';
+	return length;
+}
+
+/* Field 22 of proc_pid_stat(5); the name in field 2 may hold spaces and parentheses. */
+static uint64_t start_time(void)
+{
+	char buffer[1024];
+	const char *at;
+
+	if (read_file("/proc/self/stat", buffer, sizeof(buffer)) <= 0)
+		return 0;
+	at = strrchr(buffer, ')');
+	for (int field = 2; at && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	return at ? tws_text_parse(at + 1) : 0;
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static void boot_id(uint8_t ret_id[16])
+{
+	char buffer[64];
+	unsigned nibble = 0;
+
+	memset(ret_id, 0, 16);
+	if (read_file("/proc/sys/kernel/random/boot_id", buffer, sizeof(buffer)) <= 0)
+		return;
+	for (const char *at = buffer; *at && nibble < 32; at++) {
+		int digit = hex_digit(*at);
+
+		if (digit < 0)
+			continue;
+		ret_id[nibble / 2] |= (uint8_t)(nibble % 2 ? digit : digit << 4);
+		nibble++;
+	}
+}
+
+static uint64_t inode_of(const char *path)
+{
+	struct stat stat = {0};
+
+	return tws_sys4(SYS_newfstatat, AT_FDCWD, path, &stat, 0) == 0 ? stat.st_ino : 0;
+}
+
+static void fill_identity(struct tws_header *header)
+{
+	struct timespec now;
+	long length;
+
+	boot_id(header->boot_id);
+	header->pid_namespace = inode_of("/proc/self/ns/pid");
+	header->net_namespace = inode_of("/proc/thread-self/ns/net");
+	header->start_time = start_time();
+	header->pid = (uint32_t)tws_process.pid;
+	header->uid = (uint32_t)tws_sys1(SYS_geteuid, 0);
+	tws_clock(CLOCK_REALTIME, &now);
+	header->created_realtime_ns =
+	    (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	header->created_monotonic_ns = tws_now();
+	length = tws_sys4(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", header->exe,
+			  sizeof(header->exe) - 1);
+	header->exe[length > 0 ? length : 0] = '\0';
+}
+
+/* ------------------------------------------------------------- the layout */
+
+static uint64_t lay_section(struct tws_header *header, enum tws_section_id id,
+			    size_t element, uint32_t count, uint64_t offset)
+{
+	header->section[id].offset = offset;
+	header->section[id].element_size = (uint32_t)element;
+	header->section[id].count = count;
+	return (offset + element * count + 63) / 64 * 64;
+}
+
+static uint32_t or_default(uint32_t value, uint32_t standard)
+{
+	return value ? value : standard;
+}
+
+static void lay_out(struct tws_header *header)
+{
+	struct tws_settings settings = tws_policy_settings();
+	uint64_t end = 4096;
+
+	end =
+	    lay_section(header, TWS_SECTION_PROCESS, sizeof(struct tws_counters), 1, end);
+	end = lay_section(header, TWS_SECTION_FOLDED, sizeof(struct tws_folded), 0, end);
+	end = lay_section(header, TWS_SECTION_RULES, sizeof(struct tws_rule_status),
+			  TWS_RULES, end);
+	end =
+	    lay_section(header, TWS_SECTION_ARMS, sizeof(struct tws_arm), TWS_ARMS, end);
+	end =
+	    lay_section(header, TWS_SECTION_DESTINATIONS, sizeof(struct tws_destination),
+			or_default(settings.destinations, 320), end);
+	end = lay_section(header, TWS_SECTION_CONNECTIONS, sizeof(struct tws_connection),
+			  or_default(settings.connections, 5120), end);
+	end = lay_section(header, TWS_SECTION_ENDED, sizeof(struct tws_ended),
+			  or_default(settings.ended, 2048), end);
+	end = lay_section(header, TWS_SECTION_TIME_WAIT, sizeof(uint64_t),
+			  or_default(settings.time_wait, 65536), end);
+	header->size = (end + sizeof(uint32_t) + 4095) & ~4095ULL;
+	header->section[TWS_SECTION_PROCESS].ready = 1;
+	header->short_lived_ms = or_default(settings.short_lived_ms, 1000);
+	header->detail = settings.detail == 1;
+}
+
+static void fill(struct tws_header *header, const struct tws_header *layout)
+{
+	*header = *layout;
+	header->magic = TWS_MAGIC;
+	header->byte_order = TWS_BYTE_ORDER;
+	header->abi_major = TWS_ABI_MAJOR;
+	header->abi_minor = TWS_ABI_MINOR;
+	header->header_size = sizeof(*header);
+	header->section_count = TWS_SECTIONS;
+	header->section[TWS_SECTION_PROCESS].used = 1;
+	header->state = TWS_SEGMENT_LIVE;
+	((uint32_t *)(void *)((char *)header + header->size))[-1] = sizeof(uint64_t);
+}
+
+/* ------------------------------------------------------------ making one */
+
+/* The header, the process counters and the last page; the rest is backed as it is
+ * reached. A kernel without MADV_POPULATE_WRITE (before 5.14) has it all backed at once.
+ */
+static bool back(int fd, struct tws_header *header, uint64_t size)
+{
+	uint64_t first = 4096 + sizeof(struct tws_counters);
+	char *last = (char *)header + size - 4096;
+
+	if (tws_sys3(SYS_madvise, header, first, MADV_POPULATE_WRITE) == 0)
+		return tws_sys3(SYS_madvise, last, 4096, MADV_POPULATE_WRITE) == 0;
+	return tws_sys4(SYS_fallocate, fd, 0, 0, size) == 0 &&
+	       tws_sys3(SYS_madvise, header, first, MADV_POPULATE_WRITE) != -EFAULT;
+}
+
+static struct tws_header *map_file(int fd, uint64_t size)
+{
+	long ret =
+	    tws_sys6(SYS_mmap, 0, (long)size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	return ret < 0 && ret > -4096 ? NULL : (struct tws_header *)ret;
+}
+
+static bool publish_name(int directory, const char *temporary, struct tws_header *header,
+			 struct tws_header *layout)
+{
+	char name[96];
+
+	for (layout->image = 0; layout->image < IMAGES_MAX; layout->image++) {
+		long ret;
+
+		header->image = layout->image;
+		tws_publish_name(layout, name);
+		ret = tws_sys5(SYS_renameat2, directory, temporary, directory, name,
+			       RENAME_NOREPLACE);
+		if (ret != -EEXIST)
+			return ret == 0;
+	}
+	return false;
+}
+
+static void set_readers(int directory, int fd)
+{
+	uint32_t group = tws_policy_settings().group;
+
+	if (group && tws_sys3(SYS_fchown, fd, -1, group) == 0)
+		tws_sys2(SYS_fchmod, fd, 0640);
+	else
+		tws_share_as_directory(directory, fd);
+}
+
+static struct tws_header *make_in(int directory, int fd, const char *temporary,
+				  struct tws_header *ret_layout)
+{
+	struct tws_header *layout = ret_layout;
+	struct tws_header *header;
+
+	fill_identity(layout);
+	lay_out(layout);
+	if (!tws_may_write(layout->size) ||
+	    tws_sys2(SYS_ftruncate, fd, layout->size) != 0)
+		return NULL;
+	header = map_file(fd, layout->size);
+	if (!header)
+		return NULL;
+	set_readers(directory, fd);
+	if (back(fd, header, layout->size)) {
+		fill(header, layout);
+		if (publish_name(directory, temporary, header, layout))
+			return header;
+	}
+	tws_sys2(SYS_munmap, header, layout->size);
+	return NULL;
+}
+
+/* Now and then a process that makes a segment clears away those of dead ones, a bounded
+ * number; so the directory stays bounded though nobody reads it. Not in a signal handler
+ * with a stack of its own, which may be small: folding takes 8 KiB. */
+static void fold_sometimes(int directory)
+{
+	struct tws_settings settings = tws_policy_settings();
+	struct tws_fold_limits limits = {.retention_s = settings.retention_s,
+					 .max_segments = settings.max_segments,
+					 .most = FOLD_MOST};
+	uint32_t chance = (uint32_t)tws_process.pid * 2654435761u;
+	stack_t stack = {0};
+
+	if ((chance >> 16) % FOLD_EVERY == 0 &&
+	    tws_sys2(SYS_sigaltstack, 0, &stack) == 0 && !(stack.ss_flags & SS_ONSTACK))
+		tws_fold(directory, &limits);
+}
+
+struct tws_header *tws_publish(struct tws_header *ret_layout)
+{
+	char temporary[64];
+	struct tws_text text = tws_text_begin(temporary, sizeof(temporary));
+	struct tws_header *ret = NULL;
+	int directory = tws_publish_directory(true);
+	int fd;
+
+	if (directory < 0)
+		return NULL;
+	tws_text_number(&text, (uint64_t)tws_sys1(SYS_gettid, 0));
+	tws_text_add(&text, "-");
+	tws_text_number(&text, tws_now());
+	tws_text_add(&text, TWS_TEMPORARY_SUFFIX);
+	fd = (int)tws_sys4(SYS_openat, directory, temporary,
+			   O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd >= 0) {
+		ret = make_in(directory, fd, temporary, ret_layout);
+		if (!ret)
+			tws_sys3(SYS_unlinkat, directory, temporary, 0);
+		tws_sys1(SYS_close, fd);
+		fold_sometimes(directory);
+	}
+	tws_sys1(SYS_close, directory);
+	return ret;
+}
+
+/* -------------------------------------------------------- opening another */
+
+static struct tws_header *map_valid(int fd, struct tws_header *ret_layout)
+{
+	struct stat stat = {0};
+	long length = tws_sys4(SYS_pread64, fd, ret_layout, sizeof(*ret_layout), 0);
+
+	if (length < 0 || tws_sys2(SYS_fstat, fd, &stat) != 0 || !S_ISREG(stat.st_mode) ||
+	    stat.st_uid != (uint32_t)tws_sys1(SYS_geteuid, 0))
+		return NULL;
+	if (tws_segment_validate(ret_layout, (uint64_t)length, (uint64_t)stat.st_size))
+		return NULL;
+	return map_file(fd, ret_layout->size);
+}
+
+struct tws_header *tws_publish_open(const char *name, struct tws_header *ret_layout)
+{
+	struct tws_header *ret = NULL;
+	int directory = tws_publish_directory(true);
+	int fd;
+
+	if (directory < 0)
+		return NULL;
+	fd = (int)tws_sys4(SYS_openat, directory, name,
+			   O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+	if (fd >= 0) {
+		ret = map_valid(fd, ret_layout);
+		tws_sys1(SYS_close, fd);
+	}
+	tws_sys1(SYS_close, directory);
+	return ret;
+}

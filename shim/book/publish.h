@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Makes this process's segment and gives it a name that others can see; opens those that
+ * were handed over. Raw system calls only; about thirty of them, once a process.
+ */
+#ifndef TWS_SHIM_PUBLISH_H
+#define TWS_SHIM_PUBLISH_H
+
+#include "shim/shared/segment.h"
+
+/* A new mapped segment, published, and a private copy of its header, which nobody else
+ * can change; ret_layout is all zero before. NULL: no tmpfs, no room, no permission: stay
+ * unseen. */
+struct tws_header *tws_publish(struct tws_header *ret_layout);
+
+/* Maps a segment of the run-time directory by file name, for writing, and copies its
+ * header; NULL if it is none, not this user's, or of another ABI. */
+struct tws_header *tws_publish_open(const char *name, struct tws_header *ret_layout);
+
+/* The file name of a segment, into ret_name (at least 96 bytes). */
+void tws_publish_name(const struct tws_header *header, char *ret_name);
+
+/* Opens the run-time directory; with `make`, makes it if it does not exist. -errno. */
+int tws_publish_directory(bool make);
+
+#endif

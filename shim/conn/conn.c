@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The table of descriptors, the slots, and the way in. The way out is in conn_end.c.
+ */
+#include "shim/conn/conn.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "shim/shared/clock.h"
+#include "shim/conn/conn_move.h"
+#include "shim/shared/hot.h"
+#include "shim/process.h"
+#include "shim/book/ring.h"
+#include "shim/shared/sys.h"
+
+uint32_t tws_fds[TWS_FDS];
+
+TWS_HOT_DATA int tws_fds_highest = -1;
+
+/* 1 + where this thread saw a free slot last: threads stay in slots, and so in cache
+ * lines, of their own. 0: it saw none yet, and begins where new threads do. */
+static __thread uint32_t hint __attribute__((tls_model("initial-exec")));
+TWS_HOT_DATA static uint32_t
+    seen_free;	/* the lowest that any thread saw free, while it is */
+#define NEAR 64 /* slots to look at from there */
+/* A program that holds more than there are does not pay a look through them all for each:
+ * a book in which all were found taken is looked through again when one of them was let
+ * go, and after so long, and that many times as long as the look took, at most a second.
+ */
+#define LOOK_AGAIN_NS	   10000000u
+#define LOOK_AGAIN_TIMES   16
+#define LOOK_AGAIN_MOST_NS 1000000000u
+
+void tws_fd_raise_highest(int fd)
+{
+	int old = tws_fd_highest();
+
+	while (old < fd &&
+	       !__atomic_compare_exchange_n(&tws_fds_highest, &old, fd, true,
+					    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+}
+
+uint32_t tws_conn_flags(int fd)
+{
+	uint32_t word = tws_fd(fd);
+	struct tws_conn conn = tws_conn_of(word);
+
+	if (conn.book)
+		return __atomic_load_n(&conn.slot->flags, __ATOMIC_RELAXED);
+	return word & TWS_FD_SOCKET ? word & TWS_FD_FLAGS : 0;
+}
+
+void tws_conn_flags_change(int fd, uint32_t set, uint32_t clear)
+{
+	uint32_t word = tws_fd(fd);
+	struct tws_conn conn = tws_conn_of(word);
+
+	if (conn.book) {
+		__atomic_fetch_and(&conn.slot->flags, ~clear, __ATOMIC_RELAXED);
+		__atomic_fetch_or(&conn.slot->flags, set, __ATOMIC_RELAXED);
+	} else if (word & TWS_FD_SOCKET) {
+		tws_fd_set(fd, (word & ~clear) | set);
+	}
+}
+
+/* EFAULT: the file was cut. EINVAL, if it is the probe's: somebody wrote over it, and
+ * over what else nobody knows. */
+uint64_t tws_conn_cookie_after(int fd, struct tws_book *book, long error)
+{
+	uint64_t cookie = 0;
+	uint32_t length = sizeof(cookie);
+	long ret;
+
+	if (error != -EFAULT && error != -EINVAL)
+		return 0;
+	ret = tws_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length);
+	if (error == -EFAULT || ret == 0)
+		tws_book_lost(book);
+	return ret == 0 ? cookie : 0;
+}
+
+bool tws_conn_address_ipv6(const struct sockaddr_in6 *in6, socklen_t length,
+			   struct tws_address *ret_address)
+{
+	if (in6->sin6_family != AF_INET6 || length < 24)
+		return false;
+	if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+		ret_address->family = TWS_IPV4;
+		memcpy(ret_address->bytes, &in6->sin6_addr.s6_addr[12], 4);
+		return true;
+	}
+	ret_address->family = TWS_IPV6;
+	memcpy(ret_address->bytes, &in6->sin6_addr, 16);
+	return true;
+}
+
+bool tws_conn_name(int fd, long call, struct tws_address *ret_address)
+{
+	struct sockaddr_storage address;
+	uint32_t length = sizeof(address);
+
+	memset(&address, 0, sizeof(address));
+	if (tws_sys3(call, fd, &address, &length) == 0 &&
+	    tws_conn_address((void *)&address, length, ret_address))
+		return true;
+	memset(ret_address, 0, sizeof(*ret_address));
+	return false;
+}
+
+/* ------------------------------------------------------------------- slots */
+
+static void note_free(struct tws_book *book, uint32_t index)
+{
+	if (__atomic_load_n(&book->full_until_ns, __ATOMIC_RELAXED))
+		__atomic_store_n(&book->full_until_ns, 0, __ATOMIC_RELAXED);
+	hint = index + 1;
+	if (index < __atomic_load_n(&seen_free, __ATOMIC_RELAXED))
+		__atomic_store_n(&seen_free, index, __ATOMIC_RELAXED);
+}
+
+static void note_taken(uint32_t index)
+{
+	if (!hint)
+		__atomic_store_n(&seen_free, index + 1, __ATOMIC_RELAXED);
+	hint = index + 2;
+}
+
+TWS_HOT void tws_conn_free(const struct tws_conn *conn)
+{
+	uint32_t ring_port = conn->slot->action[TWS_ACTION_RING_PORT];
+
+	if (tws_unlikely(!tws_conn_move(conn, TWS_CONN_ENDING, TWS_CONN_FREE)))
+		tws_conn_move(conn, TWS_CONN_CLAIMED, TWS_CONN_FREE);
+	if (tws_unlikely(ring_port))
+		tws_ring_give(ring_port);
+	if (tws_likely(tws_conn_owned(conn)))
+		note_free(conn->book, conn->word & 0xffffff);
+}
+
+static inline bool try_claim(struct tws_book *book, uint32_t index,
+			     struct tws_conn *ret_conn)
+{
+	struct tws_connection *slot = &book->connections[index];
+	uint32_t generation;
+	uint64_t old, new;
+
+	if (!tws_book_reach(book, TWS_SECTION_CONNECTIONS, index))
+		return false;
+	if (tws_unlikely(__atomic_load_n(&slot->state, __ATOMIC_RELAXED) !=
+			 TWS_CONN_FREE))
+		return false;
+	generation = __atomic_load_n(&slot->generation, __ATOMIC_RELAXED);
+	old = (uint64_t)generation << 32 | TWS_CONN_FREE;
+	new = (uint64_t)(generation + 1) << 32 | TWS_CONN_CLAIMED;
+	if (tws_unlikely(!__atomic_compare_exchange_n((uint64_t *)(void *)&slot->state,
+						      &old, new, false, __ATOMIC_ACQ_REL,
+						      __ATOMIC_RELAXED)))
+		return false;
+	ret_conn->book = book;
+	ret_conn->slot = slot;
+	ret_conn->generation = generation + 1;
+	ret_conn->word = TWS_FD_SLOT | (uint32_t)(book - tws_books) << 24 | index;
+	return true;
+}
+
+static bool claim_between(struct tws_book *book, uint32_t from, uint32_t to,
+			  struct tws_conn *ret_conn)
+{
+	for (uint32_t i = from; i < to; i++) {
+		if (try_claim(book, i, ret_conn)) {
+			note_taken(i);
+			return true;
+		}
+		if (i >= tws_book_ready(book, TWS_SECTION_CONNECTIONS))
+			return false; /* no memory */
+	}
+	return false;
+}
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Where one was seen free, else a new one, else any: a program that opens one connection
+ * after another stays in one slot and one page, and one that holds thousands does not
+ * look through them all for each. */
+static bool find_slot(struct tws_book *book, struct tws_conn *ret_conn)
+{
+	uint32_t count = book->section[TWS_SECTION_CONNECTIONS].count;
+	uint32_t used = tws_book_used(book, TWS_SECTION_CONNECTIONS);
+	uint32_t seen = __atomic_load_n(&seen_free, __ATOMIC_RELAXED);
+	uint32_t start = hint ? hint - 1 : seen;
+
+	return claim_between(book, start, least(start + NEAR, used), ret_conn) ||
+	       claim_between(book, seen, least(seen + NEAR, used), ret_conn) ||
+	       claim_between(book, used, count, ret_conn) ||
+	       claim_between(book, 0, used, ret_conn);
+}
+
+/* All seem taken: those that were left to other processes may be settled by now. Noted
+ * first and looked at then, so that one let go meanwhile is not missed. */
+static __attribute__((noinline)) bool find_settled(struct tws_book *book,
+						   struct tws_conn *ret_conn)
+{
+	uint64_t began = tws_now(), until = began + LOOK_AGAIN_NS, now, pause;
+
+	__atomic_store_n(&book->full_until_ns, until, __ATOMIC_SEQ_CST);
+	tws_conn_sweep(book);
+	if (find_slot(book, ret_conn)) {
+		__atomic_store_n(&book->full_until_ns, 0, __ATOMIC_RELAXED);
+		return true;
+	}
+	now = tws_now();
+	pause = LOOK_AGAIN_NS + LOOK_AGAIN_TIMES * (now - began);
+	if (pause > LOOK_AGAIN_MOST_NS)
+		pause = LOOK_AGAIN_MOST_NS;
+	__atomic_compare_exchange_n(&book->full_until_ns, &until, now + pause, false,
+				    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	return false;
+}
+
+static bool is_full(const struct tws_book *book)
+{
+	uint64_t until = __atomic_load_n(&book->full_until_ns, __ATOMIC_RELAXED);
+
+	return __builtin_expect(until != 0, 0) && tws_now() < until;
+}
+
+/* One that this process has had before, where it was seen free last. */
+static inline bool claim_again(struct tws_book *book, struct tws_conn *ret_conn)
+{
+	uint32_t at = hint - 1;
+
+	if (tws_unlikely(at >= __atomic_load_n(&book->reached[TWS_SECTION_CONNECTIONS],
+					       __ATOMIC_RELAXED)) ||
+	    !try_claim(book, at, ret_conn))
+		return false;
+	hint = at + 2;
+	return true;
+}
+
+static __attribute__((noinline)) bool claim_any(struct tws_book *book,
+						struct tws_conn *ret_conn)
+{
+	if (!is_full(book) && (find_slot(book, ret_conn) || find_settled(book, ret_conn)))
+		return true;
+	tws_count_process(TWS_unobserved);
+	return false;
+}
+
+/* fs.nr_open, the most descriptors that a process may have, is 1 << 20 unless raised. */
+static inline bool is_followed(int fd)
+{
+	if (tws_likely((unsigned)fd < TWS_FDS))
+		return true;
+	tws_count_process(TWS_unobserved);
+	return false;
+}
+
+TWS_HOT bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn)
+{
+	struct tws_book *book = is_followed(fd) ? tws_book_own() : NULL;
+	uint32_t before = tws_fd(fd);
+	uint64_t cookie = book ? tws_conn_cookie(fd, book) : 0;
+	struct tws_connection *slot;
+
+	book = tws_likely(cookie) ? tws_book_own() : NULL; /* another, if that was lost */
+	if (tws_unlikely(!book))
+		return false;
+	if (!claim_again(book, ret_conn) && !claim_any(book, ret_conn))
+		return false;
+	slot = ret_conn->slot;
+	/* In two pieces: of one, compilers make a string instruction, which is slow to
+	 * start. */
+	memset(&slot->cookie, 0, 64 - offsetof(struct tws_connection, cookie));
+	memset((char *)slot + 64, 0, sizeof(*slot) - 64);
+	slot->cookie = cookie;
+	slot->flags = flags;
+	slot->fd = fd;
+	slot->descriptors = 1;
+	slot->action[TWS_ACTION_SPAWNS] =
+	    __atomic_load_n(&tws_process.spawns, __ATOMIC_RELAXED);
+	if (tws_likely(tws_fd_replace(fd, before, ret_conn->word)))
+		return true;
+	tws_conn_free(ret_conn);
+	ret_conn->book = NULL;
+	return false;
+}
+
+/* ---------------------------------------------------------------- counting */
+
+/* What it said of the program's options is true all the same, and stays. */
+void tws_conn_unattempt(const struct tws_conn *conn)
+{
+	if (tws_conn_move(conn, TWS_CONN_CONNECTING, TWS_CONN_CLAIMED))
+		tws_conn_count(conn, TWS_attempts, (uint64_t)-1);
+}
+
+bool tws_conn_believe(const struct tws_conn *conn, uint64_t now)
+{
+	__atomic_fetch_or(&conn->slot->flags, TWS_CONN_BELIEVED, __ATOMIC_RELAXED);
+	return tws_conn_establish(conn, tws_conn_tally(conn), now);
+}
+
+void tws_conn_fail(const struct tws_conn *conn, int error)
+{
+	if (!tws_conn_move(conn, TWS_CONN_CONNECTING, TWS_CONN_CLAIMED))
+		return;
+	__atomic_store_n(&conn->slot->failure, (uint8_t)tws_failure_counter(error),
+			 __ATOMIC_RELAXED);
+	tws_conn_count(conn, tws_failure_counter(error), 1);
+	tws_rule_failed(conn);
+}
+
+/* A connect that failed has an error of its own; any other is the death of a connection
+ * that came to be, which the end will find. */
+void tws_conn_disbelieve(const struct tws_conn *conn, int error)
+{
+	if (error != ECONNREFUSED && error != EHOSTUNREACH && error != ENETUNREACH)
+		return;
+	if (!tws_conn_move(conn, TWS_CONN_OPEN, TWS_CONN_CLAIMED))
+		return;
+	__atomic_fetch_and(&conn->slot->flags, ~(uint32_t)TWS_CONN_BELIEVED,
+			   __ATOMIC_RELAXED);
+	conn->slot->established_ns = 0;
+	tws_conn_count(conn, TWS_established, (uint64_t)-1);
+	tws_conn_count_gone(conn, tws_conn_tally(conn));
+	tws_conn_count(conn, tws_failure_counter(error), 1);
+	tws_rule_failed(conn);
+}
+
+/* --------------------------------------------------------------- handed on */
+
+/* A socket that gets a second descriptor before it is connected needs a slot now, so that
+ * both lead to the same connection later. */
+static struct tws_conn slot_of_socket(int fd, uint32_t word)
+{
+	struct tws_conn ret = tws_conn_of(word);
+
+	if (!ret.book && word & TWS_FD_SOCKET && tws_may_work() &&
+	    !tws_conn_claim(fd, word & TWS_FD_FLAGS, &ret))
+		ret = tws_conn_of(tws_fd(fd)); /* another thread's, or none */
+	return ret;
+}
+
+void tws_conn_copied(int from, int to)
+{
+	uint32_t stale = tws_fd(to);
+	uint32_t word = tws_fd(from);
+	struct tws_conn conn;
+
+	if ((!stale && !word) || from == to || !tws_may_work())
+		return;
+	if (stale)
+		tws_conn_vanished(to, stale);
+	if (!word)
+		return;
+	conn = slot_of_socket(from, word);
+	if (!conn.book)
+		return;
+	if (tws_conn_owned(&conn))
+		__atomic_add_fetch(&conn.slot->descriptors, 1, __ATOMIC_ACQ_REL);
+	tws_fd_set(to, conn.word);
+}
+
+void tws_conn_share_all(void)
+{
+	struct tws_book *book = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
+	uint32_t used = book ? tws_book_used(book, TWS_SECTION_CONNECTIONS) : 0;
+
+	for (uint32_t i = 0; i < used; i++) {
+		uint32_t state =
+		    __atomic_load_n(&book->connections[i].state, __ATOMIC_RELAXED);
+
+		if (state != TWS_CONN_FREE)
+			__atomic_fetch_or(&book->connections[i].flags, TWS_CONN_SHARED,
+					  __ATOMIC_RELAXED);
+	}
+}

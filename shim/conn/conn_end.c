@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The way out: look, detach, count. What another process may hold is settled later, by
+ * conn_settle.c.
+ *
+ * Order. The descriptor leaves the table before the real close, since the number may come
+ * up again the moment it returns. A connection that is ours alone is counted before the
+ * real close too, so that whoever sees the peer's end of it finds it counted. A shared
+ * one is counted after, by whoever finds the kernel has let it go; the slot's state lets
+ * only one.
+ */
+#include <fcntl.h>
+#include <netinet/tcp.h>
+
+#include "shim/shared/clock.h"
+#include "shim/conn/conn.h"
+#include "shim/conn/conn_move.h"
+#include "shim/conn/facts.h"
+#include "shim/shared/hot.h"
+#include "shim/shared/policy_image.h"
+#include "shim/process.h"
+#include "shim/conn/records.h"
+#include "shim/shared/sys.h"
+
+/* ------------------------------------------------------------------ counting */
+
+/* What is counted of an ending, in one of its tallies. */
+struct ended {
+	enum tws_counter ending;
+	enum tws_counter via; /* TWS_COUNTERS: none */
+	uint64_t lifetime_ns;
+	bool short_lived;
+	uint64_t bytes_sent;
+	uint64_t bytes_received;
+};
+
+static inline void count_ended(struct tws_counters *counters, const struct ended *ended)
+{
+	tws_add(&counters->value[ended->ending], 1);
+	if (tws_likely(ended->via != TWS_COUNTERS))
+		tws_add(&counters->value[ended->via], 1);
+	tws_histogram_add(counters, TWS_HISTOGRAM_lifetime_seconds, ended->lifetime_ns);
+	if (ended->short_lived)
+		tws_add(&counters->value[TWS_short_lived], 1);
+	if (tws_unlikely(ended->bytes_sent))
+		tws_add(&counters->value[TWS_bytes_sent], ended->bytes_sent);
+	if (tws_unlikely(ended->bytes_received))
+		tws_add(&counters->value[TWS_bytes_received], ended->bytes_received);
+	tws_add(&counters->value[TWS_open], (uint64_t)-1);
+}
+
+static __attribute__((noinline)) void count_ended_in_arm(struct tws_counters *counters,
+							 const struct ended *ended)
+{
+	count_ended(counters, ended);
+}
+
+/* An ending of a connection that came to be. */
+static inline void count_end(const struct tws_end *end, uint64_t now)
+{
+	const struct tws_conn *conn = &end->conn;
+	struct tws_tally tally = tws_conn_tally(conn);
+	struct ended ended = {.ending = tws_ending_counter(end->verdict.ending),
+			      .via = tws_via_counter(end->via),
+			      .lifetime_ns = now - conn->slot->established_ns,
+			      .bytes_sent = end->bytes_sent,
+			      .bytes_received = end->bytes_received};
+
+	ended.short_lived = tws_conn_is_short_lived(conn, now);
+	if (ended.short_lived)
+		conn->slot->flags |= TWS_CONN_SHORT_LIVED;
+	if (tws_unlikely(end->verdict.doubtful))
+		conn->slot->flags |= TWS_CONN_DOUBTFUL;
+	if (tws_likely(end->verdict.time_wait))
+		tws_record_time_wait(conn);
+	count_ended(tally.destination, &ended);
+	if (tws_unlikely(tally.arm))
+		count_ended_in_arm(tally.arm, &ended);
+	tws_add(&conn->book->process->value[TWS_open], (uint64_t)-1);
+	if (tws_unlikely(conn->slot->rule))
+		tws_rule_ended(conn, end->verdict.ending);
+}
+
+/* Begun, and nothing known of them; as the identities have it. What is subtracted is read
+ * first: others may be counting. */
+static uint64_t connecting(const struct tws_counters *counters)
+{
+	uint64_t known =
+	    __atomic_load_n(&counters->value[TWS_established], __ATOMIC_ACQUIRE);
+	uint64_t begun;
+
+	for (unsigned i = TWS_failed_refused; i <= TWS_abandoned; i++)
+		known += __atomic_load_n(&counters->value[i], __ATOMIC_ACQUIRE);
+	begun = __atomic_load_n(&counters->value[TWS_attempts], __ATOMIC_ACQUIRE);
+	return begun > known && begun - known < TWS_MAX_CONNECTIONS ? begun - known : 0;
+}
+
+/* A program that never asks what became of a non-blocking connect() has each established
+ * only at its end. The others to the same destination were open beside it. An arm's peak
+ * is not raised so. */
+static TWS_COLD void count_late_peak(const struct tws_conn *conn)
+{
+	struct tws_counters *here = tws_conn_destination(conn);
+	struct tws_counters *process = conn->book->process;
+	uint64_t beside = connecting(here);
+
+	tws_raise(&here->value[TWS_peak_open],
+		  beside + __atomic_load_n(&here->value[TWS_open], __ATOMIC_RELAXED));
+	tws_raise(&process->value[TWS_peak_open],
+		  beside + __atomic_load_n(&process->value[TWS_open], __ATOMIC_RELAXED));
+}
+
+/* The attempt came to nothing. `counted`: it had been believed established. */
+static __attribute__((noinline)) void count_unborn(const struct tws_end *end,
+						   bool counted)
+{
+	const struct tws_conn *conn = &end->conn;
+	bool failed = end->verdict.ending == TWS_END_FAILED;
+
+	if (counted) {
+		tws_conn_count(conn, TWS_established, (uint64_t)-1);
+		tws_conn_count_gone(conn, tws_conn_tally(conn));
+	}
+	tws_conn_count(conn, failed ? end->verdict.failure : TWS_abandoned, 1);
+	if (failed)
+		tws_rule_failed(conn);
+}
+
+/* It was not seen to be established, and yet was: by a program that never asked. */
+static __attribute__((noinline)) void establish_late(const struct tws_conn *conn)
+{
+	conn->slot->established_ns = conn->slot->began_ns;
+	tws_conn_count_established(conn, tws_conn_tally(conn));
+	count_late_peak(conn);
+}
+
+/* Moves the slot to its end and counts it; whoever moves it counts. */
+static inline TWS_ALWAYS_INLINE void finish(const struct tws_end *end)
+{
+	const struct tws_conn *conn = &end->conn;
+	struct tws_connection *slot = conn->slot;
+	bool was_open = tws_conn_move(conn, TWS_CONN_OPEN, TWS_CONN_ENDING);
+	uint64_t now = tws_now();
+
+	if (tws_unlikely(!was_open) &&
+	    !tws_conn_move(conn, TWS_CONN_CONNECTING, TWS_CONN_ENDING))
+		return;
+	slot->ending = (uint8_t)end->verdict.ending;
+	slot->via = (uint8_t)end->via;
+	slot->failure = (uint8_t)end->verdict.failure;
+	__atomic_store_n(&conn->book->header->heartbeat_ns, now, __ATOMIC_RELAXED);
+	if (tws_likely(tws_ending_came_to_be(&end->verdict))) {
+		if (tws_unlikely(!was_open))
+			establish_late(conn);
+		count_end(end, now);
+	} else {
+		count_unborn(end, was_open);
+	}
+	tws_record_ended(end, now);
+}
+
+TWS_HOT void tws_conn_end(const struct tws_end *end)
+{
+	finish(end);
+	tws_conn_free(&end->conn);
+}
+
+/* -------------------------------------------------------------------- unseen */
+
+void tws_conn_vanished(int fd, uint32_t word)
+{
+	struct tws_end end = {.fd = fd, .word = word, .conn = tws_conn_of(word)};
+
+	if ((unsigned)fd >= TWS_FDS ||
+	    !__atomic_compare_exchange_n(tws_fd_place(fd), &word, 0, false,
+					 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		return;
+	if (!end.conn.book || !tws_conn_owned(&end.conn))
+		return;
+	if (__atomic_sub_fetch(&end.conn.slot->descriptors, 1, __ATOMIC_ACQ_REL))
+		return;
+	end.verdict =
+	    (struct tws_verdict){.ending = TWS_END_UNSEEN, .failure = TWS_COUNTERS};
+	if (tws_conn_state(end.conn.slot) == TWS_CONN_CONNECTING)
+		end.verdict.ending = TWS_END_ABANDONED;
+	tws_conn_end(&end);
+}
+
+/* ------------------------------------------------------------------- looking */
+
+/* Another of our descriptors leads to the inherited connection. (Ours have a count.) */
+static TWS_COLD bool has_other_descriptor(int fd, uint32_t word)
+{
+	for (int i = 0; i <= tws_fd_highest(); i++)
+		if (i != fd && tws_fd(i) == word)
+			return true;
+	return false;
+}
+
+static TWS_COLD bool closes_on_exec(int fd)
+{
+	return tws_sys2(SYS_fcntl, fd, F_GETFD) & FD_CLOEXEC;
+}
+
+/* Whether another process may hold the connection. A child that was spawned since (and
+ * has called exec) holds it only if it is not close-on-exec. */
+static inline bool may_be_shared(const struct tws_end *end)
+{
+	const struct tws_connection *slot = end->conn.slot;
+
+	if (tws_unlikely(slot->flags & TWS_CONN_SHARED || !tws_conn_owned(&end->conn)))
+		return true;
+	return tws_unlikely(slot->action[TWS_ACTION_SPAWNS] !=
+			    __atomic_load_n(&tws_process.spawns, __ATOMIC_RELAXED)) &&
+	       !closes_on_exec(end->fd);
+}
+
+/* We shut down first and our close would reset: the peer's FIN may come between this look
+ * and the close, and then TIME_WAIT stands before there is anything to reset. */
+static bool races_with_fin(const struct tws_end *end, uint32_t flags)
+{
+	return flags & TWS_CONN_SHUT_WRITE &&
+	       (end->verdict.ending == TWS_END_RESET_UNREAD ||
+		end->verdict.ending == TWS_END_RESET_APP);
+}
+
+/* Where one poll() does not tell all. `events`: its answer, -1: not asked. */
+static __attribute__((noinline)) void ask_more(struct tws_end *end, int events)
+{
+	const struct tws_connection *slot = end->conn.slot;
+	struct tws_bytes bytes = {0, 0};
+	struct tws_facts facts = {.flags = slot->flags};
+
+	facts.established =
+	    tws_conn_state(slot) == TWS_CONN_OPEN && !(slot->flags & TWS_CONN_BELIEVED);
+	tws_facts_read(end->fd, events < 0, !end->shared, events, &facts, &bytes);
+	end->bytes_sent = bytes.sent;
+	end->bytes_received = bytes.received;
+	end->verdict = tws_ending_decide(&facts);
+	end->recheck = !end->shared && races_with_fin(end, facts.flags);
+}
+
+/* As nearly all end: there is no doubt, and nothing unread. */
+static inline bool is_usual(const struct tws_connection *slot, int events)
+{
+	return events == POLLOUT && tws_conn_state(slot) == TWS_CONN_OPEN &&
+	       !(slot->flags &
+		 (TWS_ENDING_UNUSUAL | TWS_CONN_BELIEVED | TWS_CONN_LOW_WATER));
+}
+
+static inline TWS_ALWAYS_INLINE void judge(struct tws_end *end)
+{
+	const struct tws_connection *slot = end->conn.slot;
+	int events = -1; /* with bytes, TCP_INFO comes first */
+
+	tws_records_expect(end->conn.book);
+	end->shared = may_be_shared(end);
+	if (tws_likely(!end->conn.book->header->detail))
+		events = tws_facts_poll(end->fd);
+	if (tws_likely(is_usual(slot, events)))
+		end->verdict = tws_ending_usual();
+	else
+		ask_more(end, events);
+	if (tws_unlikely(end->shared || end->recheck || slot->flags & TWS_CONN_MPTCP))
+		tws_conn_name(end->fd, SYS_getsockname, &end->local);
+}
+
+/* Field by field: clearing all of it costs as much as the rest of the look. */
+static inline void begin_end(int fd, uint32_t word, enum tws_via via,
+			     struct tws_end *ret_end)
+{
+	ret_end->conn.book = NULL;
+	ret_end->fd = fd;
+	ret_end->word = word;
+	ret_end->via = via;
+	ret_end->verdict = (struct tws_verdict){.failure = TWS_COUNTERS};
+	ret_end->bytes_sent = ret_end->bytes_received = 0;
+	ret_end->ends = ret_end->shared = ret_end->recheck = false;
+}
+
+TWS_HOT bool tws_conn_look(int fd, enum tws_via via, struct tws_end *ret_end)
+{
+	uint32_t word = tws_fd(fd);
+	struct tws_book *book = tws_conn_book(word);
+	uint64_t cookie;
+	bool owned;
+
+	begin_end(fd, word, via, ret_end);
+	if (tws_unlikely(!word || !tws_may_work()))
+		return false;
+	if (tws_unlikely(!book))
+		return true; /* a socket not connected: only its word goes */
+	cookie = tws_conn_cookie(fd, book); /* before the first look into the book */
+	if (tws_unlikely(tws_fd(fd) != word))
+		return false;
+	ret_end->conn = tws_conn_in(book, word);
+	owned = tws_conn_owned(&ret_end->conn);
+	if (tws_unlikely(tws_conn_state(ret_end->conn.slot) == TWS_CONN_CLAIMED))
+		return true;
+	if (tws_unlikely(owned ? __atomic_load_n(&ret_end->conn.slot->descriptors,
+						 __ATOMIC_ACQUIRE) > 1
+			       : has_other_descriptor(fd, word)))
+		return true;
+	if (tws_unlikely(cookie != ret_end->conn.slot->cookie)) {
+		tws_conn_vanished(fd, word);
+		return false;
+	}
+	ret_end->ends = true;
+	judge(ret_end);
+	return true;
+}
+
+/* ------------------------------------------------------------------ detaching */
+
+/* Two threads closed the last two descriptors at once, and each saw the other's. */
+static TWS_COLD void look_again(struct tws_end *end)
+{
+	end->ends = tws_conn_state(end->conn.slot) != TWS_CONN_CLAIMED &&
+		    tws_conn_cookie(end->fd, end->conn.book) == end->conn.slot->cookie;
+	if (end->ends)
+		judge(end);
+}
+
+TWS_HOT void tws_conn_detach(struct tws_end *end)
+{
+	uint32_t word = end->word;
+	uint32_t left;
+
+	if (tws_unlikely(!__atomic_compare_exchange_n(tws_fd_place(end->fd), &word, 0,
+						      false, __ATOMIC_ACQ_REL,
+						      __ATOMIC_RELAXED))) {
+		end->ends = false; /* another thread or a signal handler was here first */
+		return;
+	}
+	if (tws_unlikely(!end->conn.book))
+		return;
+	if (tws_likely(tws_conn_owned(&end->conn))) {
+		left =
+		    __atomic_sub_fetch(&end->conn.slot->descriptors, 1, __ATOMIC_ACQ_REL);
+		if (tws_unlikely(!left && !end->ends))
+			look_again(end);
+		if (tws_unlikely(!left && !end->ends))
+			tws_conn_free(&end->conn);
+	}
+	if (tws_likely(end->ends && !end->shared && !end->recheck))
+		tws_conn_end(end);
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the way in (conn.c), the way out (conn_end.c) and the policy of a connection
+ * share, and nobody else needs.
+ */
+#ifndef TWS_SHIM_CONN_MOVE_H
+#define TWS_SHIM_CONN_MOVE_H
+
+#include <stddef.h>
+
+#include "shim/conn/conn.h"
+
+/* What a slot's action[] holds; how to close stands in private memory, see plan.h. */
+enum tws_slot_action {
+	TWS_ACTION_RING_PORT = 2, /* to give back, see ring.h */
+	TWS_ACTION_SPAWNS = 3,	  /* children spawned before the connection was made */
+};
+
+/* Moves the slot if it is still in state `from` of the same generation. */
+static inline bool tws_conn_move(const struct tws_conn *conn, enum tws_conn_state from,
+				 enum tws_conn_state to)
+{
+	uint64_t old = (uint64_t)conn->generation << 32 | from;
+	uint64_t new = (uint64_t)conn->generation << 32 | to;
+
+	return __atomic_compare_exchange_n((uint64_t *)(void *)&conn->slot->state, &old,
+					   new, false, __ATOMIC_ACQ_REL,
+					   __ATOMIC_ACQUIRE);
+}
+
+/* ENDING or CLAIMED -> FREE. */
+TWS_OURS void tws_conn_free(const struct tws_conn *conn);
+
+/* Whether the slot stands in this process's own book. */
+static inline bool tws_conn_owned(const struct tws_conn *conn)
+{
+	return conn->book == __atomic_load_n(&tws_own_book, __ATOMIC_RELAXED);
+}
+
+/* The counters of its destination, and of its arm (NULL: none). The numbers in a slot may
+ * have been changed by others, so they are looked at once and held to what is backed. */
+static inline struct tws_counters *tws_conn_destination(const struct tws_conn *conn)
+{
+	uint16_t at = __atomic_load_n(&conn->slot->destination, __ATOMIC_RELAXED);
+
+	if (tws_unlikely(at >= tws_book_ready(conn->book, TWS_SECTION_DESTINATIONS)))
+		at = 0;
+	return &conn->book->destinations[at].counters;
+}
+
+static inline struct tws_counters *tws_conn_arm(const struct tws_conn *conn)
+{
+	unsigned arm = __atomic_load_n(&conn->slot->arm, __ATOMIC_RELAXED);
+
+	return tws_unlikely(arm) && arm <= tws_book_ready(conn->book, TWS_SECTION_ARMS)
+		   ? &conn->book->arms[arm - 1].counters
+		   : NULL;
+}
+
+static inline struct tws_tally tws_conn_tally(const struct tws_conn *conn)
+{
+	return (struct tws_tally){tws_conn_destination(conn), tws_conn_arm(conn)};
+}
+
+static inline void tws_tally_add(struct tws_tally tally, enum tws_counter counter,
+				 uint64_t amount)
+{
+	tws_add(&tally.destination->value[counter], amount);
+	if (tws_unlikely(tally.arm))
+		tws_add(&tally.arm->value[counter], amount);
+}
+
+static inline void tws_tally_time(struct tws_tally tally, enum tws_histogram_id id,
+				  uint64_t nanoseconds)
+{
+	tws_histogram_add(tally.destination, id, nanoseconds);
+	if (tws_unlikely(tally.arm))
+		tws_histogram_add(tally.arm, id, nanoseconds);
+}
+
+static inline void tws_conn_count(const struct tws_conn *conn, enum tws_counter counter,
+				  uint64_t amount)
+{
+	tws_tally_add(tws_conn_tally(conn), counter, amount);
+}
+
+static inline void tws_count_open(struct tws_counters *counters)
+{
+	tws_raise(&counters->value[TWS_peak_open],
+		  __atomic_add_fetch(&counters->value[TWS_open], 1, __ATOMIC_ACQ_REL));
+}
+
+/* Counts established, after the slot was moved. */
+static inline void tws_conn_count_established(const struct tws_conn *conn,
+					      struct tws_tally tally)
+{
+	tws_tally_add(tally, TWS_established, 1);
+	tws_count_open(tally.destination);
+	tws_count_open(conn->book->process);
+	if (tws_unlikely(tally.arm))
+		tws_count_open(tally.arm);
+}
+
+/* CONNECTING -> OPEN, at `now`. False: moved by others. */
+static inline bool tws_conn_establish(const struct tws_conn *conn, struct tws_tally tally,
+				      uint64_t now)
+{
+	conn->slot->established_ns = now;
+	if (tws_unlikely(!tws_conn_move(conn, TWS_CONN_CONNECTING, TWS_CONN_OPEN)))
+		return false;
+	tws_conn_count_established(conn, tally);
+	return true;
+}
+
+/* Whether it is, if it ends at `now`. */
+static inline bool tws_conn_is_short_lived(const struct tws_conn *conn, uint64_t now)
+{
+	return now - conn->slot->established_ns <
+	       (uint64_t)conn->book->header->short_lived_ms * 1000000;
+}
+
+/* Counted established, and open no longer. */
+static inline void tws_conn_count_gone(const struct tws_conn *conn,
+				       struct tws_tally tally)
+{
+	tws_tally_add(tally, TWS_open, (uint64_t)-1);
+	tws_add(&conn->book->process->value[TWS_open], (uint64_t)-1);
+}
+
+/* The number of its rule, 0: none. */
+static inline uint32_t tws_conn_rule(const struct tws_conn *conn)
+{
+	uint32_t rule = __atomic_load_n(&conn->slot->rule, __ATOMIC_RELAXED);
+
+	return rule <= tws_book_ready(conn->book, TWS_SECTION_RULES) ? rule : 0;
+}
+
+/* Settles connections that were left to other processes: those that the kernel knows no
+ * more are counted as they were last seen. */
+void tws_conn_sweep(struct tws_book *book);
+
+/* Tells the rule of a connection what became of it (shim/policy/policy.c). */
+void tws_rule_failed(const struct tws_conn *conn);
+void tws_rule_ended(const struct tws_conn *conn, enum tws_ending ending);
+
+#endif

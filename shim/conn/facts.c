@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The observations: one system call a connection, two with bytes. poll() takes no lock of
+ * the socket and costs a third of TCP_INFO and SIOCINQ.
+ */
+#include "shim/conn/facts.h"
+
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <stddef.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "shim/conn/conn.h"
+
+#define STATE_ESTABLISHED 1
+#define STATE_CLOSE	  7
+#define STATE_CLOSE_WAIT  8
+#define STATE_LAST_ACK	  9
+#define STATE_CLOSING	  11
+#define LEVEL_TCP	  6
+
+static uint32_t queue_length(int fd, unsigned long request)
+{
+	int length = 0;
+
+	return tws_sys3(SYS_ioctl, fd, request, &length) == 0 && length > 0
+		   ? (uint32_t)length
+		   : 0;
+}
+
+uint32_t tws_facts_unsent(int fd)
+{
+	return queue_length(fd, SIOCOUTQ);
+}
+
+/* tcp_info as the kernel grew it: a field is there if the answer is long enough for it.
+ */
+#define HAS(length, field)                                                               \
+	((length) >= offsetof(struct tcp_info, field) + sizeof(info->field))
+
+static void read_bytes(const struct tcp_info *info, uint32_t length,
+		       struct tws_bytes *ret_bytes)
+{
+	if (!HAS(length, tcpi_bytes_retrans))
+		return;
+	ret_bytes->sent =
+	    info->tcpi_bytes_sent - info->tcpi_bytes_retrans + info->tcpi_notsent_bytes;
+	ret_bytes->received = info->tcpi_bytes_received;
+}
+
+static void read_info(int fd, struct tws_facts *facts, struct tws_bytes *ret_bytes)
+{
+	struct tcp_info info = {0};
+	uint32_t length = sizeof(info);
+
+	if (tws_getsockopt(fd, LEVEL_TCP, TCP_INFO, &info, &length) != 0)
+		return;
+	facts->has_info = true;
+	facts->tcp_state = info.tcpi_state;
+	facts->acknowledged = length >= offsetof(struct tcp_info, tcpi_bytes_acked) + 8 &&
+			      info.tcpi_bytes_acked > 0;
+	facts->syn_sent = length < offsetof(struct tcp_info, tcpi_segs_out) + 4 ||
+			  info.tcpi_segs_out > 0;
+	facts->unsent = length >= offsetof(struct tcp_info, tcpi_notsent_bytes) + 4 &&
+			info.tcpi_notsent_bytes > 0;
+	read_bytes(&info, length, ret_bytes);
+}
+
+static void note_events(int events, struct tws_facts *facts)
+{
+	facts->writable = events & POLLOUT;
+	facts->readable = events & POLLIN;
+	facts->urgent = events & POLLPRI;
+	facts->peer_closed = events & POLLRDHUP;
+	facts->hung_up = events & POLLHUP;
+	facts->error = events & POLLERR;
+}
+
+/* The pending error tells a refused connect from a dropped connection. Consuming it is
+ * invisible only when the last descriptor goes. */
+static void read_error(int fd, struct tws_facts *facts)
+{
+	int error = 0;
+	uint32_t length = sizeof(error);
+
+	if (tws_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0)
+		return;
+	facts->socket_error = error;
+	facts->error = error; /* not what merely lies in the error queue */
+}
+
+/* The peer's FIN is counted as a byte received; a state after our own shutdown that is
+ * CLOSE without an error came by it. */
+static bool fin_received(const struct tws_facts *facts)
+{
+	switch (facts->tcp_state) {
+	case STATE_CLOSE_WAIT:
+	case STATE_LAST_ACK:
+	case STATE_CLOSING:
+		return true;
+	case STATE_CLOSE:
+		return facts->flags & TWS_CONN_SHUT_WRITE && !facts->socket_error;
+	default:
+		return false;
+	}
+}
+
+/* poll() calls readable what has bytes enough for SO_RCVLOWAT, and SIOCINQ ends at an
+ * urgent byte: close() resets for any. */
+static void read_unread(int fd, bool detail, struct tws_facts *facts)
+{
+	bool asked = facts->flags & TWS_CONN_LOW_WATER;
+
+	if (detail)
+		asked |= facts->peer_closed || fin_received(facts);
+	else
+		asked |= facts->has_info || (facts->peer_closed && !facts->hung_up);
+	if (facts->has_info && facts->tcp_state == STATE_CLOSE)
+		return;
+	facts->unread = asked ? queue_length(fd, SIOCINQ) : facts->readable;
+	if (facts->urgent && !facts->unread)
+		facts->unread = 1;
+}
+
+void tws_facts_read(int fd, bool detail, bool last, int events, struct tws_facts *facts,
+		    struct tws_bytes *ret_bytes)
+{
+	if (detail)
+		read_info(fd, facts, ret_bytes);
+	if (!facts->has_info || facts->tcp_state != STATE_CLOSE)
+		note_events(events < 0 ? tws_facts_poll(fd) : events, facts);
+	if (!detail && tws_ending_needs_info(facts))
+		read_info(fd, facts, ret_bytes);
+	read_unread(fd, detail, facts);
+	if (last && facts->has_info && facts->tcp_state == STATE_CLOSE &&
+	    (detail || facts->error || !facts->established))
+		read_error(fd, facts);
+	if (!detail)
+		*ret_bytes = (struct tws_bytes){0, 0}; /* of some: not to be added up */
+	else if (ret_bytes->received && fin_received(facts))
+		ret_bytes->received--;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a socket says of its connection just before a descriptor goes. Reads only: no
+ * SO_ERROR is consumed unless `last` says that nobody can ask for it any more.
+ */
+#ifndef TWS_SHIM_FACTS_H
+#define TWS_SHIM_FACTS_H
+
+#include <poll.h>
+
+#include "shim/shared/ending.h"
+#include "shim/shared/sys.h"
+
+struct tws_bytes {
+	uint64_t sent;
+	uint64_t received;
+};
+
+/* poll(2) of all that tells of the connection's state: the events; 0 also on failure. */
+static inline int tws_facts_poll(int fd)
+{
+	struct pollfd pollfd = {.fd = fd,
+				.events = POLLIN | POLLPRI | POLLOUT | POLLRDHUP};
+#ifdef SYS_poll
+	long ret = tws_sys3(SYS_poll, &pollfd, 1, 0);
+#else
+	struct timespec now = {0};
+	long ret = tws_sys5(SYS_ppoll, &pollfd, 1, &now, 0, 8);
+#endif
+
+	return ret < 0 ? 0 : pollfd.revents;
+}
+
+/* What more there is to ask: with `detail` TCP_INFO, which gives bytes; else only what
+ * poll() leaves in doubt. `events`: its answer, -1: not asked yet. facts->flags and
+ * facts->established are set by the caller, all else and the bytes are 0. */
+void tws_facts_read(int fd, bool detail, bool last, int events, struct tws_facts *facts,
+		    struct tws_bytes *ret_bytes);
+
+/* SIOCOUTQ: bytes not yet acknowledged by the peer, sent or not. */
+uint32_t tws_facts_unsent(int fd);
+
+#endif

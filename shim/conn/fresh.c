@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The look at a book's file, by the clock.
+ */
+#include "shim/conn/fresh.h"
+#include "shim/shared/clock.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+void tws_freshen_book(struct tws_book *book)
+{
+	uint64_t now = tws_now();
+
+	if (now - __atomic_load_n(&book->seen_ns, __ATOMIC_RELAXED) <= TWS_FRESH_NS)
+		return;
+	if (tws_sys3(SYS_madvise, (uintptr_t)book->probe & ~4095UL, 4096,
+		     MADV_POPULATE_READ) == -EFAULT)
+		tws_book_lost(book);
+	tws_seen(book, now);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Whether a book's file was cut, for steps that ask nothing of a socket before they touch
+ * its slot. A file that was seen whole within the last ten milliseconds (TWS_FRESH_NS) is
+ * not looked at again: no system call then.
+ */
+#ifndef TWS_SHIM_FRESH_H
+#define TWS_SHIM_FRESH_H
+
+#include "shim/conn/conn.h"
+#include "shim/shared/sys.h"
+
+static inline void tws_seen(struct tws_book *book, uint64_t now)
+{
+	__atomic_store_n(&book->seen_ns, now, __ATOMIC_RELAXED);
+}
+
+/* Slow half of tws_freshen(). */
+void tws_freshen_book(struct tws_book *book);
+
+/* To be called before the slot of `fd` is touched: if its file was cut, the descriptor
+ * leads nowhere afterwards. */
+static inline void tws_freshen(int fd)
+{
+	struct tws_book *book = tws_conn_book(tws_fd(fd));
+
+	if (book)
+		tws_freshen_book(book);
+}
+
+#endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What an ending leaves behind in the segment: a record in the ring of ended connections,
+ * for `trace`, and its cookie among those whose TIME_WAIT stays here. Part of conn_end.c.
+ */
+#ifndef TWS_SHIM_RECORDS_H
+#define TWS_SHIM_RECORDS_H
+
+#include "shim/conn/conn.h"
+
+#define TWS_TW_COOKIE_BITS 48
+
+/* Where a ticket's record stands in a ring of `count`, not 0. The usual ones have 2^n: a
+ * division is the slowest instruction there is. */
+static inline uint32_t tws_ring_place(uint64_t ticket, uint32_t count)
+{
+	return tws_unlikely(count & (count - 1)) ? (uint32_t)(ticket % count)
+						 : (uint32_t)ticket & (count - 1);
+}
+
+/* An ending is near. What it will write was last touched thousands of connections ago, so
+ * it is fetched while the socket is asked. */
+static inline void tws_records_expect(const struct tws_book *book)
+{
+	const struct tws_header *header = book->header;
+	uint64_t ended = __atomic_load_n(&header->ended_tickets, __ATOMIC_RELAXED);
+	uint64_t waits = __atomic_load_n(&header->time_wait_tickets, __ATOMIC_RELAXED);
+	const char *record;
+
+	/* Where a ring is not, or is of an unusual size, anything may be fetched. */
+	record = (const char *)&book->ended[(uint32_t)ended & (book->ended_count - 1)];
+	__builtin_prefetch(record, 1);
+	__builtin_prefetch(record + 64, 1);
+	__builtin_prefetch(
+	    &book->time_wait[(uint32_t)waits & (book->time_wait_count - 1)], 1);
+}
+
+/* TIME_WAIT stays here. */
+static inline void tws_record_time_wait(const struct tws_conn *conn)
+{
+	struct tws_header *header = conn->book->header;
+	uint32_t count = conn->book->time_wait_count;
+	uint64_t ticket;
+	uint32_t place;
+
+	if (tws_unlikely(conn->slot->cookie >> TWS_TW_COOKIE_BITS || !count))
+		return;
+	ticket = __atomic_fetch_add(&header->time_wait_tickets, 1, __ATOMIC_RELAXED);
+	place = tws_ring_place(ticket, count);
+	if (tws_book_reach(conn->book, TWS_SECTION_TIME_WAIT, place))
+		__atomic_store_n(
+		    &conn->book->time_wait[place],
+		    TWS_TW_PACK(conn->slot->cookie, (uint64_t)conn->slot->destination),
+		    __ATOMIC_RELEASE);
+}
+
+static inline void tws_fill_ended(struct tws_ended *record, const struct tws_end *end,
+				  uint64_t now)
+{
+	const struct tws_connection *slot = end->conn.slot;
+
+	record->cookie = slot->cookie;
+	record->began_ns = slot->began_ns;
+	record->established_ns = slot->established_ns;
+	record->ended_ns = now;
+	record->bytes_sent = end->bytes_sent;
+	record->bytes_received = end->bytes_received;
+	record->remote = slot->remote;
+	record->local = slot->local;
+	record->flags = slot->flags;
+	record->destination = slot->destination;
+	record->rule = slot->rule;
+	record->arm = slot->arm;
+	record->ending = slot->ending;
+	record->via = slot->via;
+	record->failure = slot->failure;
+}
+
+/* It ended at `now`, as the slot and `end` say. */
+static inline void tws_record_ended(const struct tws_end *end, uint64_t now)
+{
+	struct tws_book *book = end->conn.book;
+	uint32_t count = book->ended_count;
+	struct tws_ended *record;
+	uint64_t ticket;
+	uint32_t place;
+
+	if (!count)
+		return;
+	ticket = __atomic_fetch_add(&book->header->ended_tickets, 1, __ATOMIC_RELAXED);
+	place = tws_ring_place(ticket, count);
+	if (!tws_book_reach(book, TWS_SECTION_ENDED, place))
+		return;
+	record = &book->ended[place];
+	/* A writer that stands since the last time round still has it: leave it to him.
+	 */
+	if (!__atomic_exchange_n(&record->sequence, 0, __ATOMIC_ACQ_REL) &&
+	    ticket >= count)
+		return;
+	tws_fill_ended(record, end, now);
+	__atomic_store_n(&record->sequence, ticket + 1, __ATOMIC_RELEASE);
+}
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a rule decides when a connection is about to end. The cookie has just been
+ * checked: the socket is the connection that the rule matched. One that leaves no
+ * TIME_WAIT anyway is left alone, and so is one that another process may hold.
+ */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include "shim/policy/apply_option.h"
+#include "shim/shared/clock.h"
+#include "shim/conn/facts.h"
+
+void tws_apply_count(const struct tws_conn *conn, const struct outcome *outcome)
+{
+	uint32_t rule = tws_conn_rule(conn);
+	struct tws_rule_status *status = rule ? &conn->book->rules[rule - 1] : NULL;
+
+	if (outcome->unsupported)
+		tws_conn_count(conn, TWS_policy_unsupported, 1);
+	if (outcome->kept_app_option)
+		tws_conn_count(conn, TWS_policy_skipped_app_option, 1);
+	if (!outcome->set)
+		return;
+	tws_conn_count(conn, TWS_policy_applied, 1);
+	if (status)
+		tws_add(&status->applied, 1);
+}
+
+/* Why a reset that the rule asks for is not done; TWS_COUNTERS: nothing speaks against.
+ */
+static enum tws_counter objection(const struct tws_end *end, uint32_t word)
+{
+	uint32_t app = TWS_CONN_APP_LINGER_0 | TWS_CONN_APP_LINGER_N;
+
+	if (CLOSE_MODE(word) == TWS_CLOSE_FIN_RESET)
+		app = TWS_CONN_APP_LINGER2;
+	if (end->verdict.doubtful)
+		return TWS_policy_too_late;
+	if (end->shared)
+		return TWS_policy_skipped_shared;
+	if (end->conn.slot->flags & app && !(word & CLOSE_OVERRIDE))
+		return TWS_policy_skipped_app_option;
+	return TWS_COUNTERS;
+}
+
+/* Waits until all is acknowledged, at most `ms`; sleeps a millisecond at a time, since no
+ * event tells. */
+static bool drained(int fd, uint32_t ms)
+{
+	struct timespec tick = {0, 1000000};
+	uint64_t until = tws_now() + (uint64_t)ms * 1000000;
+
+	while (tws_facts_unsent(fd)) {
+		if (tws_now() >= until)
+			return false;
+		tws_sys2(SYS_nanosleep, &tick, 0);
+	}
+	return true;
+}
+
+static void reset(struct tws_end *end, uint32_t unsent)
+{
+	const struct tws_conn *conn = &end->conn;
+	struct outcome outcome = {false, false, false};
+
+	set_linger(end->fd, 1, 0, &outcome);
+	tws_apply_count(conn, &outcome);
+	if (!outcome.set)
+		return;
+	conn->slot->flags |= TWS_CONN_POLICY_RESET;
+	end->verdict.ending = TWS_END_RESET_POLICY;
+	end->verdict.time_wait = false;
+	if (unsent)
+		tws_conn_count(conn, TWS_bytes_discarded, unsent);
+	tws_rule_discarded(conn, unsent);
+}
+
+static void fin_reset(struct tws_end *end)
+{
+	struct outcome outcome = {false, false, false};
+
+	set_int(end->fd, IPPROTO_TCP, TCP_LINGER2, -1, &outcome);
+	tws_apply_count(&end->conn, &outcome);
+	if (!outcome.set)
+		return;
+	end->conn.slot->flags |= TWS_CONN_POLICY_LINGER2;
+	end->verdict.ending = TWS_END_FIN_RESET;
+	end->verdict.time_wait = false;
+}
+
+static void carry_out(struct tws_end *end, const struct tws_plan *plan)
+{
+	const struct tws_conn *conn = &end->conn;
+	enum tws_close_mode mode = CLOSE_MODE(plan->close);
+
+	if (mode == TWS_CLOSE_FIN_RESET)
+		fin_reset(end);
+	else if (mode == TWS_CLOSE_RESET_DRAINED && !drained(end->fd, plan->drain_ms))
+		tws_conn_count(conn, TWS_policy_skipped_unsent, 1);
+	else if (!tws_rule_may_reset(conn))
+		tws_conn_count(conn, TWS_policy_skipped_rate, 1);
+	else
+		reset(end, mode == TWS_CLOSE_RESET ? tws_facts_unsent(end->fd) : 0);
+}
+
+void tws_carry_out_close(struct tws_end *end)
+{
+	const struct tws_plan *plan = end->conn.book ? tws_plan_of(&end->conn) : NULL;
+	const uint32_t word = plan ? plan->close : TWS_CLOSE_KEEP;
+	enum tws_close_mode mode = CLOSE_MODE(word);
+	enum tws_counter against;
+
+	if (mode != TWS_CLOSE_RESET && mode != TWS_CLOSE_RESET_DRAINED &&
+	    !(mode == TWS_CLOSE_FIN_RESET && word & CLOSE_SHORT_LIVED))
+		return;
+	/* A child's part in an inherited connection is none of the rule's business. */
+	if (!end->ends || !end->verdict.time_wait || !tws_conn_owned(&end->conn))
+		return;
+	if (word & CLOSE_SHORT_LIVED && !tws_conn_is_short_lived(&end->conn, tws_now()))
+		return;
+	against = objection(end, word);
+	if (against != TWS_COUNTERS)
+		tws_conn_count(&end->conn, against, 1);
+	else if (word & CLOSE_DRY_RUN)
+		tws_conn_count(&end->conn, TWS_policy_would_apply, 1);
+	else
+		carry_out(end, plan);
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The policy in force in this process: finds the image, picks the rule of a connection,
+ * and keeps count of what became of it. A new image is noticed by one load at a
+ * connection; images are copied into private memory, so that nobody can change one under
+ * us.
+ */
+#ifndef TWS_SHIM_POLICY_H
+#define TWS_SHIM_POLICY_H
+
+#include "shim/conn/conn_move.h"
+#include "shim/policy/plan.h"
+#include "shim/shared/policy_image.h"
+#include "shim/shared/sys.h"
+
+/* Maps the control file if there is one; with `make`, makes it. Some system calls, once.
+ */
+void tws_policy_begin(bool make);
+
+/* In a forked child: what the parent read still holds. */
+void tws_policy_forked(void);
+
+struct tws_settings tws_policy_settings(void);
+
+TWS_OURS extern struct tws_policy_control
+    *tws_policy_control; /* atomic; NULL: none is there */
+TWS_OURS extern uint64_t
+    tws_policy_checked_ns; /* atomic; when its file was last seen whole */
+
+/* Slow half of tws_policy_page(). */
+TWS_COLD void tws_policy_look(struct tws_policy_control *at, uint64_t now);
+
+/* The control file's page, which may be touched: that the file is whole was seen within
+ * the last ten milliseconds, or is looked at. */
+static inline struct tws_policy_control *tws_policy_page(uint64_t now)
+{
+	struct tws_policy_control *at =
+	    __atomic_load_n(&tws_policy_control, __ATOMIC_ACQUIRE);
+
+	if (at &&
+	    tws_unlikely(now - __atomic_load_n(&tws_policy_checked_ns, __ATOMIC_RELAXED) >
+			 TWS_FRESH_NS))
+		tws_policy_look(at, now);
+	return at;
+}
+
+/* Whether a policy was ever loaded, at `now`: a load or two, before any more is asked. */
+static inline bool tws_policy_active(uint64_t now)
+{
+	struct tws_policy_control *at = tws_policy_page(now);
+
+	return at && tws_unlikely(__atomic_load_n(&at->generation, __ATOMIC_RELAXED));
+}
+
+/* What a connection to `remote` is to get. `rule` and `arm` are 1 + index, 0: none. */
+struct tws_decision {
+	struct tws_action action;
+	struct tws_rule_status *status; /* NULL: none */
+	uint16_t rule;
+	uint8_t arm;
+	bool short_lived_only;
+	bool matched;
+};
+
+/* remote NULL: before bind(), where no destination is known: the first rule that this
+ * process's executable and uid match and that asks for something at bind. */
+struct tws_decision tws_policy_decide(struct tws_book *book,
+				      const struct tws_address *remote);
+
+/* shim/book/breaker.c: what became of a rule's connections, and when it has to stop. */
+
+/* Remembers the limits of rule `index` (max_resets_per_second, stop_if). */
+void tws_rule_limits(uint32_t index, const struct tws_action *action);
+
+/* A connection falls to the rule. False: its breaker had tripped, the rule is off. */
+bool tws_rule_matched(const struct tws_decision *decision);
+
+/* A reset wants to happen now. False: the cap of this second is reached. */
+bool tws_rule_may_reset(const struct tws_conn *conn);
+void tws_rule_discarded(const struct tws_conn *conn, uint64_t bytes);
+
+/* shim/policy/apply.c: sets what the rule asks for. */
+
+/* Before bind() and before connect() of a socket that is not connected yet. */
+void tws_apply_bind(int fd, bool to_port_0);
+void tws_apply_connect(int fd, const struct tws_conn *conn);
+
+/* The connection is about to end as `end` says: what the rule decides at close. May
+ * change the verdict. */
+void tws_carry_out_close(struct tws_end *end);
+
+static inline void tws_apply_close(struct tws_end *end)
+{
+	if (tws_unlikely(__atomic_load_n(&tws_plans, __ATOMIC_RELAXED)))
+		tws_carry_out_close(end);
+}
+
+/* The program has just set SO_LINGER {1,0} on a connection: `graceful` takes it away. */
+void tws_apply_app_linger(int fd, const struct tws_conn *conn);
+
+#endif

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Adding one segment to the totals of its application. What a dead process left open is
+ * counted as ended, so that the identities of counters.def hold in the totals too.
+ */
+#include <stddef.h>
+#include <string.h>
+
+#include "shim/shared/fold_parts.h"
+
+static void add_counters(struct tws_counters *to, const struct tws_counters *from)
+{
+	uint64_t peak = to->value[TWS_peak_open];
+
+	for (unsigned i = 0; i < TWS_COUNTERS; i++)
+		to->value[i] += from->value[i];
+	to->value[TWS_peak_open] =
+	    peak > from->value[TWS_peak_open] ? peak : from->value[TWS_peak_open];
+	for (unsigned h = 0; h < TWS_HISTOGRAMS; h++) {
+		for (unsigned b = 0; b < TWS_BUCKETS; b++)
+			to->histogram[h].count[b] += from->histogram[h].count[b];
+		to->histogram[h].sum += from->histogram[h].sum;
+	}
+}
+
+static bool same_address(const struct tws_address *a, const struct tws_address *b)
+{
+	return a->port == b->port && a->family == b->family &&
+	       !memcmp(a->bytes, b->bytes, sizeof(a->bytes));
+}
+
+/* Entry of an address in the totals; 0, `other`, when they are full. */
+static uint32_t find_destination(struct tws_header *totals,
+				 const struct tws_address *address)
+{
+	struct tws_section *at = &totals->section[TWS_SECTION_DESTINATIONS];
+	struct tws_destination *entry =
+	    tws_fold_section(totals, TWS_SECTION_DESTINATIONS);
+
+	for (uint32_t i = 1; i < at->used; i++)
+		if (same_address(&entry[i].address, address))
+			return i;
+	if (at->used >= at->count)
+		return 0;
+	entry[at->used].address = *address;
+	entry[at->used].state = TWS_DESTINATION_READY;
+	return at->used++;
+}
+
+void tws_fold_settle(const struct tws_header *header, const struct tws_connection *slot,
+		     enum tws_ending *ret_ending, enum tws_via *ret_via)
+{
+	*ret_via = (enum tws_via)slot->via;
+	*ret_ending = slot->via || slot->state == TWS_CONN_ENDING
+			  ? (enum tws_ending)slot->ending
+			  : TWS_END_UNSEEN;
+	if (slot->via == TWS_VIA_NONE && slot->state != TWS_CONN_ENDING)
+		*ret_via =
+		    header->state == TWS_SEGMENT_EXITED ? TWS_VIA_EXIT : TWS_VIA_KILL;
+	if (*ret_ending < TWS_END_ABANDONED || *ret_ending > TWS_END_FAILED)
+		*ret_ending = TWS_END_UNSEEN;
+}
+
+static uint64_t sum(const struct tws_counters *counters, enum tws_counter first,
+		    enum tws_counter last)
+{
+	uint64_t ret = 0;
+
+	for (unsigned i = first; i <= last; i++)
+		ret += counters->value[i];
+	return ret;
+}
+
+/* Connections that the identities still owe for these counters. */
+static uint64_t owed_open(const struct tws_counters *counters)
+{
+	return counters->value[TWS_established] -
+	       sum(counters, TWS_ended_local_fin, TWS_ended_unseen);
+}
+
+static uint64_t owed_connecting(const struct tws_counters *counters)
+{
+	return counters->value[TWS_attempts] - counters->value[TWS_established] -
+	       sum(counters, TWS_failed_refused, TWS_abandoned);
+}
+
+/* Counts an open connection of a dead process as ended, if the counters still owe it: a
+ * kill may have struck between counting and freeing. */
+static void end_slot(const struct tws_header *header, const struct tws_connection *slot,
+		     struct tws_counters *counters)
+{
+	enum tws_ending ending;
+	enum tws_via via;
+	bool open = owed_open(counters) > 0;
+
+	tws_fold_settle(header, slot, &ending, &via);
+	if (!open && !owed_connecting(counters))
+		return;
+	if (ending == TWS_END_ABANDONED || (!open && ending == TWS_END_UNSEEN)) {
+		counters->value[TWS_abandoned]++;
+		counters->value[TWS_established] -= open;
+		return;
+	}
+	if (ending == TWS_END_FAILED) {
+		counters->value[TWS_failed_other]++;
+		counters->value[TWS_established] -= open;
+		return;
+	}
+	counters->value[TWS_established] += !open;
+	counters->value[tws_ending_counter(ending)]++;
+	counters->value[tws_via_counter(via)]++;
+}
+
+/* What no slot accounts for: a kill may have struck between moving a slot on and counting
+ * what became of it. As the reader has it while the segment stands (tools/model/join.c).
+ */
+static void end_rest(struct tws_counters *counters)
+{
+	int64_t open = (int64_t)owed_open(counters), connecting;
+
+	if (open > 0) {
+		counters->value[TWS_ended_unseen] += (uint64_t)open;
+		counters->value[TWS_via_kill] += (uint64_t)open;
+	} else {
+		counters->value[TWS_established] -= (uint64_t)open;
+	}
+	connecting = (int64_t)owed_connecting(counters);
+	if (connecting > 0)
+		counters->value[TWS_abandoned] += (uint64_t)connecting;
+	else
+		counters->value[TWS_attempts] -= (uint64_t)connecting;
+}
+
+/* An arm's connections count in their destination and in the arm. */
+static void end_slots(struct tws_header *header)
+{
+	struct tws_connection *slot = tws_fold_section(header, TWS_SECTION_CONNECTIONS);
+	struct tws_destination *entry =
+	    tws_fold_section(header, TWS_SECTION_DESTINATIONS);
+	struct tws_arm *arm = tws_fold_section(header, TWS_SECTION_ARMS);
+	uint32_t destinations = tws_fold_used(header, TWS_SECTION_DESTINATIONS);
+	uint32_t arms = tws_fold_used(header, TWS_SECTION_ARMS);
+
+	for (uint32_t i = 0; i < tws_fold_used(header, TWS_SECTION_CONNECTIONS); i++) {
+		if (slot[i].state < TWS_CONN_CONNECTING ||
+		    slot[i].state > TWS_CONN_ENDING ||
+		    slot[i].destination >= destinations)
+			continue;
+		end_slot(header, &slot[i], &entry[slot[i].destination].counters);
+		if (slot[i].arm && slot[i].arm <= arms)
+			end_slot(header, &slot[i], &arm[slot[i].arm - 1].counters);
+	}
+	for (uint32_t i = 0; i < destinations; i++)
+		end_rest(&entry[i].counters);
+	for (uint32_t i = 0; i < arms; i++)
+		end_rest(&arm[i].counters);
+}
+
+static void clear_gauges(struct tws_counters *counters)
+{
+	counters->value[TWS_connecting] = 0;
+	counters->value[TWS_open] = 0;
+}
+
+static void add_time_wait(struct tws_header *totals, const struct tws_header *header,
+			  const uint16_t *index)
+{
+	struct tws_section *to = &totals->section[TWS_SECTION_TIME_WAIT];
+	const uint64_t *from = tws_fold_section(header, TWS_SECTION_TIME_WAIT);
+	uint64_t *ring = tws_fold_section(totals, TWS_SECTION_TIME_WAIT);
+
+	for (uint32_t i = 0; i < tws_fold_used(header, TWS_SECTION_TIME_WAIT); i++) {
+		uint16_t destination = TWS_TW_DESTINATION(from[i]);
+
+		if (!from[i] ||
+		    destination >= tws_fold_used(header, TWS_SECTION_DESTINATIONS))
+			continue;
+		ring[totals->time_wait_tickets++ % to->count] =
+		    TWS_TW_PACK(TWS_TW_COOKIE(from[i]), (uint64_t)index[destination]);
+	}
+	to->used = totals->time_wait_tickets < to->count
+		       ? (uint32_t)totals->time_wait_tickets
+		       : to->count;
+}
+
+static bool same_arm(const struct tws_arm *a, const struct tws_arm *b)
+{
+	return !strncmp(a->name, b->name, TWS_NAME_SIZE) &&
+	       !strncmp(a->experiment, b->experiment, TWS_NAME_SIZE);
+}
+
+static void add_arm(struct tws_header *totals, const struct tws_arm *arm)
+{
+	struct tws_section *at = &totals->section[TWS_SECTION_ARMS];
+	struct tws_arm *entry = tws_fold_section(totals, TWS_SECTION_ARMS);
+	uint32_t i = 0;
+
+	while (i < at->used && !same_arm(&entry[i], arm))
+		i++;
+	if (i == at->count)
+		return;
+	if (i == at->used) {
+		at->used++;
+		memcpy(&entry[i], arm, offsetof(struct tws_arm, counters));
+	}
+	add_counters(&entry[i].counters, &arm->counters);
+	clear_gauges(&entry[i].counters);
+}
+
+void tws_fold_add(struct tws_header *totals, struct tws_header *header, uint16_t *index)
+{
+	struct tws_destination *from = tws_fold_section(header, TWS_SECTION_DESTINATIONS);
+	struct tws_destination *to = tws_fold_section(totals, TWS_SECTION_DESTINATIONS);
+	const struct tws_arm *arm = tws_fold_section(header, TWS_SECTION_ARMS);
+	uint32_t count = tws_fold_used(header, TWS_SECTION_DESTINATIONS);
+
+	end_slots(header);
+	add_counters(tws_fold_section(totals, TWS_SECTION_PROCESS),
+		     tws_fold_section(header, TWS_SECTION_PROCESS));
+	clear_gauges(tws_fold_section(totals, TWS_SECTION_PROCESS));
+	for (uint32_t i = 0; i < count && i <= UINT16_MAX; i++) {
+		index[i] = i ? (uint16_t)find_destination(totals, &from[i].address) : 0;
+		add_counters(&to[index[i]].counters, &from[i].counters);
+		clear_gauges(&to[index[i]].counters);
+	}
+	for (uint32_t i = 0; i < tws_fold_used(header, TWS_SECTION_ARMS); i++)
+		if (arm[i].state == TWS_DESTINATION_READY)
+			add_arm(totals, &arm[i]);
+	add_time_wait(totals, header, index);
+	totals->detail = totals->detail && header->detail;
+	if (header->heartbeat_ns > totals->heartbeat_ns)
+		totals->heartbeat_ns = header->heartbeat_ns;
+	totals->folded_processes +=
+	    header->state == TWS_SEGMENT_TOTALS ? header->folded_processes : 1;
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Which segments are due for folding: those of dead processes, past their retention or
+ * beyond the number that is kept.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "shim/shared/clock.h"
+#include "shim/shared/fold_parts.h"
+#include "shim/shared/sys.h"
+#include "shim/shared/text.h"
+
+#define SECOND_NS	1000000000u
+#define HELD_AT_MOST_S	86400ull
+#define TEMPORARY_AGE_S 60
+
+bool tws_fold_ends_with(const char *name, const char *suffix)
+{
+	size_t length = strlen(name), tail = strlen(suffix);
+
+	return length > tail && !strcmp(name + length - tail, suffix);
+}
+
+static uint64_t hash_string(const char *string)
+{
+	uint64_t ret = 14695981039346656037u;
+
+	while (*string)
+		ret = (ret ^ (uint8_t)*string++) * 1099511628211u;
+	return ret;
+}
+
+/* Only a process of our own pid namespace and boot can be known to be dead. A pid that
+ * was given to another process keeps its dead predecessor's segment a little longer. */
+static bool is_dead(const struct tws_scan *scan, uint64_t pid_namespace, uint32_t pid)
+{
+	return pid_namespace == scan->pid_namespace &&
+	       tws_sys2(SYS_kill, pid, 0) == -ESRCH;
+}
+
+/* Connections that another process may still hold keep the books open, for a day. */
+static bool is_held(int fd, const struct tws_header *header)
+{
+	const struct tws_section *at = &header->section[TWS_SECTION_CONNECTIONS];
+	uint64_t size =
+	    (uint64_t)tws_fold_used(header, TWS_SECTION_CONNECTIONS) * at->element_size;
+	struct tws_connection *slot = size ? tws_fold_allocate(size) : NULL;
+	bool ret = false;
+
+	if (slot && tws_fold_read(fd, slot, size, at->offset))
+		for (uint32_t i = 0; i < tws_fold_used(header, TWS_SECTION_CONNECTIONS);
+		     i++)
+			ret |= slot[i].state == TWS_CONN_OPEN &&
+			       slot[i].flags & TWS_CONN_SHARED;
+	tws_fold_release(slot, size);
+	return ret;
+}
+
+static bool is_candidate(const struct tws_scan *scan, int fd,
+			 const struct tws_header *header)
+{
+	if (header->state == TWS_SEGMENT_TOTALS)
+		return true; /* the totals of a finished run, moved up under a name like
+				this */
+	if (!is_dead(scan, header->pid_namespace, header->pid))
+		return false;
+	return scan->now_ns - header->heartbeat_ns > HELD_AT_MOST_S * SECOND_NS ||
+	       !is_held(fd, header);
+}
+
+/* Ours, and not written to for so long. */
+static bool is_old(int directory, const char *name, uint64_t seconds)
+{
+	struct stat stat = {0};
+	struct timespec now;
+
+	tws_clock(CLOCK_REALTIME, &now);
+	return tws_sys4(SYS_newfstatat, directory, name, &stat, AT_SYMLINK_NOFOLLOW) ==
+		   0 &&
+	       stat.st_uid == (uint32_t)tws_sys1(SYS_geteuid, 0) &&
+	       stat.st_mtim.tv_sec + (int64_t)seconds < now.tv_sec;
+}
+
+/* What a process that was killed while making a segment left behind. */
+static void remove_if_old(int directory, const char *name, uint64_t seconds)
+{
+	if (is_old(directory, name, seconds))
+		tws_sys3(SYS_unlinkat, directory, name, 0);
+}
+
+enum life { DEAD, ALIVE, UNKNOWN };
+
+/* By its name, PIDNS-PID-...: what is in it says nothing. */
+static enum life life_by_name(const struct tws_scan *scan, const char *name)
+{
+	const char *at = strchr(name, '-');
+	uint64_t pid = at ? tws_text_parse(at + 1) : 0;
+
+	if (!pid || pid > INT32_MAX || tws_text_parse(name) != scan->pid_namespace)
+		return UNKNOWN;
+	return is_dead(scan, scan->pid_namespace, (uint32_t)pid) ? DEAD : ALIVE;
+}
+
+/* A segment that nobody can read goes when a good one would, and one that another version
+ * could read after a day, if its process is dead; where nobody can tell, only the former
+ * and after a day. */
+static void remove_unreadable(const struct tws_scan *scan, const char *name,
+			      enum tws_fold_condition condition)
+{
+	enum life life = life_by_name(scan, name);
+	bool damaged = condition == TWS_FOLD_DAMAGED;
+
+	if (life == DEAD)
+		remove_if_old(scan->directory, name,
+			      damaged ? scan->retention_s : HELD_AT_MOST_S);
+	else if (life == UNKNOWN && damaged)
+		remove_if_old(scan->directory, name, HELD_AT_MOST_S);
+}
+
+static void consider(struct tws_scan *scan, const char *name)
+{
+	struct tws_candidate *candidate = &scan->candidates[scan->count];
+	struct tws_header header = {0};
+	struct tws_fold_file file;
+	int fd;
+
+	if (scan->count == TWS_FOLD_CANDIDATES || strlen(name) >= sizeof(candidate->name))
+		return;
+	fd = tws_fold_open(scan->directory, name, &header, &file);
+	if (file.condition == TWS_FOLD_DAMAGED || file.condition == TWS_FOLD_FOREIGN)
+		remove_unreadable(scan, name, file.condition);
+	if (fd < 0)
+		return;
+	if (is_candidate(scan, fd, &header)) {
+		strcpy(candidate->name, name);
+		candidate->heartbeat_ns = header.heartbeat_ns;
+		candidate->exe_hash = hash_string(header.exe);
+		scan->count++;
+	}
+	tws_sys1(SYS_close, fd);
+}
+
+struct kernel_dirent {
+	uint64_t inode;
+	int64_t offset;
+	uint16_t length;
+	uint8_t type;
+	char name[];
+};
+
+/* Each name of the directory, from a descriptor of its own: the caller's keeps its place.
+ */
+void tws_fold_each_name(struct tws_scan *scan,
+			void (*act)(struct tws_scan *scan, const char *name))
+{
+	char buffer[2048] __attribute__((aligned(8))) = {0};
+	long length;
+	int fd = (int)tws_sys4(SYS_openat, scan->directory, ".",
+			       O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+
+	while (fd >= 0 &&
+	       (length = tws_sys3(SYS_getdents64, fd, buffer, sizeof(buffer))) > 0)
+		for (long at = 0; at < length;) {
+			struct kernel_dirent *entry = (void *)(buffer + at);
+
+			act(scan, entry->name);
+			at += entry->length;
+		}
+	if (fd >= 0)
+		tws_sys1(SYS_close, fd);
+}
+
+static void scan_name(struct tws_scan *scan, const char *name)
+{
+	if (tws_fold_ends_with(name, TWS_SEGMENT_SUFFIX))
+		consider(scan, name);
+	else if (tws_fold_ends_with(name, TWS_TEMPORARY_SUFFIX))
+		remove_if_old(scan->directory, name, TEMPORARY_AGE_S);
+}
+
+/* Oldest first, so that what goes early is what would have gone first. */
+static void sort(struct tws_scan *scan)
+{
+	for (uint32_t gap = scan->count / 2; gap; gap /= 2)
+		for (uint32_t i = gap; i < scan->count; i++)
+			for (uint32_t j = i; j >= gap; j -= gap) {
+				struct tws_candidate *low = &scan->candidates[j - gap];
+				struct tws_candidate *high = &scan->candidates[j];
+				struct tws_candidate swap = *low;
+
+				if (low->heartbeat_ns <= high->heartbeat_ns)
+					break;
+				*low = *high;
+				*high = swap;
+			}
+}
+
+void tws_fold_scan(struct tws_scan *scan)
+{
+	struct stat stat = {0};
+
+	if (tws_sys4(SYS_newfstatat, AT_FDCWD, "/proc/self/ns/pid", &stat, 0) == 0)
+		scan->pid_namespace = stat.st_ino;
+	tws_fold_each_name(scan, scan_name);
+	sort(scan);
+}
+
+/* The next candidates of one application that are due; they are taken off the list. */
+uint32_t tws_fold_next(struct tws_scan *scan, const struct tws_fold_limits *limits,
+		       struct tws_candidate **ret_batch)
+{
+	uint64_t age = (uint64_t)scan->retention_s * SECOND_NS;
+	uint32_t keep = limits->max_segments ? limits->max_segments : 512;
+	uint32_t left = 0, count = 0;
+	uint64_t hash = 0;
+
+	for (uint32_t i = 0; i < scan->count; i++)
+		left += scan->candidates[i].name[0] != '\0';
+	for (uint32_t i = 0; i < scan->count && count < TWS_FOLD_BATCH; i++) {
+		struct tws_candidate *at = &scan->candidates[i];
+
+		if (!at->name[0] || (count && at->exe_hash != hash))
+			continue;
+		if (left <= keep && scan->now_ns - at->heartbeat_ns < age)
+			continue;
+		hash = at->exe_hash;
+		ret_batch[count++] = at;
+		left--;
+	}
+	return count;
+}

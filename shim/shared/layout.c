@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What follows from the layout of segment.h alone: which file is a usable segment, and
+ * what its numbers stand for. Pure: no system call, no allocation, no state; the shim and
+ * the tools decide by the same functions.
+ */
+#include "shim/shared/segment.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define SECTION_ALIGNMENT 64
+
+/* Exact for this ABI major: a counter appended shifts the histograms behind it. */
+static const uint32_t element_sizes[TWS_SECTIONS] = {
+    [TWS_SECTION_PROCESS] = sizeof(struct tws_counters),
+    [TWS_SECTION_CONNECTIONS] = sizeof(struct tws_connection),
+    [TWS_SECTION_DESTINATIONS] = sizeof(struct tws_destination),
+    [TWS_SECTION_ARMS] = sizeof(struct tws_arm),
+    [TWS_SECTION_RULES] = sizeof(struct tws_rule_status),
+    [TWS_SECTION_ENDED] = sizeof(struct tws_ended),
+    [TWS_SECTION_TIME_WAIT] = sizeof(uint64_t),
+    [TWS_SECTION_FOLDED] = sizeof(struct tws_folded),
+};
+
+static const char *validate_origin(const struct tws_header *header, uint64_t length)
+{
+	const uint64_t known = offsetof(struct tws_header, size);
+
+	if (length < known)
+		return "truncated header";
+	if (header->magic == __builtin_bswap64(TWS_MAGIC))
+		return "foreign byte order";
+	if (header->magic != TWS_MAGIC)
+		return "no segment: wrong magic";
+	if (header->byte_order != TWS_BYTE_ORDER)
+		return "foreign byte order";
+	if (header->abi_major != TWS_ABI_MAJOR)
+		return "another ABI version";
+	if (length < sizeof(*header))
+		return "truncated header";
+	return NULL;
+}
+
+static const char *validate_header(const struct tws_header *header, uint64_t size)
+{
+	if (header->size > size)
+		return "truncated";
+	if (header->size < size)
+		return "larger than its header says";
+	if (header->header_size < sizeof(*header) || header->header_size > size)
+		return "bad header size";
+	if (header->section_count != TWS_SECTIONS)
+		return "bad section count";
+	if (header->state < TWS_SEGMENT_LIVE || header->state > TWS_SEGMENT_TOTALS)
+		return "bad state";
+	if (!memchr(header->exe, '\0', sizeof(header->exe)))
+		return "unterminated executable path";
+	return NULL;
+}
+
+static const char *validate_section(const struct tws_header *header, unsigned id)
+{
+	const struct tws_section *section = &header->section[id];
+
+	/* Also of an empty one: a pointer to where it stands is made all the same. */
+	if (section->offset > header->size)
+		return "section outside the file";
+	if (section->count == 0)
+		return section->used ? "section used beyond its end" : NULL;
+	if (section->element_size != element_sizes[id])
+		return "bad element size";
+	if (section->offset % SECTION_ALIGNMENT != 0)
+		return "misaligned section";
+	if (section->offset < header->header_size)
+		return "section outside the file";
+	if (section->count > (header->size - section->offset) / section->element_size)
+		return "section outside the file";
+	if (section->used > section->count)
+		return "section used beyond its end";
+	return NULL;
+}
+
+const char *tws_segment_validate(const struct tws_header *header, uint64_t length,
+				 uint64_t size)
+{
+	const char *why = validate_origin(header, length);
+
+	if (!why)
+		why = validate_header(header, size);
+	for (unsigned id = 0; !why && id < TWS_SECTIONS; id++)
+		why = validate_section(header, id);
+	if (!why && header->section[TWS_SECTION_PROCESS].count != 1)
+		why = "no process section";
+	return why;
+}
+
+#define HISTOGRAM(name, unit, first_octave, help)                                        \
+	TWS_ASSERT((first_octave) > 0 && (first_octave) + TWS_BUCKETS / 2 < 64);
+#include "shim/shared/counters.def"
+
+uint64_t tws_histogram_bound(enum tws_histogram_id id, unsigned bucket)
+{
+	const uint64_t octave = 1ULL << (tws_first_octaves[id] + bucket / 2);
+
+	if (bucket >= TWS_BUCKETS - 1)
+		return 0;
+	return bucket % 2 ? octave + octave / 2 : octave;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Which rule decides. Pure: no system call, no allocation, no state; the shim and
+ * `twshim policy explain` decide by the same functions.
+ */
+#ifndef TWS_SHIM_MATCH_H
+#define TWS_SHIM_MATCH_H
+
+#include "shim/shared/policy_image.h"
+
+/* Who asks: the executable's path (as /proc/self/exe) and the effective uid. */
+struct tws_subject {
+	const char *exe;
+	uint32_t uid;
+};
+
+/* Shell-like glob over all of `text`: '*', '?', '[a-z]', '[!a]', '\' escapes. '*' matches
+ * '/' too. Time is linear in the product of the lengths at worst; never recurses. */
+bool tws_match_glob(const char *pattern, const char *text);
+
+/* A glob with a '/' is held against the whole path, one without against the base name. */
+bool tws_match_exe(const char *pattern, const char *exe);
+
+bool tws_match_target(const struct tws_target *target, const struct tws_address *address);
+
+/* The part of a match that a process knows from its start: exe and uid. */
+bool tws_match_subject(const struct tws_policy_image *image,
+		       const struct tws_match *match, const struct tws_subject *subject);
+
+/* The part that each connection decides: to. */
+bool tws_match_address(const struct tws_policy_image *image,
+		       const struct tws_match *match, const struct tws_address *address);
+
+/* Whether an action asks for something at bind(), when no destination is known: there the
+ * first rule decides that matches the subject and asks, whatever its `to`. */
+bool tws_action_acts_at_bind(const struct tws_action *action);
+
+/* Draws for sampling and experiments: the n-th draw of a seed, 0 to 2^32-1. */
+uint32_t tws_draw(uint32_t seed, uint64_t n);
+
+/* The arm that a draw falls to (index), by the weights. Arms: 1 to TWS_ARMS. */
+unsigned tws_pick_arm(const struct tws_policy_arm *arms, unsigned count, uint32_t draw);
+
+#endif

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The compiled policy: one flat file, written by the tool, mapped read-only by the shim.
+ *
+ * A file "policy.ctl" in the run-time directory (struct tws_policy_control, mapped
+ * shared) says which generation is in force; the image of generation G is "policy-G.img"
+ * beside it, whole before the generation changes and never changed after. A process looks
+ * at the generation at each connect(): a load, no system call. Offsets are from the start
+ * of the image and checked by tws_policy_validate(); nothing in it is a pointer.
+ */
+#ifndef TWS_SHIM_POLICY_IMAGE_H
+#define TWS_SHIM_POLICY_IMAGE_H
+
+#include "shim/shared/segment.h"
+
+#define TWS_POLICY_MAGIC      0x31434c4f50575421ULL /* "!TWPOLC1" */
+#define TWS_POLICY_ABI_MAJOR  1
+#define TWS_POLICY_ABI_MINOR  0
+#define TWS_POLICY_MAX_SIZE   (256u * 1024)
+#define TWS_POLICY_IMAGE_NAME "policy-%llu.img"
+
+/* Processes keep this file mapped, so it is changed in place and never replaced. A
+ * process that finds none at its first connection makes one, 4096 zero bytes: all zero is
+ * valid and means that no policy was ever loaded. `policy load` opens it (O_RDWR), or
+ * makes it under a temporary name and link()s it, maps it, and stores magic, then
+ * generation. */
+struct tws_policy_control {
+	uint64_t magic; /* TWS_POLICY_MAGIC, 0: never loaded */
+	uint64_t
+	    generation; /* atomic; 0: no policy. The shim's one look at each connect() */
+	uint64_t
+	    draws; /* atomic; draws made for samples and experiments, by all processes */
+	uint8_t reserved[40];
+};
+
+enum tws_close_mode {
+	TWS_CLOSE_KEEP = 0,
+	TWS_CLOSE_GRACEFUL,
+	TWS_CLOSE_LINGER,
+	TWS_CLOSE_FIN_RESET,
+	TWS_CLOSE_RESET_DRAINED,
+	TWS_CLOSE_RESET,
+};
+
+enum tws_action_flag {
+	TWS_ACTION_REUSEADDR_ON = 1u << 0,
+	TWS_ACTION_REUSEADDR_OFF = 1u << 1,
+	TWS_ACTION_LATE_BIND = 1u << 2,
+	TWS_ACTION_PORT_RANGE = 1u << 3,  /* port_low, port_high; 0-0: full */
+	TWS_ACTION_PORT_RING = 1u << 4,	  /* ring_low, ring_high; 0-0: full */
+	TWS_ACTION_FIN_TIMEOUT = 1u << 5, /* fin_timeout_seconds */
+	TWS_ACTION_OVERRIDE = 1u << 6,	  /* app_options = override */
+	TWS_ACTION_DRY_RUN = 1u << 7,
+};
+
+/* What a rule or an arm asks for. */
+struct tws_action {
+	uint32_t flags;		 /* enum tws_action_flag */
+	uint8_t close;		 /* enum tws_close_mode */
+	uint8_t sample_percent;	 /* 0 to 100; in rules only */
+	uint16_t linger_seconds; /* 1 to 65535 */
+	uint32_t drain_ms;	 /* 0 to 60000 */
+	uint16_t port_low, port_high;
+	uint16_t ring_low, ring_high;
+	uint32_t ring_age_ms;		/* 0 to 60000 */
+	uint32_t fin_timeout_seconds;	/* 1 to 120 */
+	uint32_t max_resets_per_second; /* 0: no cap */
+	uint32_t stop_failed_ppm;	/* 0: none; parts per million of attempts */
+	uint32_t stop_peer_reset_ppm;	/* 0: none; of established */
+	uint32_t reserved;
+	uint64_t stop_bytes_discarded; /* 0: none */
+};
+
+/* One `to` pattern: prefix of an address, range of ports. */
+struct tws_target {
+	uint8_t bytes[16];
+	uint8_t family;		      /* enum tws_family; TWS_FAMILY_NONE: any address */
+	uint8_t prefix_bits;	      /* 0 to 32, 0 to 128 */
+	uint16_t port_low, port_high; /* inclusive; 0-65535: any */
+	uint16_t reserved;
+};
+
+/* A list inside the image: `count` elements from `offset`. */
+struct tws_list {
+	uint32_t offset;
+	uint32_t count;
+};
+
+struct tws_match {
+	struct tws_list
+	    exe;	    /* of uint32_t: offsets of NUL-terminated globs; empty: any */
+	struct tws_list to; /* of struct tws_target; empty: any */
+	struct tws_list uid;	   /* of uint32_t; empty: any */
+	uint32_t short_lived_only; /* `close` only if the connection was short-lived */
+	uint32_t reserved;
+};
+
+struct tws_rule {
+	uint32_t name; /* offset of a NUL-terminated string */
+	uint32_t line; /* in the source file, for explain; 0: none */
+	struct tws_match match;
+	struct tws_action action;
+};
+
+struct tws_policy_arm {
+	uint32_t name;	 /* offset */
+	uint32_t weight; /* 1 to 1000 */
+	struct tws_action action;
+};
+
+struct tws_experiment {
+	uint32_t name; /* offset; 0: there is no experiment */
+	uint32_t seed;
+	struct tws_match match;
+	struct tws_list arms; /* of struct tws_policy_arm, at most TWS_ARMS */
+};
+
+enum tws_deepbind { TWS_DEEPBIND_KEEP = 0, TWS_DEEPBIND_STRIP = 1 };
+
+/* Settings that concern no rule. They hold from the process's next segment on, save
+ * short_lived_ms and detail, which hold from the image's. 0 means the default. */
+struct tws_settings {
+	uint32_t short_lived_ms; /* default 1000 */
+	uint32_t detail;	 /* enum: 0 default, 1 on, 2 off: count bytes */
+	uint32_t deepbind;	 /* enum tws_deepbind */
+	uint32_t retention_s;	 /* of a dead segment; default 60 */
+	uint32_t max_segments;	 /* dead ones beyond it are folded early; default 512 */
+	uint32_t connections;	 /* size of the open-connection table; default 5120 */
+	uint32_t destinations;	 /* default 320 */
+	uint32_t ended;		 /* default 2048 */
+	uint32_t time_wait;	 /* default 65536 */
+	uint32_t group;		 /* gid that may read the segments; 0: none */
+	uint32_t reserved[6];
+};
+
+struct tws_policy_image {
+	uint64_t magic;
+	uint32_t byte_order;
+	uint16_t abi_major;
+	uint16_t abi_minor;
+	uint32_t size;	   /* of the file, bytes */
+	uint32_t checksum; /* FNV-1a (32 bits) of the file with this field 0 */
+	uint64_t generation;
+	uint64_t compiled_realtime_ns;
+	uint32_t source; /* offset of the source file's name */
+	uint32_t reserved;
+	struct tws_settings settings;
+	struct tws_list
+	    rules; /* of struct tws_rule, at most TWS_RULES; first match wins */
+	struct tws_experiment experiment; /* looked at before the rules */
+};
+
+/* Bounds that validation holds an image to and the compiler its input. */
+#define TWS_POLICY_STRING_SIZE 1024 /* of any string, with its NUL */
+#define TWS_POLICY_LIST_MAX    1024 /* elements of one exe, to or uid */
+#define TWS_MAX_SAMPLE_PERCENT 100
+#define TWS_MAX_DRAIN_MS       60000
+#define TWS_MAX_RING_AGE_MS    60000
+#define TWS_MAX_FIN_TIMEOUT    120 /* the kernel's TCP_FIN_TIMEOUT_MAX */
+#define TWS_MAX_WEIGHT	       1000
+#define TWS_MAX_PPM	       1000000
+#define TWS_MAX_SHORT_LIVED_MS 3600000
+#define TWS_MAX_RETENTION_S    86400
+#define TWS_MAX_SEGMENTS       65536
+#define TWS_MAX_CONNECTIONS    262144
+#define TWS_MAX_DESTINATIONS   65535 /* an index has 16 bits */
+#define TWS_MAX_ENDED	       262144
+#define TWS_MAX_TIME_WAIT      1048576
+
+/* Why these bytes are no usable image; NULL: they are, and every offset, list and string
+ * in them lies inside. Pure; safe on any input. */
+const char *tws_policy_validate(const void *bytes, uint64_t length);
+
+/* FNV-1a over an image, its checksum field taken as 0. */
+uint32_t tws_policy_checksum(const struct tws_policy_image *image);
+
+static inline const void *tws_policy_at(const struct tws_policy_image *image,
+					uint32_t offset)
+{
+	return (const char *)image + offset;
+}
+
+#endif

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The shim's own system calls, past libc: they set no errno, are no cancellation point,
+ * take no lock and run no other preload's wrapper, so an observation leaves no trace in
+ * the client. All return the kernel's answer: 0 or more, or a negative errno.
+ */
+#ifndef TWS_SHIM_SYS_H
+#define TWS_SHIM_SYS_H
+
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+/* What a program's addresses have at most, unless it asks mmap(2) for more; and the bits
+ * of a pointer that are no address. */
+#if defined(__x86_64__)
+#define TWS_ADDRESS_BITS 47
+#define TWS_TAG_BITS	 0UL
+#elif defined(__aarch64__)
+#define TWS_ADDRESS_BITS 48
+#define TWS_TAG_BITS	 (0xffUL << 56)
+#endif
+
+#if defined(__x86_64__)
+static inline long tws_sys6(long n, long a, long b, long c, long d, long e, long f)
+{
+	long ret;
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = f;
+
+	__asm__ volatile("syscall"
+			 : "=a"(ret)
+			 : "0"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+	return ret;
+}
+#elif defined(__aarch64__)
+static inline long tws_sys6(long n, long a, long b, long c, long d, long e, long f)
+{
+	register long x8 __asm__("x8") = n;
+	register long x0 __asm__("x0") = a;
+	register long x1 __asm__("x1") = b;
+	register long x2 __asm__("x2") = c;
+	register long x3 __asm__("x3") = d;
+	register long x4 __asm__("x4") = e;
+	register long x5 __asm__("x5") = f;
+
+	__asm__ volatile("svc #0"
+			 : "+r"(x0)
+			 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+			 : "memory");
+	return x0;
+}
+#else
+#error "twshim: this machine's system call instruction is not known to shim/shared/sys.h"
+#endif
+
+#define TWS_ARG(x)	     ((long)(x))
+#define tws_sys1(n, a)	     tws_sys6(n, TWS_ARG(a), 0, 0, 0, 0, 0)
+#define tws_sys2(n, a, b)    tws_sys6(n, TWS_ARG(a), TWS_ARG(b), 0, 0, 0, 0)
+#define tws_sys3(n, a, b, c) tws_sys6(n, TWS_ARG(a), TWS_ARG(b), TWS_ARG(c), 0, 0, 0)
+#define tws_sys4(n, a, b, c, d)                                                          \
+	tws_sys6(n, TWS_ARG(a), TWS_ARG(b), TWS_ARG(c), TWS_ARG(d), 0, 0)
+#define tws_sys5(n, a, b, c, d, e)                                                       \
+	tws_sys6(n, TWS_ARG(a), TWS_ARG(b), TWS_ARG(c), TWS_ARG(d), TWS_ARG(e), 0)
+
+static inline long tws_getsockopt(int fd, int level, int name, void *value, uint32_t *len)
+{
+	return tws_sys5(SYS_getsockopt, fd, level, name, value, len);
+}
+
+static inline long tws_setsockopt(int fd, int level, int name, const void *value,
+				  uint32_t len)
+{
+	return tws_sys5(SYS_setsockopt, fd, level, name, value, len);
+}
+
+/* The answer of mmap(2) as a pointer; NULL: it failed. */
+static inline void *tws_mapping(long answer)
+{
+	return (unsigned long)answer > -4096UL ? (void *)0 : (void *)answer;
+}
+
+/* Whether a file may grow to `size` bytes here. Beyond RLIMIT_FSIZE it would not only
+ * fail: the kernel would send SIGXFSZ, which ends the client. */
+static inline int tws_may_write(uint64_t size)
+{
+	uint64_t limit[2] = {0, 0};
+
+	return tws_sys4(SYS_prlimit64, 0, 1 /* RLIMIT_FSIZE */, 0, limit) == 0 &&
+	       limit[0] >= size;
+}
+
+/* A shared mapping whose file was seen whole so lately is touched without another look.
+ */
+#define TWS_FRESH_NS 10000000u
+
+#endif

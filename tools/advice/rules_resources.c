@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The rules of memory, tables and pressure, of connections that are not closed, and of
+ * what `doctor` was asked about.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "tools/advice/rule.h"
+#include "tools/model/holders.h"
+#include "tools/kernel/host.h"
+#include "tools/base/print.h"
+#include "tools/launch/reach.h"
+#include "tools/model/traffic.h"
+
+/* Two bind buckets (tcp_bind_bucket, tcp_bind2_bucket) of 128 bytes. */
+#define PORT_BYTES  256
+#define HALF	    50 /* per cent */
+#define NEARLY_FULL 90 /* per cent */
+#define HUNDREDTHS  100
+
+static bool is_unknown(const struct host *host, enum host_fact fact,
+		       struct advice_finding *ret_finding)
+{
+	char why[160];
+
+	if (host_knows(host, fact))
+		return false;
+	advice_set(ret_finding, VERDICT_UNKNOWN, 0);
+	EVIDENCE("%s", host_why(host, fact, why, sizeof(why)));
+	return true;
+}
+
+void rule_time_wait_memory(const struct advice_facts *facts,
+			   struct advice_finding *ret_finding)
+{
+	uint64_t time_wait = facts->traffic ? facts->traffic->time_wait : 0;
+	uint64_t each = advice_time_wait_bytes(facts->host);
+	uint64_t bytes = time_wait * (each + PORT_BYTES);
+	uint64_t memory = host_get(facts->host, HOST_memory_kb) * 1024;
+	char used[PRINT_NUMBER_SIZE], all[PRINT_NUMBER_SIZE];
+
+	if (is_unknown(facts->host, HOST_memory_kb, ret_finding))
+		return;
+	EVIDENCE("%s TIME_WAIT sockets hold at most %s of %s memory: %s bytes each, and "
+		 "%d where a port is held by it alone",
+		 advice_number(time_wait), print_bytes(used, bytes),
+		 print_bytes(all, memory), advice_number(each), PORT_BYTES);
+	ADVICE("no reason to fight TIME_WAIT");
+	if (advice_percent(bytes, memory) >= 1)
+		advice_set(ret_finding, VERDICT_NOTICE, time_wait);
+}
+
+void rule_socket_memory(const struct advice_facts *facts,
+			struct advice_finding *ret_finding)
+{
+	const struct host *host = facts->host;
+	uint64_t pages = host_get(host, HOST_tcp_pages);
+	uint64_t pressure = host_get(host, HOST_tcp_mem_pressure);
+	uint64_t most = host_get(host, HOST_tcp_mem_high);
+	char used[PRINT_NUMBER_SIZE], all[PRINT_NUMBER_SIZE];
+
+	if (is_unknown(host, HOST_tcp_mem_high, ret_finding) ||
+	    is_unknown(host, HOST_tcp_pages, ret_finding))
+		return;
+	EVIDENCE("%s TCP sockets hold %s of at most %s (tcp_mem), from which %s "
+		 "connections were dropped so far",
+		 advice_number(host_get(host, HOST_tcp_alloc)),
+		 print_bytes(used, pages * host->page_size),
+		 print_bytes(all, most * host->page_size),
+		 advice_number(host_get(host, HOST_memory_aborts)));
+	if (pages < pressure)
+		return;
+	advice_set(ret_finding, pages >= most ? VERDICT_PROBLEM : VERDICT_WARNING, pages);
+	ADVICE("find who holds them: ss -tnmp shows buffers by process; they are live "
+	       "connections, not TIME_WAIT; last, raise net.ipv4.tcp_mem");
+}
+
+void rule_orphans(const struct advice_facts *facts, struct advice_finding *ret_finding)
+{
+	const struct host *host = facts->host;
+	uint64_t orphans = host_get(host, HOST_tcp_orphan);
+	uint64_t most = host_get(host, HOST_max_orphans);
+	uint64_t fill = advice_percent(orphans, most);
+
+	if (is_unknown(host, HOST_max_orphans, ret_finding) ||
+	    is_unknown(host, HOST_tcp_orphan, ret_finding))
+		return;
+	EVIDENCE("%s sockets of no program are still delivering, of at most %s (%s %%)",
+		 advice_number(orphans), advice_number(most), advice_number(fill));
+	if (fill < HALF)
+		return;
+	advice_set(ret_finding, fill >= NEARLY_FULL ? VERDICT_PROBLEM : VERDICT_WARNING,
+		   orphans);
+	ADVICE("peers do not acknowledge or do not close: see ss -tno state fin-wait-1 "
+	       "and fin-wait-2; a lower net.ipv4.tcp_orphan_retries gives up sooner");
+}
+
+void rule_conntrack(const struct advice_facts *facts, struct advice_finding *ret_finding)
+{
+	const struct host *host = facts->host;
+	uint64_t count = host_get(host, HOST_conntrack_count);
+	uint64_t most = host_get(host, HOST_conntrack_max);
+	uint64_t fill = advice_percent(count, most);
+
+	if (host->fact[HOST_conntrack_max].error == ENOENT) {
+		EVIDENCE("no connection is tracked: nf_conntrack is not there (0 "
+			 "entries)");
+		return;
+	}
+	if (is_unknown(host, HOST_conntrack_max, ret_finding) ||
+	    is_unknown(host, HOST_conntrack_count, ret_finding))
+		return;
+	EVIDENCE("%s of %s connections are tracked (%s %%); an ended one is for %s s",
+		 advice_number(count), advice_number(most), advice_number(fill),
+		 advice_number(host_get(host, HOST_conntrack_time_wait)));
+	if (fill < EXHAUSTED)
+		return;
+	advice_set(ret_finding, fill >= NEARLY_FULL ? VERDICT_PROBLEM : VERDICT_WARNING,
+		   count);
+	ADVICE("new connections are dropped when it is full: first fewer connections, "
+	       "see TW101; then notrack rules for what needs no tracking, a lower "
+	       "nf_conntrack_tcp_timeout_time_wait, or a higher nf_conntrack_max");
+}
+
+struct pressure {
+	enum host_fact fact;
+	const char *name;
+	unsigned notice, warning; /* per cent */
+	const char *advice;
+};
+
+static void judge_pressure(const struct pressure *pressure,
+			   const struct advice_facts *facts,
+			   struct advice_finding *ret_finding)
+{
+	uint64_t value = host_get(facts->host, pressure->fact);
+
+	if (is_unknown(facts->host, pressure->fact, ret_finding))
+		return;
+	EVIDENCE("in %s.%02u %% of the last minute some task waited for %s",
+		 advice_number(value / HUNDREDTHS), (unsigned)(value % HUNDREDTHS),
+		 pressure->name);
+	if (value < pressure->notice * HUNDREDTHS)
+		return;
+	advice_set(ret_finding,
+		   value >= pressure->warning * HUNDREDTHS ? VERDICT_WARNING
+							   : VERDICT_NOTICE,
+		   value / HUNDREDTHS);
+	ADVICE("%s", pressure->advice);
+}
+
+void rule_cpu_pressure(const struct advice_facts *facts,
+		       struct advice_finding *ret_finding)
+{
+	static const struct pressure pressure = {
+	    .fact = HOST_cpu_pressure,
+	    .name = "a CPU",
+	    .notice = 25,
+	    .warning = 60,
+	    .advice = "TIME_WAIT costs no CPU; a full port range does, see TW103",
+	};
+
+	judge_pressure(&pressure, facts, ret_finding);
+}
+
+void rule_memory_pressure(const struct advice_facts *facts,
+			  struct advice_finding *ret_finding)
+{
+	static const struct pressure pressure = {
+	    .fact = HOST_memory_pressure,
+	    .name = "memory",
+	    .notice = 5,
+	    .warning = 20,
+	    .advice = "TIME_WAIT is not the cause, see TW206",
+	};
+
+	judge_pressure(&pressure, facts, ret_finding);
+}
+
+void rule_io_pressure(const struct advice_facts *facts,
+		      struct advice_finding *ret_finding)
+{
+	static const struct pressure pressure = {
+	    .fact = HOST_io_pressure,
+	    .name = "input or output",
+	    .notice = 25,
+	    .warning = 60,
+	    .advice = "TIME_WAIT is not the cause: it touches no disk",
+	};
+
+	judge_pressure(&pressure, facts, ret_finding);
+}
+
+void rule_close_wait(const struct advice_facts *facts, struct advice_finding *ret_finding)
+{
+	const struct holder *holder = facts->holder;
+	char to[PRINT_ADDRESS_SIZE], where[96] = "";
+
+	if (holder->count < MANY)
+		return;
+	advice_set(ret_finding, advice_by_number(holder->count), holder->count);
+	if (!holder->pid) {
+		EVIDENCE(
+		    "%s connections in CLOSE_WAIT are held by processes that may not "
+		    "be looked at, of %s",
+		    advice_number(holder->count), advice_number(facts->holders->hidden));
+		ADVICE("ask again as root to have them named");
+		return;
+	}
+	if (holder->port)
+		snprintf(where, sizeof(where), "that came in at port %u", holder->port);
+	else
+		snprintf(where, sizeof(where), "to %s", print_address(to, &holder->to));
+	if (!holder->port)
+		snprintf(ret_finding->to, sizeof(ret_finding->to), "%s", to);
+	EVIDENCE("%s (%d) holds %s connections in CLOSE_WAIT, most (%s) %s: the peer has "
+		 "closed, the program has not",
+		 holder->name, (int)holder->pid, advice_number(holder->count),
+		 advice_number(holder->there), where);
+	ADVICE("this is not TIME_WAIT, and no setting ends it: let the program close a "
+	       "connection when it reads its end; until then a restart frees them");
+}
+
+/* ------------------------------------------------------------------- the subject */
+
+void rule_reach(const struct advice_facts *facts, struct advice_finding *ret_finding)
+{
+	const struct reach *reach = facts->reach;
+
+	if (!reach)
+		return;
+	EVIDENCE("%s", reach->why);
+	ADVICE("%s", reach->instead);
+	if (reach->verdict == REACH_UNKNOWN || reach->verdict == REACH_NOT_FOUND)
+		advice_set(ret_finding, VERDICT_UNKNOWN, 1);
+	else if (reach->verdict == REACH_PARTLY)
+		advice_set(ret_finding, VERDICT_NOTICE, 1);
+	else if (!reach_is_reached(reach->verdict))
+		advice_set(ret_finding, VERDICT_WARNING, 1);
+	if (facts->full && reach_is_reached(reach->verdict)) {
+		advice_set(ret_finding, VERDICT_WARNING, 1);
+		EVIDENCE("%s, but no room is left on the tmpfs of %s, and what starts "
+			 "now is not counted",
+			 reach->why, facts->full);
+		ADVICE("make room there, or set TWSHIM_DIR to a directory on another "
+		       "tmpfs");
+	}
+	if (reach->verdict == REACH_NOT_LOADED)
+		ADVICE("restart it under the shim: twshim run -- COMMAND in a shell; "
+		       "twshim enable --restart UNIT for a systemd service; in a "
+		       "container, mount libtwshim.so and a tmpfs on /run/twshim, and "
+		       "set LD_PRELOAD with -e");
+}
+
+void rule_coverage(const struct advice_facts *facts, struct advice_finding *ret_finding)
+{
+	const struct advice_coverage *coverage = facts->coverage;
+	char since[64] = "since this network namespace was made";
+	uint64_t share;
+
+	if (!coverage)
+		return;
+	share = advice_percent(coverage->seen, coverage->opened);
+	if (coverage->seconds > 0)
+		snprintf(since, sizeof(since), "in %.1f s", coverage->seconds);
+	EVIDENCE("%s, %s connections were opened (ActiveOpens) and %s of them counted by "
+		 "shims%s, %s %%",
+		 since, advice_number(coverage->opened), advice_number(coverage->seen),
+		 coverage->not_root ? " that this user may read" : "",
+		 advice_number(share > 100 ? 100 : share));
+	if (!coverage->opened || share >= NEARLY_FULL)
+		return;
+	advice_set(ret_finding, VERDICT_NOTICE, coverage->opened - coverage->seen);
+	ADVICE("the rest is of %sprograms without the shim, see TW218, or past the C "
+	       "library%s",
+	       coverage->not_root ? "other users, of " : "",
+	       coverage->not_root ? ": root reads those of all users" : "");
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the kernel knows of TCP sockets, over netlink's sock_diag, without privilege: a
+ * snapshot of the sockets of this network namespace, and a listener that is told of each
+ * socket that ends. Sockets carry the cookie that the program's SO_COOKIE showed while
+ * they lived; the join is by that. Whatever the kernel refuses comes back as a message.
+ */
+#ifndef TWS_TOOLS_KERNEL_H
+#define TWS_TOOLS_KERNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shim/shared/segment.h"
+#include "tools/base/map.h"
+
+/* Bits of a state mask: KERNEL_STATE(TCP_TIME_WAIT) with the names of netinet/tcp.h. */
+#define KERNEL_STATE(state) (1u << (state))
+#define KERNEL_STATES_ALL   0xfffu
+
+struct kernel_socket {
+	uint64_t cookie;
+	struct tws_address local;
+	struct tws_address remote;
+	uint32_t expires_ms; /* of the timer that runs; TIME_WAIT: until it leaves */
+	uint32_t uid;	     /* 0 for TIME_WAIT */
+	uint32_t inode;	     /* 0 for TIME_WAIT and for orphans: no descriptor is left */
+	uint32_t unread;     /* bytes in the receive queue, an unread FIN is one */
+	uint8_t state;	     /* TCP_ESTABLISHED ... */
+};
+
+struct kernel_table {
+	struct kernel_socket *sockets;
+	size_t count;
+	size_t room;
+	struct cookie_map by_cookie; /* position in sockets */
+};
+
+/* Dumps the IPv4 and IPv6 TCP sockets in the states of the mask. 0, or -errno with a
+ * one-line reason. Free it also if nothing is in it. */
+int kernel_table_read(struct kernel_table *ret_table, uint32_t states, char *ret_error,
+		      size_t size);
+
+/* Adds one socket: for saved tables and tests. 0 or -ENOMEM. */
+int kernel_table_add(struct kernel_table *table, const struct kernel_socket *socket);
+
+/* The socket with this cookie, or NULL. Cookie 0 is nobody's. */
+const struct kernel_socket *kernel_table_find(const struct kernel_table *table,
+					      uint64_t cookie);
+
+void kernel_table_free(struct kernel_table *table);
+
+/* net.ipv4.ip_local_port_range of this network namespace, inclusive. 0 or -errno. */
+int kernel_port_range(uint16_t *ret_low, uint16_t *ret_high);
+
+/* The local ports that connect() may choose from: those of the range, without those of
+ * net.ipv4.ip_local_reserved_ports. */
+struct kernel_ports {
+	uint16_t low, high; /* of the range, inclusive; 0, 0: not known */
+	uint32_t count;	    /* of those to choose from */
+	uint8_t reserved[UINT16_MAX / 8 + 1]; /* a bit each */
+};
+
+/* Of this network namespace; none where the range can't be read. */
+void kernel_ports_read(struct kernel_ports *ret_ports);
+
+/* Of a range with low <= high and a list such as "8080,9000-9100". False: the list is
+ * damaged, and taken up to there. Pure. */
+bool kernel_ports_set(struct kernel_ports *ret_ports, uint16_t low, uint16_t high,
+		      const char *reserved);
+
+/* Whether connect() may choose the port. Pure. */
+bool kernel_ports_hold(const struct kernel_ports *ports, uint16_t port);
+
+/* For which destinations connect() takes over TIME_WAIT ports, the value of
+ * net.ipv4.tcp_tw_reuse: 0 none, 1 all, 2 loopback; without tcp_timestamps 0. */
+unsigned kernel_time_wait_reuse(void);
+
+/* Inode of the network or pid namespace ("net", "pid") of this process; 0: unknown. */
+uint64_t kernel_namespace(const char *name);
+
+/* ------------------------------------------------------- the destroy listener */
+
+/* A socket's last words. They come when the kernel frees it: for one that goes through
+ * TIME_WAIT at the start of that. */
+struct kernel_destroyed {
+	uint64_t cookie;
+	struct tws_address local;
+	struct tws_address remote;
+	uint64_t bytes_acked;	 /* tcp_info; our SYN and FIN count one each */
+	uint64_t bytes_received; /* tcp_info; the peer's FIN counts one */
+	uint64_t received_ns;	 /* CLOCK_MONOTONIC, when we read the message */
+	uint32_t unread;	 /* receive queue; an unread FIN counts one */
+	uint32_t unacked;	 /* send queue: bytes never acknowledged */
+	bool has_info;		 /* bytes_acked, bytes_received, fin_acked are known */
+	bool fin_acked;		 /* the peer acknowledged our FIN */
+};
+
+struct kernel_listener;
+
+/* Starts to listen in this network namespace. 0, or -errno with a one-line reason. */
+int kernel_listener_open(struct kernel_listener **ret_listener, char *ret_error,
+			 size_t size);
+
+/* For poll(POLLIN). */
+int kernel_listener_fd(const struct kernel_listener *listener);
+
+/* Takes in what has come, without waiting. How many messages, or -errno. */
+int kernel_listener_drain(struct kernel_listener *listener);
+
+/* How often messages were lost, because nobody drained in time. */
+uint64_t kernel_listener_lost(const struct kernel_listener *listener);
+
+/* How many sockets' last words are held. */
+size_t kernel_listener_count(const struct kernel_listener *listener);
+
+/* The last words of the socket with this cookie, or NULL. */
+const struct kernel_destroyed *
+kernel_listener_find(const struct kernel_listener *listener, uint64_t cookie);
+
+void kernel_listener_close(struct kernel_listener *listener);
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/launch/launch.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/launch/library.h"
+
+#define PRELOAD	  "LD_PRELOAD="
+#define DIRECTORY "TWSHIM_DIR="
+
+/* "NAME=VALUE", or NULL. */
+static char *entry(const char *name, const char *value)
+{
+	char *ret;
+
+	return value && asprintf(&ret, "%s%s", name, value) >= 0 ? ret : NULL;
+}
+
+static char *preload_entry(const char *old, const char *library)
+{
+	char *value = library_append(old ? old + strlen(PRELOAD) : NULL, library);
+	char *ret = entry(PRELOAD, value);
+
+	free(value);
+	return ret;
+}
+
+/* The place of NAME= in the environment: of its entry, or the first free one. */
+static char **place_of(char **environment, const char *name)
+{
+	while (*environment && strncmp(*environment, name, strlen(name)) != 0)
+		environment++;
+	return environment;
+}
+
+/* Puts the entry (NULL: out of memory) into its place. */
+static bool put(char **place, char *new)
+{
+	if (!new)
+		return false;
+	free(*place);
+	*place = new;
+	return true;
+}
+
+/* With room for two entries more. */
+static char **copy(char *const *environment)
+{
+	size_t count = 0;
+	char **ret;
+
+	while (environment[count])
+		count++;
+	ret = calloc(count + 3, sizeof(*ret));
+	for (size_t i = 0; ret && i < count; i++) {
+		ret[i] = strdup(environment[i]);
+		if (!ret[i]) {
+			launch_environment_free(ret);
+			return NULL;
+		}
+	}
+	return ret;
+}
+
+char **launch_environment(char *const *environment, const char *library,
+			  const char *directory)
+{
+	char **ret = copy(environment);
+	char **preload;
+
+	if (!ret)
+		return NULL;
+	preload = place_of(ret, PRELOAD);
+	if ((!library || put(preload, preload_entry(*preload, library))) &&
+	    put(place_of(ret, DIRECTORY), entry(DIRECTORY, directory)))
+		return ret;
+	launch_environment_free(ret);
+	return NULL;
+}
+
+void launch_environment_free(char **environment)
+{
+	for (char **at = environment; at && *at; at++)
+		free(*at);
+	free(environment);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/launch/library.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SEPARATORS " :"
+
+bool library_is_expressible(const char *path)
+{
+	return !path[strcspn(path, SEPARATORS "\n$")];
+}
+
+/* The directory of the running program, without a slash at the end; "" if unknown. */
+static void own_directory(char *ret_path, size_t size)
+{
+	ssize_t length = readlink("/proc/self/exe", ret_path, size - 1);
+	char *slash;
+
+	ret_path[length > 0 ? length : 0] = '\0';
+	slash = strrchr(ret_path, '/');
+	if (slash)
+		*slash = '\0';
+}
+
+int library_find(char *ret_path, size_t size, char *ret_error, size_t error_size)
+{
+	char own[PATH_MAX], path[PATH_MAX + sizeof(LIBRARY_NAME)];
+
+	own_directory(own, sizeof(own));
+	snprintf(path, sizeof(path), "%s/%s", own, LIBRARY_NAME);
+	if (access(path, R_OK) != 0)
+		snprintf(path, sizeof(path), "%s/%s", TWSHIM_LIBDIR, LIBRARY_NAME);
+	if (access(path, R_OK) != 0) {
+		snprintf(ret_error, error_size,
+			 "%s: neither in %s nor in %s: build it with make, or install it",
+			 LIBRARY_NAME, own, TWSHIM_LIBDIR);
+		return -ENOENT;
+	}
+	if (!library_is_expressible(path)) {
+		snprintf(ret_error, error_size,
+			 "%s: LD_PRELOAD can't hold a blank, a colon or a dollar sign: "
+			 "move or install it elsewhere",
+			 path);
+		return -EINVAL;
+	}
+	if (strlen(path) >= size) {
+		snprintf(ret_error, error_size, "%s: the path is too long", path);
+		return -ENAMETOOLONG;
+	}
+	strcpy(ret_path, path);
+	return 0;
+}
+
+static bool is_library(const char *word, size_t length, const char *library)
+{
+	const char *slash = memrchr(word, '/', length);
+	const char *name = slash ? slash + 1 : word;
+
+	if (library)
+		return strlen(library) == length && memcmp(word, library, length) == 0;
+	length -= (size_t)(name - word);
+	return strlen(LIBRARY_NAME) == length && memcmp(name, LIBRARY_NAME, length) == 0;
+}
+
+bool library_is_listed(const char *value, const char *library)
+{
+	while (value && *value) {
+		size_t length = strcspn(value, SEPARATORS);
+
+		if (is_library(value, length, library))
+			return true;
+		value += length + strspn(value + length, SEPARATORS);
+	}
+	return false;
+}
+
+char *library_append(const char *value, const char *library)
+{
+	char *ret;
+
+	if (!value || !*value)
+		return strdup(library);
+	if (library_is_listed(value, library))
+		return strdup(value);
+	return asprintf(&ret, "%s:%s", value, library) < 0 ? NULL : ret;
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The decision, and the sentences it comes with.
+ */
+#include "tools/launch/reach.h"
+
+#include <elf.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+	const char *name;
+	const char *instead;
+	bool reached;
+} VERDICTS[REACH_VERDICTS] = {
+    [REACH_YES] = {"yes", "", true},
+    [REACH_PARTLY] = {"partly", "", true},
+    [REACH_LOADED] = {"loaded", "", true},
+    [REACH_STATIC] = {"static",
+		      "use a dynamically linked build of it; until then its TIME_WAIT "
+		      "sockets show as unowned",
+		      false},
+    [REACH_GO] = {"go",
+		  "its TIME_WAIT sockets show as unowned; in its code, look at "
+		  "http.Transport's MaxIdleConnsPerHost, which is 2 unless set",
+		  false},
+    [REACH_LOADER] = {"loader", "use a build of it for glibc, or an image with glibc",
+		      false},
+    [REACH_SANITIZER] = {"sanitizer",
+			 "name its runtime first, and the shim is added behind it: "
+			 "LD_PRELOAD=$(gcc -print-file-name=libasan.so) twshim run "
+			 "-- COMMAND",
+			 false},
+    [REACH_MACHINE] = {"machine", "build libtwshim.so for that machine: make CC=...",
+		       false},
+    [REACH_SETID] = {"setid",
+		     "start twshim behind it, as the user that it becomes: sudo twshim "
+		     "run -- COMMAND",
+		     false},
+    [REACH_CAPABILITIES] = {"capabilities",
+			    "run it as root, for whom they do not count, or give it "
+			    "ambient capabilities instead: setpriv --ambient-caps",
+			    false},
+    [REACH_ENVIRONMENT] = {"environment", "start twshim behind it, or take that away",
+			   false},
+    [REACH_DISABLED] = {"disabled", "unset TWSHIM_DISABLED", false},
+    [REACH_NOT_LOADED] = {"not-loaded",
+			  "restart it under twshim run, or with the environment that "
+			  "twshim env prints",
+			  false},
+    [REACH_NOT_FOUND] = {"not-found", "", false},
+    [REACH_NOT_PROGRAM] = {"not-program", "", false},
+    [REACH_UNKNOWN] = {"unknown", "ask again as root", false},
+};
+
+bool reach_is_reached(enum reach_verdict verdict)
+{
+	return VERDICTS[verdict].reached;
+}
+
+const char *reach_name(enum reach_verdict verdict)
+{
+	return VERDICTS[verdict].name;
+}
+
+void reach_set(struct reach *reach, enum reach_verdict verdict, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(reach->why, sizeof(reach->why), format, arguments);
+	va_end(arguments);
+	reach->verdict = verdict;
+	snprintf(reach->instead, sizeof(reach->instead), "%s", VERDICTS[verdict].instead);
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+static bool begins(const char *string, const char *start)
+{
+	return strncmp(string, start, strlen(start)) == 0;
+}
+
+/* glibc's loaders of all machines: ld-linux-x86-64.so.2, ld64.so.2, ld.so.1. */
+static bool is_glibc_loader(const char *path)
+{
+	const char *name = base_name(path);
+
+	return begins(name, "ld-linux") || begins(name, "ld64.so") ||
+	       begins(name, "ld.so");
+}
+
+static const char *machine_name(uint16_t machine, uint8_t class)
+{
+	switch (machine) {
+	case EM_X86_64:
+		return class == ELFCLASS32 ? "x32" : "x86-64";
+	case EM_386:
+		return "i386";
+	case EM_AARCH64:
+		return "aarch64";
+	case EM_ARM:
+		return "arm";
+	case EM_RISCV:
+		return "riscv";
+	case EM_PPC64:
+		return "ppc64";
+	case EM_S390:
+		return "s390";
+	default:
+		return "another machine";
+	}
+}
+
+static bool decide_privileges(const struct reach_facts *facts, const char *name,
+			      struct reach *ret)
+{
+	if (facts->changes_user || facts->changes_group)
+		reach_set(ret, REACH_SETID,
+			  "%s is set-%s-ID, and the loader ignores LD_PRELOAD", name,
+			  facts->changes_user ? "user" : "group");
+	else if (facts->gains_capability)
+		reach_set(ret, REACH_CAPABILITIES,
+			  "%s has file capabilities, and the loader ignores LD_PRELOAD",
+			  name);
+	else
+		return false;
+	return true;
+}
+
+static void decide_loader(const struct reach_facts *facts, const char *name,
+			  struct reach *ret)
+{
+	const char *loader = facts->elf.loader;
+
+	if (!*loader && !is_glibc_loader(name))
+		reach_set(ret, REACH_STATIC,
+			  "%s is statically linked, and no loader reads LD_PRELOAD",
+			  name);
+	else if (facts->elf.class != facts->class || facts->elf.machine != facts->machine)
+		reach_set(ret, REACH_MACHINE, "%s is a program for %s, the shim for %s",
+			  name, machine_name(facts->elf.machine, facts->elf.class),
+			  machine_name(facts->machine, facts->class));
+	else if (*loader && !is_glibc_loader(loader))
+		reach_set(ret, REACH_LOADER, "%s is loaded by %.64s, not by glibc's",
+			  name, base_name(loader));
+	else if (facts->elf.needs_asan && !facts->asan_is_first)
+		reach_set(ret, REACH_SANITIZER,
+			  "%s is built with AddressSanitizer, which ends the program "
+			  "where another library is preloaded before its own",
+			  name);
+	else if (begins(name, "php"))
+		reach_set(ret, REACH_PARTLY,
+			  "%s loads its curl extension with RTLD_DEEPBIND, past any "
+			  "preload",
+			  name);
+	else
+		reach_set(ret, REACH_YES, "%s is a dynamically linked program", name);
+}
+
+void reach_decide(const struct reach_facts *facts, const char *path,
+		  struct reach *ret_reach)
+{
+	char name[80];
+
+	snprintf(name, sizeof(name), "%s", base_name(path));
+	if (decide_privileges(facts, name, ret_reach))
+		return;
+	if (!facts->elf.is_elf || !facts->elf.is_program)
+		reach_set(ret_reach, REACH_NOT_PROGRAM,
+			  "%s is neither a program nor a "
+			  "script",
+			  name);
+	else if (facts->elf.is_go)
+		reach_set(
+		    ret_reach, REACH_GO,
+		    "%s is written in Go, which calls the kernel past the C library",
+		    name);
+	else
+		decide_loader(facts, name, ret_reach);
+	if (ret_reach->verdict == REACH_PARTLY)
+		snprintf(ret_reach->instead, sizeof(ret_reach->instead),
+			 "set deepbind = \"strip\" in its policy");
+}

@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The series: from the ledger what only grows, from the model and the kernel what is so
+ * now. What matters most is made first, so that the cap cuts destinations, and never half
+ * of one, nor of a histogram.
+ */
+#include "tools/metrics/metrics.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/metrics/parts.h"
+#include "tools/base/print.h"
+
+#define LABELS_SIZE 2048
+
+/* Histogram buckets shown: one in so many, of two an octave. */
+#define BUCKET_STEP 4
+
+/* Backslashes doubled, so that no two names become one when escapes are added. */
+static void double_backslashes(char *to, size_t size, const char *text)
+{
+	size_t length = 0;
+
+	for (; *text && length + 2 < size; text++) {
+		if (*text == '\\')
+			to[length++] = '\\';
+		to[length++] = *text;
+	}
+	to[length] = '\0';
+}
+
+const char *metrics_escape(char *buffer, size_t size, const char *text)
+{
+	char doubled[2 * TWS_EXE_SIZE], safe[4 * TWS_EXE_SIZE];
+	size_t length = 0;
+
+	double_backslashes(doubled, sizeof(doubled), text);
+	for (const char *at = print_escape(safe, sizeof(safe), doubled);
+	     *at && length + 3 < size; at++) {
+		if (*at == '\\' || *at == '"')
+			buffer[length++] = '\\';
+		buffer[length++] = *at;
+	}
+	buffer[length] = '\0';
+	return buffer;
+}
+
+/* ---------------------------------------------------------------------- series */
+
+static bool is_full(const struct metrics *metrics)
+{
+	return metrics->count >= metrics->limit;
+}
+
+static void add(struct metrics *metrics, unsigned family, enum metrics_suffix suffix,
+		double value, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+
+static void add(struct metrics *metrics, unsigned family, enum metrics_suffix suffix,
+		double value, const char *format, ...)
+{
+	struct metrics_series *series;
+	char labels[LABELS_SIZE];
+	va_list arguments;
+
+	if (is_full(metrics)) {
+		metrics->dropped++;
+		return;
+	}
+	if (metrics->count == metrics->room) {
+		metrics->room = metrics->room ? metrics->room * 2 : 256;
+		series = reallocarray(metrics->series, metrics->room, sizeof(*series));
+		if (!series) {
+			metrics->room = metrics->count;
+			metrics->failed = true;
+			return;
+		}
+		metrics->series = series;
+	}
+	va_start(arguments, format);
+	vsnprintf(labels, sizeof(labels), format, arguments);
+	va_end(arguments);
+	series = &metrics->series[metrics->count];
+	*series = (struct metrics_series){
+	    .family = (uint16_t)family, .suffix = suffix, .value = value};
+	series->order = (uint32_t)metrics->count;
+	series->labels = strdup(labels);
+	if (series->labels)
+		metrics->count++;
+	else
+		metrics->failed = true;
+}
+
+/* Where something begins that is shown as a whole or not at all. */
+struct mark {
+	size_t count;
+	uint64_t dropped;
+};
+
+static struct mark mark_here(const struct metrics *metrics)
+{
+	return (struct mark){.count = metrics->count, .dropped = metrics->dropped};
+}
+
+static void all_or_nothing(struct metrics *metrics, struct mark mark)
+{
+	if (metrics->dropped == mark.dropped)
+		return;
+	metrics->dropped += metrics->count - mark.count;
+	while (metrics->count > mark.count)
+		free(metrics->series[--metrics->count].labels);
+}
+
+/* -------------------------------------------------------------------- counters */
+
+static void add_counter(struct metrics *metrics, unsigned counter, const char *labels,
+			uint64_t value)
+{
+	const struct metrics_counter *shown = &metrics->counters[counter];
+
+	if (!*shown->label)
+		add(metrics, shown->family, METRICS_PLAIN, (double)value, "%s", labels);
+	else
+		add(metrics, shown->family, METRICS_PLAIN, (double)value, "%s,%s=\"%s\"",
+		    labels, shown->label, shown->value);
+}
+
+/* Of a family of names, those that never were anything are left out, save what alerts
+ * wait for; so are bytes, which are mostly not counted, and none is not known to be none.
+ */
+static bool is_shown(const struct metrics *metrics, unsigned counter, uint64_t value)
+{
+	if (counter == TWS_bytes_sent || counter == TWS_bytes_received)
+		return value > 0;
+	if (value || counter == TWS_ended_local_fin || counter == TWS_ended_remote_fin ||
+	    counter == TWS_failed_no_port || counter == TWS_ended_unseen)
+		return true;
+	return !*metrics->counters[counter].label;
+}
+
+static bool is_counter(const struct metrics *metrics, unsigned counter, bool destination)
+{
+	return metrics->counters[counter].family != METRICS_NO_FAMILY &&
+	       metrics->counters[counter].by_destination == destination;
+}
+
+static void add_app(struct metrics *metrics, const struct ledger_app *app,
+		    const char *labels)
+{
+	add(metrics, METRICS_PROCESSES, METRICS_PLAIN, (double)app->alive, "%s", labels);
+	for (unsigned i = 0; i < TWS_COUNTERS; i++)
+		if (is_counter(metrics, i, false) &&
+		    is_shown(metrics, i, app->lines[i].shown))
+			add_counter(metrics, i, labels, app->lines[i].shown);
+}
+
+/* Of a destination by its lines, of the rest by values. */
+static void add_destination(struct metrics *metrics, const char *app, const char *to,
+			    const struct ledger_line *lines, const uint64_t *values)
+{
+	char labels[LABELS_SIZE];
+	uint64_t value;
+
+	snprintf(labels, sizeof(labels), "%s,to=\"%s\"", app, to);
+	for (unsigned i = 0; i < TWS_COUNTERS; i++) {
+		value = lines ? lines[i].shown : values ? values[i] : 0;
+		if (is_counter(metrics, i, true) && is_shown(metrics, i, value))
+			add_counter(metrics, i, labels, value);
+	}
+}
+
+static void add_gauges(struct metrics *metrics, const char *app, const char *to,
+		       uint64_t open, uint64_t time_wait)
+{
+	add(metrics, METRICS_OPEN, METRICS_PLAIN, (double)open, "%s,to=\"%s\"", app, to);
+	if (metrics->has_table)
+		add(metrics, METRICS_TIME_WAIT, METRICS_PLAIN, (double)time_wait,
+		    "%s,to=\"%s\"", app, to);
+}
+
+/* What has no series of its own; always there, so that sums over `to` are whole. */
+static void add_other(struct metrics *metrics, const struct ledger_app *app,
+		      const char *labels)
+{
+	uint64_t open = app->open, time_wait = app->time_wait;
+
+	for (unsigned i = 0; i < app->count; i++) {
+		open -=
+		    app->destinations[i].open < open ? app->destinations[i].open : open;
+		time_wait -= app->destinations[i].time_wait < time_wait
+				 ? app->destinations[i].time_wait
+				 : time_wait;
+	}
+	add_destination(metrics, labels, "other", NULL, app->other);
+	add_gauges(metrics, labels, "other", open, time_wait);
+}
+
+static void add_destinations(struct metrics *metrics, const struct ledger_app *app,
+			     const char *labels)
+{
+	const struct ledger_destination *slot;
+	char to[PRINT_ADDRESS_SIZE];
+	struct mark mark;
+
+	for (unsigned i = 0; i < app->count; i++) {
+		slot = &app->destinations[i];
+		mark = mark_here(metrics);
+		print_address(to, &slot->to);
+		add_destination(metrics, labels, to, slot->lines, NULL);
+		add_gauges(metrics, labels, to, slot->open, slot->time_wait);
+		all_or_nothing(metrics, mark);
+	}
+}
+
+/* Bounds are exclusive and `le` is not: values are whole microseconds. */
+static void add_histogram(struct metrics *metrics, enum tws_histogram_id id,
+			  const struct ledger_histogram *histogram, const char *labels)
+{
+	unsigned family = metrics->histograms[id];
+	struct mark mark = mark_here(metrics);
+	uint64_t below = 0;
+
+	for (unsigned i = 0; i < TWS_BUCKETS - 1; i++) {
+		below += histogram->count[i].shown;
+		if (i % BUCKET_STEP == 0)
+			add(metrics, family, METRICS_BUCKET, (double)below,
+			    "%s,le=\"%.9g\"", labels,
+			    (double)(tws_histogram_bound(id, i) - 1) / 1e6);
+	}
+	below += histogram->count[TWS_BUCKETS - 1].shown;
+	add(metrics, family, METRICS_BUCKET, (double)below, "%s,le=\"+Inf\"", labels);
+	add(metrics, family, METRICS_SUM, (double)histogram->sum.shown / 1e6, "%s",
+	    labels);
+	add(metrics, family, METRICS_COUNT, (double)below, "%s", labels);
+	all_or_nothing(metrics, mark);
+}
+
+static const char *app_labels(char *labels, const struct ledger_app *app)
+{
+	char name[6 * 256];
+
+	snprintf(labels, LABELS_SIZE, "app=\"%s\"",
+		 metrics_escape(name, sizeof(name), app->name));
+	return labels;
+}
+
+static void add_apps(struct metrics *metrics, const struct ledger *ledger)
+{
+	char labels[LABELS_SIZE];
+	struct mark mark;
+
+	for (unsigned i = 0; i < ledger->count; i++) {
+		app_labels(labels, ledger->apps[i]);
+		mark = mark_here(metrics);
+		add_app(metrics, ledger->apps[i], labels);
+		add_other(metrics, ledger->apps[i], labels);
+		all_or_nothing(metrics, mark);
+	}
+	for (unsigned i = 0; i < ledger->count; i++)
+		add_destinations(metrics, ledger->apps[i],
+				 app_labels(labels, ledger->apps[i]));
+	for (unsigned i = 0; i < ledger->count; i++)
+		for (unsigned h = 0; h < TWS_HISTOGRAMS; h++)
+			add_histogram(metrics, (enum tws_histogram_id)h,
+				      &ledger->apps[i]->histograms[h],
+				      app_labels(labels, ledger->apps[i]));
+}
+
+/* ---------------------------------------------------------------------- gauges */
+
+static void add_pairs(struct metrics *metrics, const struct traffic *traffic)
+{
+	const struct traffic_pair *pair;
+	char from[PRINT_ADDRESS_SIZE], to[PRINT_ADDRESS_SIZE], *colon;
+
+	for (size_t i = 0; i < traffic->pair_count; i++) {
+		pair = &traffic->pairs[i];
+		if (!pair->range)
+			continue;
+		if (i >= METRICS_PAIRS) {
+			/* Those that hardly use any are missed by nobody. */
+			metrics->dropped += pair->used * 100ull >= pair->range ? 2 : 0;
+			continue;
+		}
+		/* Without the port, which is none. */
+		print_address(from, &pair->from);
+		colon = strrchr(from, ':');
+		if (colon)
+			*colon = '\0';
+		print_address(to, &pair->to);
+		add(metrics, METRICS_PORT_FILL, METRICS_PLAIN,
+		    (double)pair->used / pair->range, "from=\"%s\",to=\"%s\"", from, to);
+		add(metrics, METRICS_PORTS_USED, METRICS_PLAIN, pair->used,
+		    "from=\"%s\",to=\"%s\"", from, to);
+	}
+}
+
+static void add_rules(struct metrics *metrics, const struct model *model)
+{
+	char name[6 * TWS_NAME_SIZE];
+
+	for (uint32_t i = 0; i < model->rule_count; i++)
+		add(metrics, METRICS_RULE_STOPPED, METRICS_PLAIN,
+		    (double)model->rules[i].stopped, "rule=\"%s\"",
+		    metrics_escape(name, sizeof(name), model->rules[i].name));
+}
+
+static void add_host(struct metrics *metrics, const struct model *model,
+		     const struct traffic *traffic)
+{
+	add(metrics, METRICS_BUILD, METRICS_INFO, 1, "version=\"%s\"", TWSHIM_VERSION);
+	add(metrics, METRICS_KERNEL_READABLE, METRICS_PLAIN, model->has_table, "%s", "");
+	add(metrics, METRICS_SKIPPED, METRICS_PLAIN, (double)model->skipped_count, "%s",
+	    "");
+	if (model->has_table) {
+		add(metrics, METRICS_HOST_TIME_WAIT, METRICS_PLAIN,
+		    (double)model->kernel.owned, "owner=\"known\"");
+		add(metrics, METRICS_HOST_TIME_WAIT, METRICS_PLAIN,
+		    (double)model->kernel.unowned, "owner=\"unknown\"");
+	}
+	if (model->ports.high)
+		add(metrics, METRICS_PORTS, METRICS_PLAIN, model->ports.count, "%s", "");
+	if (traffic)
+		add_pairs(metrics, traffic);
+	add_rules(metrics, model);
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct metrics_series *x = a, *y = b;
+
+	if (x->family != y->family)
+		return x->family < y->family ? -1 : 1;
+	return x->order < y->order ? -1 : x->order > y->order;
+}
+
+int metrics_make(struct metrics **ret_metrics, const struct model *model,
+		 const struct traffic *traffic, struct ledger *ledger, unsigned series,
+		 double seconds)
+{
+	struct metrics *metrics = calloc(1, sizeof(*metrics));
+
+	if (!metrics)
+		return -ENOMEM;
+	metrics_name_families(metrics);
+	metrics->limit = series;
+	metrics->has_table = model->has_table;
+	add_host(metrics, model, traffic);
+	add(metrics, METRICS_STATE_SAVED, METRICS_PLAIN, 0, "%s", "");
+	add(metrics, METRICS_DURATION, METRICS_PLAIN, seconds, "%s", "");
+	add_apps(metrics, ledger);
+	ledger->dropped += metrics->dropped;
+	metrics->limit = metrics->count + 1;
+	add(metrics, metrics->dropped_family, METRICS_PLAIN, (double)ledger->dropped,
+	    "%s", "");
+	if (metrics->count)
+		qsort(metrics->series, metrics->count, sizeof(*metrics->series), compare);
+	if (metrics->failed) {
+		metrics_free(metrics);
+		return -ENOMEM;
+	}
+	*ret_metrics = metrics;
+	return 0;
+}
+
+void metrics_set(struct metrics *metrics, enum metrics_gauge gauge, double value)
+{
+	for (size_t i = 0; i < metrics->count; i++)
+		if (metrics->series[i].family == gauge)
+			metrics->series[i].value = value;
+}
+
+int metrics_saved(const struct metrics *metrics)
+{
+	return metrics->saved;
+}
+
+void metrics_free(struct metrics *metrics)
+{
+	if (!metrics)
+		return;
+	for (size_t i = 0; i < metrics->count; i++)
+		free(metrics->series[i].labels);
+	free(metrics->series);
+	free(metrics);
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The arms of experiments over all processes, and how fast each opened connections: an
+ * experiment begins and ends while its processes live, so only the times of its own
+ * connections tell.
+ */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/model/join.h"
+#include "tools/model/model.h"
+
+#define BEGUN_MAX (1u << 20) /* times that are kept of an arm */
+
+static bool stands_behind(const struct model_arm *arm, const struct model_arm *new)
+{
+	return strcmp(arm->experiment, new->experiment) == 0 && arm->place > new->place;
+}
+
+/* The arms that a process used need not be the first ones. */
+static struct model_arm *insert_arm(struct model *model, const struct model_arm *new)
+{
+	struct model_arm *arms =
+	    reallocarray(model->arms, model->arm_count + 1, sizeof(*arms));
+	uint32_t at = model->arm_count;
+
+	if (!arms)
+		return NULL;
+	model->arms = arms;
+	for (; at > 0 && stands_behind(&arms[at - 1], new); at--)
+		arms[at] = arms[at - 1];
+	arms[at] = *new;
+	model->arm_count++;
+	return &arms[at];
+}
+
+static struct model_arm *find_arm(struct model *model, const struct tws_arm *arm,
+				  uint32_t place)
+{
+	struct model_arm *found;
+	struct model_arm new = {.weight = arm->weight, .place = place};
+
+	memcpy(new.experiment, arm->experiment, TWS_NAME_SIZE - 1);
+	memcpy(new.name, arm->name, TWS_NAME_SIZE - 1);
+	for (uint32_t i = 0; i < model->arm_count; i++) {
+		found = &model->arms[i];
+		if (strcmp(found->experiment, new.experiment) == 0 &&
+		    strcmp(found->name, new.name) == 0)
+			return found;
+	}
+	return insert_arm(model, &new);
+}
+
+/* TIME_WAIT sockets of an arm in the kernel's table, as far back as the ring goes. */
+static uint64_t count_time_wait(const struct model *model, const struct segment *segment,
+				uint32_t arm)
+{
+	const struct kernel_socket *socket;
+	uint64_t count = 0;
+
+	for (uint32_t i = 0; i < segment->used[TWS_SECTION_ENDED]; i++) {
+		if (segment->ended[i].arm != arm + 1 ||
+		    !segment_ended_is_whole(segment, i))
+			continue;
+		socket = kernel_table_find(&model->table, segment->ended[i].cookie);
+		count += socket && socket->state == TCP_TIME_WAIT;
+	}
+	return count;
+}
+
+/* An established connection of the arm. What there is no room for leaves no rate. */
+static void note_begun(struct model_arm *arm, uint64_t began_ns)
+{
+	uint32_t room = arm->begun_room ? arm->begun_room * 2 : 64;
+	uint64_t *grown;
+
+	if (arm->begun_count == arm->begun_room) {
+		grown = room > BEGUN_MAX
+			    ? NULL
+			    : reallocarray(arm->begun_ns, room, sizeof(*grown));
+		if (!grown) {
+			arm->known_since_ns = UINT64_MAX;
+			return;
+		}
+		arm->begun_ns = grown;
+		arm->begun_room = room;
+	}
+	arm->begun_ns[arm->begun_count++] = began_ns;
+}
+
+/* When the arm's connections of this process began. A ring that has lost some holds all
+ * that ended since its oldest, and so all that began since. */
+static void note_times(struct model_arm *arm, const struct segment *segment,
+		       uint32_t index)
+{
+	bool lost = segment->header.ended_tickets >
+		    segment->header.section[TWS_SECTION_ENDED].count;
+	uint64_t since = lost ? UINT64_MAX : 0;
+
+	for (uint32_t i = 0; i < segment->used[TWS_SECTION_ENDED]; i++) {
+		const struct tws_ended *ended = &segment->ended[i];
+
+		if (!segment_ended_is_whole(segment, i))
+			continue;
+		if (ended->ended_ns < since)
+			since = ended->ended_ns;
+		if (ended->arm == index + 1 && ended->established_ns)
+			note_begun(arm, ended->began_ns);
+	}
+	for (uint32_t i = 0; i < segment->used[TWS_SECTION_CONNECTIONS]; i++) {
+		const struct tws_connection *slot = &segment->connections[i];
+
+		if (slot->state == TWS_CONN_OPEN && slot->arm == index + 1)
+			note_begun(arm, slot->began_ns);
+	}
+	if (lost && since > arm->known_since_ns)
+		arm->known_since_ns = since;
+}
+
+int model_add_arms(struct model *model, struct segment *segment)
+{
+	struct model_arm *arm;
+
+	for (uint32_t i = 0; i < segment->used[TWS_SECTION_ARMS]; i++) {
+		if (segment->arms[i].state != TWS_DESTINATION_READY)
+			continue;
+		arm = find_arm(model, &segment->arms[i], i);
+		if (!arm)
+			return -ENOMEM;
+		join_derive(&segment->arms[i].counters);
+		join_add(&arm->counters, &segment->arms[i].counters);
+		arm->time_wait += count_time_wait(model, segment, i);
+		note_times(arm, segment, i);
+	}
+	return 0;
+}
+
+/* The time from which all arms of an experiment are known in full, and its first and last
+ * connection from then on; how many there are of these. */
+static uint64_t find_span(const struct model *model, const char *experiment,
+			  uint64_t *ret_first, uint64_t *ret_last)
+{
+	uint64_t since = 0, count = 0;
+
+	*ret_first = UINT64_MAX;
+	*ret_last = 0;
+	for (uint32_t a = 0; a < model->arm_count; a++)
+		if (strcmp(model->arms[a].experiment, experiment) == 0 &&
+		    model->arms[a].known_since_ns > since)
+			since = model->arms[a].known_since_ns;
+	for (uint32_t a = 0; a < model->arm_count; a++) {
+		const struct model_arm *arm = &model->arms[a];
+
+		if (strcmp(arm->experiment, experiment) != 0)
+			continue;
+		for (uint32_t i = 0; i < arm->begun_count; i++) {
+			if (arm->begun_ns[i] < since)
+				continue;
+			count++;
+			if (arm->begun_ns[i] < *ret_first)
+				*ret_first = arm->begun_ns[i];
+			if (arm->begun_ns[i] > *ret_last)
+				*ret_last = arm->begun_ns[i];
+		}
+	}
+	return count;
+}
+
+void model_finish_arms(struct model *model)
+{
+	uint64_t first, last, count;
+
+	for (uint32_t a = 0; a < model->arm_count; a++) {
+		struct model_arm *arm = &model->arms[a];
+
+		count = find_span(model, arm->experiment, &first, &last);
+		if (count < 2 || last <= first)
+			continue;
+		/* From the first to the last there is one step less than connections. */
+		arm->seconds =
+		    (double)(last - first) / 1e9 * (double)count / (double)(count - 1);
+		for (uint32_t i = 0; i < arm->begun_count; i++)
+			arm->opened += arm->begun_ns[i] >= first;
+	}
+}

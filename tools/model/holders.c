@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One walk over /proc; each descriptor of each process is looked up in the set of inodes
+ * that are wanted.
+ */
+#include "tools/model/holders.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tools/base/print.h"
+
+#define NAMED 5 /* processes in `connected` */
+
+struct search {
+	struct holders *holders;
+	const struct model *model;
+	const struct tws_address *to;
+	struct cookie_map wanted; /* inode -> index in the table */
+	uint64_t close_wait;	  /* not yet found */
+	size_t room;
+	unsigned named;
+	const char *proc;
+	uint8_t listening[65536 / 8]; /* a bit each local port */
+};
+
+static bool is_close_wait(const struct kernel_socket *socket)
+{
+	return socket->state == TCP_CLOSE_WAIT && socket->inode;
+}
+
+static bool is_connected(const struct search *search, const struct kernel_socket *socket)
+{
+	return search->to && socket->inode && socket->state != TCP_LISTEN &&
+	       memcmp(&socket->remote, search->to, sizeof(*search->to)) == 0;
+}
+
+static void look_over(struct search *search)
+{
+	const struct kernel_table *table = &search->model->table;
+	uint16_t port;
+
+	for (size_t i = 0; i < table->count; i++) {
+		search->close_wait += is_close_wait(&table->sockets[i]);
+		port = table->sockets[i].local.port;
+		if (table->sockets[i].state == TCP_LISTEN)
+			search->listening[port / 8] |= (uint8_t)(1u << port % 8);
+	}
+}
+
+static int want(struct search *search, uint64_t least)
+{
+	const struct kernel_table *table = &search->model->table;
+	int result = 0;
+
+	look_over(search);
+	if (search->close_wait < least)
+		search->close_wait = 0;
+	for (size_t i = 0; result >= 0 && i < table->count; i++)
+		if ((search->close_wait && is_close_wait(&table->sockets[i])) ||
+		    is_connected(search, &table->sockets[i]))
+			result = cookie_map_add(&search->wanted, table->sockets[i].inode,
+						(uint32_t)i);
+	return result < 0 ? result : 0;
+}
+
+/* ------------------------------------------------------------------ one process */
+
+static void read_name(const struct search *search, pid_t pid, char *ret_name, size_t size)
+{
+	char path[4096], text[64] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%d/comm", search->proc, (int)pid);
+	file = fopen(path, "re");
+	if (file && fgets(text, sizeof(text), file))
+		text[strcspn(text, "\n")] = '\0';
+	if (file)
+		fclose(file);
+	print_escape(ret_name, size, *text ? text : "?");
+}
+
+static struct holder *add_holder(struct search *search, pid_t pid)
+{
+	struct holders *holders = search->holders;
+	struct holder *list;
+	size_t room = search->room ? search->room * 2 : 8;
+
+	if (holders->count == search->room) {
+		list = reallocarray(holders->list, room, sizeof(*list));
+		if (!list)
+			return NULL;
+		holders->list = list;
+		search->room = room;
+	}
+	holders->list[holders->count] = (struct holder){.pid = pid};
+	return &holders->list[holders->count++];
+}
+
+/* A majority, if there is one, is what this leaves in `to`. */
+static void count_socket(struct holder *holder, const struct kernel_socket *socket,
+			 bool incoming)
+{
+	holder->count++;
+	if (holder->there == 0) {
+		holder->to = socket->remote;
+		holder->port = incoming ? socket->local.port : 0;
+	}
+	if (incoming ? holder->port == socket->local.port
+		     : memcmp(&holder->to, &socket->remote, sizeof(holder->to)) == 0)
+		holder->there++;
+	else
+		holder->there--;
+}
+
+/* connect() takes no port that somebody listens on. Of one that is neither such a port
+ * nor one that connect() chooses, the listener is gone, or a client named it (a port_ring
+ * does): of the two ends the lower port is the service's. */
+static bool is_incoming(const struct search *search, const struct kernel_socket *socket)
+{
+	const struct model *model = search->model;
+	uint16_t port = socket->local.port;
+
+	if (search->listening[port / 8] & 1u << port % 8)
+		return true;
+	return model->ports.high && !kernel_ports_hold(&model->ports, port) &&
+	       port < socket->remote.port;
+}
+
+static void name_connected(struct search *search, pid_t pid)
+{
+	char *connected = search->holders->connected, name[64];
+	size_t used = strlen(connected), size = sizeof(search->holders->connected);
+
+	if (search->named++ >= NAMED || used + 32 > size)
+		return;
+	read_name(search, pid, name, sizeof(name));
+	snprintf(connected + used, size - used, "%s%.40s (%d)", used ? ", " : "", name,
+		 (int)pid);
+}
+
+struct looking {
+	pid_t pid;
+	struct holder *holder;
+	bool connected;
+};
+
+static int take_inode(struct search *search, struct looking *looking, uint64_t inode)
+{
+	const uint32_t *index = cookie_map_find(&search->wanted, inode);
+	const struct kernel_socket *socket;
+
+	if (!index)
+		return 0;
+	socket = &search->model->table.sockets[*index];
+	looking->connected = looking->connected || is_connected(search, socket);
+	if (!search->close_wait || !is_close_wait(socket))
+		return 0;
+	if (!looking->holder)
+		looking->holder = add_holder(search, looking->pid);
+	if (!looking->holder)
+		return -ENOMEM;
+	count_socket(looking->holder, socket, is_incoming(search, socket));
+	return 0;
+}
+
+/* "socket:[12345]" -> 12345; 0: it is something else. */
+static uint64_t socket_inode(int directory, const char *name)
+{
+	char link[64];
+	ssize_t length = readlinkat(directory, name, link, sizeof(link) - 1);
+
+	if (length < 9 || memcmp(link, "socket:[", 8) != 0)
+		return 0;
+	link[length] = '\0';
+	return strtoull(link + 8, NULL, 10);
+}
+
+static int look_at(struct search *search, pid_t pid)
+{
+	struct looking looking = {.pid = pid};
+	char path[4096];
+	struct dirent *entry;
+	DIR *directory;
+	int result = 0;
+
+	snprintf(path, sizeof(path), "%s/%d/fd", search->proc, (int)pid);
+	directory = opendir(path);
+	if (!directory) {
+		search->holders->hidden += errno == EACCES || errno == EPERM;
+		return 0;
+	}
+	while (result == 0 && (entry = readdir(directory)))
+		if (isdigit((unsigned char)*entry->d_name))
+			result =
+			    take_inode(search, &looking,
+				       socket_inode(dirfd(directory), entry->d_name));
+	closedir(directory);
+	if (looking.holder)
+		read_name(search, pid, looking.holder->name,
+			  sizeof(looking.holder->name));
+	if (looking.connected)
+		name_connected(search, pid);
+	return result;
+}
+
+/* --------------------------------------------------------------------- all of them */
+
+static int walk(struct search *search)
+{
+	DIR *directory = opendir(search->proc);
+	struct dirent *entry;
+	int result = 0;
+
+	while (directory && result == 0 && (entry = readdir(directory)))
+		if (isdigit((unsigned char)*entry->d_name))
+			result = look_at(search, (pid_t)atoi(entry->d_name));
+	if (directory)
+		closedir(directory);
+	return result;
+}
+
+/* What no process that we may look at holds. */
+static int count_rest(struct search *search)
+{
+	uint64_t found = 0;
+	struct holder *holder;
+
+	for (size_t i = 0; i < search->holders->count; i++)
+		found += search->holders->list[i].count;
+	if (found >= search->close_wait)
+		return 0;
+	holder = add_holder(search, 0);
+	if (!holder)
+		return -ENOMEM;
+	holder->count = search->close_wait - found;
+	return 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct holder *x = a, *y = b;
+
+	if (x->count != y->count)
+		return x->count < y->count ? 1 : -1;
+	return x->pid < y->pid ? -1 : x->pid > y->pid;
+}
+
+int holders_find(struct holders *ret_holders, const struct model *model, uint64_t least,
+		 const struct tws_address *to, const char *proc)
+{
+	struct search search = {
+	    .holders = ret_holders,
+	    .model = model,
+	    .to = to,
+	    .proc = proc ? proc : "/proc",
+	};
+	int result;
+
+	*ret_holders = (struct holders){0};
+	result = want(&search, least);
+	if (result == 0 && search.wanted.count)
+		result = walk(&search);
+	if (result == 0)
+		result = count_rest(&search);
+	if (result == 0 && ret_holders->count)
+		qsort(ret_holders->list, ret_holders->count, sizeof(*ret_holders->list),
+		      compare);
+	cookie_map_free(&search.wanted);
+	return result;
+}
+
+void holders_free(struct holders *holders)
+{
+	free(holders->list);
+	*holders = (struct holders){0};
+}

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The model's tables: applications, destinations, processes, arms, and how a segment
+ * comes into them. Built in model_build.c.
+ */
+#include "tools/model/model.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/model/join.h"
+
+#define NONE UINT32_MAX
+
+/* Makes room for one more in an array. 0 or -ENOMEM. */
+static int make_room(void **array, uint32_t count, uint32_t *room, size_t size)
+{
+	uint32_t more = *room ? *room * 2 : 8;
+	void *grown;
+
+	if (count < *room)
+		return 0;
+	grown = reallocarray(*array, more, size);
+	if (!grown)
+		return -ENOMEM;
+	*array = grown;
+	*room = more;
+	return 0;
+}
+
+/* ------------------------------------------------------------- applications */
+
+static uint64_t hash_exe(const char *exe, bool hidden)
+{
+	uint64_t hash = 14695981039346656037ULL ^ (uint64_t)hidden;
+
+	for (; *exe; exe++)
+		hash = (hash ^ (uint8_t)*exe) * 1099511628211ULL;
+	return hash ? hash : 1;
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash && slash[1] ? slash + 1 : path;
+}
+
+static struct model_app *find_app(struct model *model, uint64_t hash, const char *exe,
+				  bool hidden)
+{
+	const uint32_t *first = cookie_map_find(&model->by_exe, hash);
+
+	for (uint32_t i = first ? *first : NONE; i != NONE; i = model->apps[i].next)
+		if (model->apps[i].hidden == hidden &&
+		    strcmp(model->apps[i].exe, exe) == 0)
+			return &model->apps[i];
+	return NULL;
+}
+
+/* Puts a new element before those of the same hash. Its `next`, or -ENOMEM. */
+static int chain(struct cookie_map *map, uint64_t hash, uint32_t index,
+		 uint32_t *ret_next)
+{
+	uint32_t *first;
+	int result = cookie_map_add(map, hash, index);
+
+	if (result < 0)
+		return result;
+	*ret_next = NONE;
+	if (result == 1) {
+		first = cookie_map_find(map, hash);
+		*ret_next = *first;
+		*first = index;
+	}
+	return 0;
+}
+
+struct model_app *model_app(struct model *model, const char *exe, bool hidden)
+{
+	uint64_t hash = hash_exe(exe, hidden);
+	struct model_app *app = find_app(model, hash, exe, hidden);
+	struct model_app new = {.hidden = hidden, .detail = true};
+
+	if (app)
+		return app;
+	if (make_room((void **)&model->apps, model->app_count, &model->app_room,
+		      sizeof(*app)) != 0)
+		return NULL;
+	new.exe = strdup(exe);
+	if (!new.exe || chain(&model->by_exe, hash, model->app_count, &new.next) != 0) {
+		free(new.exe);
+		return NULL;
+	}
+	new.name = base_name(new.exe);
+	model->apps[model->app_count] = new;
+	return &model->apps[model->app_count++];
+}
+
+/* ------------------------------------------------------------- destinations */
+
+static bool same_address(const struct tws_address *a, const struct tws_address *b)
+{
+	return a->family == b->family && a->port == b->port &&
+	       memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+}
+
+static struct model_destination *find_destination(struct model_app *app, uint64_t hash,
+						  const struct tws_address *address)
+{
+	const uint32_t *first = cookie_map_find(&app->by_address, hash);
+
+	for (uint32_t i = first ? *first : NONE; i != NONE; i = app->destinations[i].next)
+		if (same_address(&app->destinations[i].address, address))
+			return &app->destinations[i];
+	return NULL;
+}
+
+struct model_destination *model_destination(struct model_app *app,
+					    const struct tws_address *address)
+{
+	static const struct tws_address other;
+	struct model_destination *destination;
+	struct model_destination new = {0};
+	uint64_t hash;
+
+	if (address->family != TWS_IPV4 && address->family != TWS_IPV6)
+		address = &other;
+	hash = model_hash_address(address);
+	destination = find_destination(app, hash, address);
+	if (destination)
+		return destination;
+	if (app->destination_count >= MODEL_DESTINATIONS && address->family)
+		return model_destination(app, &other);
+	if (make_room((void **)&app->destinations, app->destination_count,
+		      &app->destination_room, sizeof(new)) != 0 ||
+	    chain(&app->by_address, hash, app->destination_count, &new.next) != 0)
+		return NULL;
+	new.address = *address;
+	app->destinations[app->destination_count] = new;
+	return &app->destinations[app->destination_count++];
+}
+
+/* ----------------------------------------------------------------- segments */
+
+static bool is_hidden(const struct model *model, const struct tws_header *header)
+{
+	const char *app = model->options.app;
+
+	if (model->options.pid && (pid_t)header->pid != model->options.pid)
+		return true;
+	return app && strcmp(app, header->exe) != 0 &&
+	       strcmp(app, base_name(header->exe)) != 0;
+}
+
+static int add_process(struct model *model, const struct segment *segment, uint32_t app,
+		       uint32_t *ret_index)
+{
+	const struct tws_header *header = &segment->header;
+
+	*ret_index = MODEL_NOBODY;
+	if (header->state == TWS_SEGMENT_TOTALS) {
+		model->apps[app].processes += header->folded_processes;
+		return 0;
+	}
+	if (make_room((void **)&model->processes, model->process_count,
+		      &model->process_room, sizeof(*model->processes)) != 0)
+		return -ENOMEM;
+	model->apps[app].processes++;
+	model->apps[app].alive += segment->life != PROCESS_DEAD;
+	*ret_index = model->process_count++;
+	model->processes[*ret_index] = (struct model_process){
+	    .pid = (pid_t)header->pid,
+	    .start_time = header->start_time,
+	    .app = app,
+	    .image = header->image,
+	    .life = segment->life,
+	    .created_realtime_ns = header->created_realtime_ns,
+	    .last_event_ns = header->heartbeat_ns,
+	};
+	return 0;
+}
+
+static void add_counters(struct model *model, uint32_t app, uint32_t process,
+			 const struct tws_counters *counters)
+{
+	join_add(&model->apps[app].counters, counters);
+	if (process != MODEL_NOBODY)
+		join_add(&model->processes[process].counters, counters);
+}
+
+/* A process's peak is its own, not the sum of its destinations'. */
+static void add_process_counters(struct model *model, const struct segment *segment,
+				 uint32_t app, uint32_t process)
+{
+	struct tws_counters counters = segment->process;
+
+	counters.value[TWS_open] = 0;
+	counters.value[TWS_connecting] = 0;
+	join_derive(&counters); /* 0 and 0, in a segment that does not lie */
+	add_counters(model, app, process, &counters);
+}
+
+/* `indexes`: where each destination of the segment lies in the application. */
+static int add_destinations(struct model *model, struct segment *segment, uint32_t app,
+			    uint32_t process, uint32_t *indexes)
+{
+	static const struct tws_address other;
+	struct model_destination *destination;
+	struct tws_destination *entry;
+	struct tws_counters counters;
+	uint64_t peak;
+
+	for (uint32_t i = 0; i < segment->used[TWS_SECTION_DESTINATIONS]; i++) {
+		entry = &segment->destinations[i];
+		join_derive(&entry->counters);
+		if (i && entry->state != TWS_DESTINATION_READY) {
+			indexes[i] = indexes[0];
+			continue;
+		}
+		/* Entry 0 is `other`, whatever address it carries. */
+		destination =
+		    model_destination(&model->apps[app], i ? &entry->address : &other);
+		if (!destination)
+			return -ENOMEM;
+		indexes[i] = (uint32_t)(destination - model->apps[app].destinations);
+		join_add(&destination->counters, &entry->counters);
+		counters = entry->counters;
+		peak = counters.value[TWS_peak_open];
+		counters.value[TWS_peak_open] = 0;
+		add_counters(model, app, process, &counters);
+		entry->counters.value[TWS_peak_open] = peak;
+	}
+	return 0;
+}
+
+int model_take(struct segment *segment, void *data)
+{
+	struct model *model = data;
+	bool hidden = is_hidden(model, &segment->header);
+	struct model_app *app = model_app(model, segment->header.exe, hidden);
+	uint32_t *indexes =
+	    calloc(segment->used[TWS_SECTION_DESTINATIONS] + 1, sizeof(*indexes));
+	int result = app && indexes ? 0 : -ENOMEM;
+	uint32_t process, index;
+
+	if (result != 0)
+		goto out;
+	index = (uint32_t)(app - model->apps);
+	app->short_lived_ms = segment->header.short_lived_ms;
+	app->detail = app->detail && segment->header.detail;
+	if (model->has_table && segment->header.net_namespace != model->net_namespace)
+		model->other_namespace++;
+	model_settle(model, segment);
+	result = add_process(model, segment, index, &process);
+	if (result == 0) {
+		add_process_counters(model, segment, index, process);
+		result = add_destinations(model, segment, index, process, indexes);
+	}
+	if (result == 0 && !hidden)
+		result = model_add_arms(model, segment);
+	if (result == 0 && !hidden)
+		result = model_note_rules(model, segment);
+	if (result == 0)
+		model_note_recent(model, segment, index, indexes, process);
+	if (result == 0)
+		result = model_join_time_wait(model, segment, index, indexes, process);
+out:
+	free(indexes);
+	return result;
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/model/statistics.h"
+
+#include <math.h>
+
+#define NEEDED_AT_MOST 100 /* times as many as there are */
+
+struct interval {
+	double low, value, high;
+};
+
+/* ------------------------------------------------------------------ normal */
+
+double statistics_confidence(double together, unsigned comparisons)
+{
+	return 1 - (1 - together) / (comparisons ? comparisons : 1);
+}
+
+double statistics_z(double confidence)
+{
+	double low = 0, high = 40;
+
+	for (int i = 0; i < 100; i++) {
+		double middle = (low + high) / 2;
+
+		if (erf(middle / sqrt(2)) < confidence)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* -------------------------------------------------------------- difference */
+
+/* How many more of `smaller`: the interval narrows with the root of the number. */
+static uint64_t count_needed(double difference, double reach, uint64_t smaller)
+{
+	double times;
+
+	if (difference == 0 || !isfinite(reach))
+		return 0;
+	times = (reach / difference) * (reach / difference) - 1;
+	return times > 0 && times <= NEEDED_AT_MOST
+		   ? (uint64_t)(times * (double)smaller) + 1
+		   : 0;
+}
+
+static void judge(struct statistics_difference *ret, uint64_t smaller)
+{
+	double reach = ret->difference > 0 ? ret->difference - ret->low
+					   : ret->high - ret->difference;
+
+	if (ret->low > 0) {
+		ret->verdict = STATISTICS_HIGHER;
+	} else if (ret->high < 0) {
+		ret->verdict = STATISTICS_LOWER;
+	} else {
+		ret->verdict = STATISTICS_NO_DIFFERENCE;
+		ret->needed = count_needed(ret->difference, reach, smaller);
+	}
+}
+
+static struct statistics_difference too_few(double first, double other)
+{
+	return (struct statistics_difference){.verdict = STATISTICS_TOO_FEW,
+					      .first = first,
+					      .other = other,
+					      .difference = other - first};
+}
+
+/* The interval of a difference from those of its two sides (Newcombe, MOVER). */
+static struct statistics_difference subtract(struct interval first, struct interval other,
+					     uint64_t smaller)
+{
+	struct statistics_difference ret = {.first = first.value, .other = other.value};
+
+	ret.difference = other.value - first.value;
+	ret.low =
+	    ret.difference - hypot(other.value - other.low, first.high - first.value);
+	ret.high =
+	    ret.difference + hypot(other.high - other.value, first.value - first.low);
+	judge(&ret, smaller);
+	return ret;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* ------------------------------------------------------------- proportions */
+
+/* Wilson's score interval. */
+static struct interval proportion(uint64_t part, uint64_t whole, double z)
+{
+	double n = (double)whole, p = (double)part / n;
+	double middle = (p + z * z / (2 * n)) / (1 + z * z / n);
+	double half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n));
+	struct interval ret = {middle - half, p, middle + half};
+
+	if (part == 0)
+		ret.low = 0;
+	if (part == whole)
+		ret.high = 1;
+	return ret;
+}
+
+struct statistics_difference
+statistics_proportions(uint64_t first_part, uint64_t first_whole, uint64_t other_part,
+		       uint64_t other_whole, double confidence)
+{
+	double z = statistics_z(confidence);
+
+	/* Counters are read while they change: a part may be ahead of its whole. */
+	first_part = least(first_part, first_whole);
+	other_part = least(other_part, other_whole);
+	if (!first_whole || !other_whole)
+		return too_few(0, 0);
+	return subtract(proportion(first_part, first_whole, z),
+			proportion(other_part, other_whole, z),
+			least(first_whole, other_whole));
+}
+
+/* ------------------------------------------------------------------- rates */
+
+/* Score interval of a Poisson count. */
+static struct interval rate(uint64_t count, double exposure, double z)
+{
+	double n = (double)count, half = z * sqrt(n + z * z / 4);
+	double middle = n + z * z / 2;
+
+	return (struct interval){count ? (middle - half) / exposure : 0, n / exposure,
+				 (middle + half) / exposure};
+}
+
+struct statistics_difference statistics_rates(uint64_t first_count, double first_exposure,
+					      uint64_t other_count, double other_exposure,
+					      double confidence)
+{
+	double z = statistics_z(confidence);
+
+	if (first_exposure <= 0 || other_exposure <= 0)
+		return too_few(0, 0);
+	return subtract(rate(first_count, first_exposure, z),
+			rate(other_count, other_exposure, z),
+			least(first_count, other_count));
+}
+
+/* ------------------------------------------------------------------- means */
+
+/* A sum of independent events, none above `largest`, has at most the variance largest *
+ * sum: as if every event were of that size, and so all the rarer. */
+static struct interval mean(const struct statistics_sum *sum, double largest, double z)
+{
+	double n = (double)sum->connections;
+	double twice = sum->events ? 2 * sum->sum / (double)sum->events : 0;
+	double size = twice > largest ? twice : largest;
+	double events = sum->sum / size, half = z * sqrt(events + z * z / 4);
+	double middle = events + z * z / 2;
+
+	/* Where nothing can have happened, nothing did. */
+	if (!sum->events)
+		return (struct interval){0, sum->sum / n, sum->sum / n};
+	return (struct interval){(middle - half) * size / n, sum->sum / n,
+				 (middle + half) * size / n};
+}
+
+struct statistics_difference statistics_means(const struct statistics_sum *first,
+					      const struct statistics_sum *other,
+					      double largest, double confidence)
+{
+	double z = statistics_z(confidence);
+
+	if (!first->connections || !other->connections)
+		return too_few(0, 0);
+	return subtract(mean(first, largest, z), mean(other, largest, z),
+			least(first->connections, other->connections));
+}
+
+/* --------------------------------------------------------------- quantiles */
+
+static uint64_t count_all(const struct tws_histogram *histogram)
+{
+	uint64_t ret = 0;
+
+	for (unsigned i = 0; i < TWS_BUCKETS; i++)
+		ret += histogram->count[i];
+	return ret;
+}
+
+double statistics_quantile(enum tws_histogram_id id,
+			   const struct tws_histogram *histogram, double share)
+{
+	double rank = share * (double)count_all(histogram), before = 0, low = 0;
+
+	for (unsigned i = 0; i < TWS_BUCKETS; i++) {
+		double here = (double)histogram->count[i];
+		double high = (double)tws_histogram_bound(id, i);
+
+		if (high == 0)
+			high = 2 * low;
+		if (here > 0 && before + here >= rank)
+			return low + (high - low) * (rank - before) / here;
+		before += here;
+		low = high;
+	}
+	return 0;
+}
+
+/* From the ranks between which the quantile lies (Woodruff). False: beyond the data. */
+static bool quantile(enum tws_histogram_id id, const struct tws_histogram *histogram,
+		     double share, double z, struct interval *ret)
+{
+	double n = (double)count_all(histogram);
+	double reach = n > 0 ? z * sqrt(share * (1 - share) / n) : 1;
+
+	ret->value = statistics_quantile(id, histogram, share);
+	if (share - reach <= 0 || share + reach >= 1)
+		return false;
+	ret->low = statistics_quantile(id, histogram, share - reach);
+	ret->high = statistics_quantile(id, histogram, share + reach);
+	return true;
+}
+
+struct statistics_difference statistics_quantiles(enum tws_histogram_id id,
+						  const struct tws_histogram *first,
+						  const struct tws_histogram *other,
+						  double share, double confidence)
+{
+	double z = statistics_z(confidence);
+	struct interval a, b;
+	bool known = quantile(id, first, share, z, &a);
+
+	if (!quantile(id, other, share, z, &b) || !known)
+		return too_few(a.value, b.value);
+	return subtract(a, b, least(count_all(first), count_all(other)));
+}

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/policy/actions.h"
+
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/address.h"
+#include "config/describe.h"
+#include "tools/policy/explain.h"
+#include "tools/policy/host_ports.h"
+#include "tools/policy/store.h"
+#include "tools/base/print.h"
+
+int policy_fail(int status, const char *format, ...)
+{
+	char line[4096], safe[8192];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(line, sizeof(line), format, arguments);
+	va_end(arguments);
+	fprintf(stderr, "twshim: %s\n", print_escape(safe, sizeof(safe), line));
+	return status;
+}
+
+int policy_print_json(json_t *object)
+{
+	int result = json_dumpf(
+	    object, stdout, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(12));
+
+	fputc('\n', stdout);
+	json_decref(object);
+	/* What standard output refuses is said where it is finished. */
+	return result == 0 || ferror(stdout)
+		   ? 0
+		   : policy_fail(POLICY_FAILURE, "policy: the JSON could not be written");
+}
+
+json_t *policy_json_text(const char *text)
+{
+	char buffer[4096];
+
+	return json_string(print_utf8(buffer, sizeof(buffer), text));
+}
+
+/* ------------------------------------------------------------------ compiling */
+
+static struct tws_source source_of(const struct policy_options *options)
+{
+	return (struct tws_source){.file = options->file,
+				   .rules = options->rules,
+				   .rule_count = options->rule_count};
+}
+
+static const char *source_name(const struct policy_options *options)
+{
+	return options->file ? options->file : "-p";
+}
+
+json_t *policy_json_complaints(const struct tws_complaints *complaints, bool warnings)
+{
+	json_t *ret = json_array();
+
+	for (size_t i = 0; i < complaints->count; i++) {
+		const struct tws_complaint *complaint = &complaints->list[i];
+
+		if (complaint->warning == warnings)
+			json_array_append_new(
+			    ret,
+			    json_pack("{s:o, s:i, s:o, s:o}", "file",
+				      policy_json_text(complaint->file), "line",
+				      (int)complaint->line, "what",
+				      policy_json_text(complaint->problem.what), "cure",
+				      policy_json_text(complaint->problem.cure)));
+	}
+	return ret;
+}
+
+/* With what is to be warned of on this host. */
+static struct tws_policy_image *compile(const struct policy_options *options,
+					struct tws_complaints *complaints)
+{
+	struct tws_source source = source_of(options);
+	struct tws_policy_image *ret = tws_compile(&source, complaints);
+
+	if (ret)
+		tws_policy_warn_of_host(ret, &source, complaints);
+	return ret;
+}
+
+/* The image, its warnings printed to stderr; NULL: its errors are. */
+struct tws_policy_image *policy_compile(const struct policy_options *options)
+{
+	struct tws_complaints complaints = {0};
+	struct tws_policy_image *ret = compile(options, &complaints);
+
+	tws_policy_print_complaints(stderr, &complaints);
+	if (!ret)
+		policy_fail(POLICY_FAILURE,
+			    "%s: %zu error%s in the policy: nothing was done",
+			    source_name(options), complaints.errors,
+			    complaints.errors == 1 ? "" : "s");
+	tws_complaints_free(&complaints);
+	return ret;
+}
+
+/* ------------------------------------------------------------------ check */
+
+static int print_check_json(const struct tws_policy_image *image,
+			    const struct tws_complaints *complaints)
+{
+	json_t *object =
+	    json_pack("{s:s, s:b, s:o, s:o}", "schema", "twshim.policy-check/1", "ok",
+		      image != NULL, "errors", policy_json_complaints(complaints, false),
+		      "warnings", policy_json_complaints(complaints, true));
+
+	if (image)
+		json_object_set_new(object, "policy", tws_describe_json(image));
+	return policy_print_json(object);
+}
+
+void policy_print(const struct tws_policy_image *image)
+{
+	char *text = tws_describe_text(image);
+
+	if (text)
+		fputs(*text == '\n' ? "# nothing: all connections are observed only\n"
+				    : text,
+		      stdout);
+	free(text);
+}
+
+int policy_check(const struct policy_options *options)
+{
+	struct tws_complaints complaints = {0};
+	struct tws_policy_image *image = compile(options, &complaints);
+	int status = image ? 0 : POLICY_FAILURE;
+
+	if (options->json) {
+		status |= print_check_json(image, &complaints);
+	} else {
+		tws_policy_print_complaints(stderr, &complaints);
+		if (image)
+			policy_print(image);
+		else
+			policy_fail(POLICY_FAILURE, "%s: %zu error%s",
+				    source_name(options), complaints.errors,
+				    complaints.errors == 1 ? "" : "s");
+	}
+	tws_complaints_free(&complaints);
+	free(image);
+	return status;
+}
+
+/* ---------------------------------------------------------------- explain */
+
+static bool parse_uid(const char *text, uint32_t *ret_uid)
+{
+	const struct passwd *user = getpwnam(text);
+	char *end;
+	unsigned long number;
+
+	if (user) {
+		*ret_uid = user->pw_uid;
+		return true;
+	}
+	number = strtoul(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || number >= UINT32_MAX)
+		return false;
+	*ret_uid = (uint32_t)number;
+	return true;
+}
+
+/* `path`: of an image that is in force; NULL: it is of FILE and -p. */
+static int explain_image(const struct policy_options *options,
+			 const struct tws_policy_image *image, const char *path,
+			 const struct tws_subject *subject,
+			 const struct tws_address *address)
+{
+	json_t *object;
+
+	if (!options->json) {
+		if (path)
+			printf("# generation %llu in %s\n",
+			       (unsigned long long)image->generation, path);
+		printf("%s, uid %u, to %s:\n", subject->exe, subject->uid, options->to);
+		tws_policy_explain_text(stdout, image, subject, address);
+		return 0;
+	}
+	object = tws_policy_explain_json(image, subject, address);
+	json_object_set_new(object, "schema", json_string("twshim.policy-explain/1"));
+	if (path) {
+		json_object_set_new(object, "directory", policy_json_text(path));
+		json_object_set_new(object, "generation",
+				    json_integer((json_int_t)image->generation));
+	}
+	return policy_print_json(object);
+}
+
+static int explain_none(const struct policy_options *options, const char *path)
+{
+	if (options->json)
+		return policy_print_json(
+		    json_pack("{s:s, s:s, s:[], s:o, s:i}", "schema",
+			      "twshim.policy-explain/1", "decides", "none", "considered",
+			      "directory", policy_json_text(path), "generation", 0));
+	policy_print_none(path);
+	return 0;
+}
+
+/* Of FILE and -p, else of what is in force. */
+static int explain_policy(const struct policy_options *options,
+			  const struct tws_subject *subject,
+			  const struct tws_address *address)
+{
+	bool is_given = options->file || options->rule_count;
+	struct tws_policy_image *image = NULL;
+	char path[4096];
+	int status = 0;
+
+	if (is_given) {
+		image = policy_compile(options);
+		status = image ? 0 : POLICY_FAILURE;
+	} else {
+		status = policy_in_force(options, path, sizeof(path), &image);
+	}
+	if (status == 0)
+		status = image ? explain_image(options, image, is_given ? NULL : path,
+					       subject, address)
+			       : explain_none(options, path);
+	free(image);
+	return status;
+}
+
+int policy_explain(const struct policy_options *options)
+{
+	struct tws_subject subject = {.exe = options->exe, .uid = geteuid()};
+	struct tws_problem problem = {0};
+	struct tws_address address;
+
+	if (!options->exe || !options->to)
+		return policy_fail(POLICY_USAGE,
+				   "policy explain: --exe and --to are needed: say which "
+				   "program connects where, as --exe /usr/bin/curl --to "
+				   "10.0.0.7:6379");
+	if (!tws_address_parse(options->to, &address, &problem))
+		return policy_fail(POLICY_USAGE, "--to: %s: %s", problem.what,
+				   problem.cure);
+	if (options->uid && !parse_uid(options->uid, &subject.uid))
+		return policy_fail(POLICY_USAGE,
+				   "--uid: \"%s\" is no user: write a number or a name "
+				   "that exists here",
+				   options->uid);
+	return explain_policy(options, &subject, &address);
+}
+
+int policy_settings(const struct policy_options *options)
+{
+	char *text;
+
+	if (options->json)
+		return policy_print_json(json_pack("{s:s, s:o}", "schema",
+						   "twshim.policy-settings/1", "settings",
+						   tws_describe_settings_json()));
+	text = options->markdown ? tws_describe_settings_markdown()
+				 : tws_describe_settings_text();
+	if (!text)
+		return policy_fail(POLICY_FAILURE, "policy settings: out of memory");
+	fputs(text, stdout);
+	free(text);
+	return 0;
+}

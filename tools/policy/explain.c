@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/policy/explain.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/describe.h"
+#include "tools/base/print.h"
+
+/* One that is asked: an image's experiment, or its rule of that index. */
+struct candidate {
+	const struct tws_match *match;
+	const char *name;
+	unsigned rule; /* 1 + index; 0: the experiment */
+	unsigned line;
+	const char
+	    *refuses; /* the setting of its match that does not hold; NULL: all do */
+};
+
+struct query {
+	const struct tws_policy_image *image;
+	const struct tws_subject *subject;
+	const struct tws_address *address;
+};
+
+static const struct tws_rule *rules_of(const struct query *query)
+{
+	return tws_policy_at(query->image, query->image->rules.offset);
+}
+
+/* The first part of a match that does not hold, each asked alone. */
+static const char *refusing_setting(const struct query *query,
+				    const struct tws_match *match)
+{
+	struct tws_match exe = {.exe = match->exe}, uid = {.uid = match->uid};
+
+	if (!tws_match_subject(query->image, &exe, query->subject))
+		return "exe";
+	if (!tws_match_subject(query->image, &uid, query->subject))
+		return "uid";
+	return tws_match_address(query->image, match, query->address) ? NULL : "to";
+}
+
+static unsigned candidate_count(const struct query *query)
+{
+	return query->image->rules.count + 1;
+}
+
+/* The n-th to be asked: 0 is the experiment, which there may not be. */
+static bool get_candidate(const struct query *query, unsigned n, struct candidate *ret)
+{
+	const struct tws_policy_image *image = query->image;
+	const struct tws_rule *rule = n ? &rules_of(query)[n - 1] : NULL;
+
+	if (!rule && !image->experiment.name)
+		return false;
+	*ret = (struct candidate){.rule = n};
+	ret->match = rule ? &rule->match : &image->experiment.match;
+	ret->name = tws_policy_at(image, rule ? rule->name : image->experiment.name);
+	ret->line = rule ? rule->line : 0;
+	ret->refuses = refusing_setting(query, ret->match);
+	return true;
+}
+
+/* 1 + index of the rule that holds at bind(), where no destination is known; 0: none. */
+static unsigned rule_at_bind(const struct query *query)
+{
+	const struct tws_rule *rules = rules_of(query);
+
+	for (unsigned i = 0; i < query->image->rules.count; i++)
+		if (tws_match_subject(query->image, &rules[i].match, query->subject) &&
+		    tws_action_acts_at_bind(&rules[i].action))
+			return i + 1;
+	return 0;
+}
+
+static unsigned total_weight(const struct query *query)
+{
+	const struct tws_list *list = &query->image->experiment.arms;
+	const struct tws_policy_arm *arms = tws_policy_at(query->image, list->offset);
+	unsigned total = 0;
+
+	for (unsigned i = 0; i < list->count; i++)
+		total += arms[i].weight;
+	return total;
+}
+
+/* --------------------------------------------------------------------- text */
+
+/* A name comes from whoever wrote the image. */
+#define SAFE_SIZE (4 * TWS_POLICY_STRING_SIZE)
+
+static void print_action(FILE *out, const struct tws_action *action)
+{
+	char *text = tws_describe_action(action);
+
+	fprintf(out, "%s\n", text && *text ? text : "observed only");
+	free(text);
+}
+
+static void print_arms(FILE *out, const struct query *query)
+{
+	const struct tws_list *list = &query->image->experiment.arms;
+	const struct tws_policy_arm *arms = tws_policy_at(query->image, list->offset);
+	char safe[SAFE_SIZE];
+
+	for (unsigned i = 0; i < list->count; i++) {
+		fprintf(out, "    %.0f %% of them, arm \"%s\": ",
+			100.0 * arms[i].weight / total_weight(query),
+			print_escape(safe, sizeof(safe),
+				     tws_policy_at(query->image, arms[i].name)));
+		print_action(out, &arms[i].action);
+	}
+}
+
+static void print_candidate(FILE *out, const struct query *query,
+			    const struct candidate *candidate)
+{
+	char safe[SAFE_SIZE];
+
+	print_escape(safe, sizeof(safe), candidate->name);
+	if (candidate->rule)
+		fprintf(out, "  rule %u \"%s\"", candidate->rule, safe);
+	else
+		fprintf(out, "  experiment \"%s\"", safe);
+	if (candidate->line)
+		fprintf(out, " (line %u)", candidate->line);
+	if (candidate->refuses) {
+		fprintf(out, ": no, its `%s` does not match\n", candidate->refuses);
+		return;
+	}
+	fprintf(out, ": decides\n");
+	if (!candidate->rule) {
+		print_arms(out, query);
+		return;
+	}
+	fprintf(out, "    ");
+	print_action(out, &rules_of(query)[candidate->rule - 1].action);
+}
+
+static void print_bind_note(FILE *out, const struct query *query, unsigned decided)
+{
+	unsigned rule = rule_at_bind(query);
+
+	if (rule && rule != decided)
+		fprintf(out,
+			"  rule %u also: at a bind() before connect() no destination is "
+			"known, and it is the first\n    for this program that sets "
+			"late_bind or reuseaddr\n",
+			rule);
+}
+
+void tws_policy_explain_text(FILE *out, const struct tws_policy_image *image,
+			     const struct tws_subject *subject,
+			     const struct tws_address *address)
+{
+	const struct query query = {
+	    .image = image, .subject = subject, .address = address};
+	struct candidate candidate;
+
+	for (unsigned i = 0; i < candidate_count(&query); i++) {
+		if (!get_candidate(&query, i, &candidate))
+			continue;
+		print_candidate(out, &query, &candidate);
+		if (candidate.refuses)
+			continue;
+		print_bind_note(out, &query, candidate.rule);
+		return;
+	}
+	fprintf(out, "  nothing decides: the connection is observed only\n");
+	print_bind_note(out, &query, 0);
+}
+
+/* --------------------------------------------------------------------- JSON */
+
+static json_t *name_json(const char *name)
+{
+	char valid[SAFE_SIZE];
+
+	return json_string(print_utf8(valid, sizeof(valid), name));
+}
+
+static json_t *candidate_json(const struct candidate *candidate)
+{
+	json_t *ret = json_object();
+
+	if (candidate->rule)
+		json_object_set_new(ret, "rule", json_integer(candidate->rule));
+	if (candidate->line)
+		json_object_set_new(ret, "line", json_integer(candidate->line));
+	json_object_set_new(ret, "name", name_json(candidate->name));
+	json_object_set_new(ret, "matches", json_boolean(!candidate->refuses));
+	if (candidate->refuses)
+		json_object_set_new(ret, "why", json_string(candidate->refuses));
+	return ret;
+}
+
+static json_t *action_json(const struct tws_action *action)
+{
+	char *text = tws_describe_action(action);
+	json_t *ret = json_string(text ? text : "");
+
+	free(text);
+	return ret;
+}
+
+static json_t *arms_json(const struct query *query)
+{
+	const struct tws_list *list = &query->image->experiment.arms;
+	const struct tws_policy_arm *arms = tws_policy_at(query->image, list->offset);
+	json_t *ret = json_array();
+
+	for (unsigned i = 0; i < list->count; i++)
+		json_array_append_new(
+		    ret, json_pack("{s:o, s:f, s:o}", "name",
+				   name_json(tws_policy_at(query->image, arms[i].name)),
+				   "share", 1.0 * arms[i].weight / total_weight(query),
+				   "action", action_json(&arms[i].action)));
+	return ret;
+}
+
+static void add_verdict(json_t *object, const struct query *query,
+			const struct candidate *decider)
+{
+	if (!decider) {
+		json_object_set_new(object, "decides", json_string("none"));
+		return;
+	}
+	json_object_set_new(object, "decides",
+			    json_string(decider->rule ? "rule" : "experiment"));
+	json_object_set_new(object, "name", name_json(decider->name));
+	if (!decider->rule) {
+		json_object_set_new(object, "arms", arms_json(query));
+		return;
+	}
+	json_object_set_new(object, "rule", json_integer(decider->rule));
+	json_object_set_new(object, "action",
+			    action_json(&rules_of(query)[decider->rule - 1].action));
+}
+
+json_t *tws_policy_explain_json(const struct tws_policy_image *image,
+				const struct tws_subject *subject,
+				const struct tws_address *address)
+{
+	const struct query query = {
+	    .image = image, .subject = subject, .address = address};
+	json_t *ret = json_object(), *considered = json_array();
+	struct candidate candidate;
+	bool decided = false;
+
+	for (unsigned i = 0; i < candidate_count(&query) && !decided; i++) {
+		if (!get_candidate(&query, i, &candidate))
+			continue;
+		json_array_append_new(considered, candidate_json(&candidate));
+		decided = !candidate.refuses;
+	}
+	add_verdict(ret, &query, decided ? &candidate : NULL);
+	if (rule_at_bind(&query))
+		json_object_set_new(ret, "at_bind", json_integer(rule_at_bind(&query)));
+	json_object_set_new(ret, "considered", considered);
+	return ret;
+}

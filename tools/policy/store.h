@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Policies in a run-time directory: what `policy load`, `run` and `env` put there and the
+ * shim follows. Layout and order of writing are those of shim/shared/policy_image.h.
+ * Writers are serialised by a lock file; a reader needs none.
+ */
+#ifndef TWS_TOOLS_POLICY_STORE_H
+#define TWS_TOOLS_POLICY_STORE_H
+
+#include <stdio.h>
+
+#include "config/compile.h"
+#include "shim/shared/policy_image.h"
+
+/* Puts an image in force in a directory (an open descriptor), under a generation higher
+ * than any before. Sets the image's generation and checksum. 0; -EPERM where the
+ * directory or its policy.ctl is not ours (or root's) alone; -EBUSY where another writer
+ * holds the lock for 5 s; or -errno. On failure what was in force stays so. */
+int tws_policy_store(int directory, struct tws_policy_image *image);
+
+/* The image in force, malloc()ed. 0 with *ret_image, NULL where no policy was ever
+ * loaded; -EBADMSG where the image is damaged; or -errno. */
+int tws_policy_fetch(int directory, struct tws_policy_image **ret_image);
+
+/* Compiles a policy and puts it in force in the directory at `path`, which exists or is
+ * made. 0; -EINVAL where `complaints` has errors; or as tws_policy_store(). */
+int tws_policy_install(const struct tws_source *source, const char *path,
+		       struct tws_complaints *complaints);
+
+/* Says why a policy could not be put into the directory at `path`, and what to do; `by`:
+ * what names another directory. Returns `status`. */
+int tws_policy_fail_store(int status, const char *path, int error, const char *by);
+
+/* Prints FILE:LINE: what: cure, one line each, warnings marked so; FILE alone where the
+ * complaint is about all of it, or the line is not known. */
+void tws_policy_print_complaints(FILE *out, const struct tws_complaints *complaints);
+
+#endif

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * `twshim doctor` for programs: schema twshim.doctor/1.
+ */
+#include <errno.h>
+#include <jansson.h>
+#include <time.h>
+
+#include "tools/advice/doctor.h"
+
+static const char *const facts[HOST_FACTS] = {
+#define HOST(name, file, form, key, help) #name,
+#include "tools/kernel/host.def"
+};
+
+static json_t *text_or_null(const char *untrusted)
+{
+	char valid[3 * ADVICE_TEXT_SIZE + 1];
+
+	return *untrusted ? json_string(print_utf8(valid, sizeof(valid), untrusted))
+			  : json_null();
+}
+
+static json_t *finding_object(const struct advice_finding *finding)
+{
+	char evidence[3 * ADVICE_TEXT_SIZE], advice[3 * ADVICE_TEXT_SIZE];
+
+	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:s, s:s}", "id", finding->id,
+			 "verdict", advice_verdict_name(finding->verdict), "title",
+			 finding->title, "app", text_or_null(finding->app), "to",
+			 text_or_null(finding->to), "evidence",
+			 print_utf8(evidence, sizeof(evidence), finding->evidence),
+			 "advice", print_utf8(advice, sizeof(advice), finding->advice),
+			 "certainty", advice_certainty_name(finding->certainty));
+}
+
+static json_t *findings(const struct doctor *doctor)
+{
+	json_t *array = json_array();
+	const struct advice_finding *finding;
+
+	for (size_t i = 0; array && i < doctor->advice.count; i++) {
+		finding = &doctor->advice.findings[i];
+		if (!doctor_shows(doctor, finding) ||
+		    json_array_append_new(array, finding_object(finding)) == 0)
+			continue;
+		json_decref(array);
+		array = NULL;
+	}
+	return array;
+}
+
+static json_t *host(const struct host *host)
+{
+	json_t *object = json_object();
+
+	for (unsigned i = 0; object && i < HOST_FACTS; i++) {
+		if (json_object_set_new(object, facts[i],
+					host_knows(host, i)
+					    ? json_integer((json_int_t)host_get(host, i))
+					    : json_null()) == 0)
+			continue;
+		json_decref(object);
+		object = NULL;
+	}
+	return object;
+}
+
+static json_t *reach(const struct doctor *doctor)
+{
+	if (!doctor->request.subject)
+		return json_null();
+	return json_pack("{s:b, s:s, s:o}", "reached",
+			 reach_is_reached(doctor->reach.verdict), "verdict",
+			 reach_name(doctor->reach.verdict), "path",
+			 text_or_null(doctor->reach.path));
+}
+
+int doctor_print_json(FILE *out, const struct doctor *doctor)
+{
+	size_t flags = JSON_REAL_PRECISION(10) |
+		       (doctor->request.watch ? JSON_COMPACT : JSON_INDENT(1)) |
+		       JSON_ENSURE_ASCII;
+	char now[PRINT_TIME_SIZE];
+	json_t *object = json_pack(
+	    "{s:s, s:s, s:s, s:o, s:o, s:o, s:I, s:o}", "schema", "twshim.doctor/1",
+	    "generated", print_time(now, time(NULL)), "verdict",
+	    advice_verdict_name(doctor_worst(doctor)), "findings", findings(doctor),
+	    "reach", reach(doctor), "host", host(&doctor->host), "time_wait",
+	    (json_int_t)doctor->model->kernel.time_wait, "error",
+	    text_or_null(doctor->model->table_error));
+	int result = object && json_dumpf(object, out, flags) == 0 ? 0 : -ENOMEM;
+
+	json_decref(object);
+	if (result == 0)
+		fputc('\n', out);
+	return result;
+}

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The report for programs: one object, schema twshim.report/1. Counters come from
+ * counters.def, so a new one appears here by itself.
+ */
+#include <errno.h>
+#include <jansson.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+#include "tools/advice/advice.h"
+#include "tools/model/arms.h"
+#include "tools/model/join.h"
+#include "tools/model/model.h"
+#include "tools/report/report.h"
+
+#define MICROSECOND 1e-6
+
+static const char *const counter_names[] = {
+#define COUNTER(name, kind, unit, help) #name,
+#include "shim/shared/counters.def"
+};
+
+static const char *const histogram_names[] = {
+#define HISTOGRAM(name, unit, first_octave, help) #name,
+#include "shim/shared/counters.def"
+};
+
+/* The helpers that follow pass NULL on: json_object_set_new() refuses it, and the
+ * printing of an incomplete object fails as a whole, by `failed`. */
+static bool failed;
+
+static void set(json_t *object, const char *key, json_t *value)
+{
+	if (json_object_set_new(object, key, value) != 0)
+		failed = true;
+}
+
+static void append(json_t *array, json_t *value)
+{
+	if (json_array_append_new(array, value) != 0)
+		failed = true;
+}
+
+static json_t *integer(uint64_t value)
+{
+	return json_integer((json_int_t)(value & INT64_MAX));
+}
+
+/* Of an untrusted string. */
+static json_t *string(const char *text)
+{
+	char valid[3 * TWS_EXE_SIZE + 1];
+
+	return json_string(print_utf8(valid, sizeof(valid), text));
+}
+
+static json_t *histogram(enum tws_histogram_id id, const struct tws_histogram *histogram)
+{
+	json_t *object = json_object(), *bounds = json_array(), *counts = json_array();
+
+	for (unsigned i = 0; i < TWS_BUCKETS; i++) {
+		if (i + 1 < TWS_BUCKETS)
+			append(bounds, json_real((double)tws_histogram_bound(id, i) *
+						 MICROSECOND));
+		append(counts, integer(histogram->count[i]));
+	}
+	set(object, "le", bounds);
+	set(object, "count", counts);
+	set(object, "sum", json_real((double)histogram->sum * MICROSECOND));
+	return object;
+}
+
+static json_t *counters(const struct tws_counters *counters)
+{
+	json_t *object = json_object();
+
+	for (unsigned i = 0; i < TWS_COUNTERS; i++)
+		set(object, counter_names[i], integer(counters->value[i]));
+	for (unsigned i = 0; i < TWS_HISTOGRAMS; i++)
+		set(object, histogram_names[i],
+		    histogram((enum tws_histogram_id)i, &counters->histogram[i]));
+	return object;
+}
+
+static json_t *seconds(uint32_t milliseconds)
+{
+	return milliseconds ? json_real(milliseconds / 1e3) : json_null();
+}
+
+/* Without a kernel table nothing is confirmed, which is not 0. */
+static json_t *time_wait(const struct model *model,
+			 const struct model_time_wait *time_wait)
+{
+	json_t *object = json_object();
+
+	set(object, "predicted", integer(time_wait->predicted));
+	set(object, "confirmed",
+	    model->has_table ? integer(time_wait->confirmed) : json_null());
+	set(object, "pending", integer(time_wait->pending));
+	set(object, "gone_early", integer(time_wait->gone_early));
+	set(object, "oldest_leaves_s", seconds(time_wait->oldest_leaves_ms));
+	set(object, "newest_leaves_s", seconds(time_wait->newest_leaves_ms));
+	return object;
+}
+
+/* How many of an application's leave in the first second from now, in the second, ... */
+static json_t *leaving(const struct model *model, uint32_t app)
+{
+	const uint32_t last = MODEL_TIME_WAIT_NS / 1000000000 - 1;
+	uint64_t counts[MODEL_TIME_WAIT_NS / 1000000000] = {0};
+	json_t *array = json_array();
+	uint32_t second;
+
+	for (size_t i = 0; i < model->table.count; i++) {
+		if (model->owners[i].app != app ||
+		    model->table.sockets[i].state != TCP_TIME_WAIT)
+			continue;
+		second = model->table.sockets[i].expires_ms / 1000;
+		counts[second < last ? second : last]++;
+	}
+	for (uint32_t i = 0; i <= last; i++)
+		append(array, integer(counts[i]));
+	return array;
+}
+
+static json_t *ports(const struct model_ports *ports)
+{
+	json_t *object = json_object();
+
+	set(object, "used", integer(ports->used));
+	set(object, "range", integer(ports->range));
+	set(object, "fill",
+	    ports->range ? json_real((double)ports->used / ports->range) : json_null());
+	return object;
+}
+
+static json_t *destination(const struct model *model,
+			   const struct model_destination *destination)
+{
+	json_t *object = json_object();
+	char to[PRINT_ADDRESS_SIZE];
+
+	set(object, "to", json_string(print_address(to, &destination->address)));
+	set(object, "counters", counters(&destination->counters));
+	set(object, "peak_open", integer(destination->counters.value[TWS_peak_open]));
+	set(object, "time_wait", time_wait(model, &destination->time_wait));
+	set(object, "ports", ports(&destination->ports));
+	return object;
+}
+
+static bool is_unused(const struct model_destination *destination)
+{
+	static const struct tws_counters none;
+
+	return !destination->address.family &&
+	       memcmp(&destination->counters, &none, sizeof(none)) == 0;
+}
+
+static json_t *app(const struct model *model, const struct model_app *app)
+{
+	json_t *object = json_object(), *destinations = json_array();
+	const struct model_destination *one;
+
+	set(object, "app", string(app->name));
+	set(object, "exe", string(app->exe));
+	set(object, "processes", integer(app->processes));
+	set(object, "alive", integer(app->alive));
+	set(object, "bytes_counted", json_boolean(app->detail));
+	set(object, "counters", counters(&app->counters));
+	set(object, "time_wait", time_wait(model, &app->time_wait));
+	set(object, "time_wait_leaving",
+	    model->has_table ? leaving(model, (uint32_t)(app - model->apps))
+			     : json_null());
+	for (uint32_t i = 0; i < app->destination_count; i++) {
+		one = &app->destinations[app->order[i]];
+		if (!is_unused(one))
+			append(destinations, destination(model, one));
+	}
+	set(object, "destinations", destinations);
+	return object;
+}
+
+static json_t *apps(const struct model *model)
+{
+	json_t *array = json_array();
+
+	for (uint32_t i = 0; i < model->order_count; i++)
+		append(array, app(model, &model->apps[model->order[i]]));
+	return array;
+}
+
+static json_t *run(const struct report_run *run)
+{
+	json_t *object = json_object();
+
+	if (!run) {
+		json_decref(object);
+		return json_null();
+	}
+	set(object, "command", string(run->command));
+	set(object, "exit_status", json_integer(run->exit_status));
+	set(object, "elapsed_seconds", json_real(run->elapsed_seconds));
+	return object;
+}
+
+static json_t *kernel(const struct model *model)
+{
+	json_t *object = json_object();
+	bool known = model->has_table;
+
+	set(object, "time_wait", known ? integer(model->kernel.time_wait) : json_null());
+	set(object, "owned", known ? integer(model->kernel.owned) : json_null());
+	set(object, "unowned", known ? integer(model->kernel.unowned) : json_null());
+	set(object, "error", known ? json_null() : string(model->table_error));
+	/* Asked for only where sockets are gone early: null is not 0. */
+	known = model->buckets || model->overflowed;
+	set(object, "max_tw_buckets", known ? integer(model->buckets) : json_null());
+	set(object, "tw_overflow", known ? integer(model->overflowed) : json_null());
+	return object;
+}
+
+static json_t *arms(const struct model *model, const struct report_run *run)
+{
+	double elapsed = run ? run->elapsed_seconds : 0;
+	json_t *array = json_array(), *object;
+
+	for (uint32_t i = 0; i < model->arm_count; i++) {
+		object = json_object();
+		set(object, "experiment", string(model->arms[i].experiment));
+		set(object, "arm", string(model->arms[i].name));
+		set(object, "weight", integer(model->arms[i].weight));
+		set(object, "time_wait_confirmed", integer(model->arms[i].time_wait));
+		set(object, "counters", counters(&model->arms[i].counters));
+		set(object, "against_first", arms_json(model, i, elapsed));
+		append(array, object);
+	}
+	return array;
+}
+
+static json_t *finding(const struct advice_finding *finding)
+{
+	char text[2 * ADVICE_TEXT_SIZE + 8];
+	json_t *object = json_object();
+
+	snprintf(text, sizeof(text), "%s: %s.", finding->evidence, finding->advice);
+	set(object, "id", json_string(finding->id));
+	set(object, "verdict", json_string(advice_verdict_name(finding->verdict)));
+	set(object, "app", string(finding->app));
+	set(object, "to", *finding->to ? json_string(finding->to) : json_null());
+	set(object, "text", string(text));
+	set(object, "title", json_string(finding->title));
+	set(object, "evidence", string(finding->evidence));
+	set(object, "advice", string(finding->advice));
+	return object;
+}
+
+static json_t *advice_list(const struct model *model)
+{
+	json_t *array = json_array();
+	struct advice advice;
+
+	if (advice_of_model(&advice, model) != 0)
+		failed = true;
+	for (size_t i = 0; i < advice.count; i++)
+		append(array, finding(&advice.findings[i]));
+	advice_free(&advice);
+	return array;
+}
+
+static json_t *skipped(const struct model *model)
+{
+	json_t *array = json_array(), *object;
+
+	for (size_t i = 0; i < model->skipped_count && i < READER_SKIPPED_MAX; i++) {
+		object = json_object();
+		set(object, "file", string(model->skipped[i].name));
+		set(object, "reason", json_string(model->skipped[i].reason));
+		append(array, object);
+	}
+	return array;
+}
+
+/* What is not in the numbers, as far as that is known. */
+static json_t *unseen(const struct model *model)
+{
+	const uint64_t *value = model->total.value;
+	uint64_t established = value[TWS_established];
+	json_t *object = json_object();
+
+	set(object, "ended_unseen", integer(value[TWS_ended_unseen]));
+	set(object, "share",
+	    json_real(established ? (double)value[TWS_ended_unseen] / (double)established
+				  : 0));
+	set(object, "unobserved", integer(value[TWS_unobserved]));
+	set(object, "stood_aside", integer(value[TWS_stood_aside]));
+	set(object, "deepbind_loads", integer(value[TWS_deepbind_loads]));
+	set(object, "other_network_namespace", integer(model->other_namespace));
+	set(object, "announcements_lost", integer(model->listener_lost));
+	set(object, "disputed_sockets", integer(model->disputed));
+	set(object, "files_skipped", integer(model->skipped_count));
+	set(object, "skipped", skipped(model));
+	return object;
+}
+
+/* Whether the bytes in `total` are those of all its connections. */
+static bool bytes_counted(const struct model *model)
+{
+	bool ret = model->order_count > 0;
+
+	for (uint32_t i = 0; i < model->order_count; i++)
+		ret = ret && model->apps[model->order[i]].detail;
+	return ret;
+}
+
+int report_print_json(FILE *out, const struct model *model,
+		      const struct report_options *options)
+{
+	json_t *object = json_object();
+	char now[PRINT_TIME_SIZE];
+	int result = 0;
+
+	failed = false;
+	set(object, "schema", json_string("twshim.report/1"));
+	set(object, "generated", json_string(print_time(now, model->generated)));
+	set(object, "run", run(options->run));
+	set(object, "total", counters(&model->total));
+	set(object, "bytes_counted", json_boolean(bytes_counted(model)));
+	set(object, "time_wait", time_wait(model, &model->time_wait));
+	set(object, "apps", apps(model));
+	set(object, "kernel", kernel(model));
+	set(object, "arms", arms(model, options->run));
+	set(object, "advice", advice_list(model));
+	set(object, "unseen", unseen(model));
+	if (failed)
+		result = -ENOMEM;
+	else if (json_dumpf(object, out,
+			    JSON_INDENT(1) | JSON_ENSURE_ASCII |
+				JSON_REAL_PRECISION(10)) != 0)
+		result = ferror(out) ? -errno : -ENOMEM;
+	json_decref(object);
+	if (result == 0)
+		fputc('\n', out);
+	return result;
+}

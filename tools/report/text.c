@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The report for a person: one sentence with the numbers, a table by destination, at most
+ * three pieces of advice, and what is not known.
+ */
+#include "tools/report/text.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/advice/advice.h"
+#include "tools/model/arms.h"
+#include "tools/model/join.h"
+
+#define ROWS	   12
+#define ADVICE_MAX 3
+#define SENTENCE   1024
+
+/* -------------------------------------------------------------------- table */
+
+enum column {
+	COLUMN_APP,
+	COLUMN_TO,
+	COLUMN_OPENED,
+	COLUMN_FAILED,
+	COLUMN_OPEN,
+	COLUMN_PEAK,
+	COLUMN_FIRST,
+	COLUMN_POLICY,
+	COLUMN_PEER,
+	COLUMN_RESET,
+	COLUMN_UNSEEN,
+	COLUMN_TIME_WAIT,
+	COLUMN_LEAVE,
+	COLUMN_PORTS,
+	COLUMNS
+};
+
+static const struct print_column columns[COLUMNS] = {
+    [COLUMN_APP] = {"APPLICATION", false, false},
+    [COLUMN_TO] = {"TO", false, false},
+    [COLUMN_OPENED] = {"OPENED", true, false},
+    [COLUMN_FAILED] = {"FAILED", true, true},
+    [COLUMN_OPEN] = {"OPEN", true, true},
+    [COLUMN_PEAK] = {"PEAK", true, false},
+    [COLUMN_FIRST] = {"WE CLOSED", true, false},
+    [COLUMN_PEER] = {"PEER DID", true, false},
+    [COLUMN_POLICY] = {"BY POLICY", true, true},
+    [COLUMN_RESET] = {"RESET", true, true},
+    [COLUMN_UNSEEN] = {"UNSEEN", true, true},
+    [COLUMN_TIME_WAIT] = {"TIME_WAIT", true, false},
+    [COLUMN_LEAVE] = {"LEAVE IN", true, false},
+    [COLUMN_PORTS] = {"PORTS", true, false},
+};
+
+/* Resets that no policy asked for. */
+static uint64_t count_resets(const uint64_t *value)
+{
+	return value[TWS_ended_reset_app] + value[TWS_ended_reset_unread] +
+	       value[TWS_ended_reset_remote];
+}
+
+/* "12 s", "12-60 s", in whole seconds, rounded up. */
+static void format_leave(char *cell, size_t size, const struct model_time_wait *time_wait)
+{
+	unsigned oldest = (time_wait->oldest_leaves_ms + 999) / 1000;
+	unsigned newest = (time_wait->newest_leaves_ms + 999) / 1000;
+
+	if (!time_wait->confirmed)
+		snprintf(cell, size, "-");
+	else if (oldest == newest)
+		snprintf(cell, size, "%u s", newest);
+	else
+		snprintf(cell, size, "%u-%u s", oldest, newest);
+}
+
+/* Never more than there is: it is 100 % when no port is left, and as in TW103. */
+static void format_ports(char *cell, size_t size, const struct model_ports *ports)
+{
+	if (!ports->range)
+		snprintf(cell, size, "?");
+	else if (ports->used * 20u < ports->range)
+		snprintf(cell, size, "%.1f %%", 100.0 * ports->used / ports->range);
+	else
+		snprintf(cell, size, "%u %%", ports->used * 100u / ports->range);
+}
+
+static int add_row(const struct report_text *text, struct print_table *table,
+		   const struct model_app *app,
+		   const struct model_destination *destination)
+{
+	const uint64_t *value = destination->counters.value;
+	char cells[COLUMNS][REPORT_NAME_SIZE];
+
+	print_escape(cells[COLUMN_APP], REPORT_NAME_SIZE, app->name);
+	print_address(cells[COLUMN_TO], &destination->address);
+	print_number(cells[COLUMN_OPENED], value[TWS_established]);
+	print_number(cells[COLUMN_FAILED], join_failed(&destination->counters));
+	print_number(cells[COLUMN_OPEN], value[TWS_open]);
+	print_number(cells[COLUMN_PEAK], value[TWS_peak_open]);
+	print_number(cells[COLUMN_FIRST],
+		     report_text_closed_first(&destination->counters));
+	print_number(cells[COLUMN_POLICY], report_text_by_policy(&destination->counters));
+	print_number(cells[COLUMN_PEER], value[TWS_ended_remote_fin]);
+	print_number(cells[COLUMN_RESET], count_resets(value));
+	print_number(cells[COLUMN_UNSEEN], value[TWS_ended_unseen]);
+	if (text->model->has_table)
+		print_number(cells[COLUMN_TIME_WAIT], destination->time_wait.confirmed);
+	else
+		snprintf(cells[COLUMN_TIME_WAIT], REPORT_NAME_SIZE, "?");
+	format_leave(cells[COLUMN_LEAVE], REPORT_NAME_SIZE, &destination->time_wait);
+	format_ports(cells[COLUMN_PORTS], REPORT_NAME_SIZE, &destination->ports);
+	return print_table_add_array(table, cells[text->several ? 0 : 1],
+				     sizeof(cells[0]));
+}
+
+static int write_table(const struct report_text *text)
+{
+	unsigned first = text->several ? COLUMN_APP : COLUMN_TO;
+	struct print_table *table = print_table_new(columns + first, COLUMNS - first);
+	const struct model_destination *destination;
+	const struct model_app *app;
+	unsigned rows = 0, left = 0;
+	int result = table ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; i < text->model->order_count; i++) {
+		app = report_text_app(text->model, i);
+		for (uint32_t d = 0; result == 0 && d < app->destination_count; d++) {
+			destination = &app->destinations[app->order[d]];
+			if (report_text_is_empty(&destination->counters))
+				continue;
+			if (rows == ROWS) {
+				left++;
+				continue;
+			}
+			rows++;
+			result = add_row(text, table, app, destination);
+		}
+	}
+	if (result == 0 && rows) {
+		fputc('\n', text->out);
+		print_table_write(table, text->out, 2, text->color);
+	}
+	if (left)
+		fprintf(text->out, "  and %u more %s; --json shows all\n", left,
+			print_plural(left, "destination", "destinations"));
+	print_table_free(table);
+	return result;
+}
+
+/* ------------------------------------------------------------------- advice */
+
+static enum print_style verdict_style(enum advice_verdict verdict)
+{
+	switch (verdict) {
+	case VERDICT_PROBLEM:
+		return PRINT_RED;
+	case VERDICT_WARNING:
+		return PRINT_YELLOW;
+	default:
+		return PRINT_PLAIN;
+	}
+}
+
+/* The same finding of another destination comes first only once. */
+static bool said_before(const struct advice *advice, size_t index)
+{
+	for (size_t i = 0; i < index; i++)
+		if (strcmp(advice->findings[i].id, advice->findings[index].id) == 0)
+			return true;
+	return false;
+}
+
+static void write_finding(const struct report_text *text,
+			  const struct advice_finding *finding)
+{
+	enum print_style style = verdict_style(finding->verdict);
+	char sentence[2 * ADVICE_TEXT_SIZE + 8];
+
+	snprintf(sentence, sizeof(sentence), "%s: %s.", finding->evidence,
+		 finding->advice);
+	if (style != PRINT_PLAIN)
+		fputs(print_style(style, text->color), text->out);
+	fprintf(text->out, "  %s", finding->id);
+	fputs(print_style(PRINT_PLAIN, text->color), text->out);
+	fputs("  ", text->out);
+	print_wrapped(text->out, sentence, 9, REPORT_WIDTH);
+}
+
+static int write_advice(const struct report_text *text)
+{
+	struct advice advice;
+	unsigned said = 0;
+	int result = advice_of_model(&advice, text->model);
+
+	for (size_t i = 0; result == 0 && i < advice.count && said < ADVICE_MAX; i++) {
+		if (said_before(&advice, i))
+			continue;
+		if (said++ == 0)
+			fputc('\n', text->out);
+		write_finding(text, &advice.findings[i]);
+	}
+	advice_free(&advice);
+	return result;
+}
+
+/* -------------------------------------------------------------------- notes */
+
+static const struct {
+	enum tws_counter counter;
+	const char *what;
+} POLICY[] = {
+    {TWS_policy_applied, "applied"},
+    {TWS_policy_would_apply, "would have been applied (dry run)"},
+    {TWS_policy_unsupported, "unsupported or refused here"},
+    {TWS_policy_too_late, "came too late, TIME_WAIT stood"},
+    {TWS_policy_skipped_unsent, "closed normally for unsent data"},
+    {TWS_policy_skipped_shared, "left alone, another process may hold them"},
+    {TWS_policy_skipped_app_option, "left alone for the program's own option"},
+    {TWS_policy_skipped_rate, "left alone by max_resets_per_second"},
+    {TWS_policy_skipped_stopped, "left alone since stop_if tripped"},
+    {TWS_policy_skipped_busy, "without a port of the ring"},
+};
+
+/* What a policy did, or would have done, in connections. */
+static void write_policy(const struct report_text *text)
+{
+	const uint64_t *value = text->model->total.value;
+	char sentence[1024] = "The policy:";
+	size_t length = strlen(sentence), empty = length;
+
+	for (size_t i = 0; i < sizeof(POLICY) / sizeof(*POLICY); i++)
+		if (value[POLICY[i].counter])
+			length += (size_t)snprintf(
+			    sentence + length, sizeof(sentence) - length, "%s %s %s",
+			    length == empty ? "" : ",",
+			    REPORT_NUMBER(value[POLICY[i].counter]), POLICY[i].what);
+	if (length == empty && !(text->options->run && text->options->run->policy))
+		return;
+	if (length == empty)
+		strcpy(sentence, "The policy changed nothing: twshim policy explain says "
+				 "which rule decides");
+	fputs("  ", text->out);
+	print_wrapped(text->out, sentence, 2, REPORT_WIDTH);
+}
+
+/* Of those that are not there. The kernel counts what it did not make, but not whose. */
+static void write_gone(const struct report_text *text)
+{
+	const struct model *model = text->model;
+	uint64_t gone = model->time_wait.gone_early;
+	char sentence[SENTENCE];
+
+	if (!model->overflowed)
+		snprintf(sentence, sizeof(sentence),
+			 "%s TIME_WAIT %s gone early: the peer reset after our close, or "
+			 "the port was reused",
+			 REPORT_NUMBER(gone),
+			 print_plural(gone, "socket is", "sockets are"));
+	else
+		snprintf(sentence, sizeof(sentence),
+			 "%s TIME_WAIT %s not there: tcp_max_tw_buckets, %s, was "
+			 "reached, and %s of this network namespace were never made "
+			 "(TCPTimeWaitOverflow); or the peer reset after our close, or "
+			 "the port was reused",
+			 REPORT_NUMBER(gone),
+			 print_plural(gone, "socket is", "sockets are"),
+			 REPORT_NUMBER(model->buckets), REPORT_NUMBER(model->overflowed));
+	fputs("  ", text->out);
+	print_wrapped(text->out, sentence, 2, REPORT_WIDTH);
+}
+
+static void write_kernel(const struct report_text *text)
+{
+	const struct model *model = text->model;
+
+	if (!model->has_table && *model->table_error)
+		fprintf(text->out, "\n  TIME_WAIT is not confirmed: %s\n",
+			model->table_error);
+	if (model->time_wait.pending)
+		fprintf(
+		    text->out,
+		    "  %s more %s in FIN_WAIT: TIME_WAIT begins when the peer closes\n",
+		    REPORT_NUMBER(model->time_wait.pending),
+		    print_plural(model->time_wait.pending, "is", "are"));
+	if (model->time_wait.gone_early)
+		write_gone(text);
+	if (model->has_table && !text->options->run)
+		fprintf(text->out,
+			"\n  This host: %s TIME_WAIT %s, %s of known applications, %s of "
+			"others\n",
+			REPORT_NUMBER(model->kernel.time_wait),
+			print_plural(model->kernel.time_wait, "socket", "sockets"),
+			REPORT_NUMBER(model->kernel.owned),
+			REPORT_NUMBER(model->kernel.unowned));
+}
+
+static void write_unknown(const struct report_text *text)
+{
+	const struct model *model = text->model;
+	char name[REPORT_NAME_SIZE * 2];
+
+	if (model->other_namespace)
+		fprintf(
+		    text->out,
+		    "  %s %s in another network namespace, whose sockets are not in "
+		    "this kernel table\n",
+		    REPORT_NUMBER(model->other_namespace),
+		    print_plural(model->other_namespace, "process is", "processes are"));
+	if (model->listener_lost)
+		fprintf(text->out,
+			"  announcements of ended sockets were lost %s %s: some endings "
+			"are unseen\n",
+			REPORT_NUMBER(model->listener_lost),
+			print_plural(model->listener_lost, "time", "times"));
+	if (model->total.value[TWS_policy_image_refused])
+		fprintf(text->out,
+			"  %s refused: damaged, or writable by another user; the "
+			"connections were only observed\n",
+			print_plural(model->total.value[TWS_policy_image_refused],
+				     "a policy was", "policies were"));
+	if (model->disputed)
+		fprintf(text->out,
+			"  %s %s claimed by processes of more than one user, and counted "
+			"for none\n",
+			REPORT_NUMBER(model->disputed),
+			print_plural(model->disputed, "socket is", "sockets are"));
+	for (size_t i = 0; i < model->skipped_count && i < ADVICE_MAX; i++)
+		fprintf(text->out, "  skipped %s: %s\n",
+			print_escape(name, sizeof(name), model->skipped[i].name),
+			model->skipped[i].reason);
+	if (model->skipped_count > ADVICE_MAX)
+		fprintf(text->out, "  skipped %zu more files\n",
+			model->skipped_count - ADVICE_MAX);
+}
+
+int report_print_text(FILE *out, const struct model *model,
+		      const struct report_options *options)
+{
+	uint32_t busy = report_text_busy(model);
+	struct report_text text = {
+	    .out = out,
+	    .model = model,
+	    .options = options,
+	    .color = print_color_wanted(options->color, out),
+	    .several = busy > 1,
+	};
+	int result = 0;
+
+	if (busy) {
+		report_text_headline(&text);
+		result = write_table(&text);
+		if (result == 0)
+			result = arms_write(
+			    out, model, options->run ? options->run->elapsed_seconds : 0,
+			    text.color);
+	} else {
+		report_text_nothing(&text);
+	}
+	if (result == 0 && busy)
+		write_policy(&text);
+	write_kernel(&text);
+	if (result == 0)
+		result = write_advice(&text);
+	write_unknown(&text);
+	return result;
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Directories of segments. Segments of dead processes are folded into totals by others
+ * while we read, so each connection must be counted in one place: first the totals are
+ * read with the names of what is in them, then the segments that are not named; if totals
+ * have changed by then, `changed` says so and the caller reads again.
+ */
+#include "tools/segments/reader.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "shim/shared/fold.h"
+#include "tools/segments/rundir.h"
+
+#define NAMES_MAX 262144 /* of a directory; nobody makes so many who means well */
+
+static const char lost_totals[] = "totals that were damaged: what they held is lost";
+
+struct names {
+	char **list;
+	size_t count;
+	size_t room;
+};
+
+struct tree {
+	struct reader *reader;
+	reader_taker take;
+	void *data;
+	const char *directory;
+	struct names folded; /* of the directory under way, sorted */
+};
+
+static int names_add(struct names *names, const char *name)
+{
+	size_t room = names->room ? names->room * 2 : 64;
+	char **list;
+
+	if (names->count == names->room) {
+		list = reallocarray(names->list, room, sizeof(*list));
+		if (!list)
+			return -ENOMEM;
+		names->list = list;
+		names->room = room;
+	}
+	names->list[names->count] = strdup(name);
+	return names->list[names->count] ? (names->count++, 0) : -ENOMEM;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void names_sort(struct names *names)
+{
+	if (names->count)
+		qsort(names->list, names->count, sizeof(*names->list), compare_names);
+}
+
+static bool names_has(const struct names *names, const char *name)
+{
+	return names->count && bsearch(&name, names->list, names->count,
+				       sizeof(*names->list), compare_names) != NULL;
+}
+
+static void names_free(struct names *names)
+{
+	for (size_t i = 0; i < names->count; i++)
+		free(names->list[i]);
+	free(names->list);
+	*names = (struct names){0};
+}
+
+static void skip(struct tree *tree, const char *name, const char *reason)
+{
+	struct reader *reader = tree->reader;
+	size_t length = strlen(tree->directory) + strlen(name) + 2;
+	struct reader_skipped *skipped;
+	char *path;
+
+	if (reader->skipped_count >= READER_SKIPPED_MAX) {
+		reader->skipped_count++;
+		return;
+	}
+	skipped =
+	    reallocarray(reader->skipped, reader->skipped_count + 1, sizeof(*skipped));
+	if (!skipped)
+		return;
+	reader->skipped = skipped;
+	path = malloc(length);
+	if (!path)
+		return;
+	snprintf(path, length, "%s%s%s", tree->directory, *tree->directory ? "/" : "",
+		 name);
+	skipped[reader->skipped_count].name = path;
+	skipped[reader->skipped_count++].reason = reason;
+}
+
+/* Between reader_read_file() and the caller's taker: names the directory, and keeps what
+ * a totals file says is in it. */
+static int take_file(struct segment *segment, void *data)
+{
+	struct segment named = *segment;
+	struct tree *tree = data;
+	char name[sizeof(segment->folded->name) + 1];
+	int result = 0;
+
+	named.directory = tree->directory;
+	if (segment->header.state != TWS_SEGMENT_TOTALS)
+		return tree->take(&named, tree->data);
+	for (uint32_t i = 0; result == 0 && i < segment->used[TWS_SECTION_FOLDED]; i++) {
+		snprintf(name, sizeof(name), "%.*s", (int)sizeof(segment->folded->name),
+			 segment->folded[i].name);
+		result = names_add(&tree->folded, name);
+	}
+	return result ? result : tree->take(&named, tree->data);
+}
+
+static bool has_suffix(const char *name, const char *suffix)
+{
+	size_t length = strlen(name), end = strlen(suffix);
+
+	return length > end && strcmp(name + length - end, suffix) == 0;
+}
+
+/* Reads each file of the list; a segment that has vanished was folded meanwhile. */
+static int read_names(struct tree *tree, int fd, const struct names *names)
+{
+	struct reader *reader = tree->reader;
+	const char *why;
+	int result = 0;
+
+	for (size_t i = 0; result == 0 && i < names->count; i++) {
+		if (names_has(&tree->folded, names->list[i]))
+			continue;
+		if (has_suffix(names->list[i], TWS_ASIDE_SUFFIX)) {
+			skip(tree, names->list[i], lost_totals);
+			continue;
+		}
+		if (reader->foreign &&
+		    (!reader->foreign_files || !reader->foreign_bytes)) {
+			skip(tree, names->list[i], reader_too_much);
+			continue;
+		}
+		reader->foreign_files -= reader->foreign;
+		why = reader_read_file(tree->reader, fd, names->list[i], take_file, tree,
+				       &result);
+		if (why && !*why)
+			tree->reader->changed = true;
+		else if (why)
+			skip(tree, names->list[i], why);
+	}
+	return result;
+}
+
+static int list_directory(int fd, struct names *ret_totals, struct names *ret_segments)
+{
+	int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	struct dirent *entry;
+	int result = 0;
+
+	if (!dir) {
+		result = -errno;
+		if (copy >= 0)
+			close(copy);
+		return result;
+	}
+	while (result == 0 && (entry = readdir(dir)) != NULL &&
+	       ret_totals->count + ret_segments->count < NAMES_MAX) {
+		if (has_suffix(entry->d_name, TWS_TOTALS_SUFFIX))
+			result = names_add(ret_totals, entry->d_name);
+		else if (has_suffix(entry->d_name, TWS_SEGMENT_SUFFIX) ||
+			 has_suffix(entry->d_name, TWS_ASIDE_SUFFIX))
+			result = names_add(ret_segments, entry->d_name);
+	}
+	closedir(dir);
+	names_sort(ret_totals);
+	names_sort(ret_segments);
+	return result;
+}
+
+/* A number that changes when any totals file is replaced. */
+static uint64_t totals_state(int fd, const struct names *totals)
+{
+	uint64_t state = totals->count;
+	struct stat st;
+
+	for (size_t i = 0; i < totals->count; i++)
+		if (fstatat(fd, totals->list[i], &st, AT_SYMLINK_NOFOLLOW) == 0)
+			state = state * 31 + st.st_ino + (uint64_t)st.st_mtim.tv_nsec;
+	return state;
+}
+
+static bool totals_changed(int fd, const struct names *before, uint64_t state)
+{
+	struct names totals = {0}, segments = {0};
+	bool changed = list_directory(fd, &totals, &segments) != 0 ||
+		       totals.count != before->count ||
+		       totals_state(fd, &totals) != state;
+
+	names_free(&totals);
+	names_free(&segments);
+	return changed;
+}
+
+static int read_directory(int fd, const char *name, void *data)
+{
+	struct names totals = {0}, segments = {0};
+	struct tree *tree = data;
+	uint64_t state;
+	int result;
+
+	tree->directory = name;
+	if (tree->reader->foreign && !tree->reader->foreign_files)
+		return 0;
+	result = list_directory(fd, &totals, &segments);
+	state = totals_state(fd, &totals);
+	if (result == 0)
+		result = read_names(tree, fd, &totals);
+	names_sort(&tree->folded);
+	if (result == 0)
+		result = read_names(tree, fd, &segments);
+	if (result == 0 && totals_changed(fd, &totals, state))
+		tree->reader->changed = true;
+	names_free(&totals);
+	names_free(&segments);
+	names_free(&tree->folded);
+	return result;
+}
+
+static void set_bounds(struct reader *reader, const char *path)
+{
+	struct stat st;
+
+	reader->foreign = stat(path, &st) == 0 && !reader_trusts(st.st_uid);
+	reader->foreign_files = READER_FOREIGN_FILES;
+	reader->foreign_bytes = READER_FOREIGN_BYTES;
+}
+
+int reader_read(struct reader *reader, const char *path, bool only, reader_taker take,
+		void *data)
+{
+	struct tree tree = {.reader = reader, .take = take, .data = data};
+	int result, fd;
+
+	reader->changed = false;
+	set_bounds(reader, path);
+	if (!only)
+		return tws_rundir_each(path, read_directory, &tree);
+	fd = tws_rundir_open(path);
+	if (fd < 0)
+		return fd;
+	result = read_directory(fd, "", &tree);
+	close(fd);
+	return result;
+}
+
+struct everywhere {
+	struct reader *reader;
+	reader_taker take;
+	void *data;
+};
+
+static int read_other(const char *path, void *data)
+{
+	struct everywhere *all = data;
+	bool changed = all->reader->changed;
+	int result = reader_read(all->reader, path, false, all->take, all->data);
+
+	all->reader->changed |= changed;
+	return result == -ENOENT || result == -EACCES ? 0 : result;
+}
+
+int reader_read_everywhere(struct reader *reader, const char *path, reader_taker take,
+			   void *data)
+{
+	struct everywhere all = {.reader = reader, .take = take, .data = data};
+	int result = reader_read(reader, path, false, take, data), others = 0;
+
+	if (result == 0 || result == -ENOENT)
+		others = tws_rundir_others(read_other, &all);
+	return others ? others : result;
+}

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/systemd/enable.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "config/compile.h"
+#include "tools/systemd/dropin.h"
+#include "tools/launch/library.h"
+#include "tools/policy/host_ports.h"
+
+char *enable_note(struct enable_plan *plan)
+{
+	if (plan->note_count < ENABLE_NOTES)
+		plan->note_count++;
+	return plan->notes[plan->note_count - 1];
+}
+
+/* ------------------------------------------------------------------------ the user */
+
+/* From the root's own passwd, if it is not ours. */
+static bool look_up(const char *root, const char *name, struct reach_user *user)
+{
+	char path[PATH_MAX];
+	struct passwd *entry;
+	FILE *file;
+
+	if (!*root) {
+		entry = getpwnam(name);
+	} else {
+		snprintf(path, sizeof(path), "%s/etc/passwd", root);
+		file = fopen(path, "re");
+		do {
+			entry = file ? fgetpwent(file) : NULL;
+		} while (entry && strcmp(entry->pw_name, name) != 0);
+		if (file)
+			fclose(file);
+	}
+	if (!entry)
+		return false;
+	user->uid = entry->pw_uid;
+	user->gid = entry->pw_gid;
+	return true;
+}
+
+static void find_user(struct enable_plan *plan, const struct enable_request *request)
+{
+	const char *name = unit_value(&plan->unit, "User");
+	char expanded[256], *end;
+
+	plan->user_known = true;
+	plan->user.no_new_privileges = unit_is_on(&plan->unit, "NoNewPrivileges");
+	if (request->place.user) {
+		plan->user.uid = getuid();
+		plan->user.gid = getgid();
+	} else if (unit_is_on(&plan->unit, "DynamicUser")) {
+		/* Any that is nobody's: the first that systemd would give. */
+		plan->user.uid = plan->user.gid = 61184;
+	} else if (name && unit_expand(&plan->unit, &request->place, name, expanded,
+				       sizeof(expanded))) {
+		plan->user.uid = (uid_t)strtoul(expanded, &end, 10);
+		plan->user.gid = plan->user.uid;
+		if (*end)
+			plan->user_known =
+			    look_up(request->place.root, expanded, &plan->user);
+	} else if (name) {
+		plan->user_known = false;
+	}
+}
+
+/* -------------------------------------------------------------- library and twshim */
+
+static int find_library(struct enable_plan *plan, const struct enable_request *request,
+			char *ret_error, size_t size)
+{
+	char path[2 * PATH_MAX];
+
+	if (!request->library && !*request->place.root)
+		return library_find(plan->library, sizeof(plan->library), ret_error,
+				    size);
+	snprintf(plan->library, sizeof(plan->library), "%s",
+		 request->library ? request->library : TWSHIM_LIBDIR "/" LIBRARY_NAME);
+	if (*plan->library != '/' || !library_is_expressible(plan->library)) {
+		snprintf(ret_error, size,
+			 "%s: LD_PRELOAD needs an absolute path without blank, colon or "
+			 "dollar sign",
+			 plan->library);
+		return -1;
+	}
+	snprintf(path, sizeof(path), "%s%s", request->place.root, plan->library);
+	if (access(path, R_OK) == 0)
+		return 0;
+	snprintf(ret_error, size, "%s: %s: install it there, or name it with --library",
+		 path, strerror(errno));
+	return -1;
+}
+
+/* The twshim that the unit will run: this one, or the root's. */
+static bool find_twshim(struct enable_plan *plan, const char *root)
+{
+	static const char *const places[] = {"/usr/local/bin/twshim", "/usr/bin/twshim"};
+	char path[PATH_MAX];
+	ssize_t length;
+
+	if (!*root) {
+		length =
+		    readlink("/proc/self/exe", plan->twshim, sizeof(plan->twshim) - 1);
+		plan->twshim[length > 0 ? length : 0] = '\0';
+		return length > 0;
+	}
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+		snprintf(path, sizeof(path), "%s%s", root, places[i]);
+		if (access(path, X_OK) == 0) {
+			strcpy(plan->twshim, places[i]);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* ----------------------------------------------------------------------- the texts */
+
+/* As tws_policy_print_complaints() does. */
+static void put_complaint(char *ret_error, size_t size,
+			  const struct tws_complaint *complaint)
+{
+	char line[16] = "";
+
+	if (complaint->line)
+		snprintf(line, sizeof(line), ":%u", complaint->line);
+	snprintf(ret_error, size, "%s%s: %s: %s", complaint->file, line,
+		 complaint->problem.what, complaint->problem.cure);
+}
+
+/* Whether the unit's connections will be made among the ports that are here. */
+static bool is_of_this_network(const struct enable_plan *plan,
+			       const struct enable_request *request)
+{
+	return !*request->place.root && !unit_is_on(&plan->unit, "PrivateNetwork") &&
+	       !unit_value(&plan->unit, "NetworkNamespacePath");
+}
+
+static int compile_policy(struct enable_plan *plan, const struct enable_request *request,
+			  char *ret_error, size_t size)
+{
+	const struct tws_source source = {.file = request->policy};
+	struct tws_complaints *complaints = &plan->complaints;
+	struct tws_policy_image *image = tws_compile(&source, complaints);
+
+	if (image && is_of_this_network(plan, request))
+		tws_policy_warn_of_host(image, &source, complaints);
+	for (size_t i = complaints->count; i > 0; i--)
+		if (!complaints->list[i - 1].warning)
+			put_complaint(ret_error, size, &complaints->list[i - 1]);
+	free(image);
+	return image ? 0 : -1;
+}
+
+static int read_policy(struct enable_plan *plan, const struct enable_request *request,
+		       char *ret_error, size_t size)
+{
+	char *text;
+
+	if (!request->policy)
+		return 0;
+	if (compile_policy(plan, request, ret_error, size) != 0)
+		return -1;
+	text = unit_read_text(request->policy);
+	if (!text)
+		snprintf(ret_error, size, "%s: %s", request->policy, strerror(errno));
+	if (text)
+		plan->policy = dropin_policy_text(plan->unit.name, text);
+	free(text);
+	if (!plan->policy)
+		return -1;
+	if (find_twshim(plan, request->place.root))
+		return 0;
+	snprintf(ret_error, size,
+		 "%s: there is no twshim in it that could load the policy: make "
+		 "install DESTDIR=%s",
+		 request->place.root, request->place.root);
+	return -1;
+}
+
+/* Mode and life of RuntimeDirectory= hold for all of a unit's. */
+static void settle_directory(struct enable_plan *plan, struct dropin *dropin)
+{
+	const char *mode = unit_value(&plan->unit, "RuntimeDirectoryMode");
+	size_t at = 0;
+
+	dropin->directory_is_alone = !unit_next(&plan->unit, "RuntimeDirectory", &at);
+	dropin->has_directory =
+	    dropin->directory_is_alone || !mode || !(strtoul(mode, NULL, 8) & 022);
+	if (!dropin->has_directory)
+		snprintf(enable_note(plan), ENABLE_NOTE_SIZE,
+			 "its RuntimeDirectoryMode=%s lets others write, so it gets "
+			 "no directory of its own: it publishes in "
+			 "/dev/shm/twshim-UID",
+			 mode);
+	else if (!dropin->directory_is_alone &&
+		 !unit_value(&plan->unit, "RuntimeDirectoryPreserve"))
+		snprintf(enable_note(plan), ENABLE_NOTE_SIZE,
+			 "its RuntimeDirectory= goes when it stops, and what the "
+			 "shim knows with it: read the report before, or set "
+			 "RuntimeDirectoryPreserve=yes");
+	else if (dropin->is_dynamic)
+		snprintf(enable_note(plan), ENABLE_NOTE_SIZE,
+			 "DynamicUser=: what the shim knows goes when it "
+			 "stops: read the report before");
+}
+
+static int write_text(struct enable_plan *plan, const struct enable_request *request,
+		      char *ret_error, size_t size)
+{
+	struct dropin dropin = {
+	    .unit = plan->unit.name,
+	    .preload = plan->preload,
+	    .library = plan->library,
+	    .is_dynamic = unit_is_on(&plan->unit, "DynamicUser"),
+	    .needs_exec_path = unit_value(&plan->unit, "NoExecPaths") != NULL,
+	    .twshim = plan->twshim,
+	    .policy =
+		plan->policy ? plan->policy_path + strlen(request->place.root) : NULL,
+	};
+
+	settle_directory(plan, &dropin);
+	plan->dropin = dropin_text(&dropin);
+	if (plan->dropin)
+		return 0;
+	snprintf(ret_error, size, "%s", strerror(ENOMEM));
+	return -1;
+}
+
+static int find_paths(struct enable_plan *plan, const struct enable_request *request,
+		      char *ret_error, size_t size)
+{
+	char root[PATH_MAX - UNIT_NAME_SIZE - 4];
+
+	if (!unit_dropin_root(&request->place, request->runtime, root, sizeof(root))) {
+		snprintf(ret_error, size,
+			 "there is no place for drop-ins: set HOME, and for --runtime "
+			 "XDG_RUNTIME_DIR");
+		return -1;
+	}
+	snprintf(plan->directory, sizeof(plan->directory), "%s/%s.d", root,
+		 plan->unit.name);
+	snprintf(plan->dropin_path, sizeof(plan->dropin_path), "%s/" UNIT_DROPIN_NAME,
+		 plan->directory);
+	snprintf(plan->policy_path, sizeof(plan->policy_path), "%s/" ENABLE_POLICY_NAME,
+		 plan->directory);
+	return 0;
+}
+
+int enable_plan(struct enable_plan *ret_plan, const struct enable_request *request,
+		char *ret_error, size_t size)
+{
+	char name[UNIT_NAME_SIZE];
+
+	*ret_plan = (struct enable_plan){0};
+	if (!unit_complete_name(request->name, name)) {
+		snprintf(ret_error, size,
+			 "%s: not a service's name: only services have programs to "
+			 "preload into",
+			 request->name);
+		return -1;
+	}
+	if (unit_load(&ret_plan->unit, &request->place, name, ret_error, size) != 0)
+		return -1;
+	if (strcmp(ret_plan->unit.name, name) != 0)
+		snprintf(enable_note(ret_plan), ENABLE_NOTE_SIZE,
+			 "%s is only another name of it", name);
+	unit_environment(&ret_plan->unit, "LD_PRELOAD", ret_plan->preload,
+			 sizeof(ret_plan->preload));
+	find_user(ret_plan, request);
+	if (find_library(ret_plan, request, ret_error, size) != 0 ||
+	    find_paths(ret_plan, request, ret_error, size) != 0 ||
+	    read_policy(ret_plan, request, ret_error, size) != 0 ||
+	    enable_check(ret_plan, request, ret_error, size) != 0 ||
+	    write_text(ret_plan, request, ret_error, size) != 0) {
+		enable_plan_free(ret_plan);
+		return -1;
+	}
+	return 0;
+}
+
+void enable_plan_free(struct enable_plan *plan)
+{
+	unit_free(&plan->unit);
+	free(plan->dropin);
+	free(plan->policy);
+	tws_complaints_free(&plan->complaints);
+	plan->dropin = plan->policy = NULL;
+}
+
+/* --------------------------------------------------------------- what commands share */
+
+int enable_place(struct unit_place *ret_place, char *root, bool user, char *ret_error,
+		 size_t size)
+{
+	size_t length = root ? strlen(root) : 0;
+
+	*ret_place = (struct unit_place){.root = "", .user = user};
+	if (!root)
+		return 0;
+	if (user) {
+		snprintf(ret_error, size,
+			 "--root and --user don't go together: a root's "
+			 "users are not known here");
+		return -1;
+	}
+	while (length > 0 && root[length - 1] == '/')
+		root[--length] = '\0';
+	ret_place->root = root;
+	if (length == 0 || access(root, R_OK | X_OK) == 0)
+		return 0;
+	snprintf(ret_error, size,
+		 "--root %s: %s: name the top directory of an image, which you may read",
+		 root, strerror(errno));
+	return -1;
+}
+
+int enable_systemctl(bool user, const char *verb, const char *unit)
+{
+	char *arguments[5] = {"systemctl"};
+	size_t count = 1;
+	int status;
+	pid_t child;
+
+	if (user)
+		arguments[count++] = "--user";
+	arguments[count++] = (char *)(uintptr_t)verb;
+	arguments[count++] = (char *)(uintptr_t)unit;
+	if (posix_spawnp(&child, "systemctl", NULL, NULL, arguments, environ) != 0)
+		return 127;
+	while (waitpid(child, &status, 0) != child)
+		if (errno != EINTR)
+			return 127;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}

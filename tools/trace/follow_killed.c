@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the kernel knows of connections that ended. Of those that were open when their
+ * process was killed no ring tells: the table and the sockets' last words say how they
+ * ended, by the same verdicts as everywhere else.
+ */
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "shim/shared/clock.h"
+#include "tools/trace/follow_parts.h"
+#include "tools/model/join.h"
+#include "tools/kernel/kernel.h"
+#include "tools/model/model.h"
+
+struct dead {
+	struct follow *follow;
+	const struct followed *segment;
+	struct kernel_table table;
+	bool has_table;
+	uint64_t table_ns;
+};
+
+/* The kernel announces them from a work queue. */
+static void pause_for_words(void)
+{
+	const struct timespec pause = {0, 3000000};
+
+	nanosleep(&pause, NULL);
+}
+
+/* What was open by the book, in new memory. NULL: nothing. */
+static struct tws_connection *read_slots(const struct followed *segment,
+					 uint32_t *ret_count)
+{
+	const struct tws_section *section =
+	    &segment->header.section[TWS_SECTION_CONNECTIONS];
+	struct tws_connection *slots = NULL;
+	struct tws_header now;
+	size_t size;
+
+	if (pread(segment->fd, &now, sizeof(now), 0) != sizeof(now))
+		return NULL;
+	*ret_count = now.section[TWS_SECTION_CONNECTIONS].used;
+	if (*ret_count > section->count)
+		*ret_count = section->count;
+	size = (size_t)*ret_count * sizeof(*slots);
+	slots = size ? malloc(size) : NULL;
+	if (!slots ||
+	    pread(segment->fd, slots, size, (off_t)section->offset) == (ssize_t)size)
+		return slots;
+	free(slots);
+	return NULL;
+}
+
+static void read_table(struct dead *dead)
+{
+	char error[160];
+
+	if (dead->has_table ||
+	    dead->segment->header.net_namespace != dead->follow->net_namespace)
+		return;
+	if (dead->follow->listener) {
+		pause_for_words();
+		kernel_listener_drain(dead->follow->listener);
+	}
+	dead->table_ns = tws_now();
+	dead->has_table =
+	    kernel_table_read(&dead->table, KERNEL_STATES_ALL & ~KERNEL_STATE(TCP_LISTEN),
+			      error, sizeof(error)) == 0;
+}
+
+/* TIME_WAIT tells when it began; others ended when we noticed. */
+static uint64_t ended_at(const struct dead *dead, const struct kernel_socket *socket)
+{
+	uint64_t gone = MODEL_TIME_WAIT_NS;
+
+	if (socket && socket->state == TCP_TIME_WAIT &&
+	    socket->expires_ms * 1000000ull <= gone)
+		return dead->table_ns - (gone - socket->expires_ms * 1000000ull);
+	return tws_now();
+}
+
+static void note(struct dead *dead, const struct tws_connection *slot,
+		 const struct join_verdict *verdict, const struct kernel_socket *socket)
+{
+	struct follow_event *event = follow_event_new(dead->follow, dead->segment);
+
+	if (!event)
+		return;
+	event->ended = (struct tws_ended){
+	    .cookie = slot->cookie,
+	    .began_ns = slot->began_ns,
+	    .established_ns = slot->established_ns,
+	    .ended_ns = ended_at(dead, socket),
+	    .remote = slot->remote,
+	    .local = socket ? socket->local : slot->local,
+	    .flags = slot->flags,
+	    .rule = slot->rule,
+	    .arm = slot->arm,
+	    .ending = (uint8_t)verdict->ending,
+	    .via = (uint8_t)verdict->via,
+	    .failure = (uint8_t)verdict->failure,
+	};
+	follow_name_event(dead->segment, event);
+}
+
+static const struct kernel_destroyed *last_words(const struct follow *follow,
+						 uint64_t cookie)
+{
+	return follow->listener ? kernel_listener_find(follow->listener, cookie) : NULL;
+}
+
+static void settle(struct dead *dead, struct tws_connection *slot)
+{
+	struct join_facts facts = {.slot = slot, .owner_gone = true};
+	const struct kernel_socket *socket = NULL;
+	struct join_verdict verdict;
+
+	read_table(dead);
+	/* Cut short while it was ending: as good as open. */
+	if (slot->state == TWS_CONN_ENDING)
+		slot->state = slot->established_ns ? TWS_CONN_OPEN : TWS_CONN_CONNECTING;
+	if (dead->has_table) {
+		socket = kernel_table_find(&dead->table, slot->cookie);
+		facts.where = join_where(socket);
+		facts.last_words = last_words(dead->follow, slot->cookie);
+		facts.fresh = facts.last_words != NULL;
+	}
+	verdict = join_decide(&facts);
+	if (verdict.ended)
+		note(dead, slot, &verdict, socket);
+}
+
+void follow_read_open(struct follow *follow, const struct followed *segment)
+{
+	struct dead dead = {.follow = follow, .segment = segment};
+	struct tws_connection *slots;
+	uint32_t count = 0;
+
+	slots = read_slots(segment, &count);
+	for (uint32_t i = 0; slots && i < count; i++)
+		if (slots[i].state >= TWS_CONN_CONNECTING &&
+		    slots[i].state <= TWS_CONN_ENDING &&
+		    !(slots[i].flags & TWS_CONN_ADOPTED))
+			settle(&dead, &slots[i]);
+	free(slots);
+	kernel_table_free(&dead.table);
+}
+
+/* How many could not be filled in yet. */
+static size_t fill_in(struct follow *follow)
+{
+	const struct kernel_destroyed *words;
+	struct tws_ended *ended;
+	size_t left = 0;
+
+	for (size_t i = 0; i < follow->event_count; i++) {
+		ended = &follow->events[i].ended;
+		if (ended->local.family || !ended->cookie)
+			continue;
+		words = last_words(follow, ended->cookie);
+		if (words)
+			ended->local = words->local;
+		else
+			left++;
+	}
+	return left;
+}
+
+/* A socket without last words (they are late, or nobody may listen) is in the table
+ * still, and for a minute as TIME_WAIT. */
+static void look_up(struct follow *follow)
+{
+	const struct kernel_socket *socket;
+	struct kernel_table table = {0};
+	struct tws_ended *ended;
+	char error[160];
+
+	if (kernel_table_read(&table, KERNEL_STATES_ALL & ~KERNEL_STATE(TCP_LISTEN),
+			      error, sizeof(error)) != 0)
+		return;
+	for (size_t i = 0; i < follow->event_count; i++) {
+		ended = &follow->events[i].ended;
+		if (ended->local.family || !ended->cookie)
+			continue;
+		socket = kernel_table_find(&table, ended->cookie);
+		if (socket)
+			ended->local = socket->local;
+	}
+	kernel_table_free(&table);
+}
+
+static void listen_again(struct follow *follow)
+{
+	if (follow->listener)
+		kernel_listener_drain(follow->listener);
+}
+
+void follow_hear(struct follow *follow)
+{
+	listen_again(follow);
+	if (fill_in(follow) == 0)
+		return;
+	if (follow->listener)
+		pause_for_words();
+	listen_again(follow);
+	if (fill_in(follow) > 0)
+		look_up(follow);
+}

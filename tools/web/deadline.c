@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Shuts down only, and never closes: the descriptor stays the server's.
+ */
+#include "tools/web/deadline.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <time.h>
+
+static struct {
+	int fd;	   /* 1 more than the descriptor; 0: none */
+	bool over; /* shut down; the server has yet to close it */
+	uint64_t since_ms;
+} connections[WEB_CONNECTIONS];
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* The place of a descriptor (0: a free one), or -1. */
+static int find(int wanted)
+{
+	for (int i = 0; i < WEB_CONNECTIONS; i++)
+		if (connections[i].fd == wanted)
+			return i;
+	return -1;
+}
+
+static void shut(int place)
+{
+	connections[place].over = true;
+	shutdown(connections[place].fd - 1, SHUT_RDWR);
+}
+
+/* The connections that wait longest make room for new ones. */
+static void make_room(void)
+{
+	int open = 0, oldest = -1;
+
+	for (int i = 0; i < WEB_CONNECTIONS; i++) {
+		if (!connections[i].fd || connections[i].over)
+			continue;
+		open++;
+		if (oldest < 0 || connections[i].since_ms < connections[oldest].since_ms)
+			oldest = i;
+	}
+	if (open > WEB_CONNECTIONS - WEB_ROOM)
+		shut(oldest);
+}
+
+void web_deadline_begin(int fd)
+{
+	int place;
+
+	pthread_mutex_lock(&lock);
+	place = find(fd + 1);
+	if (place < 0)
+		place = find(0);
+	if (place >= 0) {
+		connections[place].fd = fd + 1;
+		connections[place].over = false;
+		connections[place].since_ms = now_ms();
+		make_room();
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+void web_deadline_end(int fd)
+{
+	int place;
+
+	pthread_mutex_lock(&lock);
+	place = find(fd + 1);
+	if (place >= 0)
+		connections[place].fd = 0;
+	pthread_mutex_unlock(&lock);
+}
+
+void web_deadline_look(void)
+{
+	uint64_t now = now_ms();
+
+	pthread_mutex_lock(&lock);
+	for (int i = 0; i < WEB_CONNECTIONS; i++)
+		if (connections[i].fd && now - connections[i].since_ms > WEB_REQUEST_MS)
+			shut(i);
+	pthread_mutex_unlock(&lock);
+}
