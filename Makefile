@@ -30,6 +30,8 @@ WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototy
 COMMON := -std=gnu11 -I. $(WARNINGS) -MMD -MP $(CFLAGS)
 # `make coverage`: lines are counted, in a client as well.
 COVERAGE := $(if $(COV),--coverage -fprofile-update=atomic -DTWS_COVERAGE)
+# Not for the shim: a sanitizer in a preloaded library would have to be in the program as well.
+# docs/debugging.md says what looks into the shim instead.
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
 # The shim lives in other people's programs: only its wrappers are visible, it is bound at
 # load, never unloaded, needs libc alone, and its names are the plain ones (no fcntl64, no
@@ -39,6 +41,7 @@ SHIM_FLAGS := -fPIC -fvisibility=hidden -fno-plt -D_GNU_SOURCE \
 	-fno-stack-protector
 SHIM_LDFLAGS := -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack -Wl,-z,nodelete \
 	-Wl,--version-script=$(BUILD)/shim/exports.map -Wl,--no-undefined \
+	-Wl,--no-undefined-version \
 	-Wl,-soname,libtwshim.so -Wl,-z,noseparate-code -Wl,--hash-style=gnu
 TOOL_FLAGS := -D_GNU_SOURCE -DTWSHIM_VERSION='"$(VERSION)"' -DTWSHIM_LIBDIR='"$(LIBDIR)"' \
 	$(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null) $(SANFLAGS) $(COVERAGE)
@@ -253,5 +256,6 @@ help:
 	@echo 'make bench       what it costs, beside strace and bpftrace; ONLY="cycles reading"'
 	@echo 'make screenshots the pictures in docs/img, of a real run'
 	@echo 'make install     PREFIX=$(PREFIX) DESTDIR=; make uninstall takes it away again'
-	@echo 'make SAN=address,undefined check   the same with sanitizers, in a folder of its own'
+	@echo 'make SAN=address,undefined check   the same with sanitizers in twshim and the unit tests,'
+	@echo '                 in a folder of its own; not in the shim: docs/debugging.md says what does'
 	@echo 'V=1 shows the commands'
