@@ -13,6 +13,7 @@ import os
 import random
 import re
 import selectors
+import shlex
 import shutil
 import signal
 import socket
@@ -47,6 +48,20 @@ def skip_under_thread_sanitizer(t, why):
     with open(t.twshim, "rb") as file:
         if b"__tsan_init" in file.read():
             raise Skip(f"under ThreadSanitizer {why}")
+
+
+def how_it_ended(command, environment, returncode, expected):
+    """The command with what twshim sees of its environment, ready to paste; for a death by signal
+    also the gdb command that shows where it died."""
+    ours = {k: v for k, v in environment.items() if k == "LD_PRELOAD" or k.startswith("TWSHIM")}
+    before = " ".join(f"{k}={shlex.quote(v)}" for k, v in ours.items())
+    words = shlex.join(str(word) for word in command)
+    text = f"status {returncode}, not {expected}, of\n  {before} {words}"
+    if returncode < 0:
+        wrapper = shlex.quote(f"set exec-wrapper env {before}")
+        text += f"\ndied of {signal.Signals(-returncode).name}; to see where:\n" \
+                f"  gdb -ex {wrapper} -ex run -ex backtrace --args {words}"
+    return text
 
 
 def set_up_network():
@@ -462,11 +477,12 @@ class Test:
         options.setdefault("stdout", subprocess.PIPE)
         options.setdefault("stderr", subprocess.PIPE)
         options.setdefault("stdin", subprocess.DEVNULL)
-        result = subprocess.run(command, env=self.environment(shim, **(env or {})),
-                                timeout=timeout, check=False, **options)
+        environment = self.environment(shim, **(env or {}))
+        result = subprocess.run(command, env=environment, timeout=timeout, check=False,
+                                **options)
         if status is not None and result.returncode != status:
-            raise AssertionError(f"{command[0]}: status {result.returncode}, not {status}\n"
-                                 f"{result.stdout}\n{result.stderr}")
+            raise AssertionError(how_it_ended(command, environment, result.returncode, status)
+                                 + f"\n{result.stdout}\n{result.stderr}")
         return result
 
     def twshim_run(self, *command, options=(), status=0, **more):
@@ -494,7 +510,9 @@ class Test:
         bare = self.run(*command, shim=False, status=None, **options)
         shimmed = self.run(*command, status=None, **options)
         assert (bare.returncode, bare.stdout, bare.stderr) == \
-            (shimmed.returncode, shimmed.stdout, shimmed.stderr), f"{bare}\n{shimmed}"
+            (shimmed.returncode, shimmed.stdout, shimmed.stderr), \
+            how_it_ended(command, self.environment(), shimmed.returncode, bare.returncode) \
+            + f"\n{bare}\n{shimmed}"
         return shimmed
 
     # -------------------------------------------------------------- comparing
