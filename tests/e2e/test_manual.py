@@ -32,7 +32,7 @@ def test_each_command_has_a_page_with_all_its_options(t):
 
 
 def test_each_counter_and_each_setting_is_in_the_manual(t):
-    with open(os.path.join(TOP, "shim", "counters.def"), encoding="utf-8") as file:
+    with open(os.path.join(TOP, "shim", "shared", "counters.def"), encoding="utf-8") as file:
         counters = re.findall(r"^(?:COUNTER|HISTOGRAM)\((\w+),", file.read(), re.M)
     page = plain(os.path.join(t.build, "man", "man7", "twshim-counters.7"))
     assert len(counters) > 40, counters

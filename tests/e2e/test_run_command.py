@@ -223,7 +223,7 @@ def test_json_is_one_object_of_the_contract(t):
 
 
 def test_every_counter_is_in_the_report(t):
-    path = os.path.join(os.path.dirname(__file__), "..", "..", "shim", "counters.def")
+    path = os.path.join(os.path.dirname(__file__), "..", "..", "shim", "shared", "counters.def")
     with open(path, encoding="utf-8") as file:
         names = re.findall(r"^(?:COUNTER|HISTOGRAM)\((\w+),", file.read(), re.M)
     report = t.twshim_run("true")
