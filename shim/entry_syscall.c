@@ -110,8 +110,8 @@ static bool call_around(long number, const long *a, long *ret_result)
 			return false;
 		*ret_result = call_connect(number, a, 4, true);
 		return true;
-	/* Wrapped by name only: no client is known to make these calls by number. What they
-	 * hide is found later, as after an instruction of the program's own. */
+	/* Wrapped by name only: no client is known to make these calls by number. What
+	 * they hide is found later, as after an instruction of the program's own. */
 	case SYS_sendmmsg:
 	case SYS_execve:
 	case SYS_execveat:
