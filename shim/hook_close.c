@@ -8,6 +8,7 @@
 
 #include "shim/conn/fresh.h"
 #include "shim/hooks.h"
+#include "shim/own_book.h"
 #include "shim/shared/hot.h"
 #include "shim/policy/policy.h"
 #include "shim/process.h"
@@ -15,7 +16,8 @@
 
 TWS_HOT bool tws_hook_close(int fd, enum tws_via via, struct tws_end *ret_end)
 {
-	if (tws_unlikely(!tws_conn_look(fd, via, ret_end)))
+	if (tws_unlikely(!tws_fd(fd) || !tws_may_work()) ||
+	    tws_unlikely(!tws_conn_look(fd, via, ret_end)))
 		return false;
 	tws_apply_close(ret_end);
 	tws_conn_detach(ret_end);
@@ -91,7 +93,7 @@ void tws_hook_overwrite(int from, int to, int flags, struct tws_end *ret_end)
 	ret_end->conn.book = NULL;
 	ret_end->word = 0;
 	/* A call that must fail changes nothing, so no policy may have either. */
-	if (from == to || flags & ~O_CLOEXEC || !tws_fd(to) ||
+	if (from == to || flags & ~O_CLOEXEC || !tws_fd(to) || !tws_may_work() ||
 	    tws_sys2(SYS_fcntl, from, F_GETFD) < 0)
 		return;
 	if (tws_conn_look(to, TWS_VIA_DUP, ret_end))
@@ -111,9 +113,18 @@ void tws_hook_overwritten(int from, int to, int result, struct tws_end *end)
 	tws_hook_copied(from, to);
 }
 
+/* A socket that gets a second descriptor before it is connected needs a slot now, so that
+ * both lead to the same connection later. */
+static struct tws_book *book_for_socket(uint32_t word)
+{
+	return !(word & TWS_FD_SLOT) && word & TWS_FD_SOCKET ? tws_book_own() : NULL;
+}
+
 void tws_hook_copied(int from, int to)
 {
+	if ((!tws_fd(from) && !tws_fd(to)) || from == to || !tws_may_work())
+		return;
 	tws_freshen(from);
 	tws_freshen(to);
-	tws_conn_copied(from, to);
+	tws_conn_copied(from, to, book_for_socket(tws_fd(from)));
 }

@@ -11,6 +11,7 @@
 #include "shim/conn/conn_move.h"
 #include "shim/conn/fresh.h"
 #include "shim/hooks.h"
+#include "shim/own_book.h"
 #include "shim/shared/hot.h"
 #include "shim/policy/policy.h"
 #include "shim/process.h"
@@ -128,7 +129,7 @@ static TWS_COLD void disconnect(int fd, struct tws_connecting *connecting)
 {
 	struct tws_end *end = &connecting->end;
 
-	if (!tws_conn_look(fd, TWS_VIA_NONE, end) || !end->conn.book)
+	if (!tws_may_work() || !tws_conn_look(fd, TWS_VIA_NONE, end) || !end->conn.book)
 		return;
 	if (tws_conn_state(end->conn.slot) == TWS_CONN_CLAIMED)
 		return;
@@ -152,6 +153,19 @@ static TWS_COLD void disconnected(int fd, struct tws_connecting *connecting)
 	tws_fd_set(fd, TWS_FD_SOCKET | flags);
 }
 
+/* If the book's file was truncated, a new book is made, once. */
+static inline bool claim(int fd, uint32_t flags, struct tws_conn *ret_conn)
+{
+	struct tws_book *own = tws_book_own();
+
+	if (tws_likely(own && tws_conn_claim(fd, flags, own, ret_conn)))
+		return true;
+	if (!own || own == __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE))
+		return false;
+	own = tws_book_own();
+	return own && tws_conn_claim(fd, flags, own, ret_conn);
+}
+
 /* Of a descriptor that we have a connection of already, or nothing. */
 static __attribute__((noinline)) bool slot_of_known(int fd, uint32_t word,
 						    struct tws_conn *ret_conn)
@@ -166,7 +180,7 @@ static __attribute__((noinline)) bool slot_of_known(int fd, uint32_t word,
 		tws_conn_vanished(fd, word);
 	}
 	word = may_be_opened(fd) ? ask_socket(fd) : 0;
-	return word && tws_conn_claim(fd, word & TWS_FD_FLAGS, ret_conn);
+	return word && claim(fd, word & TWS_FD_FLAGS, ret_conn);
 }
 
 /* Another thread may have been quicker with the same descriptor, then what it has put
@@ -194,7 +208,7 @@ static inline bool slot_for(int fd, struct tws_conn *ret_conn)
 	uint32_t word = tws_fd(fd);
 
 	if (tws_likely((word & (TWS_FD_SOCKET | TWS_FD_SLOT)) == TWS_FD_SOCKET) &&
-	    tws_likely(tws_conn_claim(fd, word & TWS_FD_FLAGS, ret_conn)))
+	    tws_likely(claim(fd, word & TWS_FD_FLAGS, ret_conn)))
 		return true;
 	return slot_slowly(fd, word, ret_conn);
 }

@@ -13,9 +13,11 @@
 
 #include "shim/conn/conn_move.h"
 #include "shim/hooks.h"
+#include "shim/own_book.h"
 #include "shim/policy/policy.h"
 #include "shim/coverage.h"
 #include "shim/process.h"
+#include "shim/book/self.h"
 #include "shim/book/publish.h"
 #include "shim/real.h"
 #include "shim/shared/sys.h"
@@ -221,7 +223,7 @@ static void take_book(const char *name, char **at)
 	if (book < 0)
 		return;
 	/* Written by a former image of this very process, or by one that forked it. */
-	if (layout.pid == (uint32_t)tws_process.pid && layout.state == TWS_SEGMENT_EXECED)
+	if (layout.pid == (uint32_t)tws_self.pid && layout.state == TWS_SEGMENT_EXECED)
 		count_marked(&tws_books[book]);
 	*at = take_connections(book, *at);
 }

@@ -4,23 +4,22 @@
  */
 #include "shim/process.h"
 
-#include <dlfcn.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "shim/book/books.h"
+#include "shim/book/self.h"
 #include "shim/shared/clock.h"
 #include "shim/conn/conn.h"
 #include "shim/hooks.h"
+#include "shim/own_book.h"
 #include "shim/policy/policy.h"
 #include "shim/real.h"
 #include "shim/shared/sys.h"
 #include "shim/shared/text.h"
 
 #define VFORKING ((int)(sizeof(tws_process.vforking) / sizeof(tws_process.vforking[0])))
-
-enum { STAGE_NONE = 0, STAGE_BEGUN = 1, STAGE_AT_WORK = 2, STAGE_DISABLED = 3 };
 
 static uint32_t assumed_alive = 1;
 
@@ -92,27 +91,28 @@ static bool listed_twice(void)
 static int first_stage(void)
 {
 	if (environment("TWSHIM_DISABLED"))
-		return strcmp(environment("TWSHIM_DISABLED"), "0") == 0 ? STAGE_AT_WORK
-									: STAGE_DISABLED;
-	return listed_twice() && is_outer_copy() ? STAGE_DISABLED : STAGE_AT_WORK;
+		return strcmp(environment("TWSHIM_DISABLED"), "0") == 0
+			   ? TWS_STAGE_AT_WORK
+			   : TWS_STAGE_DISABLED;
+	return listed_twice() && is_outer_copy() ? TWS_STAGE_DISABLED : TWS_STAGE_AT_WORK;
 }
 
 void tws_process_begin(void)
 {
-	int none = STAGE_NONE;
+	int none = TWS_STAGE_NONE;
 	int stage;
 
 	if (!environ ||
-	    !__atomic_compare_exchange_n(&tws_process.stage, &none, STAGE_BEGUN, false,
-					 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+	    !__atomic_compare_exchange_n(&tws_process.stage, &none, TWS_STAGE_BEGUN,
+					 false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		return;
 	stage = first_stage();
-	if (stage == STAGE_AT_WORK) {
+	if (stage == TWS_STAGE_AT_WORK) {
 		tws_clock_begin();
-		copy_environment("TWSHIM_DIR", tws_process.directory,
-				 sizeof(tws_process.directory));
-		copy_environment("XDG_RUNTIME_DIR", tws_process.runtime,
-				 sizeof(tws_process.runtime));
+		copy_environment("TWSHIM_DIR", tws_self.directory,
+				 sizeof(tws_self.directory));
+		copy_environment("XDG_RUNTIME_DIR", tws_self.runtime,
+				 sizeof(tws_self.runtime));
 		copy_environment(TWS_HANDOVER, tws_process.handover,
 				 sizeof(tws_process.handover));
 		forget_environment(TWS_HANDOVER);
@@ -120,17 +120,10 @@ void tws_process_begin(void)
 	__atomic_store_n(&tws_process.stage, stage, __ATOMIC_RELEASE);
 }
 
-static void know_pid(void)
-{
-	if (!__atomic_load_n(&tws_process.pid, __ATOMIC_RELAXED))
-		__atomic_store_n(&tws_process.pid, (int32_t)tws_sys1(SYS_getpid, 0),
-				 __ATOMIC_RELAXED);
-}
-
 /* Before there are books it does not matter whose memory this is. */
 void tws_process_own(void)
 {
-	know_pid();
+	tws_self_know_pid();
 	if (__atomic_load_n(&tws_process.alive, __ATOMIC_ACQUIRE) == &assumed_alive)
 		__atomic_store_n(&tws_process.alive, make_alive(), __ATOMIC_RELEASE);
 }
@@ -139,34 +132,28 @@ void tws_process_own(void)
 
 void tws_process_note_fork(void)
 {
-	if (tws_process.stage != STAGE_AT_WORK)
+	if (tws_process.stage != TWS_STAGE_AT_WORK)
 		return;
 	tws_book_check();
 	tws_conn_share_all();
 }
 
-/* We are a fork's child: the memory is our own copy, the books are not ours. */
-static void become_child(int32_t pid)
+void tws_process_become_child(int32_t pid)
 {
-	tws_process.pid = pid;
+	tws_self.pid = pid;
 	tws_process.memory_shared = 0;
 	memset(tws_process.vforking, 0, sizeof(tws_process.vforking));
 	tws_process.files_shared = 0;
 	tws_process.handover[0] = '\0';
 	tws_books_forked();
+	tws_own_book_forked();
 	tws_policy_forked();
 	__atomic_store_n(tws_process.alive, 1, __ATOMIC_RELEASE);
 }
 
-static void after_fork_in_child(void)
-{
-	if (tws_process.stage == STAGE_AT_WORK && tws_process.pid)
-		become_child((int32_t)tws_sys1(SYS_getpid, 0));
-}
-
 void tws_process_note_spawn(void)
 {
-	__atomic_fetch_add(&tws_process.spawns, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&tws_self.spawns, 1, __ATOMIC_RELAXED);
 }
 
 static bool is_swapped(int32_t *place, int32_t from, int32_t to)
@@ -177,7 +164,8 @@ static bool is_swapped(int32_t *place, int32_t from, int32_t to)
 
 static bool is_disabled(void)
 {
-	return __atomic_load_n(&tws_process.stage, __ATOMIC_RELAXED) == STAGE_DISABLED;
+	return __atomic_load_n(&tws_process.stage, __ATOMIC_RELAXED) ==
+	       TWS_STAGE_DISABLED;
 }
 
 /* A thread comes back from vfork() only when its child has left our memory, so the
@@ -190,7 +178,7 @@ void tws_process_note_vfork(void)
 	if (is_disabled())
 		return;
 	thread = (int32_t)tws_sys1(SYS_gettid, 0);
-	know_pid();
+	tws_self_know_pid();
 	__atomic_fetch_add(&tws_process.memory_shared, 1, __ATOMIC_ACQ_REL);
 	for (int i = 0; i < VFORKING; i++)
 		if (is_swapped(&tws_process.vforking[i], 0, thread))
@@ -221,7 +209,7 @@ void tws_process_note_clone(bool files)
 {
 	if (is_disabled())
 		return;
-	know_pid();
+	tws_self_know_pid();
 	if (files)
 		__atomic_store_n(&tws_process.files_shared, 1, __ATOMIC_RELEASE);
 	__atomic_fetch_add(&tws_process.memory_shared, 1, __ATOMIC_ACQ_REL);
@@ -232,18 +220,18 @@ bool tws_process_check(void)
 {
 	int32_t pid;
 
-	if (tws_process.stage == STAGE_NONE)
+	if (tws_process.stage == TWS_STAGE_NONE)
 		tws_process_begin();
-	if (tws_process.stage != STAGE_AT_WORK)
+	if (tws_process.stage != TWS_STAGE_AT_WORK)
 		return false;
 	pid = (int32_t)tws_sys1(SYS_getpid, 0);
-	if (pid == tws_process.pid) {
+	if (pid == tws_self.pid) {
 		if (someone_vforks())
 			forget_vfork();
 		return true;
 	}
 	if (!*tws_process.alive) {
-		become_child(pid); /* a fork that no handler told us of */
+		tws_process_become_child(pid); /* a fork without our atfork handler */
 		return true;
 	}
 	/* A child in our memory. With our descriptors too it is one of us. */
@@ -258,49 +246,8 @@ bool tws_process_check(void)
  * SIGKILL, when the process is no more. */
 void tws_process_retire(void)
 {
-	__atomic_store_n(&tws_process.stage, STAGE_DISABLED, __ATOMIC_RELEASE);
+	__atomic_store_n(&tws_process.stage, TWS_STAGE_DISABLED, __ATOMIC_RELEASE);
 	tws_count_process(TWS_stood_aside);
 	for (int fd = 0; fd <= tws_fd_highest(); fd++)
 		tws_fd_set(fd, 0);
-}
-
-/* glibc's pthread_atfork() is linked statically and calls __register_atfork, which
- * another libc does not have; a reference that it cannot resolve would end the client. */
-extern int __register_atfork(void (*prepare)(void), void (*parent)(void),
-			     void (*child)(void), void *dso) __attribute__((weak));
-extern void *__dso_handle __attribute__((visibility("hidden")));
-
-static void register_fork(void)
-{
-	int (*atfork)(void (*)(void), void (*)(void), void (*)(void));
-
-	if (__register_atfork) {
-		__register_atfork(tws_process_note_fork, NULL, after_fork_in_child,
-				  &__dso_handle);
-		return;
-	}
-	atfork = (int (*)(void (*)(void), void (*)(void), void (*)(void)))(
-	    uintptr_t)dlsym(RTLD_DEFAULT, "pthread_atfork");
-	if (atfork)
-		atfork(tws_process_note_fork, NULL, after_fork_in_child);
-}
-
-/* ------------------------------------------------------- constructor, exit */
-
-__attribute__((constructor)) static void construct(void)
-{
-	tws_real_resolve();
-	tws_process_begin();
-	if (tws_process.stage != STAGE_AT_WORK)
-		return;
-	register_fork();
-	tws_policy_begin(false);
-	if (tws_process.handover[0])
-		tws_hook_take_over();
-}
-
-__attribute__((destructor)) static void destruct(void)
-{
-	if (tws_process.stage == STAGE_AT_WORK)
-		tws_hook_exit();
 }

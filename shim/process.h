@@ -15,16 +15,19 @@
 
 #include "shim/shared/hot.h"
 
+enum tws_stage {
+	TWS_STAGE_NONE = 0, /* not begun */
+	TWS_STAGE_BEGUN = 1,
+	TWS_STAGE_AT_WORK = 2,
+	TWS_STAGE_DISABLED = 3, /* by TWSHIM_DISABLED, or retired */
+};
+
 struct tws_process {
-	int stage; /* atomic; 0 not begun, 1 begun, 2 at work, 3 disabled or retired */
+	int stage;		/* atomic; enum tws_stage */
 	uint32_t memory_shared; /* atomic; children that may share our memory now */
 	uint32_t *alive;	/* 1 in the process that set it, 0 after a fork */
-	uint32_t spawns;	/* atomic; children that may hold our descriptors */
-	int32_t pid;		/* whose memory this is */
 	int32_t vforking[8];	/* atomic; threads inside vfork(), counted above */
 	uint32_t files_shared;	/* atomic; a clone(CLONE_VM | CLONE_FILES) was seen */
-	char directory[512];	/* TWSHIM_DIR, or empty: look for one */
-	char runtime[256];	/* XDG_RUNTIME_DIR, or empty */
 	char handover[1024];	/* TWSHIM_HANDOVER, or empty */
 };
 
@@ -39,7 +42,8 @@ static inline bool tws_may_work(void)
 {
 	uint32_t *alive = __atomic_load_n(&tws_process.alive, __ATOMIC_ACQUIRE);
 
-	if (tws_likely(__atomic_load_n(&tws_process.stage, __ATOMIC_ACQUIRE) == 2 &&
+	if (tws_likely(__atomic_load_n(&tws_process.stage, __ATOMIC_ACQUIRE) ==
+			   TWS_STAGE_AT_WORK &&
 		       !__atomic_load_n(&tws_process.memory_shared, __ATOMIC_RELAXED) &&
 		       __atomic_load_n(alive, __ATOMIC_RELAXED)))
 		return true;
@@ -52,6 +56,9 @@ void tws_process_begin(void);
 
 /* Before the first book is made, and in a child that makes its own. */
 void tws_process_own(void);
+
+/* We are a fork's child: the memory is our own copy, and the books are not ours. */
+void tws_process_become_child(int32_t pid);
 
 /* Before a child that gets copies of our descriptors: open connections may be shared from
  * now on. */

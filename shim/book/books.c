@@ -9,14 +9,10 @@
 #include <sys/mman.h>
 
 #include "shim/shared/clock.h"
-#include "shim/conn/conn.h"
+#include "shim/book/fds.h"
 #include "shim/shared/hot.h"
-#include "shim/policy/policy.h"
-#include "shim/process.h"
-#include "shim/book/publish.h"
 #include "shim/shared/sys.h"
 
-#define RETRY_NS   1000000000u
 #define PROBES	   32
 #define RING_AHEAD 1024 /* bytes */
 
@@ -24,7 +20,6 @@ struct tws_book tws_books[TWS_BOOKS];
 /* The first of the hot data. */
 TWS_HOT_DATA struct tws_book *tws_own_book __attribute__((aligned(64)));
 
-static uint64_t next_try_ns;
 static uint64_t early[TWS_COUNTERS]; /* counted before there was a book */
 
 /* Memory behind the first `count` elements, of which `before` have it. */
@@ -98,59 +93,12 @@ int tws_book_add(void *mapping, const struct tws_header *layout)
 	return -1;
 }
 
-static void add_early(struct tws_book *book)
+void tws_book_take_early(struct tws_book *book)
 {
 	for (unsigned i = 0; i < TWS_COUNTERS; i++)
 		if (early[i])
 			tws_add(&book->process->value[i],
 				__atomic_exchange_n(&early[i], 0, __ATOMIC_ACQ_REL));
-}
-
-/* Two threads may both make one; the loser's file is taken back. */
-static struct tws_book *make_own(void)
-{
-	struct tws_header layout = {0};
-	struct tws_header *header;
-	char name[96];
-	struct tws_book *none = NULL;
-	int index, directory;
-
-	tws_process_own();
-	tws_policy_begin(true);
-	header = tws_publish(&layout);
-	if (!header)
-		return NULL;
-	index = tws_book_add(header, &layout);
-	if (index >= 0 &&
-	    tws_book_reach(&tws_books[index], TWS_SECTION_DESTINATIONS, 0) &&
-	    __atomic_compare_exchange_n(&tws_own_book, &none, &tws_books[index], false,
-					__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-		add_early(&tws_books[index]);
-		return &tws_books[index];
-	}
-	directory = tws_publish_directory(false);
-	if (directory >= 0) {
-		tws_publish_name(&layout, name);
-		tws_sys3(SYS_unlinkat, directory, name, 0);
-		tws_sys1(SYS_close, directory);
-	}
-	if (index >= 0)
-		__atomic_store_n(&tws_books[index].header, NULL, __ATOMIC_RELEASE);
-	tws_sys2(SYS_munmap, header, layout.size);
-	return none;
-}
-
-struct tws_book *tws_book_make(void)
-{
-	struct tws_book *ret;
-	uint64_t now = tws_now();
-
-	if (now < __atomic_load_n(&next_try_ns, __ATOMIC_RELAXED))
-		return NULL;
-	ret = make_own();
-	if (!ret)
-		__atomic_store_n(&next_try_ns, now + RETRY_NS, __ATOMIC_RELAXED);
-	return ret;
 }
 
 /* The elements that the next piece of memory holds: at first two pages' worth, then as
@@ -372,7 +320,6 @@ void tws_books_forked(void)
 {
 	let_go_of_forebears();
 	tws_own_book = NULL;
-	next_try_ns = 0;
 	__builtin_memset(early, 0, sizeof(early));
 	__builtin_memset(index_of_hash, 0, sizeof(index_of_hash));
 }

@@ -45,18 +45,6 @@ struct tws_book {
 TWS_OURS extern struct tws_book tws_books[TWS_BOOKS];
 TWS_OURS extern struct tws_book *tws_own_book; /* atomic; NULL: none yet */
 
-/* Slow half of tws_book_own(). */
-TWS_COLD struct tws_book *tws_book_make(void);
-
-/* This process's own book; made if there is none. NULL: cannot be had, stay unobserved.
- * After a failure it is tried again, at most once a second. */
-static inline struct tws_book *tws_book_own(void)
-{
-	struct tws_book *own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
-
-	return tws_likely(own != NULL) ? own : tws_book_make();
-}
-
 /* Fills a free place with a mapped segment, `layout` a private and validated copy of its
  * header; its index, or -1. */
 int tws_book_add(void *mapping, const struct tws_header *layout);
@@ -150,6 +138,9 @@ static inline void tws_histogram_add(struct tws_counters *counters,
 	tws_add(&histogram->count[tws_histogram_bucket(id, microseconds)], 1);
 	tws_add(&histogram->sum, microseconds);
 }
+
+/* Adds to the own book, just made, what was counted before there was one. */
+void tws_book_take_early(struct tws_book *book);
 
 /* In a forked child: the own book is the parent's and stays so; this one has none yet. */
 void tws_books_forked(void);

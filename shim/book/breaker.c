@@ -4,39 +4,24 @@
  * breaker that turns a rule off when it does harm. The numbers live in the segment, so
  * that the report can say why a rule stopped.
  */
+#include "shim/book/breaker.h"
+
+#include "shim/book/books.h"
 #include "shim/shared/clock.h"
-#include "shim/conn/conn_move.h"
-#include "shim/policy/policy.h"
-#include "shim/shared/sys.h"
 
 #define ENOUGH 20 /* connections before a share means anything */
 
 static struct tws_action limits[TWS_RULES];
 
-void tws_rule_limits(uint32_t index, const struct tws_action *action)
+void tws_breaker_set_limits(uint32_t index, const struct tws_action *action)
 {
 	limits[index] = *action;
 }
 
-bool tws_rule_matched(const struct tws_decision *decision)
+bool tws_breaker_matched(struct tws_rule_status *status)
 {
-	if (!decision->status)
-		return true;
-	tws_add(&decision->status->matched, 1);
-	return !__atomic_load_n(&decision->status->stopped, __ATOMIC_RELAXED);
-}
-
-static struct tws_rule_status *status_of(const struct tws_conn *conn)
-{
-	uint32_t rule = tws_conn_rule(conn);
-
-	return rule ? &conn->book->rules[rule - 1] : NULL;
-}
-
-static const struct tws_action *limits_of(const struct tws_conn *conn,
-					  const struct tws_rule_status *status)
-{
-	return &limits[status - conn->book->rules];
+	tws_add(&status->matched, 1);
+	return !__atomic_load_n(&status->stopped, __ATOMIC_RELAXED);
 }
 
 static void stop(struct tws_rule_status *status, enum tws_stop_reason reason)
@@ -49,57 +34,41 @@ static bool over(uint64_t part, uint64_t whole, uint32_t ppm)
 	return ppm && whole >= ENOUGH && part * 1000000 > whole * ppm;
 }
 
-void tws_rule_failed(const struct tws_conn *conn)
+void tws_breaker_failed(struct tws_rule_status *status, uint32_t index)
 {
-	struct tws_rule_status *status = status_of(conn);
-
-	if (!status)
-		return;
 	tws_add(&status->failed, 1);
-	if (over(status->failed, status->matched,
-		 limits_of(conn, status)->stop_failed_ppm))
+	if (over(status->failed, status->matched, limits[index].stop_failed_ppm))
 		stop(status, TWS_STOP_FAILED_SHARE);
 }
 
-void tws_rule_ended(const struct tws_conn *conn, enum tws_ending ending)
+void tws_breaker_peer_reset(struct tws_rule_status *status, uint32_t index)
 {
-	struct tws_rule_status *status = status_of(conn);
-
-	if (!status || ending != TWS_END_RESET_REMOTE)
-		return;
 	tws_add(&status->peer_resets, 1);
 	if (over(status->peer_resets, status->matched - status->failed,
-		 limits_of(conn, status)->stop_peer_reset_ppm))
+		 limits[index].stop_peer_reset_ppm))
 		stop(status, TWS_STOP_PEER_RESET_SHARE);
 }
 
-void tws_rule_discarded(const struct tws_conn *conn, uint64_t bytes)
+void tws_breaker_discarded(struct tws_rule_status *status, uint32_t index, uint64_t bytes)
 {
-	struct tws_rule_status *status = status_of(conn);
-	uint64_t bound;
+	uint64_t bound = limits[index].stop_bytes_discarded;
 
-	if (!status || !bytes)
-		return;
-	bound = limits_of(conn, status)->stop_bytes_discarded;
 	tws_add(&status->bytes_discarded, bytes);
 	if (bound && status->bytes_discarded > bound)
 		stop(status, TWS_STOP_BYTES_DISCARDED);
 }
 
 /* The window is one word: the second above, its count below. */
-bool tws_rule_may_reset(const struct tws_conn *conn)
+bool tws_breaker_may_reset(struct tws_rule_status *status, uint32_t index)
 {
-	struct tws_rule_status *status = status_of(conn);
 	uint64_t second = tws_now() / 1000000000u;
 	uint64_t old, new;
 	uint32_t cap;
 
-	if (!status)
-		return true;
 	if (status->stopped)
 		return false;
 	tws_add(&status->resets, 1);
-	cap = limits_of(conn, status)->max_resets_per_second;
+	cap = limits[index].max_resets_per_second;
 	if (!cap)
 		return true;
 	old = __atomic_load_n(&status->window, __ATOMIC_RELAXED);

@@ -17,8 +17,7 @@
 
 #include "shim/shared/clock.h"
 #include "shim/shared/fold.h"
-#include "shim/policy/policy.h"
-#include "shim/process.h"
+#include "shim/book/self.h"
 #include "shim/shared/sys.h"
 #include "shim/shared/text.h"
 
@@ -85,20 +84,20 @@ static bool is_roots(const char *path)
 
 int tws_publish_directory(bool make)
 {
-	char path[sizeof(tws_process.runtime) + 32];
+	char path[sizeof(tws_self.runtime) + 32];
 	struct tws_text text;
 	int fd;
 
-	if (tws_process.directory[0]) {
-		fd = open_safe(tws_process.directory, make);
-		return fd < 0 && is_roots(tws_process.directory) ? open_users(make) : fd;
+	if (tws_self.directory[0]) {
+		fd = open_safe(tws_self.directory, make);
+		return fd < 0 && is_roots(tws_self.directory) ? open_users(make) : fd;
 	}
 	fd = open_safe("/run/twshim", false);
 	if (fd >= 0)
 		return fd;
-	if (tws_process.runtime[0]) {
+	if (tws_self.runtime[0]) {
 		text = tws_text_begin(path, sizeof(path));
-		tws_text_add(&text, tws_process.runtime);
+		tws_text_add(&text, tws_self.runtime);
 		tws_text_add(&text, "/twshim");
 		fd = open_safe(path, make);
 		if (fd >= 0)
@@ -191,7 +190,7 @@ static void fill_identity(struct tws_header *header)
 	header->pid_namespace = inode_of("/proc/self/ns/pid");
 	header->net_namespace = inode_of("/proc/thread-self/ns/net");
 	header->start_time = start_time();
-	header->pid = (uint32_t)tws_process.pid;
+	header->pid = (uint32_t)tws_self.pid;
 	header->uid = (uint32_t)tws_sys1(SYS_geteuid, 0);
 	tws_clock(CLOCK_REALTIME, &now);
 	header->created_realtime_ns =
@@ -218,9 +217,8 @@ static uint32_t or_default(uint32_t value, uint32_t standard)
 	return value ? value : standard;
 }
 
-static void lay_out(struct tws_header *header)
+static void lay_out(struct tws_header *header, const struct tws_settings *settings)
 {
-	struct tws_settings settings = tws_policy_settings();
 	uint64_t end = 4096;
 
 	end =
@@ -232,17 +230,17 @@ static void lay_out(struct tws_header *header)
 	    lay_section(header, TWS_SECTION_ARMS, sizeof(struct tws_arm), TWS_ARMS, end);
 	end =
 	    lay_section(header, TWS_SECTION_DESTINATIONS, sizeof(struct tws_destination),
-			or_default(settings.destinations, 320), end);
+			or_default(settings->destinations, 320), end);
 	end = lay_section(header, TWS_SECTION_CONNECTIONS, sizeof(struct tws_connection),
-			  or_default(settings.connections, 5120), end);
+			  or_default(settings->connections, 5120), end);
 	end = lay_section(header, TWS_SECTION_ENDED, sizeof(struct tws_ended),
-			  or_default(settings.ended, 2048), end);
+			  or_default(settings->ended, 2048), end);
 	end = lay_section(header, TWS_SECTION_TIME_WAIT, sizeof(uint64_t),
-			  or_default(settings.time_wait, 65536), end);
+			  or_default(settings->time_wait, 65536), end);
 	header->size = (end + sizeof(uint32_t) + 4095) & ~4095ULL;
 	header->section[TWS_SECTION_PROCESS].ready = 1;
-	header->short_lived_ms = or_default(settings.short_lived_ms, 1000);
-	header->detail = settings.detail == 1;
+	header->short_lived_ms = or_default(settings->short_lived_ms, 1000);
+	header->detail = settings->detail == 1;
 }
 
 static void fill(struct tws_header *header, const struct tws_header *layout)
@@ -301,10 +299,8 @@ static bool publish_name(int directory, const char *temporary, struct tws_header
 	return false;
 }
 
-static void set_readers(int directory, int fd)
+static void set_readers(int directory, int fd, uint32_t group)
 {
-	uint32_t group = tws_policy_settings().group;
-
 	if (group && tws_sys3(SYS_fchown, fd, -1, group) == 0)
 		tws_sys2(SYS_fchmod, fd, 0640);
 	else
@@ -312,20 +308,21 @@ static void set_readers(int directory, int fd)
 }
 
 static struct tws_header *make_in(int directory, int fd, const char *temporary,
+				  const struct tws_settings *settings,
 				  struct tws_header *ret_layout)
 {
 	struct tws_header *layout = ret_layout;
 	struct tws_header *header;
 
 	fill_identity(layout);
-	lay_out(layout);
+	lay_out(layout, settings);
 	if (!tws_may_write(layout->size) ||
 	    tws_sys2(SYS_ftruncate, fd, layout->size) != 0)
 		return NULL;
 	header = map_file(fd, layout->size);
 	if (!header)
 		return NULL;
-	set_readers(directory, fd);
+	set_readers(directory, fd, settings->group);
 	if (back(fd, header, layout->size)) {
 		fill(header, layout);
 		if (publish_name(directory, temporary, header, layout))
@@ -338,13 +335,12 @@ static struct tws_header *make_in(int directory, int fd, const char *temporary,
 /* Now and then a process that makes a segment clears away those of dead ones, a bounded
  * number; so the directory stays bounded though nobody reads it. Not in a signal handler
  * with a stack of its own, which may be small: folding takes 8 KiB. */
-static void fold_sometimes(int directory)
+static void fold_sometimes(int directory, const struct tws_settings *settings)
 {
-	struct tws_settings settings = tws_policy_settings();
-	struct tws_fold_limits limits = {.retention_s = settings.retention_s,
-					 .max_segments = settings.max_segments,
+	struct tws_fold_limits limits = {.retention_s = settings->retention_s,
+					 .max_segments = settings->max_segments,
 					 .most = FOLD_MOST};
-	uint32_t chance = (uint32_t)tws_process.pid * 2654435761u;
+	uint32_t chance = (uint32_t)tws_self.pid * 2654435761u;
 	stack_t stack = {0};
 
 	if ((chance >> 16) % FOLD_EVERY == 0 &&
@@ -352,7 +348,8 @@ static void fold_sometimes(int directory)
 		tws_fold(directory, &limits);
 }
 
-struct tws_header *tws_publish(struct tws_header *ret_layout)
+struct tws_header *tws_publish(const struct tws_settings *settings,
+			       struct tws_header *ret_layout)
 {
 	char temporary[64];
 	struct tws_text text = tws_text_begin(temporary, sizeof(temporary));
@@ -369,11 +366,11 @@ struct tws_header *tws_publish(struct tws_header *ret_layout)
 	fd = (int)tws_sys4(SYS_openat, directory, temporary,
 			   O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd >= 0) {
-		ret = make_in(directory, fd, temporary, ret_layout);
+		ret = make_in(directory, fd, temporary, settings, ret_layout);
 		if (!ret)
 			tws_sys3(SYS_unlinkat, directory, temporary, 0);
 		tws_sys1(SYS_close, fd);
-		fold_sometimes(directory);
+		fold_sometimes(directory, settings);
 	}
 	tws_sys1(SYS_close, directory);
 	return ret;

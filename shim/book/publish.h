@@ -6,12 +6,14 @@
 #ifndef TWS_SHIM_PUBLISH_H
 #define TWS_SHIM_PUBLISH_H
 
+#include "shim/shared/policy_image.h"
 #include "shim/shared/segment.h"
 
 /* A new mapped segment, published, and a private copy of its header, which nobody else
  * can change; ret_layout is all zero before. NULL: no tmpfs, no room, no permission: stay
- * unseen. */
-struct tws_header *tws_publish(struct tws_header *ret_layout);
+ * unseen. `settings`: sizes, retention and readers, as the policy in force says. */
+struct tws_header *tws_publish(const struct tws_settings *settings,
+			       struct tws_header *ret_layout);
 
 /* Maps a segment of the run-time directory by file name, for writing, and copies its
  * header; NULL if it is none, not this user's, or of another ABI. */

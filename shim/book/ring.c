@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 
 #include "shim/shared/clock.h"
-#include "shim/process.h"
+#include "shim/book/self.h"
 #include "shim/book/publish.h"
 #include "shim/shared/sys.h"
 #include "shim/shared/text.h"
@@ -209,7 +209,7 @@ static int try_next(struct ring *ring, uint32_t range, uint32_t age_ms, uint32_t
 	uint32_t wait = wait_of(word, age_ms, alive);
 
 	if (!wait &&
-	    __atomic_compare_exchange_n(port, &word, IN_USE | (uint32_t)tws_process.pid,
+	    __atomic_compare_exchange_n(port, &word, IN_USE | (uint32_t)tws_self.pid,
 					false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
 		*ret_port = (uint16_t)(low + ticket % count);
 		return 0;
@@ -226,7 +226,7 @@ int tws_ring_take(uint16_t low, uint16_t high, uint32_t age_ms, uint16_t *ret_po
 {
 	int index = low && low <= high ? open_ring(low, high) : -1;
 	struct ring *ring = index < 0 ? NULL : whole_ring((uint32_t)index);
-	uint32_t alive = (uint32_t)tws_process.pid;
+	uint32_t alive = (uint32_t)tws_self.pid;
 
 	*ret_wait_ms = 0;
 	if (!ring)

@@ -10,13 +10,9 @@
 #include "shim/shared/clock.h"
 #include "shim/conn/conn_move.h"
 #include "shim/shared/hot.h"
-#include "shim/process.h"
+#include "shim/book/self.h"
 #include "shim/book/ring.h"
 #include "shim/shared/sys.h"
-
-uint32_t tws_fds[TWS_FDS];
-
-TWS_HOT_DATA int tws_fds_highest = -1;
 
 /* 1 + where this thread saw a free slot last: threads stay in slots, and so in cache
  * lines, of their own. 0: it saw none yet, and begins where new threads do. */
@@ -31,16 +27,6 @@ TWS_HOT_DATA static uint32_t
 #define LOOK_AGAIN_NS	   10000000u
 #define LOOK_AGAIN_TIMES   16
 #define LOOK_AGAIN_MOST_NS 1000000000u
-
-void tws_fd_raise_highest(int fd)
-{
-	int old = tws_fd_highest();
-
-	while (old < fd &&
-	       !__atomic_compare_exchange_n(&tws_fds_highest, &old, fd, true,
-					    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-		;
-}
 
 uint32_t tws_conn_flags(int fd)
 {
@@ -260,16 +246,16 @@ static inline bool is_followed(int fd)
 	return false;
 }
 
-TWS_HOT bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn)
+TWS_HOT bool tws_conn_claim(int fd, uint32_t flags, struct tws_book *book,
+			    struct tws_conn *ret_conn)
 {
-	struct tws_book *book = is_followed(fd) ? tws_book_own() : NULL;
 	uint32_t before = tws_fd(fd);
-	uint64_t cookie = book ? tws_conn_cookie(fd, book) : 0;
+	uint64_t cookie = is_followed(fd) ? tws_conn_cookie(fd, book) : 0;
 	struct tws_connection *slot;
 
-	book = tws_likely(cookie) ? tws_book_own() : NULL; /* another, if that was lost */
-	if (tws_unlikely(!book))
-		return false;
+	if (tws_unlikely(!cookie ||
+			 book != __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE)))
+		return false; /* no socket, or the book's file was truncated */
 	if (!claim_again(book, ret_conn) && !claim_any(book, ret_conn))
 		return false;
 	slot = ret_conn->slot;
@@ -282,7 +268,7 @@ TWS_HOT bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn)
 	slot->fd = fd;
 	slot->descriptors = 1;
 	slot->action[TWS_ACTION_SPAWNS] =
-	    __atomic_load_n(&tws_process.spawns, __ATOMIC_RELAXED);
+	    __atomic_load_n(&tws_self.spawns, __ATOMIC_RELAXED);
 	if (tws_likely(tws_fd_replace(fd, before, ret_conn->word)))
 		return true;
 	tws_conn_free(ret_conn);
@@ -312,7 +298,7 @@ void tws_conn_fail(const struct tws_conn *conn, int error)
 	__atomic_store_n(&conn->slot->failure, (uint8_t)tws_failure_counter(error),
 			 __ATOMIC_RELAXED);
 	tws_conn_count(conn, tws_failure_counter(error), 1);
-	tws_rule_failed(conn);
+	tws_conn_rule_failed(conn);
 }
 
 /* A connect that failed has an error of its own; any other is the death of a connection
@@ -329,36 +315,32 @@ void tws_conn_disbelieve(const struct tws_conn *conn, int error)
 	tws_conn_count(conn, TWS_established, (uint64_t)-1);
 	tws_conn_count_gone(conn, tws_conn_tally(conn));
 	tws_conn_count(conn, tws_failure_counter(error), 1);
-	tws_rule_failed(conn);
+	tws_conn_rule_failed(conn);
 }
 
 /* --------------------------------------------------------------- handed on */
 
-/* A socket that gets a second descriptor before it is connected needs a slot now, so that
- * both lead to the same connection later. */
-static struct tws_conn slot_of_socket(int fd, uint32_t word)
+static struct tws_conn slot_of_socket(int fd, uint32_t word, struct tws_book *own)
 {
 	struct tws_conn ret = tws_conn_of(word);
 
-	if (!ret.book && word & TWS_FD_SOCKET && tws_may_work() &&
-	    !tws_conn_claim(fd, word & TWS_FD_FLAGS, &ret))
+	if (!ret.book && word & TWS_FD_SOCKET && own &&
+	    !tws_conn_claim(fd, word & TWS_FD_FLAGS, own, &ret))
 		ret = tws_conn_of(tws_fd(fd)); /* another thread's, or none */
 	return ret;
 }
 
-void tws_conn_copied(int from, int to)
+void tws_conn_copied(int from, int to, struct tws_book *own)
 {
 	uint32_t stale = tws_fd(to);
 	uint32_t word = tws_fd(from);
 	struct tws_conn conn;
 
-	if ((!stale && !word) || from == to || !tws_may_work())
-		return;
 	if (stale)
 		tws_conn_vanished(to, stale);
 	if (!word)
 		return;
-	conn = slot_of_socket(from, word);
+	conn = slot_of_socket(from, word, own);
 	if (!conn.book)
 		return;
 	if (tws_conn_owned(&conn))

@@ -2,11 +2,9 @@
  *
  * Which connection is this descriptor; its one way in and its one way out.
  *
- * A private table, indexed by descriptor, holds one word for each: 0 (nothing of ours:
- * the answer for almost every close(), and it costs one look), a TCP socket not yet
- * connected with what the program set on it, or a reference to a slot in a book. The
- * slot's state and generation change as one word, so whoever moves it (a thread, a signal
- * handler, another process that shares the connection) moves it once.
+ * The descriptor table (book/fds.h) leads to a slot in a book. The slot's state and
+ * generation change as one word, so whoever moves it (a thread, a signal handler, another
+ * process that shares the connection) moves it once.
  *
  *   CLAIMED -> CONNECTING -> OPEN -> ENDING -> FREE
  *
@@ -21,16 +19,10 @@
 #include <sys/socket.h>
 
 #include "shim/book/books.h"
+#include "shim/book/fds.h"
 #include "shim/shared/ending.h"
 #include "shim/shared/hot.h"
 #include "shim/shared/sys.h"
-
-#define TWS_FDS (1u << 20)
-
-/* Bits of a table word. A socket's flags are those of enum tws_conn_flag. */
-#define TWS_FD_SLOT   0x80000000u /* book in bits 24 to 27, slot in bits 0 to 23 */
-#define TWS_FD_SOCKET 0x40000000u /* a TCP socket; flags in bits 0 to 29 */
-#define TWS_FD_FLAGS  0x3fffffffu
 
 /* More flags, of no use to readers: the program set SO_RCVLOWAT above 1; set
  * IP_BIND_ADDRESS_NO_PORT: its next bind() to port 0 takes none; called connect() again
@@ -39,55 +31,6 @@
 #define TWS_CONN_LOW_WATER   (1u << 24)
 #define TWS_CONN_APP_NO_PORT (1u << 29)
 #define TWS_CONN_AGAIN	     (1u << 28)
-
-TWS_OURS extern uint32_t tws_fds[TWS_FDS];
-
-/* Where the word of a descriptor below TWS_FDS stands. Neighbours lie in lines of their
- * own, within the same page: threads with descriptors side by side would carry one line
- * to and fro between their cores. */
-static inline uint32_t *tws_fd_place(int fd)
-{
-	unsigned at = (unsigned)fd;
-
-	return &tws_fds[at ^ (at & 63) << 4];
-}
-
-/* The word of a descriptor; 0 also for numbers out of range. */
-static inline uint32_t tws_fd(int fd)
-{
-	return tws_likely((unsigned)fd < TWS_FDS)
-		   ? __atomic_load_n(tws_fd_place(fd), __ATOMIC_RELAXED)
-		   : 0;
-}
-
-/* The highest descriptor ever set, for walks; -1: none. */
-TWS_OURS extern int tws_fds_highest; /* atomic */
-static inline int tws_fd_highest(void)
-{
-	return __atomic_load_n(&tws_fds_highest, __ATOMIC_RELAXED);
-}
-
-TWS_COLD void tws_fd_raise_highest(int fd);
-
-static inline void tws_fd_set(int fd, uint32_t word)
-{
-	if (tws_unlikely((unsigned)fd >= TWS_FDS))
-		return;
-	__atomic_store_n(tws_fd_place(fd), word, __ATOMIC_RELEASE);
-	if (tws_unlikely(tws_fd_highest() < fd) && word)
-		tws_fd_raise_highest(fd);
-}
-
-/* Puts `word` in the place of `old`. False: another thread has put something there. */
-static inline bool tws_fd_replace(int fd, uint32_t old, uint32_t word)
-{
-	if (tws_unlikely(!__atomic_compare_exchange_n(
-		tws_fd_place(fd), &old, word, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)))
-		return false;
-	if (tws_unlikely(tws_fd_highest() < fd))
-		tws_fd_raise_highest(fd);
-	return true;
-}
 
 /* A slot as it was when looked at. */
 struct tws_conn {
@@ -140,9 +83,12 @@ void tws_conn_flags_change(int fd, uint32_t set, uint32_t clear);
 
 /* ------------------------------------------------------------------- way in */
 
-/* A slot for the socket `fd`, state CLAIMED, its cookie in it, its word in the table.
- * False: no room; or another thread has put a word there meanwhile, which stays. */
-TWS_OURS bool tws_conn_claim(int fd, uint32_t flags, struct tws_conn *ret_conn);
+/* Takes a slot of `book`, this process's own, for the socket `fd`: state CLAIMED, with
+ * the socket's cookie, and its word in the table. False: there is no room, the book was
+ * lost (tws_own_book changed), or another thread put a word there meanwhile, which stays.
+ */
+TWS_OURS bool tws_conn_claim(int fd, uint32_t flags, struct tws_book *book,
+			     struct tws_conn *ret_conn);
 
 /* CONNECTING -> CLAIMED, and the attempt was none. */
 void tws_conn_unattempt(const struct tws_conn *conn);
@@ -194,8 +140,9 @@ TWS_OURS void tws_conn_end(const struct tws_end *end);
 /* The number of this entry came up again although we saw no close: gone unseen. */
 TWS_COLD void tws_conn_vanished(int fd, uint32_t word);
 
-/* `to` is now the same open file as `from`. */
-void tws_conn_copied(int from, int to);
+/* `to` is now the same open file as `from`. `own`: the own book, where `from` is a socket
+ * that has no slot yet; else NULL. */
+void tws_conn_copied(int from, int to, struct tws_book *own);
 
 /* Marks every open connection of the own book as maybe held by another process. */
 void tws_conn_share_all(void);

@@ -18,7 +18,7 @@
 #include "shim/conn/facts.h"
 #include "shim/shared/hot.h"
 #include "shim/shared/policy_image.h"
-#include "shim/process.h"
+#include "shim/book/self.h"
 #include "shim/conn/records.h"
 #include "shim/shared/sys.h"
 
@@ -78,7 +78,7 @@ static inline void count_end(const struct tws_end *end, uint64_t now)
 		count_ended_in_arm(tally.arm, &ended);
 	tws_add(&conn->book->process->value[TWS_open], (uint64_t)-1);
 	if (tws_unlikely(conn->slot->rule))
-		tws_rule_ended(conn, end->verdict.ending);
+		tws_conn_rule_ended(conn, end->verdict.ending);
 }
 
 /* Begun, and nothing known of them; as the identities have it. What is subtracted is read
@@ -123,7 +123,7 @@ static __attribute__((noinline)) void count_unborn(const struct tws_end *end,
 	}
 	tws_conn_count(conn, failed ? end->verdict.failure : TWS_abandoned, 1);
 	if (failed)
-		tws_rule_failed(conn);
+		tws_conn_rule_failed(conn);
 }
 
 /* It was not seen to be established, and yet was: by a program that never asked. */
@@ -211,7 +211,7 @@ static inline bool may_be_shared(const struct tws_end *end)
 	if (tws_unlikely(slot->flags & TWS_CONN_SHARED || !tws_conn_owned(&end->conn)))
 		return true;
 	return tws_unlikely(slot->action[TWS_ACTION_SPAWNS] !=
-			    __atomic_load_n(&tws_process.spawns, __ATOMIC_RELAXED)) &&
+			    __atomic_load_n(&tws_self.spawns, __ATOMIC_RELAXED)) &&
 	       !closes_on_exec(end->fd);
 }
 
@@ -286,7 +286,7 @@ TWS_HOT bool tws_conn_look(int fd, enum tws_via via, struct tws_end *ret_end)
 	bool owned;
 
 	begin_end(fd, word, via, ret_end);
-	if (tws_unlikely(!word || !tws_may_work()))
+	if (tws_unlikely(!word))
 		return false;
 	if (tws_unlikely(!book))
 		return true; /* a socket not connected: only its word goes */

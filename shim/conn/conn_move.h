@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 
+#include "shim/book/breaker.h"
 #include "shim/conn/conn.h"
 
 /* What a slot's action[] holds; how to close stands in private memory, see plan.h. */
@@ -139,8 +140,22 @@ static inline uint32_t tws_conn_rule(const struct tws_conn *conn)
  * more are counted as they were last seen. */
 void tws_conn_sweep(struct tws_book *book);
 
-/* Tells the rule of a connection what became of it (shim/policy/policy.c). */
-void tws_rule_failed(const struct tws_conn *conn);
-void tws_rule_ended(const struct tws_conn *conn, enum tws_ending ending);
+/* Tells the rule of a connection what became of it. */
+static inline void tws_conn_rule_failed(const struct tws_conn *conn)
+{
+	uint32_t rule = tws_conn_rule(conn);
+
+	if (rule)
+		tws_breaker_failed(&conn->book->rules[rule - 1], rule - 1);
+}
+
+static inline void tws_conn_rule_ended(const struct tws_conn *conn,
+				       enum tws_ending ending)
+{
+	uint32_t rule = tws_conn_rule(conn);
+
+	if (rule && ending == TWS_END_RESET_REMOTE)
+		tws_breaker_peer_reset(&conn->book->rules[rule - 1], rule - 1);
+}
 
 #endif

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "shim/policy/apply_option.h"
+#include "shim/book/breaker.h"
 #include "shim/book/ring.h"
 
 #ifndef IP_LOCAL_PORT_RANGE
@@ -256,7 +257,7 @@ void tws_apply_connect(int fd, const struct tws_conn *conn)
 	conn->slot->arm = decision.arm;
 	if (!decision.matched)
 		return;
-	if (!tws_rule_matched(&decision)) {
+	if (decision.status && !tws_breaker_matched(decision.status)) {
 		tws_conn_count(conn, TWS_policy_skipped_stopped, 1);
 		return;
 	}

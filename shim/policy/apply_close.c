@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 
 #include "shim/policy/apply_option.h"
+#include "shim/book/breaker.h"
 #include "shim/shared/clock.h"
 #include "shim/conn/facts.h"
 
@@ -59,6 +60,22 @@ static bool drained(int fd, uint32_t ms)
 	return true;
 }
 
+static void note_discarded(const struct tws_conn *conn, uint32_t unsent)
+{
+	uint32_t rule = tws_conn_rule(conn);
+
+	tws_conn_count(conn, TWS_bytes_discarded, unsent);
+	if (rule)
+		tws_breaker_discarded(&conn->book->rules[rule - 1], rule - 1, unsent);
+}
+
+static bool may_reset(const struct tws_conn *conn)
+{
+	uint32_t rule = tws_conn_rule(conn);
+
+	return !rule || tws_breaker_may_reset(&conn->book->rules[rule - 1], rule - 1);
+}
+
 static void reset(struct tws_end *end, uint32_t unsent)
 {
 	const struct tws_conn *conn = &end->conn;
@@ -72,8 +89,7 @@ static void reset(struct tws_end *end, uint32_t unsent)
 	end->verdict.ending = TWS_END_RESET_POLICY;
 	end->verdict.time_wait = false;
 	if (unsent)
-		tws_conn_count(conn, TWS_bytes_discarded, unsent);
-	tws_rule_discarded(conn, unsent);
+		note_discarded(conn, unsent);
 }
 
 static void fin_reset(struct tws_end *end)
@@ -98,7 +114,7 @@ static void carry_out(struct tws_end *end, const struct tws_plan *plan)
 		fin_reset(end);
 	else if (mode == TWS_CLOSE_RESET_DRAINED && !drained(end->fd, plan->drain_ms))
 		tws_conn_count(conn, TWS_policy_skipped_unsent, 1);
-	else if (!tws_rule_may_reset(conn))
+	else if (!may_reset(conn))
 		tws_conn_count(conn, TWS_policy_skipped_rate, 1);
 	else
 		reset(end, mode == TWS_CLOSE_RESET ? tws_facts_unsent(end->fd) : 0);

@@ -15,7 +15,7 @@
 
 #include "shim/shared/clock.h"
 #include "shim/shared/match.h"
-#include "shim/process.h"
+#include "shim/book/self.h"
 #include "shim/book/publish.h"
 #include "shim/shared/sys.h"
 #include "shim/shared/text.h"
@@ -99,12 +99,11 @@ static void map_control(int fd)
  * whether it is to be trusted. */
 static void open_control(void)
 {
-	char path[sizeof(tws_process.directory) + 32];
+	char path[sizeof(tws_self.directory) + 32];
 	struct tws_text text = tws_text_begin(path, sizeof(path));
 	int fd;
 
-	tws_text_add(&text,
-		     tws_process.directory[0] ? tws_process.directory : "/run/twshim");
+	tws_text_add(&text, tws_self.directory[0] ? tws_self.directory : "/run/twshim");
 	tws_text_add(&text, "/" TWS_POLICY_CONTROL);
 	fd =
 	    (int)tws_sys4(SYS_openat, AT_FDCWD, path, O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0);

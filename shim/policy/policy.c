@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "shim/shared/match.h"
+#include "shim/book/breaker.h"
 #include "shim/policy/handle.h"
 #include "shim/shared/text.h"
 
@@ -33,7 +34,7 @@ static struct tws_rule_status *status_of(struct tws_book *book,
 	       offsetof(struct tws_rule_status, stopped) -
 		   offsetof(struct tws_rule_status, matched));
 	status->stopped = TWS_STOP_NONE;
-	tws_rule_limits(index, &rule->action);
+	tws_breaker_set_limits(index, &rule->action);
 	copy_name(status->name, tws_policy_at(handle->image, rule->name));
 	__atomic_store_n(&status->policy_generation, handle->generation,
 			 __ATOMIC_RELEASE);

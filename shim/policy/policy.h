@@ -67,18 +67,6 @@ struct tws_decision {
 struct tws_decision tws_policy_decide(struct tws_book *book,
 				      const struct tws_address *remote);
 
-/* shim/book/breaker.c: what became of a rule's connections, and when it has to stop. */
-
-/* Remembers the limits of rule `index` (max_resets_per_second, stop_if). */
-void tws_rule_limits(uint32_t index, const struct tws_action *action);
-
-/* A connection falls to the rule. False: its breaker had tripped, the rule is off. */
-bool tws_rule_matched(const struct tws_decision *decision);
-
-/* A reset wants to happen now. False: the cap of this second is reached. */
-bool tws_rule_may_reset(const struct tws_conn *conn);
-void tws_rule_discarded(const struct tws_conn *conn, uint64_t bytes);
-
 /* shim/policy/apply.c: sets what the rule asks for. */
 
 /* Before bind() and before connect() of a socket that is not connected yet. */

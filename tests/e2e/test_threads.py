@@ -133,7 +133,8 @@ def test_thread_sanitizer_finds_nothing(t):
     library = os.path.join(t.scratch, "libtwshim.so")
     client = os.path.join(t.scratch, "races")
     shim = os.path.join(root, "shim")
-    sources = [os.path.join(shim, f) for f in sorted(os.listdir(shim)) if f.endswith(".c")]
+    sources = [os.path.join(folder, f) for folder, _, names in os.walk(shim)
+               for f in sorted(names) if f.endswith(".c")]
     exports = os.path.join(t.build, "shim", "exports.map")
     subprocess.run(["gcc", "-std=gnu11", "-D_GNU_SOURCE", f"-I{root}", "-g", "-O1", "-fPIC",
                     "-fvisibility=hidden", "-fsanitize=thread", "-shared", "-o", library,

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What this process knows about itself: its pid, the directory that its environment
+ * names, and how many children may hold copies of its descriptors. process.c fills it in;
+ * the code below the hooks only reads it, so that it does not depend on process.c.
+ */
+#ifndef TWS_SHIM_SELF_H
+#define TWS_SHIM_SELF_H
+
+#include <stdint.h>
+
+#include "shim/shared/hot.h"
+
+struct tws_self {
+	uint32_t spawns; /* atomic; children that may hold our descriptors */
+	int32_t pid;	 /* atomic; the process whose memory this is; 0: not asked yet */
+	char directory[512]; /* TWSHIM_DIR, or empty: look for one */
+	char runtime[256];   /* XDG_RUNTIME_DIR, or empty */
+};
+
+TWS_OURS extern struct tws_self tws_self;
+
+/* Finds out the pid, once. */
+void tws_self_know_pid(void);
+
+#endif
