@@ -17,10 +17,6 @@
 #include "shim/process.h"
 #include "shim/shared/sys.h"
 
-#ifndef IPPROTO_MPTCP
-#define IPPROTO_MPTCP 262
-#endif
-
 static TWS_COLD void gone_unseen(int fd)
 {
 	tws_freshen(fd);
@@ -93,25 +89,6 @@ void tws_hook_listening(int fd)
 
 /* ----------------------------------------------------------------- connect */
 
-/* A descriptor that we never saw made: is it a TCP socket of IP? */
-static uint32_t ask_socket(int fd)
-{
-	int type = 0, protocol = 0, domain = 0;
-	uint32_t length = sizeof(int);
-
-	if (tws_getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) != 0 ||
-	    type != SOCK_STREAM)
-		return 0;
-	length = sizeof(int);
-	if (tws_getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) != 0 ||
-	    (protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP))
-		return 0;
-	length = sizeof(int);
-	tws_getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length);
-	return TWS_FD_SOCKET | (domain == AF_INET6 ? TWS_CONN_IPV6 : 0) |
-	       (protocol == IPPROTO_MPTCP ? TWS_CONN_MPTCP : 0);
-}
-
 /* One that was accepted, or connected where we could not see it, is not ours to open, nor
  * to have a policy; nor is one that listens. */
 static bool may_be_opened(int fd)
@@ -179,7 +156,7 @@ static __attribute__((noinline)) bool slot_of_known(int fd, uint32_t word,
 			return true;
 		tws_conn_vanished(fd, word);
 	}
-	word = may_be_opened(fd) ? ask_socket(fd) : 0;
+	word = may_be_opened(fd) ? tws_conn_ask_socket(fd) : 0;
 	return word && claim(fd, word & TWS_FD_FLAGS, ret_conn);
 }
 
@@ -297,7 +274,8 @@ static __attribute__((noinline)) void connect_again(struct tws_connecting *conne
  * is no environment yet that says where to count. */
 static TWS_COLD void note_too_early(int fd)
 {
-	if (!__atomic_load_n(&tws_process.stage, __ATOMIC_ACQUIRE) && ask_socket(fd))
+	if (!__atomic_load_n(&tws_process.stage, __ATOMIC_ACQUIRE) &&
+	    tws_conn_ask_socket(fd))
 		tws_count_process(TWS_unobserved);
 }
 
@@ -394,70 +372,4 @@ TWS_HOT void tws_hook_connected(int fd, struct tws_connecting *connecting, int e
 	if (tws_conn_establish(conn, connecting->tally, now) && !connecting->again)
 		tws_tally_time(connecting->tally, TWS_HISTOGRAM_connect_latency_seconds,
 			       now - connecting->began_ns);
-}
-
-/* ------------------------------------------------------------- SCM_RIGHTS */
-
-static void share(int fd)
-{
-	if (!(tws_fd(fd) & TWS_FD_SLOT) || !tws_may_work())
-		return;
-	tws_freshen(fd);
-	tws_conn_flags_change(fd, TWS_CONN_SHARED, 0);
-}
-
-/* A connected TCP socket from elsewhere: counted as adopted, and not looked at again; its
- * ending belongs to whoever opened it. */
-static void adopt(int fd)
-{
-	struct tws_address remote;
-	struct tws_book *book;
-
-	tws_hook_made(fd, 0);
-	if (!tws_may_work() || !ask_socket(fd) ||
-	    !tws_conn_name(fd, SYS_getpeername, &remote))
-		return;
-	book = tws_book_own();
-	if (book)
-		tws_add(&book->destinations[tws_book_destination(book, &remote)]
-			     .counters.value[TWS_adopted],
-			1);
-}
-
-/* As the kernel looks at it, before the kernel has: what is longer or shorter than can be
- * gives EINVAL there and must be no step of ours beyond the message. */
-static bool is_whole(const struct msghdr *message, const struct cmsghdr *at)
-{
-	size_t before = (size_t)((const char *)at - (const char *)message->msg_control);
-
-	return at->cmsg_len >= CMSG_LEN(0) &&
-	       at->cmsg_len <= message->msg_controllen - before;
-}
-
-static void each_right(const struct msghdr *message, void (*act)(int fd))
-{
-	struct msghdr *header = (struct msghdr *)(uintptr_t)message;
-
-	if (!tws_conn_plausible(message) || !tws_conn_plausible(message->msg_control))
-		return;
-	for (struct cmsghdr *at = CMSG_FIRSTHDR(header); at && is_whole(header, at);
-	     at = CMSG_NXTHDR(header, at)) {
-		const int *fds = (const int *)(const void *)CMSG_DATA(at);
-		size_t count = (at->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-		if (at->cmsg_level != SOL_SOCKET || at->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < count; i++)
-			act(fds[i]);
-	}
-}
-
-void tws_hook_rights_sent(const struct msghdr *message)
-{
-	each_right(message, share);
-}
-
-void tws_hook_rights_received(struct msghdr *message)
-{
-	each_right(message, adopt);
 }

@@ -19,7 +19,7 @@
 /* Environment variable from a former image to its successor: names of segments. */
 #define TWS_HANDOVER "TWSHIM_HANDOVER"
 
-/* ------------------------------------------------- hook_open.c: born */
+/* ------------------------------------------------- hook_open.c, hook_rights.c: born */
 
 /* A new descriptor of any kind came up: if its number is in the table, what was there is
  * gone unseen. `word`: its word from now on. */

@@ -5,6 +5,7 @@
 #include "shim/conn/conn.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #include "shim/shared/clock.h"
@@ -93,6 +94,24 @@ bool tws_conn_name(int fd, long call, struct tws_address *ret_address)
 		return true;
 	memset(ret_address, 0, sizeof(*ret_address));
 	return false;
+}
+
+uint32_t tws_conn_ask_socket(int fd)
+{
+	int type = 0, protocol = 0, domain = 0;
+	uint32_t length = sizeof(int);
+
+	if (tws_getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) != 0 ||
+	    type != SOCK_STREAM)
+		return 0;
+	length = sizeof(int);
+	if (tws_getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) != 0 ||
+	    (protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP))
+		return 0;
+	length = sizeof(int);
+	tws_getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length);
+	return TWS_FD_SOCKET | (domain == AF_INET6 ? TWS_CONN_IPV6 : 0) |
+	       (protocol == IPPROTO_MPTCP ? TWS_CONN_MPTCP : 0);
 }
 
 /* ------------------------------------------------------------------- slots */

@@ -32,6 +32,10 @@
 #define TWS_CONN_APP_NO_PORT (1u << 29)
 #define TWS_CONN_AGAIN	     (1u << 28)
 
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+
 /* A slot as it was when looked at. */
 struct tws_conn {
 	struct tws_book *book; /* NULL: no connection */
@@ -177,6 +181,9 @@ static inline bool tws_conn_address(const struct sockaddr *address, socklen_t le
 	memcpy(ret_address->bytes, &in->sin_addr, 4);
 	return true;
 }
+
+/* The table word of a descriptor that we never saw made: a TCP socket over IP, or 0. */
+TWS_COLD uint32_t tws_conn_ask_socket(int fd);
 
 /* The address of a socket's end: SYS_getsockname, SYS_getpeername. False: it has none,
  * and the answer is empty. */
