@@ -5,12 +5,14 @@
  */
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio_ext.h>
 #include <sys/uio.h>
 
 #include "shim/entry.h"
 #include "shim/shared/clock.h"
 #include "shim/shared/hot.h"
 #include "shim/policy/policy.h"
+#include "shim/process.h"
 #include "shim/shared/sys.h"
 
 /* --------------------------------------------------------------------- born */
@@ -269,34 +271,51 @@ void tws_wrap_closefrom(int first)
 	tws_real.closefrom(first);
 }
 
-/* Buffered output goes out before the descriptor; a policy that resets must come after.
- */
-static bool close_stream(FILE *stream, struct tws_end *ret_end)
+/* Buffered output goes out before a policy resets, or it would be lost. The error of that
+ * is for the stream's own close to return. 0: none. */
+static int flush_beforehand(FILE *stream)
 {
+	return __fpending(stream) && fflush(stream) != 0 ? errno : 0;
+}
+
+static bool close_stream(FILE *stream, struct tws_end *ret_end, int *ret_error)
+{
+	int saved = errno;
 	int fd = stream ? fileno_unlocked(stream) : -1;
 
+	errno = saved; /* a stream in memory has no descriptor, and says so */
+	*ret_error = 0;
 	if (fd < 0 || !tws_fd(fd))
 		return false;
-	if (tws_policy_active(tws_now()))
-		fflush(stream);
+	if (tws_may_work() && tws_policy_resets(fd))
+		*ret_error = flush_beforehand(stream);
 	return tws_hook_close(fd, TWS_VIA_FCLOSE, ret_end);
 }
 
 int tws_wrap_fclose(FILE *stream)
 {
 	struct tws_end end;
-	bool ours = close_stream(stream, &end);
-	int ret = tws_real.fclose(stream);
+	int error;
+	bool ours = close_stream(stream, &end, &error);
+	int ret;
 
+	if (error)
+		__fpurge(stream); /* what failed is not tried a second time */
+	ret = tws_real.fclose(stream);
 	if (ours)
 		tws_hook_closed(&end);
-	return ret;
+	if (ret != 0 || !error)
+		return ret;
+	errno = error;
+	return EOF;
 }
 
+/* freopen() itself ignores the error of its flush, which is left in errno. */
 FILE *tws_wrap_freopen(const char *path, const char *mode, FILE *stream)
 {
 	struct tws_end end;
-	bool ours = close_stream(stream, &end);
+	int error;
+	bool ours = close_stream(stream, &end, &error);
 	FILE *ret = tws_real.freopen(path, mode, stream);
 
 	if (ours)
@@ -307,7 +326,8 @@ FILE *tws_wrap_freopen(const char *path, const char *mode, FILE *stream)
 FILE *tws_wrap_freopen64(const char *path, const char *mode, FILE *stream)
 {
 	struct tws_end end;
-	bool ours = close_stream(stream, &end);
+	int error;
+	bool ours = close_stream(stream, &end, &error);
 	FILE *ret = tws_real.freopen64(path, mode, stream);
 
 	if (ours)

@@ -7,10 +7,11 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
-#include "shim/policy/apply_option.h"
 #include "shim/book/breaker.h"
-#include "shim/shared/clock.h"
 #include "shim/conn/facts.h"
+#include "shim/conn/fresh.h"
+#include "shim/policy/apply_option.h"
+#include "shim/shared/clock.h"
 
 void tws_apply_count(const struct tws_conn *conn, const struct outcome *outcome)
 {
@@ -142,4 +143,17 @@ void tws_carry_out_close(struct tws_end *end)
 		tws_conn_count(&end->conn, TWS_policy_would_apply, 1);
 	else
 		carry_out(end, plan);
+}
+
+bool tws_policy_plans_reset(int fd)
+{
+	const struct tws_plan *plan;
+	struct tws_conn conn;
+
+	tws_freshen(fd);
+	conn = tws_conn_of(tws_fd(fd));
+	plan = conn.book ? tws_plan_of(&conn) : NULL;
+	return plan && !(plan->close & CLOSE_DRY_RUN) &&
+	       (CLOSE_MODE(plan->close) == TWS_CLOSE_RESET ||
+		CLOSE_MODE(plan->close) == TWS_CLOSE_RESET_DRAINED);
 }

@@ -83,6 +83,15 @@ static inline void tws_apply_close(struct tws_end *end)
 		tws_carry_out_close(end);
 }
 
+/* Whether a rule means to reset the connection of `fd` when it closes. */
+TWS_COLD bool tws_policy_plans_reset(int fd);
+
+static inline bool tws_policy_resets(int fd)
+{
+	return tws_unlikely(__atomic_load_n(&tws_plans, __ATOMIC_RELAXED)) &&
+	       tws_policy_plans_reset(fd);
+}
+
 /* The program has just set SO_LINGER {1,0} on a connection: `graceful` takes it away. */
 void tws_apply_app_linger(int fd, const struct tws_conn *conn);
 

@@ -13,6 +13,32 @@ def _client(t, *steps, mode="echo", status=0):
     return server, report
 
 
+POLICIES = [()] + [("-p", f"to=127.0.0.1,close={close}{dry}") for dry in ("", ",dry_run=true")
+                   for close in ("keep", "graceful", "linger,linger_seconds=1", "fin-reset",
+                                 "reset-drained", "reset")] + \
+    [("-p", "to=192.0.2.1,close=reset")]
+
+
+def test_closing_a_stream_returns_what_it_returns_bare(t):
+    bare = t.run(t.prog("streams"), shim=False).stdout.decode().splitlines()
+    assert len(bare) == 97 and sum(line.startswith("fclose, reset") and ": -1 " in line
+                                   for line in bare) > 5, bare
+    for policy in POLICIES:
+        result = t.run(t.twshim, "run", "-q", *policy, "--", t.prog("streams"), shim=False)
+        differs = [pair for pair in zip(bare, result.stdout.decode().splitlines())
+                   if pair[0] != pair[1]]
+        assert not differs and not result.stderr, (policy, differs, result)
+
+
+def test_a_policy_that_resets_lets_a_stream_write_first(t):
+    server = t.server("silent")
+    report = t.twshim_run(t.prog("client"), ADDRESS, str(server.port), "socket", "connect",
+                          "fclose:1000", "repeat:20",
+                          options=("-p", f"to={ADDRESS},close=reset-drained,drain_ms=1000"))
+    t.counters(report, attempts=20, established=20, ended_reset_policy=20, via_fclose=20)
+    server.wait("bytes", 20 * 1000)
+
+
 def _row(name, steps, via, number=20, status=0, ending="ended_local_fin", tw=True):
     def test(t):
         server, report = _client(t, *OPEN, *steps, status=status)

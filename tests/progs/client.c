@@ -15,10 +15,10 @@
  *   send:N recv recv:N wait-readable wait-hup
  *   linger:N reuseaddr linger2:N lowat:N so-error shutdown:wr|rd|rdwr
  *   dup dup2 dup3 fdupfd take-d (c = d) close close-d close-raw close-syscall
- *   close-range closefrom fclose freopen dup2-over dup3-over cloexec exec:PATH fork-close
- *   fork-hold spawn system pause-child exit:N _exit:N quick_exit abort kill note:TAG
- *   (prints TAG, SO_COOKIE and the local port) sleep:MS repeat:N (all steps before it, N
- *   times in all)
+ *   close-range closefrom fclose[:N bytes] freopen dup2-over dup3-over cloexec exec:PATH
+ * fork-close fork-hold spawn system pause-child exit:N _exit:N quick_exit abort kill
+ * note:TAG (prints TAG, SO_COOKIE and the local port) sleep:MS repeat:N (all steps before
+ * it, N times in all)
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -416,6 +416,8 @@ static void do_fclose(const char *step)
 	FILE *stream = fdopen(c, "r+");
 
 	need(stream != NULL, step);
+	for (long i = 0; i < atol(argument_of(step)); i++)
+		putc('f', stream);
 	need(fclose(stream) == 0, step);
 }
 
