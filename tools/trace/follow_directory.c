@@ -28,7 +28,7 @@ static bool is_segment(const char *name)
 	       strcmp(name + length - end, TWS_SEGMENT_SUFFIX) == 0;
 }
 
-static struct follow_directory *find(struct follow *follow, int watch)
+static struct follow_directory *find_watch(struct follow *follow, int watch)
 {
 	for (size_t i = 0; i < follow->directory_count; i++)
 		if (follow->directories[i].watch == watch)
@@ -38,7 +38,7 @@ static struct follow_directory *find(struct follow *follow, int watch)
 
 static void watch_directory(struct follow *follow, int fd, bool main);
 
-static void list(struct follow *follow, struct follow_directory directory)
+static void list_segments(struct follow *follow, struct follow_directory directory)
 {
 	int copy = openat(directory.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), below;
 	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
@@ -71,7 +71,7 @@ static void watch_directory(struct follow *follow, int fd, bool main)
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	watch = inotify_add_watch(follow->inotify, path, EVENTS);
-	if (watch < 0 || find(follow, watch)) {
+	if (watch < 0 || find_watch(follow, watch)) {
 		close(fd);
 		return;
 	}
@@ -85,7 +85,7 @@ static void watch_directory(struct follow *follow, int fd, bool main)
 	follow->directories = grown;
 	follow->directories[follow->directory_count++] =
 	    (struct follow_directory){watch, fd, main, false};
-	list(follow, follow->directories[follow->directory_count - 1]);
+	list_segments(follow, follow->directories[follow->directory_count - 1]);
 }
 
 static int watch_path(const char *path, void *data)
@@ -140,7 +140,7 @@ void follow_scan(struct follow *follow)
 static void list_all(struct follow *follow)
 {
 	for (size_t i = 0; i < follow->directory_count; i++)
-		list(follow, follow->directories[i]);
+		list_segments(follow, follow->directories[i]);
 }
 
 static void take_named(struct follow *follow, const struct follow_directory *directory,
@@ -165,9 +165,9 @@ static void take_named(struct follow *follow, const struct follow_directory *dir
 	}
 }
 
-static void take(struct follow *follow, const struct inotify_event *event)
+static void take_announcement(struct follow *follow, const struct inotify_event *event)
 {
-	struct follow_directory *directory = find(follow, event->wd);
+	struct follow_directory *directory = find_watch(follow, event->wd);
 
 	if (event->mask & IN_Q_OVERFLOW)
 		list_all(follow);
@@ -187,6 +187,6 @@ void follow_take_news(struct follow *follow)
 		for (ssize_t at = 0; at < length;
 		     at += (ssize_t)(sizeof(*event) + event->len)) {
 			event = (const struct inotify_event *)(buffer + at);
-			take(follow, event);
+			take_announcement(follow, event);
 		}
 }

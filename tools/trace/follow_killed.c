@@ -74,7 +74,7 @@ static void read_table(struct dead *dead)
 }
 
 /* TIME_WAIT tells when it began; others ended when we noticed. */
-static uint64_t ended_at(const struct dead *dead, const struct kernel_socket *socket)
+static uint64_t killed_at_ns(const struct dead *dead, const struct kernel_socket *socket)
 {
 	uint64_t gone = MODEL_TIME_WAIT_NS;
 
@@ -84,8 +84,9 @@ static uint64_t ended_at(const struct dead *dead, const struct kernel_socket *so
 	return tws_now();
 }
 
-static void note(struct dead *dead, const struct tws_connection *slot,
-		 const struct join_verdict *verdict, const struct kernel_socket *socket)
+static void note_killed(struct dead *dead, const struct tws_connection *slot,
+			const struct join_verdict *verdict,
+			const struct kernel_socket *socket)
 {
 	struct follow_event *event = follow_event_new(dead->follow, dead->segment);
 
@@ -95,7 +96,7 @@ static void note(struct dead *dead, const struct tws_connection *slot,
 	    .cookie = slot->cookie,
 	    .began_ns = slot->began_ns,
 	    .established_ns = slot->established_ns,
-	    .ended_ns = ended_at(dead, socket),
+	    .ended_ns = killed_at_ns(dead, socket),
 	    .remote = slot->remote,
 	    .local = socket ? socket->local : slot->local,
 	    .flags = slot->flags,
@@ -114,7 +115,7 @@ static const struct kernel_destroyed *last_words(const struct follow *follow,
 	return follow->listener ? kernel_listener_find(follow->listener, cookie) : NULL;
 }
 
-static void settle(struct dead *dead, struct tws_connection *slot)
+static void end_killed(struct dead *dead, struct tws_connection *slot)
 {
 	struct join_facts facts = {.slot = slot, .owner_gone = true};
 	const struct kernel_socket *socket = NULL;
@@ -132,7 +133,7 @@ static void settle(struct dead *dead, struct tws_connection *slot)
 	}
 	verdict = join_decide(&facts);
 	if (verdict.ended)
-		note(dead, slot, &verdict, socket);
+		note_killed(dead, slot, &verdict, socket);
 }
 
 void follow_read_open(struct follow *follow, const struct followed *segment)
@@ -146,7 +147,7 @@ void follow_read_open(struct follow *follow, const struct followed *segment)
 		if (slots[i].state >= TWS_CONN_CONNECTING &&
 		    slots[i].state <= TWS_CONN_ENDING &&
 		    !(slots[i].flags & TWS_CONN_ADOPTED))
-			settle(&dead, &slots[i]);
+			end_killed(&dead, &slots[i]);
 	free(slots);
 	kernel_table_free(&dead.table);
 }
@@ -173,7 +174,7 @@ static size_t fill_in(struct follow *follow)
 
 /* A socket without last words (they are late, or nobody may listen) is in the table
  * still, and for a minute as TIME_WAIT. */
-static void look_up(struct follow *follow)
+static void look_up_table(struct follow *follow)
 {
 	const struct kernel_socket *socket;
 	struct kernel_table table = {0};
@@ -209,5 +210,5 @@ void follow_hear(struct follow *follow)
 		pause_for_words();
 	listen_again(follow);
 	if (fill_in(follow) > 0)
-		look_up(follow);
+		look_up_table(follow);
 }

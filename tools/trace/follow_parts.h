@@ -55,7 +55,13 @@ struct follow {
 	bool failed; /* out of memory */
 };
 
-/* -------- follow.c */
+/* -------- follow_ring.c */
+
+/* Reads what has ended since the last call, as events. */
+void follow_read_ring(struct follow *follow, struct followed *segment, uint64_t now);
+
+/* Whether the segment's process is known to be dead. */
+bool follow_is_dead(struct follow *follow, const struct followed *segment);
 
 /* Begins to follow a file of a directory. */
 void follow_add(struct follow *follow, const struct follow_directory *directory,

@@ -164,7 +164,7 @@ void trace_print_title(FILE *out, bool color)
 	fprintf(out, "%s\n", print_style(PRINT_PLAIN, color));
 }
 
-static enum print_style style_of(unsigned ending)
+static enum print_style ending_style(unsigned ending)
 {
 	if (ending == TWS_END_LOCAL_FIN)
 		return PRINT_YELLOW;
@@ -210,7 +210,7 @@ void trace_print_text(FILE *out, const struct follow_event *event, bool color)
 		print_address(to, &ended->remote), lifetime,
 		bytes(sent, event, ended->bytes_sent),
 		bytes(received, event, ended->bytes_received),
-		print_style(style_of(ended->ending), color),
+		print_style(ending_style(ended->ending), color),
 		trace_ending_name(ended->ending), print_style(PRINT_PLAIN, color),
 		via_name(ended->via), print_escape(rule, sizeof(rule), event->rule),
 		*event->arm ? (*event->rule ? ", arm " : "arm ") : "",
