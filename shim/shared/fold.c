@@ -193,7 +193,7 @@ static bool take_old(struct tws_header *totals, int directory, const char *name,
 	return *ret_replaces;
 }
 
-static bool write_all(int fd, const void *bytes, uint64_t size, uint64_t offset)
+static bool write_bytes(int fd, const void *bytes, uint64_t size, uint64_t offset)
 {
 	const char *at = bytes;
 
@@ -213,13 +213,13 @@ static bool write_all(int fd, const void *bytes, uint64_t size, uint64_t offset)
 static bool write_totals(int fd, const struct tws_header *totals)
 {
 	if (tws_sys2(SYS_ftruncate, fd, totals->size) != 0 ||
-	    !write_all(fd, totals, sizeof(*totals), 0))
+	    !write_bytes(fd, totals, sizeof(*totals), 0))
 		return false;
 	for (unsigned id = 0; id < TWS_SECTIONS; id++) {
 		const struct tws_section *at = &totals->section[id];
 
-		if (!write_all(fd, (const char *)totals + at->offset,
-			       (uint64_t)at->used * at->element_size, at->offset))
+		if (!write_bytes(fd, (const char *)totals + at->offset,
+				 (uint64_t)at->used * at->element_size, at->offset))
 			return false;
 	}
 	return true;
@@ -300,8 +300,8 @@ static void totals_name(uint64_t exe_hash, char *ret_name, size_t size)
 }
 
 /* Takes candidates of one application into its totals, each name once; their number. */
-static uint32_t take_in(struct tws_scan *scan, struct tws_candidate **batch,
-			uint32_t count, struct tws_header *totals, uint16_t *index)
+static uint32_t take_in_batch(struct tws_scan *scan, struct tws_candidate **batch,
+			      uint32_t count, struct tws_header *totals, uint16_t *index)
 {
 	struct tws_fold_file file;
 	uint32_t ret = 0;
@@ -335,7 +335,7 @@ static uint32_t add_to_totals(struct tws_scan *scan, struct tws_candidate **batc
 	totals_name(batch[0]->exe_hash, name, sizeof(name));
 	fd = hold(scan->directory, name);
 	if (take_old(totals, scan->directory, name, fd, index, &replaces))
-		ret = take_in(scan, batch, count, totals, index);
+		ret = take_in_batch(scan, batch, count, totals, index);
 	if (ret && replace(scan->directory, name, totals, replaces))
 		unlink_named(scan->directory, totals);
 	else

@@ -8,7 +8,7 @@
 
 #include "shim/shared/fold_parts.h"
 
-static void add_counters(struct tws_counters *to, const struct tws_counters *from)
+static void fold_counters(struct tws_counters *to, const struct tws_counters *from)
 {
 	uint64_t peak = to->value[TWS_peak_open];
 
@@ -30,8 +30,7 @@ static bool same_address(const struct tws_address *a, const struct tws_address *
 }
 
 /* Entry of an address in the totals; 0, `other`, when they are full. */
-static uint32_t find_destination(struct tws_header *totals,
-				 const struct tws_address *address)
+static uint32_t find_total(struct tws_header *totals, const struct tws_address *address)
 {
 	struct tws_section *at = &totals->section[TWS_SECTION_DESTINATIONS];
 	struct tws_destination *entry =
@@ -203,7 +202,7 @@ static void add_arm(struct tws_header *totals, const struct tws_arm *arm)
 		at->used++;
 		memcpy(&entry[i], arm, offsetof(struct tws_arm, counters));
 	}
-	add_counters(&entry[i].counters, &arm->counters);
+	fold_counters(&entry[i].counters, &arm->counters);
 	clear_gauges(&entry[i].counters);
 }
 
@@ -215,12 +214,12 @@ void tws_fold_add(struct tws_header *totals, struct tws_header *header, uint16_t
 	uint32_t count = tws_fold_used(header, TWS_SECTION_DESTINATIONS);
 
 	end_slots(header);
-	add_counters(tws_fold_section(totals, TWS_SECTION_PROCESS),
-		     tws_fold_section(header, TWS_SECTION_PROCESS));
+	fold_counters(tws_fold_section(totals, TWS_SECTION_PROCESS),
+		      tws_fold_section(header, TWS_SECTION_PROCESS));
 	clear_gauges(tws_fold_section(totals, TWS_SECTION_PROCESS));
 	for (uint32_t i = 0; i < count && i <= UINT16_MAX; i++) {
-		index[i] = i ? (uint16_t)find_destination(totals, &from[i].address) : 0;
-		add_counters(&to[index[i]].counters, &from[i].counters);
+		index[i] = i ? (uint16_t)find_total(totals, &from[i].address) : 0;
+		fold_counters(&to[index[i]].counters, &from[i].counters);
 		clear_gauges(&to[index[i]].counters);
 	}
 	for (uint32_t i = 0; i < tws_fold_used(header, TWS_SECTION_ARMS); i++)

@@ -33,7 +33,7 @@ bool tws_fold_read(int fd, void *bytes, uint64_t size, uint64_t offset)
 }
 
 /* The used parts only: the rest is holes. */
-static bool read_sections(int fd, struct tws_header *header)
+static bool copy_sections(int fd, struct tws_header *header)
 {
 	for (unsigned id = 0; id < TWS_SECTIONS; id++) {
 		const struct tws_section *at = &header->section[id];
@@ -53,8 +53,8 @@ static bool is_other_version(const struct tws_header *header)
 }
 
 /* As the tools' reader sees it: what that passes over is not folded either. */
-static enum tws_fold_condition examine(int fd, struct tws_header *ret_header,
-				       struct tws_fold_file *ret_file)
+static enum tws_fold_condition examine_file(int fd, struct tws_header *ret_header,
+					    struct tws_fold_file *ret_file)
 {
 	struct stat stat = {0};
 	long length;
@@ -77,7 +77,7 @@ static enum tws_fold_condition examine(int fd, struct tws_header *ret_header,
 		   : TWS_FOLD_GOOD;
 }
 
-static enum tws_fold_condition open_failure(long error)
+static enum tws_fold_condition condition_of_failure(long error)
 {
 	switch (error) {
 	case -ENOENT:
@@ -98,10 +98,10 @@ int tws_fold_open(int directory, const char *name, struct tws_header *ret_header
 
 	*ret_file = (struct tws_fold_file){.condition = TWS_FOLD_UNKNOWN};
 	if (fd < 0) {
-		ret_file->condition = open_failure(fd);
+		ret_file->condition = condition_of_failure(fd);
 		return -1;
 	}
-	ret_file->condition = examine(fd, ret_header, ret_file);
+	ret_file->condition = examine_file(fd, ret_header, ret_file);
 	if (ret_file->condition == TWS_FOLD_GOOD)
 		return fd;
 	tws_sys1(SYS_close, fd);
@@ -120,7 +120,7 @@ struct tws_header *tws_fold_read_segment(int directory, const char *name,
 	ret = tws_fold_allocate(ret_file->size);
 	if (ret) {
 		*ret = header;
-		if (!read_sections(fd, ret)) {
+		if (!copy_sections(fd, ret)) {
 			tws_fold_release(ret, ret_file->size);
 			ret = NULL;
 		}

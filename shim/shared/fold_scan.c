@@ -36,7 +36,7 @@ static uint64_t hash_string(const char *string)
 
 /* Only a process of our own pid namespace and boot can be known to be dead. A pid that
  * was given to another process keeps its dead predecessor's segment a little longer. */
-static bool is_dead(const struct tws_scan *scan, uint64_t pid_namespace, uint32_t pid)
+static bool died_here(const struct tws_scan *scan, uint64_t pid_namespace, uint32_t pid)
 {
 	return pid_namespace == scan->pid_namespace &&
 	       tws_sys2(SYS_kill, pid, 0) == -ESRCH;
@@ -66,7 +66,7 @@ static bool is_candidate(const struct tws_scan *scan, int fd,
 	if (header->state == TWS_SEGMENT_TOTALS)
 		return true; /* the totals of a finished run, moved up under a name like
 				this */
-	if (!is_dead(scan, header->pid_namespace, header->pid))
+	if (!died_here(scan, header->pid_namespace, header->pid))
 		return false;
 	return scan->now_ns - header->heartbeat_ns > HELD_AT_MOST_S * SECOND_NS ||
 	       !is_held(fd, header);
@@ -102,7 +102,7 @@ static enum life life_by_name(const struct tws_scan *scan, const char *name)
 
 	if (!pid || pid > INT32_MAX || tws_text_parse(name) != scan->pid_namespace)
 		return UNKNOWN;
-	return is_dead(scan, scan->pid_namespace, (uint32_t)pid) ? DEAD : ALIVE;
+	return died_here(scan, scan->pid_namespace, (uint32_t)pid) ? DEAD : ALIVE;
 }
 
 /* A segment that nobody can read goes when a good one would, and one that another version
@@ -183,7 +183,7 @@ static void scan_name(struct tws_scan *scan, const char *name)
 }
 
 /* Oldest first, so that what goes early is what would have gone first. */
-static void sort(struct tws_scan *scan)
+static void sort_candidates(struct tws_scan *scan)
 {
 	for (uint32_t gap = scan->count / 2; gap; gap /= 2)
 		for (uint32_t i = gap; i < scan->count; i++)
@@ -206,7 +206,7 @@ void tws_fold_scan(struct tws_scan *scan)
 	if (tws_sys4(SYS_newfstatat, AT_FDCWD, "/proc/self/ns/pid", &stat, 0) == 0)
 		scan->pid_namespace = stat.st_ino;
 	tws_fold_each_name(scan, scan_name);
-	sort(scan);
+	sort_candidates(scan);
 }
 
 /* The next candidates of one application that are due; they are taken off the list. */

@@ -211,7 +211,7 @@ static void a_steady_rate_settles_where_it_is(void **state)
 
 	assert_int_equal((int)pair.rate, 100);
 	assert_int_equal(pair.exhausted_in_s, 0);
-	assert_int_equal(pair.settles_at, 6000);
+	assert_int_equal(pair.levels_at, 6000);
 }
 
 static void a_burst_of_late_runs_out_of_ports(void **state)
@@ -232,7 +232,7 @@ static void no_new_ones_never_run_out(void **state)
 
 	traffic_forecast(&pair, leaving);
 	assert_int_equal(pair.exhausted_in_s, 0);
-	assert_int_equal(pair.settles_at, 0);
+	assert_int_equal(pair.levels_at, 0);
 }
 
 static void ports_that_connect_takes_over_never_run_out(void **state)
@@ -253,7 +253,7 @@ static void connections_that_are_held_count_for_ever(void **state)
 	assert_int_equal(pair.exhausted_in_s, 1);
 	pair = forecast(90 + 60, 151, 1);
 	assert_int_equal(pair.exhausted_in_s, 0);
-	assert_int_equal(pair.settles_at, 150);
+	assert_int_equal(pair.levels_at, 150);
 }
 
 int main(void)

@@ -328,7 +328,7 @@ static void ports_that_were_bound_are_not_taken_over(void **state)
 static void a_port_ring_goes_on_where_all_others_fail(void **state)
 {
 	fill_with_time_wait(REDIS, 2);
-	scene.destinations[PYTHON].recent.ring = 1000;
+	scene.destinations[PYTHON].recent.port_ring = 1000;
 	assert_int_equal(verdict_of_fill(), VERDICT_WARNING);
 	says(the(&scene, "TW103"), "python3.11 takes them over again by its port_ring");
 	says(the(&scene, "TW103"), "port_ring=41000-65535,to=10.0.0.7:6379");
@@ -376,8 +376,8 @@ static void who_binds_early_and_starves_others_is_the_problem(void **state)
 static void who_rings_and_starves_others_is_named(void **state)
 {
 	starve();
-	scene.destinations[PYTHON].recent.ring = 1000;
-	scene.apps[PYTHON].recent.ring = 1000;
+	scene.destinations[PYTHON].recent.port_ring = 1000;
+	scene.apps[PYTHON].recent.port_ring = 1000;
 	diagnose(&scene);
 	says(the(&scene, "TW104"), "python3.11 takes ports from all others by its "
 				   "port_ring");

@@ -108,7 +108,7 @@ static bool is_starved(const struct view *view, const struct model_destination *
 
 static uint64_t bound_by(const struct model_app *app)
 {
-	return app->recent.early_bind + app->recent.ring;
+	return app->recent.early_bind + app->recent.port_ring;
 }
 
 static void find_binder(struct view *view)
@@ -168,8 +168,8 @@ static int examine_app(struct advice *advice, const struct view *view, uint32_t 
 	    .binder = view->binder
 			  ? print_escape(binder, sizeof(binder), view->binder->name)
 			  : NULL,
-	    .binder_rings = view->binder &&
-			    view->binder->recent.ring > view->binder->recent.early_bind,
+	    .binder_rings = view->binder && view->binder->recent.port_ring >
+						view->binder->recent.early_bind,
 	    .starved = view->starved,
 	    .counters = &app->counters,
 	    .time_wait = app->time_wait,

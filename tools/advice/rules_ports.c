@@ -43,10 +43,10 @@ static void say_forecast(char *text, size_t size, const struct traffic_pair *pai
 	if (pair->exhausted_in_s)
 		snprintf(text, size, ", and at %s more a second none is left in %u s",
 			 rate, pair->exhausted_in_s);
-	else if (pair->settles_at != pair->used)
+	else if (pair->levels_at != pair->used)
 		snprintf(text, size, ", and at %s more a second it %s to %s", rate,
-			 pair->settles_at < pair->used ? "falls" : "rises",
-			 advice_number(pair->settles_at));
+			 pair->levels_at < pair->used ? "falls" : "rises",
+			 advice_number(pair->levels_at));
 }
 
 const char *advice_more_ports(char *text, uint64_t all, uint64_t usable)
@@ -92,7 +92,7 @@ static struct fill fill_of(const struct advice_facts *facts)
 	};
 
 	if (facts->lately && (!pair || facts->pair_is_ours)) {
-		fill.ring = is_most(facts, facts->lately->ring);
+		fill.ring = is_most(facts, facts->lately->port_ring);
 		fill.bound = fill.ring || is_most(facts, facts->lately->early_bind);
 	}
 	if (pair && pair->reuse && !fill.bound) {

@@ -57,7 +57,7 @@ static int lock_directory(int *ret_lock, int directory)
 	return -EBUSY;
 }
 
-static int open_directory(const char *dir)
+static int open_ledger_directory(const char *dir)
 {
 	char path[PATH_MAX];
 
@@ -80,8 +80,9 @@ static int study(struct owners *owners, struct traffic *traffic,
 }
 
 /* The model is read under the lock too, or an older reading could follow a newer one. */
-static int collect(struct metrics **ret_metrics, struct ledger *ledger,
-		   const struct metrics_options *options, char *ret_error, size_t size)
+static int collect_locked(struct metrics **ret_metrics, struct ledger *ledger,
+			  const struct metrics_options *options, char *ret_error,
+			  size_t size)
 {
 	struct model_options wanted = {
 	    .dir = options->dir, .states = KERNEL_STATES_ALL, .cache = options->cache};
@@ -108,7 +109,7 @@ static int collect(struct metrics **ret_metrics, struct ledger *ledger,
 	return result;
 }
 
-static void forget(struct ledger *ledger, struct ledger *kept)
+static void keep_ledger(struct ledger *ledger, struct ledger *kept)
 {
 	struct ledger_destination *shrunk;
 	struct ledger_app *app;
@@ -153,7 +154,7 @@ static void save(struct metrics *metrics, const struct ledger *ledger, int direc
 int metrics_collect(struct metrics **ret_metrics, const struct metrics_options *options,
 		    char *ret_error, size_t size)
 {
-	int directory = open_directory(options->dir);
+	int directory = open_ledger_directory(options->dir);
 	struct ledger ledger = {0};
 	int lock, result = lock_directory(&lock, directory);
 
@@ -166,12 +167,12 @@ int metrics_collect(struct metrics **ret_metrics, const struct metrics_options *
 		    "again, or end that process",
 		    LEDGER_LOCK);
 	else if (result == 0)
-		result = collect(ret_metrics, &ledger, options, ret_error, size);
+		result = collect_locked(ret_metrics, &ledger, options, ret_error, size);
 	else
 		snprintf(ret_error, size, "metrics: %s", strerror(-result));
 	if (result == 0)
 		save(*ret_metrics, &ledger, directory, lock);
-	forget(&ledger, options->kept);
+	keep_ledger(&ledger, options->kept);
 	if (lock >= 0)
 		close(lock);
 	if (directory >= 0)

@@ -84,7 +84,7 @@ struct gathering {
 	time_t now;
 };
 
-static void add_counters(struct tws_counters *sum, const struct tws_counters *one)
+static void sum_counters(struct tws_counters *sum, const struct tws_counters *one)
 {
 	for (unsigned i = 0; i < TWS_COUNTERS; i++)
 		sum->value[i] += one->value[i];
@@ -121,7 +121,7 @@ static int gather_app(struct gathering *gathering, const struct model_app *app)
 	}
 	for (uint32_t i = 0; i < app->destination_count; i++)
 		gathering->list[gathering->list_count++] = &app->destinations[i];
-	add_counters(&gathering->sum, &app->counters);
+	sum_counters(&gathering->sum, &app->counters);
 	gathering->app->open += app->counters.value[TWS_open];
 	gathering->app->time_wait += app->time_wait.confirmed;
 	gathering->app->processes += app->processes;
@@ -187,7 +187,7 @@ static void note_slot(struct gathering *gathering, struct ledger_destination *sl
 
 	slot->open = slot->time_wait = 0;
 	for (unsigned i = 0; run && i < run->length; i++) {
-		add_counters(&sum, &run->first[i]->counters);
+		sum_counters(&sum, &run->first[i]->counters);
 		slot->open += run->first[i]->counters.value[TWS_open];
 		slot->time_wait += run->first[i]->time_wait.confirmed;
 	}
@@ -353,7 +353,7 @@ static int note_app(struct gathering *gathering)
 
 /* ------------------------------------------------------------------- the whole */
 
-static struct ledger_app *find_app(const struct ledger *ledger, const char *name)
+static struct ledger_app *find_ledger_app(const struct ledger *ledger, const char *name)
 {
 	for (unsigned i = 0; i < ledger->count; i++)
 		if (strncmp(ledger->apps[i]->name, name,
@@ -363,11 +363,12 @@ static struct ledger_app *find_app(const struct ledger *ledger, const char *name
 }
 
 /* Makes it if need be. 0 with NULL: there are too many, and it is counted as dropped. */
-static int get_app(struct ledger *ledger, const char *name, struct ledger_app **ret_app)
+static int find_or_add_app(struct ledger *ledger, const char *name,
+			   struct ledger_app **ret_app)
 {
 	struct ledger_app **grown;
 
-	*ret_app = find_app(ledger, name);
+	*ret_app = find_ledger_app(ledger, name);
 	if (!*ret_app && ledger->count == LEDGER_APPS)
 		ledger->dropped++;
 	if (*ret_app || ledger->count == LEDGER_APPS)
@@ -426,7 +427,7 @@ int ledger_update(struct ledger *ledger, const struct model *model, unsigned top
 	if (top > LEDGER_DESTINATIONS)
 		top = LEDGER_DESTINATIONS;
 	for (uint32_t i = 0; result == 0 && i < model->order_count; i++)
-		result = get_app(ledger, model->apps[model->order[i]].name, &app);
+		result = find_or_add_app(ledger, model->apps[model->order[i]].name, &app);
 	for (unsigned i = 0; result == 0 && i < ledger->count; i++)
 		result = update_app(ledger->apps[i], model, top, now);
 	drop_gone(ledger, now);

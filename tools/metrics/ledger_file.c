@@ -35,7 +35,7 @@ static json_t *integer(uint64_t value)
 	return json_integer((json_int_t)value);
 }
 
-static uint64_t number(const json_t *object, const char *key)
+static uint64_t get_number(const json_t *object, const char *key)
 {
 	return (uint64_t)json_integer_value(json_object_get(object, key));
 }
@@ -127,7 +127,7 @@ static json_t *app_object(const struct ledger_app *app)
 }
 
 /* Through stdio: jansson hands each token to a descriptor by itself. */
-static int write_file(const json_t *object, int fd)
+static int write_json(const json_t *object, int fd)
 {
 	FILE *file = fdopen(fd, "w");
 	int result;
@@ -152,7 +152,7 @@ int ledger_save(const struct ledger *ledger, int directory)
 	unlinkat(directory, TEMPORARY, 0);
 	fd = openat(directory, TEMPORARY,
 		    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	result = fd < 0 ? -errno : write_file(object, fd);
+	result = fd < 0 ? -errno : write_json(object, fd);
 	if (result == 0 && renameat(directory, TEMPORARY, directory, LEDGER_FILE) != 0)
 		result = -errno;
 	if (result != 0 && fd >= 0)
@@ -180,7 +180,7 @@ static void get_lines(const json_t *object, struct ledger_line *ret_lines)
 static void get_values(const json_t *object, uint64_t *ret_values)
 {
 	for (unsigned i = 0; i < TWS_COUNTERS; i++)
-		ret_values[i] = number(object, counter_names[i]);
+		ret_values[i] = get_number(object, counter_names[i]);
 }
 
 static void get_histograms(const json_t *object, struct ledger_histogram *ret_list)
@@ -223,7 +223,7 @@ static int get_destinations(const json_t *array, struct ledger_app *app)
 		if (app->count == LEDGER_DESTINATIONS || !to ||
 		    !tws_address_parse(to, &slot->to, &problem))
 			continue;
-		slot->attempts = number(object, "attempts");
+		slot->attempts = get_number(object, "attempts");
 		slot->changed = get_time(object, "changed");
 		get_lines(json_object_get(object, "lines"), slot->lines);
 		app->count++;
@@ -244,7 +244,7 @@ static bool get_name(const json_t *value, char ret_name[256])
 	return length > 0;
 }
 
-static int get_app(struct ledger *ledger, const json_t *object)
+static int load_app(struct ledger *ledger, const json_t *object)
 {
 	struct ledger_app *app = calloc(1, sizeof(*app));
 
@@ -255,7 +255,7 @@ static int get_app(struct ledger *ledger, const json_t *object)
 		return 0;
 	}
 	ledger->apps[ledger->count++] = app;
-	app->attempts = number(object, "attempts");
+	app->attempts = get_number(object, "attempts");
 	app->seen = get_time(object, "seen");
 	app->full = json_is_true(json_object_get(object, "full"));
 	get_lines(json_object_get(object, "lines"), app->lines);
@@ -265,7 +265,7 @@ static int get_app(struct ledger *ledger, const json_t *object)
 	return get_destinations(json_object_get(object, "destinations"), app);
 }
 
-static json_t *read_file(int directory)
+static json_t *read_json(int directory)
 {
 	int fd = openat(directory, LEDGER_FILE,
 			O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -286,19 +286,19 @@ static json_t *read_file(int directory)
 
 int ledger_load(struct ledger *ledger, int directory)
 {
-	json_t *object = read_file(directory);
+	json_t *object = read_json(directory);
 	const json_t *apps = json_object_get(object, "apps");
 	size_t count = json_array_size(apps);
 	int result = 0;
 
-	*ledger = (struct ledger){.dropped = number(object, "dropped")};
+	*ledger = (struct ledger){.dropped = get_number(object, "dropped")};
 	if (count > LEDGER_APPS)
 		count = LEDGER_APPS;
 	ledger->apps = calloc(count + 1, sizeof(*ledger->apps));
 	if (!ledger->apps)
 		result = -ENOMEM;
 	for (size_t i = 0; result == 0 && i < count; i++)
-		result = get_app(ledger, json_array_get(apps, i));
+		result = load_app(ledger, json_array_get(apps, i));
 	json_decref(object);
 	if (result != 0)
 		ledger_free(ledger);

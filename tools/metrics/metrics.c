@@ -50,23 +50,23 @@ const char *metrics_escape(char *buffer, size_t size, const char *text)
 
 /* ---------------------------------------------------------------------- series */
 
-static bool is_full(const struct metrics *metrics)
+static bool is_capped(const struct metrics *metrics)
 {
 	return metrics->count >= metrics->limit;
 }
 
-static void add(struct metrics *metrics, unsigned family, enum metrics_suffix suffix,
-		double value, const char *format, ...)
+static void add_series(struct metrics *metrics, unsigned family,
+		       enum metrics_suffix suffix, double value, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
-static void add(struct metrics *metrics, unsigned family, enum metrics_suffix suffix,
-		double value, const char *format, ...)
+static void add_series(struct metrics *metrics, unsigned family,
+		       enum metrics_suffix suffix, double value, const char *format, ...)
 {
 	struct metrics_series *series;
 	char labels[LABELS_SIZE];
 	va_list arguments;
 
-	if (is_full(metrics)) {
+	if (is_capped(metrics)) {
 		metrics->dropped++;
 		return;
 	}
@@ -122,16 +122,18 @@ static void add_counter(struct metrics *metrics, unsigned counter, const char *l
 	const struct metrics_counter *shown = &metrics->counters[counter];
 
 	if (!*shown->label)
-		add(metrics, shown->family, METRICS_PLAIN, (double)value, "%s", labels);
+		add_series(metrics, shown->family, METRICS_PLAIN, (double)value, "%s",
+			   labels);
 	else
-		add(metrics, shown->family, METRICS_PLAIN, (double)value, "%s,%s=\"%s\"",
-		    labels, shown->label, shown->value);
+		add_series(metrics, shown->family, METRICS_PLAIN, (double)value,
+			   "%s,%s=\"%s\"", labels, shown->label, shown->value);
 }
 
 /* Of a family of names, those that never were anything are left out, save what alerts
  * wait for; so are bytes, which are mostly not counted, and none is not known to be none.
  */
-static bool is_shown(const struct metrics *metrics, unsigned counter, uint64_t value)
+static bool is_worth_showing(const struct metrics *metrics, unsigned counter,
+			     uint64_t value)
 {
 	if (counter == TWS_bytes_sent || counter == TWS_bytes_received)
 		return value > 0;
@@ -150,10 +152,11 @@ static bool is_counter(const struct metrics *metrics, unsigned counter, bool des
 static void add_app(struct metrics *metrics, const struct ledger_app *app,
 		    const char *labels)
 {
-	add(metrics, METRICS_PROCESSES, METRICS_PLAIN, (double)app->alive, "%s", labels);
+	add_series(metrics, METRICS_PROCESSES, METRICS_PLAIN, (double)app->alive, "%s",
+		   labels);
 	for (unsigned i = 0; i < TWS_COUNTERS; i++)
 		if (is_counter(metrics, i, false) &&
-		    is_shown(metrics, i, app->lines[i].shown))
+		    is_worth_showing(metrics, i, app->lines[i].shown))
 			add_counter(metrics, i, labels, app->lines[i].shown);
 }
 
@@ -167,7 +170,7 @@ static void add_destination(struct metrics *metrics, const char *app, const char
 	snprintf(labels, sizeof(labels), "%s,to=\"%s\"", app, to);
 	for (unsigned i = 0; i < TWS_COUNTERS; i++) {
 		value = lines ? lines[i].shown : values ? values[i] : 0;
-		if (is_counter(metrics, i, true) && is_shown(metrics, i, value))
+		if (is_counter(metrics, i, true) && is_worth_showing(metrics, i, value))
 			add_counter(metrics, i, labels, value);
 	}
 }
@@ -175,10 +178,11 @@ static void add_destination(struct metrics *metrics, const char *app, const char
 static void add_gauges(struct metrics *metrics, const char *app, const char *to,
 		       uint64_t open, uint64_t time_wait)
 {
-	add(metrics, METRICS_OPEN, METRICS_PLAIN, (double)open, "%s,to=\"%s\"", app, to);
+	add_series(metrics, METRICS_OPEN, METRICS_PLAIN, (double)open, "%s,to=\"%s\"",
+		   app, to);
 	if (metrics->has_table)
-		add(metrics, METRICS_TIME_WAIT, METRICS_PLAIN, (double)time_wait,
-		    "%s,to=\"%s\"", app, to);
+		add_series(metrics, METRICS_TIME_WAIT, METRICS_PLAIN, (double)time_wait,
+			   "%s,to=\"%s\"", app, to);
 }
 
 /* What has no series of its own; always there, so that sums over `to` are whole. */
@@ -226,15 +230,16 @@ static void add_histogram(struct metrics *metrics, enum tws_histogram_id id,
 	for (unsigned i = 0; i < TWS_BUCKETS - 1; i++) {
 		below += histogram->count[i].shown;
 		if (i % BUCKET_STEP == 0)
-			add(metrics, family, METRICS_BUCKET, (double)below,
-			    "%s,le=\"%.9g\"", labels,
-			    (double)(tws_histogram_bound(id, i) - 1) / 1e6);
+			add_series(metrics, family, METRICS_BUCKET, (double)below,
+				   "%s,le=\"%.9g\"", labels,
+				   (double)(tws_histogram_bound(id, i) - 1) / 1e6);
 	}
 	below += histogram->count[TWS_BUCKETS - 1].shown;
-	add(metrics, family, METRICS_BUCKET, (double)below, "%s,le=\"+Inf\"", labels);
-	add(metrics, family, METRICS_SUM, (double)histogram->sum.shown / 1e6, "%s",
-	    labels);
-	add(metrics, family, METRICS_COUNT, (double)below, "%s", labels);
+	add_series(metrics, family, METRICS_BUCKET, (double)below, "%s,le=\"+Inf\"",
+		   labels);
+	add_series(metrics, family, METRICS_SUM, (double)histogram->sum.shown / 1e6, "%s",
+		   labels);
+	add_series(metrics, family, METRICS_COUNT, (double)below, "%s", labels);
 	all_or_nothing(metrics, mark);
 }
 
@@ -291,10 +296,11 @@ static void add_pairs(struct metrics *metrics, const struct traffic *traffic)
 		if (colon)
 			*colon = '\0';
 		print_address(to, &pair->to);
-		add(metrics, METRICS_PORT_FILL, METRICS_PLAIN,
-		    (double)pair->used / pair->range, "from=\"%s\",to=\"%s\"", from, to);
-		add(metrics, METRICS_PORTS_USED, METRICS_PLAIN, pair->used,
-		    "from=\"%s\",to=\"%s\"", from, to);
+		add_series(metrics, METRICS_PORT_FILL, METRICS_PLAIN,
+			   (double)pair->used / pair->range, "from=\"%s\",to=\"%s\"",
+			   from, to);
+		add_series(metrics, METRICS_PORTS_USED, METRICS_PLAIN, pair->used,
+			   "from=\"%s\",to=\"%s\"", from, to);
 	}
 }
 
@@ -303,32 +309,35 @@ static void add_rules(struct metrics *metrics, const struct model *model)
 	char name[6 * TWS_NAME_SIZE];
 
 	for (uint32_t i = 0; i < model->rule_count; i++)
-		add(metrics, METRICS_RULE_STOPPED, METRICS_PLAIN,
-		    (double)model->rules[i].stopped, "rule=\"%s\"",
-		    metrics_escape(name, sizeof(name), model->rules[i].name));
+		add_series(metrics, METRICS_RULE_STOPPED, METRICS_PLAIN,
+			   (double)model->rules[i].stopped, "rule=\"%s\"",
+			   metrics_escape(name, sizeof(name), model->rules[i].name));
 }
 
 static void add_host(struct metrics *metrics, const struct model *model,
 		     const struct traffic *traffic)
 {
-	add(metrics, METRICS_BUILD, METRICS_INFO, 1, "version=\"%s\"", TWSHIM_VERSION);
-	add(metrics, METRICS_KERNEL_READABLE, METRICS_PLAIN, model->has_table, "%s", "");
-	add(metrics, METRICS_SKIPPED, METRICS_PLAIN, (double)model->skipped_count, "%s",
-	    "");
+	add_series(metrics, METRICS_BUILD, METRICS_INFO, 1, "version=\"%s\"",
+		   TWSHIM_VERSION);
+	add_series(metrics, METRICS_KERNEL_READABLE, METRICS_PLAIN, model->has_table,
+		   "%s", "");
+	add_series(metrics, METRICS_SKIPPED, METRICS_PLAIN, (double)model->skipped_count,
+		   "%s", "");
 	if (model->has_table) {
-		add(metrics, METRICS_HOST_TIME_WAIT, METRICS_PLAIN,
-		    (double)model->kernel.owned, "owner=\"known\"");
-		add(metrics, METRICS_HOST_TIME_WAIT, METRICS_PLAIN,
-		    (double)model->kernel.unowned, "owner=\"unknown\"");
+		add_series(metrics, METRICS_HOST_TIME_WAIT, METRICS_PLAIN,
+			   (double)model->kernel.owned, "owner=\"known\"");
+		add_series(metrics, METRICS_HOST_TIME_WAIT, METRICS_PLAIN,
+			   (double)model->kernel.unowned, "owner=\"unknown\"");
 	}
 	if (model->ports.high)
-		add(metrics, METRICS_PORTS, METRICS_PLAIN, model->ports.count, "%s", "");
+		add_series(metrics, METRICS_PORTS, METRICS_PLAIN, model->ports.count,
+			   "%s", "");
 	if (traffic)
 		add_pairs(metrics, traffic);
 	add_rules(metrics, model);
 }
 
-static int compare(const void *a, const void *b)
+static int compare_series(const void *a, const void *b)
 {
 	const struct metrics_series *x = a, *y = b;
 
@@ -349,15 +358,16 @@ int metrics_make(struct metrics **ret_metrics, const struct model *model,
 	metrics->limit = series;
 	metrics->has_table = model->has_table;
 	add_host(metrics, model, traffic);
-	add(metrics, METRICS_STATE_SAVED, METRICS_PLAIN, 0, "%s", "");
-	add(metrics, METRICS_DURATION, METRICS_PLAIN, seconds, "%s", "");
+	add_series(metrics, METRICS_STATE_SAVED, METRICS_PLAIN, 0, "%s", "");
+	add_series(metrics, METRICS_DURATION, METRICS_PLAIN, seconds, "%s", "");
 	add_apps(metrics, ledger);
 	ledger->dropped += metrics->dropped;
 	metrics->limit = metrics->count + 1;
-	add(metrics, metrics->dropped_family, METRICS_PLAIN, (double)ledger->dropped,
-	    "%s", "");
+	add_series(metrics, metrics->dropped_family, METRICS_PLAIN,
+		   (double)ledger->dropped, "%s", "");
 	if (metrics->count)
-		qsort(metrics->series, metrics->count, sizeof(*metrics->series), compare);
+		qsort(metrics->series, metrics->count, sizeof(*metrics->series),
+		      compare_series);
 	if (metrics->failed) {
 		metrics_free(metrics);
 		return -ENOMEM;

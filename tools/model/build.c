@@ -50,7 +50,7 @@ int model_use_table(struct model *model, struct kernel_table *table, uint64_t no
 	return 0;
 }
 
-static void count_time_wait(struct model *model)
+static void count_owned(struct model *model)
 {
 	for (size_t i = 0; i < model->table.count; i++) {
 		if (model->table.sockets[i].state != TCP_TIME_WAIT)
@@ -128,7 +128,7 @@ int model_finish(struct model *model)
 {
 	int result = model_count_ports(model);
 
-	count_time_wait(model);
+	count_owned(model);
 	model_finish_arms(model);
 	for (uint32_t i = 0; result == 0 && i < model->app_count; i++) {
 		if (!model->apps[i].hidden)
@@ -158,7 +158,7 @@ static int read_kernel(struct model *model)
 	return result;
 }
 
-static int read_segments(struct model *model, const char *path, bool *ret_changed)
+static int read_directories(struct model *model, const char *path, bool *ret_changed)
 {
 	const struct model_options *options = &model->options;
 	struct reader reader;
@@ -197,7 +197,7 @@ static int try_build(struct model **ret_model, const struct model_options *optio
 	int result = model ? read_kernel(model) : -ENOMEM;
 
 	if (result == 0)
-		result = read_segments(model, path, ret_changed);
+		result = read_directories(model, path, ret_changed);
 	if (result == 0)
 		result = model_finish(model);
 	if (result == 0 && model->time_wait.gone_early)

@@ -54,8 +54,8 @@ static struct model_arm *find_arm(struct model *model, const struct tws_arm *arm
 }
 
 /* TIME_WAIT sockets of an arm in the kernel's table, as far back as the ring goes. */
-static uint64_t count_time_wait(const struct model *model, const struct segment *segment,
-				uint32_t arm)
+static uint64_t count_arm_time_wait(const struct model *model,
+				    const struct segment *segment, uint32_t arm)
 {
 	const struct kernel_socket *socket;
 	uint64_t count = 0;
@@ -131,7 +131,7 @@ int model_add_arms(struct model *model, struct segment *segment)
 			return -ENOMEM;
 		join_derive(&segment->arms[i].counters);
 		join_add(&arm->counters, &segment->arms[i].counters);
-		arm->time_wait += count_time_wait(model, segment, i);
+		arm->time_wait += count_arm_time_wait(model, segment, i);
 		note_times(arm, segment, i);
 	}
 	return 0;

@@ -73,7 +73,7 @@ static int want(struct search *search, uint64_t least)
 
 /* ------------------------------------------------------------------ one process */
 
-static void read_name(const struct search *search, pid_t pid, char *ret_name, size_t size)
+static void read_comm(const struct search *search, pid_t pid, char *ret_name, size_t size)
 {
 	char path[4096], text[64] = "";
 	FILE *file;
@@ -105,8 +105,8 @@ static struct holder *add_holder(struct search *search, pid_t pid)
 }
 
 /* A majority, if there is one, is what this leaves in `to`. */
-static void count_socket(struct holder *holder, const struct kernel_socket *socket,
-			 bool incoming)
+static void count_held(struct holder *holder, const struct kernel_socket *socket,
+		       bool incoming)
 {
 	holder->count++;
 	if (holder->there == 0) {
@@ -123,7 +123,7 @@ static void count_socket(struct holder *holder, const struct kernel_socket *sock
 /* connect() takes no port that somebody listens on. Of one that is neither such a port
  * nor one that connect() chooses, the listener is gone, or a client named it (a port_ring
  * does): of the two ends the lower port is the service's. */
-static bool is_incoming(const struct search *search, const struct kernel_socket *socket)
+static bool came_in_here(const struct search *search, const struct kernel_socket *socket)
 {
 	const struct model *model = search->model;
 	uint16_t port = socket->local.port;
@@ -141,7 +141,7 @@ static void name_connected(struct search *search, pid_t pid)
 
 	if (search->named++ >= NAMED || used + 32 > size)
 		return;
-	read_name(search, pid, name, sizeof(name));
+	read_comm(search, pid, name, sizeof(name));
 	snprintf(connected + used, size - used, "%s%.40s (%d)", used ? ", " : "", name,
 		 (int)pid);
 }
@@ -167,7 +167,7 @@ static int take_inode(struct search *search, struct looking *looking, uint64_t i
 		looking->holder = add_holder(search, looking->pid);
 	if (!looking->holder)
 		return -ENOMEM;
-	count_socket(looking->holder, socket, is_incoming(search, socket));
+	count_held(looking->holder, socket, came_in_here(search, socket));
 	return 0;
 }
 
@@ -183,7 +183,7 @@ static uint64_t socket_inode(int directory, const char *name)
 	return strtoull(link + 8, NULL, 10);
 }
 
-static int look_at(struct search *search, pid_t pid)
+static int search_process(struct search *search, pid_t pid)
 {
 	struct looking looking = {.pid = pid};
 	char path[4096];
@@ -204,7 +204,7 @@ static int look_at(struct search *search, pid_t pid)
 				       socket_inode(dirfd(directory), entry->d_name));
 	closedir(directory);
 	if (looking.holder)
-		read_name(search, pid, looking.holder->name,
+		read_comm(search, pid, looking.holder->name,
 			  sizeof(looking.holder->name));
 	if (looking.connected)
 		name_connected(search, pid);
@@ -221,7 +221,7 @@ static int walk(struct search *search)
 
 	while (directory && result == 0 && (entry = readdir(directory)))
 		if (isdigit((unsigned char)*entry->d_name))
-			result = look_at(search, (pid_t)atoi(entry->d_name));
+			result = search_process(search, (pid_t)atoi(entry->d_name));
 	if (directory)
 		closedir(directory);
 	return result;
@@ -244,7 +244,7 @@ static int count_rest(struct search *search)
 	return 0;
 }
 
-static int compare(const void *a, const void *b)
+static int compare_holders(const void *a, const void *b)
 {
 	const struct holder *x = a, *y = b;
 
@@ -272,7 +272,7 @@ int holders_find(struct holders *ret_holders, const struct model *model, uint64_
 		result = count_rest(&search);
 	if (result == 0 && ret_holders->count)
 		qsort(ret_holders->list, ret_holders->count, sizeof(*ret_holders->list),
-		      compare);
+		      compare_holders);
 	cookie_map_free(&search.wanted);
 	return result;
 }

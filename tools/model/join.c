@@ -200,14 +200,14 @@ void join_count_ending(struct tws_counters *counters, const struct tws_connectio
 }
 
 /* What a segment says may be anything: it wraps, and is no overflow. */
-static int64_t difference(int64_t a, int64_t b)
+static int64_t wrapping_difference(int64_t a, int64_t b)
 {
 	return (int64_t)((uint64_t)a - (uint64_t)b);
 }
 
 void join_reconcile(struct tws_counters *counters, int64_t open, int64_t connecting)
 {
-	int64_t surplus = difference(join_open(counters), open);
+	int64_t surplus = wrapping_difference(join_open(counters), open);
 
 	if (surplus > 0) {
 		counters->value[TWS_ended_unseen] += (uint64_t)surplus;
@@ -215,7 +215,7 @@ void join_reconcile(struct tws_counters *counters, int64_t open, int64_t connect
 	} else {
 		counters->value[TWS_established] -= (uint64_t)surplus;
 	}
-	surplus = difference(join_connecting(counters), connecting);
+	surplus = wrapping_difference(join_connecting(counters), connecting);
 	if (surplus > 0)
 		counters->value[TWS_abandoned] += (uint64_t)surplus;
 	else

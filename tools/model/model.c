@@ -47,8 +47,8 @@ static const char *base_name(const char *path)
 	return slash && slash[1] ? slash + 1 : path;
 }
 
-static struct model_app *find_app(struct model *model, uint64_t hash, const char *exe,
-				  bool hidden)
+static struct model_app *find_model_app(struct model *model, uint64_t hash,
+					const char *exe, bool hidden)
 {
 	const uint32_t *first = cookie_map_find(&model->by_exe, hash);
 
@@ -80,7 +80,7 @@ static int chain(struct cookie_map *map, uint64_t hash, uint32_t index,
 struct model_app *model_app(struct model *model, const char *exe, bool hidden)
 {
 	uint64_t hash = hash_exe(exe, hidden);
-	struct model_app *app = find_app(model, hash, exe, hidden);
+	struct model_app *app = find_model_app(model, hash, exe, hidden);
 	struct model_app new = {.hidden = hidden, .detail = true};
 
 	if (app)
@@ -106,8 +106,9 @@ static bool same_address(const struct tws_address *a, const struct tws_address *
 	       memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
 }
 
-static struct model_destination *find_destination(struct model_app *app, uint64_t hash,
-						  const struct tws_address *address)
+static struct model_destination *find_model_destination(struct model_app *app,
+							uint64_t hash,
+							const struct tws_address *address)
 {
 	const uint32_t *first = cookie_map_find(&app->by_address, hash);
 
@@ -128,7 +129,7 @@ struct model_destination *model_destination(struct model_app *app,
 	if (address->family != TWS_IPV4 && address->family != TWS_IPV6)
 		address = &other;
 	hash = model_hash_address(address);
-	destination = find_destination(app, hash, address);
+	destination = find_model_destination(app, hash, address);
 	if (destination)
 		return destination;
 	if (app->destination_count >= MODEL_DESTINATIONS && address->family)
@@ -144,7 +145,7 @@ struct model_destination *model_destination(struct model_app *app,
 
 /* ----------------------------------------------------------------- segments */
 
-static bool is_hidden(const struct model *model, const struct tws_header *header)
+static bool app_is_hidden(const struct model *model, const struct tws_header *header)
 {
 	const char *app = model->options.app;
 
@@ -182,8 +183,8 @@ static int add_process(struct model *model, const struct segment *segment, uint3
 	return 0;
 }
 
-static void add_counters(struct model *model, uint32_t app, uint32_t process,
-			 const struct tws_counters *counters)
+static void add_to_app_and_process(struct model *model, uint32_t app, uint32_t process,
+				   const struct tws_counters *counters)
 {
 	join_add(&model->apps[app].counters, counters);
 	if (process != MODEL_NOBODY)
@@ -199,12 +200,12 @@ static void add_process_counters(struct model *model, const struct segment *segm
 	counters.value[TWS_open] = 0;
 	counters.value[TWS_connecting] = 0;
 	join_derive(&counters); /* 0 and 0, in a segment that does not lie */
-	add_counters(model, app, process, &counters);
+	add_to_app_and_process(model, app, process, &counters);
 }
 
 /* `indexes`: where each destination of the segment lies in the application. */
-static int add_destinations(struct model *model, struct segment *segment, uint32_t app,
-			    uint32_t process, uint32_t *indexes)
+static int take_destinations(struct model *model, struct segment *segment, uint32_t app,
+			     uint32_t process, uint32_t *indexes)
 {
 	static const struct tws_address other;
 	struct model_destination *destination;
@@ -229,7 +230,7 @@ static int add_destinations(struct model *model, struct segment *segment, uint32
 		counters = entry->counters;
 		peak = counters.value[TWS_peak_open];
 		counters.value[TWS_peak_open] = 0;
-		add_counters(model, app, process, &counters);
+		add_to_app_and_process(model, app, process, &counters);
 		entry->counters.value[TWS_peak_open] = peak;
 	}
 	return 0;
@@ -238,7 +239,7 @@ static int add_destinations(struct model *model, struct segment *segment, uint32
 int model_take(struct segment *segment, void *data)
 {
 	struct model *model = data;
-	bool hidden = is_hidden(model, &segment->header);
+	bool hidden = app_is_hidden(model, &segment->header);
 	struct model_app *app = model_app(model, segment->header.exe, hidden);
 	uint32_t *indexes =
 	    calloc(segment->used[TWS_SECTION_DESTINATIONS] + 1, sizeof(*indexes));
@@ -256,7 +257,7 @@ int model_take(struct segment *segment, void *data)
 	result = add_process(model, segment, index, &process);
 	if (result == 0) {
 		add_process_counters(model, segment, index, process);
-		result = add_destinations(model, segment, index, process, indexes);
+		result = take_destinations(model, segment, index, process, indexes);
 	}
 	if (result == 0 && !hidden)
 		result = model_add_arms(model, segment);

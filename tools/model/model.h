@@ -42,7 +42,7 @@ struct model_recent {
 	uint64_t no_port;		     /* EADDRNOTAVAIL, EADDRINUSE */
 	uint64_t short_lived;
 	uint64_t early_bind;  /* to port 0, before connect() */
-	uint64_t ring;	      /* policy: to a port of its port_ring */
+	uint64_t port_ring;   /* policy: to a port of its port_ring */
 	uint64_t reuseaddr;   /* the program's own SO_REUSEADDR */
 	uint64_t linger_time; /* ... SO_LINGER {1,n} */
 };
@@ -227,6 +227,13 @@ int model_join_time_wait(struct model *model, const struct segment *segment, uin
 /* Adds the segment's last minute. `process` as below. */
 void model_note_recent(struct model *model, const struct segment *segment, uint32_t app,
 		       const uint32_t *indexes, uint32_t process);
+
+/* Takes one more word into a hash. */
+static inline uint64_t model_mix(uint64_t hash, uint64_t word)
+{
+	hash = (hash ^ word) * 0x9e3779b97f4a7c15ULL;
+	return hash ^ hash >> 32;
+}
 
 /* Never 0. */
 uint64_t model_hash_address(const struct tws_address *address);

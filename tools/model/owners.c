@@ -94,7 +94,7 @@ static bool is_incoming(const struct grouping *grouping, size_t index)
 }
 
 /* What the socket's group shares, without counts. */
-static struct owners_group describe(const struct grouping *grouping, size_t index)
+static struct owners_group describe_group(const struct grouping *grouping, size_t index)
 {
 	const struct model *model = grouping->owners->model;
 	const struct kernel_socket *socket = &model->table.sockets[index];
@@ -113,25 +113,19 @@ static struct owners_group describe(const struct grouping *grouping, size_t inde
 	return group;
 }
 
-static uint64_t mix(uint64_t hash, uint64_t word)
-{
-	hash = (hash ^ word) * 0x9e3779b97f4a7c15ULL;
-	return hash ^ hash >> 32;
-}
-
 /* A known owner's destination stands for the address, except `other`, which is many. */
 static uint64_t hash_group(const struct model *model, size_t index,
 			   const struct owners_group *group)
 {
 	const struct model_owner *owner = &model->owners[index];
-	uint64_t hash = mix((uint64_t)group->kind << 16 | group->local_port,
-			    (uint64_t)group->app << 32 | group->process);
+	uint64_t hash = model_mix((uint64_t)group->kind << 16 | group->local_port,
+				  (uint64_t)group->app << 32 | group->process);
 
 	if (owner->app != MODEL_NOBODY &&
 	    model->apps[owner->app].destinations[owner->destination].address.family)
-		hash = mix(hash, owner->destination);
+		hash = model_mix(hash, owner->destination);
 	else
-		hash = mix(hash, model_hash_address(&group->to));
+		hash = model_mix(hash, model_hash_address(&group->to));
 	return hash ? hash : 1;
 }
 
@@ -152,7 +146,7 @@ static int add_group(struct owners *owners, const struct owners_group *group)
 	return 0;
 }
 
-static void count_socket(struct owners_group *group, uint32_t expires_ms)
+static void count_in_group(struct owners_group *group, uint32_t expires_ms)
 {
 	uint32_t left = expires_ms ? expires_ms : 1;
 
@@ -166,7 +160,7 @@ static void count_socket(struct owners_group *group, uint32_t expires_ms)
 static int take_socket(struct grouping *grouping, size_t index)
 {
 	struct owners *owners = grouping->owners;
-	struct owners_group group = describe(grouping, index);
+	struct owners_group group = describe_group(grouping, index);
 	uint64_t key = hash_group(owners->model, index, &group);
 	int added = cookie_map_add(&grouping->by_key, key, (uint32_t)owners->count);
 
@@ -175,8 +169,8 @@ static int take_socket(struct grouping *grouping, size_t index)
 	if (added < 0)
 		return added;
 	owners->group_of[index] = *cookie_map_find(&grouping->by_key, key);
-	count_socket(&owners->groups[owners->group_of[index]],
-		     owners->model->table.sockets[index].expires_ms);
+	count_in_group(&owners->groups[owners->group_of[index]],
+		       owners->model->table.sockets[index].expires_ms);
 	return 0;
 }
 
@@ -185,7 +179,7 @@ struct ranked {
 	uint32_t before; /* its index before the sorting */
 };
 
-static int compare(const void *a, const void *b)
+static int compare_groups(const void *a, const void *b)
 {
 	const struct ranked *x = a, *y = b;
 
@@ -196,7 +190,7 @@ static int compare(const void *a, const void *b)
 	return x->before < y->before ? -1 : 1;
 }
 
-static int sort(struct owners *owners)
+static int sort_groups(struct owners *owners)
 {
 	struct ranked *ranked = calloc(owners->count + 1, sizeof(*ranked));
 	uint32_t *now = calloc(owners->count + 1, sizeof(*now));
@@ -205,7 +199,7 @@ static int sort(struct owners *owners)
 	for (uint32_t i = 0; result == 0 && i < owners->count; i++)
 		ranked[i] = (struct ranked){owners->groups[i], i};
 	if (result == 0)
-		qsort(ranked, owners->count, sizeof(*ranked), compare);
+		qsort(ranked, owners->count, sizeof(*ranked), compare_groups);
 	for (uint32_t i = 0; result == 0 && i < owners->count; i++) {
 		owners->groups[i] = ranked[i].group;
 		now[ranked[i].before] = i;
@@ -240,7 +234,7 @@ int owners_group(struct owners *ret_owners, const struct model *model)
 		if (model->table.sockets[i].state == TCP_TIME_WAIT)
 			result = take_socket(grouping, i);
 	if (result == 0)
-		result = sort(ret_owners);
+		result = sort_groups(ret_owners);
 	cookie_map_free(&grouping->by_key);
 	cookie_map_free(&grouping->at_remote);
 	free(grouping);

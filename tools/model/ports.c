@@ -9,36 +9,31 @@
 
 #include "tools/model/model.h"
 
-static uint64_t mix(uint64_t hash, uint64_t word)
-{
-	hash = (hash ^ word) * 0x9e3779b97f4a7c15ULL;
-	return hash ^ hash >> 32;
-}
-
 /* Never 0. Two pairs of the same hash would share one count; with 64 bits that does not
  * happen by chance. By words, not bytes: it is done for each socket of the host. */
-static uint64_t hash_address(uint64_t hash, const struct tws_address *address, bool port)
+static uint64_t hash_end(uint64_t hash, const struct tws_address *address, bool port)
 {
 	uint64_t words[2];
 
 	memcpy(words, address->bytes, sizeof(words));
-	hash = mix(hash, words[0]);
-	hash = mix(hash, words[1]);
-	hash = mix(hash, (uint64_t)address->family << 16 | (port ? address->port : 0));
+	hash = model_mix(hash, words[0]);
+	hash = model_mix(hash, words[1]);
+	hash =
+	    model_mix(hash, (uint64_t)address->family << 16 | (port ? address->port : 0));
 	return hash ? hash : 1;
 }
 
 uint64_t model_hash_address(const struct tws_address *address)
 {
-	return hash_address(14695981039346656037ULL, address, true);
+	return hash_end(14695981039346656037ULL, address, true);
 }
 
 /* Adds one to the pair, and sees to it that the destination holds the highest. */
-static int count_socket(struct cookie_map *pairs, struct cookie_map *highest,
-			const struct kernel_socket *socket)
+static int count_port(struct cookie_map *pairs, struct cookie_map *highest,
+		      const struct kernel_socket *socket)
 {
 	uint64_t destination = model_hash_address(&socket->remote);
-	uint64_t pair = hash_address(destination, &socket->local, false);
+	uint64_t pair = hash_end(destination, &socket->local, false);
 	uint32_t *used, *most;
 
 	if (cookie_map_add(pairs, pair, 0) < 0 ||
@@ -51,8 +46,8 @@ static int count_socket(struct cookie_map *pairs, struct cookie_map *highest,
 	return 0;
 }
 
-static void show(const struct model *model, struct model_app *app,
-		 const struct cookie_map *highest)
+static void show_ports(const struct model *model, struct model_app *app,
+		       const struct cookie_map *highest)
 {
 	struct model_destination *destination;
 	const uint32_t *most;
@@ -81,10 +76,10 @@ int model_count_ports(struct model *model)
 		socket = &model->table.sockets[i];
 		if (socket->remote.port &&
 		    kernel_ports_hold(&model->ports, socket->local.port))
-			result = count_socket(&pairs, &highest, socket);
+			result = count_port(&pairs, &highest, socket);
 	}
 	for (uint32_t i = 0; result == 0 && i < model->app_count; i++)
-		show(model, &model->apps[i], &highest);
+		show_ports(model, &model->apps[i], &highest);
 	cookie_map_free(&pairs);
 	cookie_map_free(&highest);
 	return result;

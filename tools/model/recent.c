@@ -13,7 +13,7 @@ static bool is_no_port(uint8_t failure)
 	return failure == TWS_failed_no_port || failure == TWS_failed_address_in_use;
 }
 
-static void note(struct model_recent *recent, const struct tws_ended *ended)
+static void note_ending(struct model_recent *recent, const struct tws_ended *ended)
 {
 	recent->ended++;
 	if (ended->ending <= TWS_END_FAILED)
@@ -22,7 +22,7 @@ static void note(struct model_recent *recent, const struct tws_ended *ended)
 	recent->short_lived += (ended->flags & TWS_CONN_SHORT_LIVED) != 0;
 	recent->early_bind +=
 	    ended->flags & TWS_CONN_APP_BOUND_0 && !(ended->flags & TWS_CONN_LATE_BIND);
-	recent->ring += (ended->flags & TWS_CONN_PORT_RING) != 0;
+	recent->port_ring += (ended->flags & TWS_CONN_PORT_RING) != 0;
 	recent->reuseaddr += (ended->flags & TWS_CONN_APP_REUSEADDR) != 0;
 	recent->linger_time += (ended->flags & TWS_CONN_APP_LINGER_N) != 0;
 }
@@ -125,8 +125,9 @@ void model_note_recent(struct model *model, const struct segment *segment, uint3
 		destination = ended->destination;
 		if (destination >= segment->used[TWS_SECTION_DESTINATIONS])
 			destination = 0;
-		note(&owner->recent, ended);
+		note_ending(&owner->recent, ended);
 		if (segment->used[TWS_SECTION_DESTINATIONS])
-			note(&owner->destinations[indexes[destination]].recent, ended);
+			note_ending(&owner->destinations[indexes[destination]].recent,
+				    ended);
 	}
 }

@@ -9,7 +9,7 @@
 
 #include "tools/model/model.h"
 
-static struct model_rule *find(struct model *model, const char *name)
+static struct model_rule *find_rule(struct model *model, const char *name)
 {
 	struct model_rule *grown;
 
@@ -41,7 +41,7 @@ int model_note_rules(struct model *model, const struct segment *segment)
 			continue;
 		memcpy(name, status->name, sizeof(name));
 		name[sizeof(name) - 1] = '\0';
-		rule = find(model, name);
+		rule = find_rule(model, name);
 		if (!rule)
 			return -ENOMEM;
 		rule->matched += status->matched;

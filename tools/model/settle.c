@@ -26,7 +26,7 @@ struct settling {
 };
 
 /* Gone through exit counts as dead where we can't see the process itself. */
-static bool is_dead(const struct segment *segment)
+static bool counts_as_dead(const struct segment *segment)
 {
 	return segment->life == PROCESS_DEAD ||
 	       (segment->life == PROCESS_UNKNOWN &&
@@ -72,7 +72,8 @@ static struct join_facts gather(const struct settling *settling,
 }
 
 /* When it ended, CLOCK_MONOTONIC; 0: not known. */
-static uint64_t ended_at(const struct settling *settling, const struct join_facts *facts)
+static uint64_t end_time_ns(const struct settling *settling,
+			    const struct join_facts *facts)
 {
 	const struct kernel_socket *socket = find_socket(settling, facts->slot);
 	uint64_t left_ns;
@@ -117,7 +118,7 @@ static void count(const struct settling *settling, struct tws_counters *counters
 	const struct tws_header *header = &settling->segment->header;
 	const struct tws_connection *slot = facts->slot;
 	uint64_t began = slot->established_ns ? slot->established_ns : slot->began_ns;
-	uint64_t ended = ended_at(settling, facts);
+	uint64_t ended = end_time_ns(settling, facts);
 
 	join_count(counters, verdict);
 	if (!verdict->ended || verdict->ending == TWS_END_ABANDONED ||
@@ -214,7 +215,7 @@ void model_settle(const struct model *model, struct segment *segment)
 	struct settling settling = {
 	    .model = model,
 	    .segment = segment,
-	    .dead = is_dead(segment),
+	    .dead = counts_as_dead(segment),
 	    .same_kernel =
 		model->has_table && segment->header.net_namespace == model->net_namespace,
 	    .held = calloc(destinations ? destinations : 1, sizeof(struct held)),

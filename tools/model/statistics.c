@@ -34,22 +34,22 @@ double statistics_z(double confidence)
 /* -------------------------------------------------------------- difference */
 
 /* How many more of `smaller`: the interval narrows with the root of the number. */
-static uint64_t count_needed(double difference, double reach, uint64_t smaller)
+static uint64_t count_needed(double difference, double half_width, uint64_t smaller)
 {
 	double times;
 
-	if (difference == 0 || !isfinite(reach))
+	if (difference == 0 || !isfinite(half_width))
 		return 0;
-	times = (reach / difference) * (reach / difference) - 1;
+	times = (half_width / difference) * (half_width / difference) - 1;
 	return times > 0 && times <= NEEDED_AT_MOST
 		   ? (uint64_t)(times * (double)smaller) + 1
 		   : 0;
 }
 
-static void judge(struct statistics_difference *ret, uint64_t smaller)
+static void set_verdict(struct statistics_difference *ret, uint64_t smaller)
 {
-	double reach = ret->difference > 0 ? ret->difference - ret->low
-					   : ret->high - ret->difference;
+	double half_width = ret->difference > 0 ? ret->difference - ret->low
+						: ret->high - ret->difference;
 
 	if (ret->low > 0) {
 		ret->verdict = STATISTICS_HIGHER;
@@ -57,7 +57,7 @@ static void judge(struct statistics_difference *ret, uint64_t smaller)
 		ret->verdict = STATISTICS_LOWER;
 	} else {
 		ret->verdict = STATISTICS_NO_DIFFERENCE;
-		ret->needed = count_needed(ret->difference, reach, smaller);
+		ret->needed = count_needed(ret->difference, half_width, smaller);
 	}
 }
 
@@ -80,11 +80,11 @@ static struct statistics_difference subtract(struct interval first, struct inter
 	    ret.difference - hypot(other.value - other.low, first.high - first.value);
 	ret.high =
 	    ret.difference + hypot(other.high - other.value, first.value - first.low);
-	judge(&ret, smaller);
+	set_verdict(&ret, smaller);
 	return ret;
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
+static uint64_t smaller_of(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
 }
@@ -113,13 +113,13 @@ statistics_proportions(uint64_t first_part, uint64_t first_whole, uint64_t other
 	double z = statistics_z(confidence);
 
 	/* Counters are read while they change: a part may be ahead of its whole. */
-	first_part = least(first_part, first_whole);
-	other_part = least(other_part, other_whole);
+	first_part = smaller_of(first_part, first_whole);
+	other_part = smaller_of(other_part, other_whole);
 	if (!first_whole || !other_whole)
 		return too_few(0, 0);
 	return subtract(proportion(first_part, first_whole, z),
 			proportion(other_part, other_whole, z),
-			least(first_whole, other_whole));
+			smaller_of(first_whole, other_whole));
 }
 
 /* ------------------------------------------------------------------- rates */
@@ -144,7 +144,7 @@ struct statistics_difference statistics_rates(uint64_t first_count, double first
 		return too_few(0, 0);
 	return subtract(rate(first_count, first_exposure, z),
 			rate(other_count, other_exposure, z),
-			least(first_count, other_count));
+			smaller_of(first_count, other_count));
 }
 
 /* ------------------------------------------------------------------- means */
@@ -175,12 +175,12 @@ struct statistics_difference statistics_means(const struct statistics_sum *first
 	if (!first->connections || !other->connections)
 		return too_few(0, 0);
 	return subtract(mean(first, largest, z), mean(other, largest, z),
-			least(first->connections, other->connections));
+			smaller_of(first->connections, other->connections));
 }
 
 /* --------------------------------------------------------------- quantiles */
 
-static uint64_t count_all(const struct tws_histogram *histogram)
+static uint64_t count_samples(const struct tws_histogram *histogram)
 {
 	uint64_t ret = 0;
 
@@ -192,7 +192,7 @@ static uint64_t count_all(const struct tws_histogram *histogram)
 double statistics_quantile(enum tws_histogram_id id,
 			   const struct tws_histogram *histogram, double share)
 {
-	double rank = share * (double)count_all(histogram), before = 0, low = 0;
+	double rank = share * (double)count_samples(histogram), before = 0, low = 0;
 
 	for (unsigned i = 0; i < TWS_BUCKETS; i++) {
 		double here = (double)histogram->count[i];
@@ -212,14 +212,14 @@ double statistics_quantile(enum tws_histogram_id id,
 static bool quantile(enum tws_histogram_id id, const struct tws_histogram *histogram,
 		     double share, double z, struct interval *ret)
 {
-	double n = (double)count_all(histogram);
-	double reach = n > 0 ? z * sqrt(share * (1 - share) / n) : 1;
+	double n = (double)count_samples(histogram);
+	double half_width = n > 0 ? z * sqrt(share * (1 - share) / n) : 1;
 
 	ret->value = statistics_quantile(id, histogram, share);
-	if (share - reach <= 0 || share + reach >= 1)
+	if (share - half_width <= 0 || share + half_width >= 1)
 		return false;
-	ret->low = statistics_quantile(id, histogram, share - reach);
-	ret->high = statistics_quantile(id, histogram, share + reach);
+	ret->low = statistics_quantile(id, histogram, share - half_width);
+	ret->high = statistics_quantile(id, histogram, share + half_width);
 	return true;
 }
 
@@ -234,5 +234,5 @@ struct statistics_difference statistics_quantiles(enum tws_histogram_id id,
 
 	if (!quantile(id, other, share, z, &b) || !known)
 		return too_few(a.value, b.value);
-	return subtract(a, b, least(count_all(first), count_all(other)));
+	return subtract(a, b, smaller_of(count_samples(first), count_samples(other)));
 }

@@ -77,8 +77,8 @@ static bool may_claim(struct model *model, const struct kernel_socket *socket,
 
 /* Whoever names a cookie first owns the socket: two segments name the same one where a
  * connection was handed on. `closed_here`: TIME_WAIT is to come. */
-static void claim(struct joining *joining, uint64_t cookie, uint32_t destination,
-		  bool closed_here)
+static void claim_socket(struct joining *joining, uint64_t cookie, uint32_t destination,
+			 bool closed_here)
 {
 	struct model *model = joining->model;
 	const struct kernel_socket *socket = kernel_table_find(&model->table, cookie);
@@ -135,14 +135,14 @@ static void claim_all(struct joining *joining)
 		bring_near(joining, i);
 		if (!segment->time_wait[i])
 			continue; /* nothing was written there yet */
-		claim(joining, TWS_TW_COOKIE(segment->time_wait[i]),
-		      TWS_TW_DESTINATION(segment->time_wait[i]), true);
+		claim_socket(joining, TWS_TW_COOKIE(segment->time_wait[i]),
+			     TWS_TW_DESTINATION(segment->time_wait[i]), true);
 	}
 	for (uint32_t i = 0; i < segment->used[TWS_SECTION_CONNECTIONS]; i++) {
 		slot = &segment->connections[i];
 		if (slot->state >= TWS_CONN_CONNECTING)
-			claim(joining, slot->cookie, slot->destination,
-			      !(slot->flags & TWS_CONN_POLICY_LINGER2));
+			claim_socket(joining, slot->cookie, slot->destination,
+				     !(slot->flags & TWS_CONN_POLICY_LINGER2));
 	}
 }
 

@@ -38,8 +38,8 @@ void traffic_forecast(struct traffic_pair *pair, const uint32_t leaving[60])
 			pair->exhausted_in_s = s ? s : 1;
 		left -= leaving[s] < left ? leaving[s] : left;
 	}
-	pair->settles_at = left + (uint32_t)(pair->rate * SECONDS);
-	if (ends && !pair->exhausted_in_s && pair->settles_at >= pair->range)
+	pair->levels_at = left + (uint32_t)(pair->rate * SECONDS);
+	if (ends && !pair->exhausted_in_s && pair->levels_at >= pair->range)
 		pair->exhausted_in_s = SECONDS;
 }
 
@@ -163,7 +163,7 @@ static void count_state(struct study *study, const struct kernel_socket *socket)
 	}
 }
 
-static int count_all(struct study *study)
+static int count_table(struct study *study)
 {
 	const struct kernel_table *table = &study->model->table;
 	int result = 0;
@@ -197,7 +197,7 @@ static void count_leaving(struct study *study, uint32_t (*leaving)[SECONDS], siz
 	}
 }
 
-static int compare(const void *a, const void *b)
+static int compare_pairs(const void *a, const void *b)
 {
 	const struct traffic_pair *x = a, *y = b;
 
@@ -207,7 +207,7 @@ static int compare(const void *a, const void *b)
 }
 
 /* The map follows the sorting; pairs beyond the forecast need not be found. */
-static int sort(struct study *study, size_t *ret_most)
+static int sort_pairs(struct study *study, size_t *ret_most)
 {
 	struct traffic *traffic = study->traffic;
 	struct kernel_socket socket;
@@ -216,7 +216,7 @@ static int sort(struct study *study, size_t *ret_most)
 	*ret_most = traffic->pair_count < FORECAST ? traffic->pair_count : FORECAST;
 	if (traffic->pair_count)
 		qsort(traffic->pairs, traffic->pair_count, sizeof(*traffic->pairs),
-		      compare);
+		      compare_pairs);
 	cookie_map_clear(&study->by_pair);
 	for (size_t i = 0; result >= 0 && i < traffic->pair_count; i++) {
 		socket.local = traffic->pairs[i].from;
@@ -230,7 +230,7 @@ static int forecast_all(struct study *study)
 {
 	uint32_t(*leaving)[SECONDS] = calloc(FORECAST, sizeof(*leaving));
 	size_t most = 0;
-	int result = leaving ? sort(study, &most) : -ENOMEM;
+	int result = leaving ? sort_pairs(study, &most) : -ENOMEM;
 
 	if (result == 0 && most)
 		count_leaving(study, leaving, most);
@@ -269,7 +269,7 @@ int traffic_study(struct traffic *ret_traffic, const struct model *model,
 	if (result == 0) {
 		study->traffic = ret_traffic;
 		study->model = model;
-		result = count_all(study);
+		result = count_table(study);
 	}
 	if (result == 0)
 		result = forecast_all(study);

@@ -27,7 +27,7 @@ struct traffic_pair {
 	double rate;	    /* new TIME_WAIT sockets a second */
 	/* At this rate: seconds until no port is left, and 0: that does not happen. */
 	uint32_t exhausted_in_s;
-	uint32_t settles_at; /* ports in use in the end, where there are enough */
+	uint32_t levels_at; /* ports in use in the end, where there are enough */
 };
 
 struct traffic {
@@ -64,7 +64,7 @@ void traffic_free(struct traffic *traffic);
 const struct traffic_pair *traffic_find(const struct traffic *traffic,
 					const struct tws_address *to);
 
-/* Fills in rate, exhausted_in_s and settles_at. `leaving[s]`: how many of its TIME_WAIT
+/* Fills in rate, exhausted_in_s and levels_at. `leaving[s]`: how many of its TIME_WAIT
  * sockets leave in second s from now, of 60. Pure. */
 void traffic_forecast(struct traffic_pair *pair, const uint32_t leaving[60]);
 

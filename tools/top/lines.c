@@ -70,7 +70,7 @@ static void cell_opened(char *cell, const struct top_row *row, bool ascii)
 	print_number(cell, row->opened);
 }
 
-static void share(char *cell, uint64_t part, uint64_t whole)
+static void print_share(char *cell, uint64_t part, uint64_t whole)
 {
 	if (whole)
 		snprintf(cell, CELL, "%.0f%%", 100.0 * (double)part / (double)whole);
@@ -80,22 +80,22 @@ static void share(char *cell, uint64_t part, uint64_t whole)
 
 static void cell_short(char *cell, const struct top_row *row, bool ascii)
 {
-	share(cell, row->short_lived, row->ended);
+	print_share(cell, row->short_lived, row->ended);
 }
 
 static void cell_first(char *cell, const struct top_row *row, bool ascii)
 {
-	share(cell, row->local_fin, row->ended);
+	print_share(cell, row->local_fin, row->ended);
 }
 
 static void cell_peer(char *cell, const struct top_row *row, bool ascii)
 {
-	share(cell, row->remote_fin, row->ended);
+	print_share(cell, row->remote_fin, row->ended);
 }
 
 static void cell_reset(char *cell, const struct top_row *row, bool ascii)
 {
-	share(cell, row->resets, row->ended);
+	print_share(cell, row->resets, row->ended);
 }
 
 static void cell_failed(char *cell, const struct top_row *row, bool ascii)
@@ -165,7 +165,7 @@ static const struct {
 };
 
 /* Cut at the column's width. */
-static void append(char *buffer, const char *cell, int width)
+static void append_cell(char *buffer, const char *cell, int width)
 {
 	int wanted = width < 0 ? -width : width, has = columns_of(cell);
 	size_t length = strlen(buffer), size = strlen(cell);
@@ -192,7 +192,7 @@ const char *top_titles(char *buffer, const struct top_view *view, int width)
 	for (size_t i = 0; i < sizeof(columns) / sizeof(*columns); i++)
 		if (columns[i].modes & IN(view->mode) &&
 		    fits(&used, width, columns[i].width))
-			append(buffer, columns[i].title, columns[i].width);
+			append_cell(buffer, columns[i].title, columns[i].width);
 	return buffer;
 }
 
@@ -208,7 +208,7 @@ const char *top_line(char *buffer, const struct top_row *row, const struct top_v
 		    !fits(&used, width, columns[i].width))
 			continue;
 		columns[i].write(cell, row, ascii);
-		append(buffer, cell, columns[i].width);
+		append_cell(buffer, cell, columns[i].width);
 	}
 	return buffer;
 }
@@ -226,7 +226,7 @@ const char *top_detail(char *buffer, const struct top_row *row, unsigned line, i
 
 	*buffer = '\0';
 	if (line == 0) {
-		append(buffer, row->exe, -width);
+		append_cell(buffer, row->exe, -width);
 		return buffer;
 	}
 	for (unsigned i = 0; i < TWS_COUNTERS; i++) {
@@ -234,7 +234,7 @@ const char *top_detail(char *buffer, const struct top_row *row, unsigned line, i
 			continue;
 		snprintf(cell, sizeof(cell), "%-22s %10s  %s", counters[i].name,
 			 print_number(number, row->counters->value[i]), counters[i].help);
-		append(buffer, cell, -width);
+		append_cell(buffer, cell, -width);
 		return buffer;
 	}
 	return NULL;

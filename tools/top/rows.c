@@ -39,8 +39,8 @@ static double now_s(void)
 
 /* ------------------------------------------------------------------------ rows */
 
-static void fill(struct top_row *row, const struct model_app *app,
-		 const struct tws_counters *counters)
+static void fill_row(struct top_row *row, const struct model_app *app,
+		     const struct tws_counters *counters)
 {
 	print_escape(row->app, sizeof(row->app), app->name);
 	print_escape(row->exe, sizeof(row->exe), app->exe);
@@ -56,7 +56,7 @@ static void fill(struct top_row *row, const struct model_app *app,
 	row->counters = counters;
 }
 
-static void fullest(struct top_row *row, const struct model_ports *ports)
+static void keep_fullest(struct top_row *row, const struct model_ports *ports)
 {
 	if (ports->used < row->ports_used)
 		return;
@@ -69,9 +69,9 @@ static struct top_row app_row(const struct model_app *app)
 	struct top_row row = {.time_wait = app->time_wait.confirmed,
 			      .dead = app->processes && !app->alive};
 
-	fill(&row, app, &app->counters);
+	fill_row(&row, app, &app->counters);
 	for (uint32_t i = 0; i < app->destination_count; i++)
-		fullest(&row, &app->destinations[i].ports);
+		keep_fullest(&row, &app->destinations[i].ports);
 	return row;
 }
 
@@ -83,7 +83,7 @@ static struct top_row process_row(const struct model *model,
 			      .dead = process->life == PROCESS_DEAD,
 			      .time_wait = process->time_wait};
 
-	fill(&row, &model->apps[process->app], &process->counters);
+	fill_row(&row, &model->apps[process->app], &process->counters);
 	return row;
 }
 
@@ -92,22 +92,22 @@ static struct top_row destination_row(const struct model_app *app,
 {
 	struct top_row row = {.time_wait = destination->time_wait.confirmed};
 
-	fill(&row, app, &destination->counters);
-	fullest(&row, &destination->ports);
+	fill_row(&row, app, &destination->counters);
+	keep_fullest(&row, &destination->ports);
 	print_address(row.to, &destination->address);
 	return row;
 }
 
 /* ------------------------------------------------------------------------- past */
 
-static uint64_t hash(uint64_t key, const char *text)
+static uint64_t hash_text(uint64_t key, const char *text)
 {
 	for (; *text; text++)
 		key = (key ^ (uint8_t)*text) * 1099511628211ull;
 	return key;
 }
 
-static uint64_t mix(uint64_t key, uint64_t value)
+static uint64_t mix_key(uint64_t key, uint64_t value)
 {
 	key = (key ^ value) * 0x9e3779b97f4a7c15ull;
 	return key ^ key >> 29;
@@ -116,12 +116,12 @@ static uint64_t mix(uint64_t key, uint64_t value)
 /* Each part is mixed in by itself: pid and start time count up together. */
 static uint64_t key_of(const struct top_row *row, enum top_mode mode)
 {
-	uint64_t key = mix(mix(mix(1, (uint64_t)row->pid), row->start), mode);
+	uint64_t key = mix_key(mix_key(mix_key(1, (uint64_t)row->pid), row->start), mode);
 
-	return hash(hash(key, row->exe), row->to);
+	return hash_text(hash_text(key, row->exe), row->to);
 }
 
-static uint32_t *bucket_of(struct top *top, uint64_t key)
+static uint32_t *past_bucket(struct top *top, uint64_t key)
 {
 	return &top->bucket[(key ^ key >> 32) & (top->bucket_count - 1)];
 }
@@ -141,7 +141,7 @@ static int fill_buckets(struct top *top)
 	}
 	memset(top->bucket, 0, count * sizeof(*top->bucket));
 	for (size_t i = 0; i < top->past_count; i++) {
-		uint32_t *bucket = bucket_of(top, top->past[i].key);
+		uint32_t *bucket = past_bucket(top, top->past[i].key);
 
 		top->past[i].next = *bucket;
 		*bucket = (uint32_t)i + 1;
@@ -152,7 +152,7 @@ static int fill_buckets(struct top *top)
 /* NULL: there is none. */
 static struct top_past *find_past(struct top *top, uint64_t key)
 {
-	uint32_t at = top->bucket_count ? *bucket_of(top, key) : 0;
+	uint32_t at = top->bucket_count ? *past_bucket(top, key) : 0;
 
 	while (at && top->past[at - 1].key != key)
 		at = top->past[at - 1].next;
@@ -175,7 +175,7 @@ static struct top_past *add_past(struct top *top, uint64_t key)
 		if (fill_buckets(top) != 0)
 			return NULL;
 	}
-	bucket = bucket_of(top, key);
+	bucket = past_bucket(top, key);
 	top->past[top->past_count] =
 	    (struct top_past){.key = key, .next = *bucket, .rate = -1};
 	*bucket = (uint32_t)++top->past_count;
@@ -217,7 +217,7 @@ static int note_past(struct top *top, const struct top_row *row, double now)
 	return 0;
 }
 
-static int forget(struct top *top, double now)
+static int forget_past(struct top *top, double now)
 {
 	size_t kept = 0;
 
@@ -246,12 +246,12 @@ static bool is_wanted(const struct top_row *row, const struct top_view *view)
 typedef int (*row_taker)(struct top *top, const struct top_view *view,
 			 struct top_row *row);
 
-static int remember(struct top *top, const struct top_view *view, struct top_row *row)
+static int remember_row(struct top *top, const struct top_view *view, struct top_row *row)
 {
 	return note_past(top, row, top->looked);
 }
 
-static int add(struct top *top, const struct top_view *view, struct top_row *row)
+static int add_row(struct top *top, const struct top_view *view, struct top_row *row)
 {
 	const struct top_past *past = find_past(top, row->key);
 
@@ -320,7 +320,7 @@ static double measure(const struct top_row *row, enum top_sort sort)
 	}
 }
 
-static int compare(const void *a, const void *b, void *data)
+static int compare_rows(const void *a, const void *b, void *data)
 {
 	const struct top_row *x = a, *y = b;
 	const struct top_view *view = data;
@@ -347,12 +347,12 @@ int top_arrange(struct top *top, const struct top_view *view)
 	free(top->rows);
 	top->rows = rows;
 	top->count = 0;
-	each_row(top, view, view->mode, add);
-	qsort_r(top->rows, top->count, sizeof(*top->rows), compare, (void *)view);
+	each_row(top, view, view->mode, add_row);
+	qsort_r(top->rows, top->count, sizeof(*top->rows), compare_rows, (void *)view);
 	return 0;
 }
 
-static int take(struct top *top, const struct top_view *view, struct model *model)
+static int take_model(struct top *top, const struct top_view *view, struct model *model)
 {
 	int result = 0;
 
@@ -361,9 +361,9 @@ static int take(struct top *top, const struct top_view *view, struct model *mode
 	top->looked = now_s();
 	/* Of all modes, so that another view has its minute too. */
 	for (enum top_mode mode = 0; result == 0 && mode < TOP_MODES; mode++)
-		result = each_row(top, view, mode, remember);
+		result = each_row(top, view, mode, remember_row);
 	if (result == 0)
-		result = forget(top, top->looked);
+		result = forget_past(top, top->looked);
 	top->has_table = model->has_table;
 	top->time_wait = model->kernel.time_wait;
 	top->owned = model->kernel.owned;
@@ -382,7 +382,7 @@ int top_look(struct top *top, const struct top_view *view)
 
 	if (result != 0)
 		return result == -ENOMEM ? result : 0;
-	return take(top, view, model);
+	return take_model(top, view, model);
 }
 
 void top_free(struct top *top)

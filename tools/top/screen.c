@@ -69,7 +69,7 @@ static void draw_help(void)
 }
 
 /* The chosen row may be elsewhere now. */
-static void follow(struct screen *screen)
+static void find_chosen(struct screen *screen)
 {
 	const struct top *top = screen->top;
 
@@ -94,7 +94,7 @@ static void draw_rows(struct screen *screen)
 	const struct top *top = screen->top;
 	char line[TOP_LINE_SIZE];
 
-	follow(screen);
+	find_chosen(screen);
 	if (screen->chosen >= top->count)
 		screen->chosen = top->count ? top->count - 1 : 0;
 	if (screen->chosen < screen->first)
@@ -317,7 +317,7 @@ static double now_s(void)
 }
 
 /* Looks when it is time, and arranges what it knows when a key wants it. */
-static int run(struct screen *screen, double delay)
+static int run_view(struct screen *screen, double delay)
 {
 	double due = 0, now;
 	int key, result = 0;
@@ -374,7 +374,7 @@ int top_screen(struct top *top, struct top_view *view, double delay,
 	keypad(stdscr, TRUE);
 	curs_set(0);
 	begin_colors(&screen, color);
-	result = run(&screen, delay);
+	result = run_view(&screen, delay);
 	endwin();
 	delscreen(terminal);
 	return result == 0 ? 0 : cli_fail(CLI_FAILURE, "top: %s", strerror(-result));

@@ -26,7 +26,7 @@ static uint64_t now_ms(void)
 }
 
 /* The place of a descriptor (0: a free one), or -1. */
-static int find(int wanted)
+static int find_connection(int wanted)
 {
 	for (int i = 0; i < WEB_CONNECTIONS; i++)
 		if (connections[i].fd == wanted)
@@ -41,7 +41,7 @@ static void shut(int place)
 }
 
 /* The connections that wait longest make room for new ones. */
-static void make_room(void)
+static void close_oldest(void)
 {
 	int open = 0, oldest = -1;
 
@@ -61,14 +61,14 @@ void web_deadline_begin(int fd)
 	int place;
 
 	pthread_mutex_lock(&lock);
-	place = find(fd + 1);
+	place = find_connection(fd + 1);
 	if (place < 0)
-		place = find(0);
+		place = find_connection(0);
 	if (place >= 0) {
 		connections[place].fd = fd + 1;
 		connections[place].over = false;
 		connections[place].since_ms = now_ms();
-		make_room();
+		close_oldest();
 	}
 	pthread_mutex_unlock(&lock);
 }
@@ -78,7 +78,7 @@ void web_deadline_end(int fd)
 	int place;
 
 	pthread_mutex_lock(&lock);
-	place = find(fd + 1);
+	place = find_connection(fd + 1);
 	if (place >= 0)
 		connections[place].fd = 0;
 	pthread_mutex_unlock(&lock);

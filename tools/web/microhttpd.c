@@ -12,7 +12,7 @@
 struct web_library mhd;
 
 /* dlsym() gives functions as pointers to data. */
-static int find(void *library, const char *name, void *ret_function)
+static int find_symbol(void *library, const char *name, void *ret_function)
 {
 	void *symbol = dlsym(library, name);
 
@@ -26,7 +26,7 @@ static int find_all(void *library)
 
 #define FUNCTION(name)                                                                   \
 	if (result == 0)                                                                 \
-		result = find(library, "MHD_" #name, &mhd.name);
+		result = find_symbol(library, "MHD_" #name, &mhd.name);
 	WEB_LIBRARY(FUNCTION)
 #undef FUNCTION
 	return result;

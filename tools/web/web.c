@@ -49,7 +49,7 @@ static uint64_t now_ms(void)
 
 /* ------------------------------------------------------------------------- host */
 
-static bool is_loopback(const struct tws_address *address)
+static bool is_loopback_listener(const struct tws_address *address)
 {
 	static const uint8_t one[16] = {[15] = 1};
 
@@ -63,7 +63,7 @@ bool web_host_is_ours(const struct tws_address *listen, const char *host)
 	char own[PRINT_ADDRESS_SIZE];
 	size_t length;
 
-	if (!host || !is_loopback(listen))
+	if (!host || !is_loopback_listener(listen))
 		return true;
 	if (strcmp(print_address(own, listen), host) == 0)
 		return true;
@@ -122,8 +122,8 @@ static enum MHD_Result refuse(struct MHD_Connection *connection, unsigned status
 }
 
 /* What was made half a second ago still is. */
-static int make(const struct web *web, const struct web_resource *resource,
-		struct made *made)
+static int make_resource(const struct web *web, const struct web_resource *resource,
+			 struct made *made)
 {
 	char error[PRINT_ERROR_SIZE] = "", *text = NULL;
 	size_t size = 0;
@@ -156,7 +156,7 @@ static enum MHD_Result answer_resource(struct web *web, struct MHD_Connection *c
 		return answer(connection, MHD_HTTP_OK, resource->type, resource->start,
 			      (size_t)(resource->end - resource->start),
 			      MHD_RESPMEM_PERSISTENT);
-	if (make(web, resource, made) != 0)
+	if (make_resource(web, resource, made) != 0)
 		return refuse(connection, MHD_HTTP_INTERNAL_SERVER_ERROR,
 			      "it could not be read: twshim report says why\n");
 	return answer(connection, MHD_HTTP_OK, resource->type, made->text, made->size,
@@ -215,7 +215,7 @@ static socklen_t to_sockaddr(const struct tws_address *address,
 }
 
 /* A descriptor, or -errno. */
-static int listen_on(const struct tws_address *address)
+static int open_listener(const struct tws_address *address)
 {
 	struct sockaddr_storage sockaddr;
 	socklen_t length = to_sockaddr(address, &sockaddr);
@@ -273,12 +273,12 @@ static void read_ahead(const struct web *web)
 		model_free(model);
 }
 
-static int start(struct web *web)
+static int start_serving(struct web *web)
 {
 	web->made = calloc(web_resource_count, sizeof(*web->made));
 	if (!web->made)
 		return -ENOMEM;
-	web->listener = listen_on(&web->options.listen);
+	web->listener = open_listener(&web->options.listen);
 	if (web->listener < 0)
 		return web->listener;
 	read_ahead(web);
@@ -307,7 +307,7 @@ int web_start(struct web **ret_web, const struct web_options *options, char *ret
 		web->options.metrics.cache = reader_cache_new();
 		web->options.metrics.kept = &web->kept;
 		web->listener = -1;
-		result = start(web);
+		result = start_serving(web);
 	}
 	if (result == 0) {
 		*ret_web = web;
