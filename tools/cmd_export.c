@@ -18,15 +18,15 @@ enum { OPTION_TEXTFILE, OPTION_OPENMETRICS, OPTION_TOP, OPTION_MAX_SERIES, OPTIO
 
 static const struct cli_option OPTIONS[] = {
     [OPTION_TEXTFILE] = {"textfile", 'o', "FILE",
-			 "write to FILE, whole or not at all (default: standard\n"
-			 "output); node_exporter wants it to end with .prom"},
+			 "write to FILE, completely or not at all (default: standard\n"
+			 "output); node_exporter reads only names ending in .prom"},
     [OPTION_OPENMETRICS] = {"openmetrics", 0, NULL,
 			    "OpenMetrics instead of Prometheus text"},
     [OPTION_TOP] = {"top", 0, "N",
-		    "destinations of an application with series of their own\n"
+		    "destinations per application with series of their own\n"
 		    "(20); the rest is to=\"other\""},
     [OPTION_MAX_SERIES] = {"max-series", 0, "N",
-			   "series in all (10000); what is left out is counted"},
+			   "most series in total (10000); those left out are counted"},
     [OPTION_DIR] = {"dir", 0, "DIR", "read this run-time directory"},
     {0},
 };
@@ -34,8 +34,9 @@ static const struct cli_option OPTIONS[] = {
 static const struct cli_command COMMAND = {
     .name = "export",
     .operands = "",
-    .summary = "The metrics of `twshim serve`, once, for a textfile collector or to look "
-	       "at. Counters\ngo on where an earlier export left them.\n",
+    .summary =
+	"Writes the metrics of `twshim serve` once, for a textfile collector or to "
+	"read.\nCounters continue where an earlier export stopped.\n",
     .options = OPTIONS,
     .usage_status = CLI_USAGE,
 };
@@ -85,7 +86,7 @@ static int write_file(const struct request *request, const struct metrics *metri
 	if (result != 0)
 		return cli_fail(
 		    CLI_FAILURE,
-		    "export: %s: %s, and what was there before is unchanged: name a file "
+		    "export: %s: %s; an existing file is unchanged: name a file "
 		    "(--textfile) that you may write, in a directory that exists",
 		    request->file, strerror(-result));
 	return 0;

@@ -18,7 +18,7 @@
 enum { OPTION_ALL, OPTION_JSON, OPTION_DIR, OPTION_COLOR };
 
 static const struct cli_option OPTIONS[] = {
-    [OPTION_ALL] = {"all", 'a', NULL, "one line a socket"},
+    [OPTION_ALL] = {"all", 'a', NULL, "print one line per socket"},
     [OPTION_JSON] = {"json", 0, NULL, "one JSON object, schema twshim.owners/1"},
     [OPTION_DIR] = {"dir", 0, "DIR", "read this run-time directory"},
     [OPTION_COLOR] = {"color", 0, "WHEN", "auto (default), always, never"},
@@ -28,9 +28,10 @@ static const struct cli_option OPTIONS[] = {
 static const struct cli_command COMMAND = {
     .name = "owners",
     .operands = "",
-    .summary = "Every TIME_WAIT socket of this network namespace: which application and "
-	       "process left\nit, to which destination, and when it leaves. What ran "
-	       "without the shim is unowned.\nNeeds no root.\n",
+    .summary =
+	"Shows which application and process left each TIME_WAIT socket of this "
+	"network\nnamespace, its destination, and when it leaves. Sockets of programs "
+	"without the shim\nare unowned. Needs no root.\n",
     .options = OPTIONS,
     .usage_status = CLI_USAGE,
 };
@@ -103,9 +104,10 @@ int cmd_owners(int argc, char **argv)
 	if (model->has_table)
 		status = print(&request, model);
 	else
-		status = cli_fail(CLI_FAILURE,
-				  "owners: %s: without it nothing is known of TIME_WAIT",
-				  model->table_error);
+		status =
+		    cli_fail(CLI_FAILURE,
+			     "owners: %s: without it nothing is known about TIME_WAIT",
+			     model->table_error);
 	model_free(model);
 	return status;
 }

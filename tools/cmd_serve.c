@@ -21,13 +21,13 @@ enum { OPTION_LISTEN, OPTION_TOP, OPTION_MAX_SERIES, OPTION_DIR };
 
 static const struct cli_option OPTIONS[] = {
     [OPTION_LISTEN] = {"listen", 'l', "ADDRESS:PORT",
-		       "where (127.0.0.1:9464); elsewhere than on loopback, everybody\n"
-		       "who reaches it may read"},
+		       "where to listen (127.0.0.1:9464). No authentication: anyone who\n"
+		       "can connect can read"},
     [OPTION_TOP] = {"top", 0, "N",
-		    "destinations of an application with series of their own\n"
+		    "destinations per application with series of their own\n"
 		    "(20); the rest is to=\"other\""},
     [OPTION_MAX_SERIES] = {"max-series", 0, "N",
-			   "series in all (10000); what is left out is counted"},
+			   "most series in total (10000); those left out are counted"},
     [OPTION_DIR] = {"dir", 0, "DIR", "read this run-time directory"},
     {0},
 };
@@ -35,9 +35,9 @@ static const struct cli_option OPTIONS[] = {
 static const struct cli_command COMMAND = {
     .name = "serve",
     .operands = "",
-    .summary = "Serves what is known, read-only, until interrupted: / a live page, "
-	       "/metrics for\nPrometheus (text and OpenMetrics), /api/report, "
-	       "/api/owners, /api/doctor as JSON,\n/healthz. Does nothing while nobody "
+    .summary = "Serves HTTP, read-only, until interrupted: / is a live page, /metrics "
+	       "is for Prometheus\n(text and OpenMetrics), /api/report, /api/owners and "
+	       "/api/doctor are JSON, and there\nis /healthz. Uses no CPU while nobody "
 	       "asks.\n",
     .options = OPTIONS,
     .usage_status = CLI_USAGE,
@@ -52,10 +52,11 @@ static int set_option(void *data, int option)
 	case OPTION_LISTEN:
 		if (tws_address_parse(optarg, &options->listen, &problem))
 			return 0;
-		return cli_fail(CLI_USAGE,
-				"--listen %s: no address and port: write 127.0.0.1:9464 "
-				"or [::1]:9464",
-				optarg);
+		return cli_fail(
+		    CLI_USAGE,
+		    "--listen %s: not an address and port: write 127.0.0.1:9464 "
+		    "or [::1]:9464",
+		    optarg);
 	case OPTION_TOP:
 		return cli_take_number("top", &options->metrics.top, LEDGER_DESTINATIONS);
 	case OPTION_MAX_SERIES:

@@ -30,20 +30,19 @@ enum {
 };
 
 static const struct cli_option OPTIONS[] = {
-    [OPTION_BATCH] = {"batch", 'b', NULL, "text, one screen after the other"},
+    [OPTION_BATCH] = {"batch", 'b', NULL, "print text, one screen after another"},
     [OPTION_NUMBER] = {"iterations", 'n', "N", "end after N screens (batch only)"},
-    [OPTION_DELAY] = {"delay", 'd', "SECONDS", "between two looks (1)"},
+    [OPTION_DELAY] = {"delay", 'd', "SECONDS", "seconds between updates (1)"},
     [OPTION_BY] = {"by", 0, "WHAT", "application (default), process, destination"},
     [OPTION_SORT] = {"sort", 0, "ORDER",
 		     "time-wait (default), rate, open, opened, ports, name"},
     [OPTION_FILTER] = {"filter", 0, "TEXT",
-		       "only applications and destinations that contain it"},
+		       "only applications and destinations that contain TEXT"},
     [OPTION_JSON] = {"json", 0, NULL,
-		     "with --batch: one object a line, schema twshim.top/1"},
-    [OPTION_COLOR] =
-	{"color", 0, "WHEN",
-	 "auto (default), always, never: yellow from half of the ports, red\n"
-	 "from 80 %"},
+		     "with --batch: one object per line, schema twshim.top/1"},
+    [OPTION_COLOR] = {"color", 0, "WHEN",
+		      "auto (default), always, never: rows are yellow above 50 % of the\n"
+		      "ports, red above 80 %"},
     [OPTION_DIR] = {"dir", 0, "DIR", "read this run-time directory"},
     {0},
 };
@@ -51,8 +50,8 @@ static const struct cli_option OPTIONS[] = {
 static const struct cli_command COMMAND = {
     .name = "top",
     .operands = "",
-    .summary = "Who opens connections now, and what is left of them: by application, "
-	       "process or\ndestination, each second. Press h there for its keys.\n",
+    .summary = "Shows each second who opens connections and what they leave behind, by "
+	       "application,\nprocess or destination. Press h to see the keys.\n",
     .options = OPTIONS,
     .usage_status = CLI_USAGE,
 };
@@ -72,7 +71,7 @@ static int word(const char *option, const char *const *words, int count)
 	for (int i = 0; i < count; i++)
 		if (strcmp(words[i], optarg) == 0)
 			return i;
-	return cli_fail(-1, "--%s %s: no such word: see twshim top --help", option,
+	return cli_fail(-1, "--%s %s: unknown word: see twshim top --help", option,
 			optarg);
 }
 
@@ -89,7 +88,7 @@ static int set_numbers(struct request *request, int option)
 	    (option == OPTION_NUMBER && !request->number) ||
 	    !(request->delay >= 0.1 && request->delay <= 3600))
 		return cli_fail(CLI_USAGE,
-				"--%s %s: no such number: see twshim top --help",
+				"--%s %s: not a valid number: see twshim top --help",
 				OPTIONS[option].name, optarg);
 	return 0;
 }
@@ -121,8 +120,8 @@ static int set_option(void *data, int option)
 	case OPTION_COLOR:
 		if (print_color_parse(optarg, &request->color) == 0)
 			return 0;
-		return cli_fail(CLI_USAGE,
-				"--color %s: no such way: auto, always or never", optarg);
+		return cli_fail(CLI_USAGE, "--color %s: must be auto, always or never",
+				optarg);
 	case OPTION_DIR:
 		return cli_take_dir(&request->top.dir);
 	default:
@@ -140,9 +139,10 @@ static int read_options(struct request *request, int argc, char **argv)
 	if (status != CLI_GO_ON)
 		return status;
 	if (request->json && !request->batch)
-		return cli_fail(CLI_USAGE, "top: --json: goes with --batch");
+		return cli_fail(CLI_USAGE, "top: --json: only with --batch");
 	if (!request->batch && (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)))
-		return cli_fail(CLI_USAGE, "top: this is no terminal: use --batch");
+		return cli_fail(CLI_USAGE,
+				"top: standard output is not a terminal: use --batch");
 	return CLI_GO_ON;
 }
 

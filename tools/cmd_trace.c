@@ -34,18 +34,19 @@ enum {
 
 static const struct cli_option OPTIONS[] = {
     [OPTION_TO] = {"to", 't', "WHERE",
-		   "only to here: 10.0.0.0/8:6379, [fd00::/8], *:443;\nmay be repeated"},
+		   "only connections to WHERE: 10.0.0.0/8:6379, [fd00::/8],\n*:443; may "
+		   "be repeated"},
     [OPTION_ENDING] = {"ending", 'e', "NAME",
-		       "only these, separated by commas: local_fin, remote_fin,\n"
+		       "only these endings, separated by commas: local_fin, remote_fin,\n"
 		       "fin_reset, reset_policy, reset_app, reset_unread,\n"
 		       "reset_remote, unseen, abandoned, failed"},
     [OPTION_MIN_LIFETIME] = {"min-lifetime", 'l', "TIME",
-			     "only what lived as long: 2, 1.5s, 20ms"},
+			     "only connections that lived at least TIME: 2, 1.5s, 20ms"},
     [OPTION_COUNT] = {"count", 'n', "N", "end after N lines"},
     [OPTION_SECONDS] = {"seconds", 's', "N", "end after N seconds"},
-    [OPTION_JSON] = {"json", 0, NULL, "one object a line, schema twshim.trace/1"},
+    [OPTION_JSON] = {"json", 0, NULL, "one object per line, schema twshim.trace/1"},
     [OPTION_DIR] = {"dir", 0, "DIR",
-		    "follow this run-time directory, which may come later"},
+		    "follow this run-time directory, which need not exist yet"},
     [OPTION_COLOR] = {"color", 0, "WHEN", "auto (default), always, never"},
     {0},
 };
@@ -54,10 +55,10 @@ static const struct cli_command COMMAND = {
     .name = "trace",
     .operands = "[APPLICATION|PID]",
     .summary =
-	"One line a connection as it ends, in all processes or in those of one "
-	"application\n(a name or path, * and ? stand for anything) or one process. "
-	"What could not be read\nin time is said. A connect() that fails at once "
-	"is no line here: see report.\n",
+	"Prints one line per connection as it ends, of all processes, of one "
+	"application (a name\nor path, with * and ? as wildcards) or of one process. "
+	"Missed endings are counted.\nConnects that fail immediately are not shown: "
+	"see report.\n",
     .options = OPTIONS,
     .usage_status = CLI_USAGE,
 };
@@ -86,11 +87,11 @@ static int add_target(struct trace_filter *filter, const char *text)
 
 	if (filter->target_count == TRACE_TARGETS)
 		return cli_fail(CLI_USAGE,
-				"--to %s: there are %d already: leave some out", text,
+				"--to %s: at most %d destinations: leave some out", text,
 				TRACE_TARGETS);
 	if (!tws_target_parse(text, &filter->targets[filter->target_count], &problem))
 		return cli_fail(CLI_USAGE,
-				"--to %s: no such destination: write 10.0.0.0/8:6379, "
+				"--to %s: not a destination: write 10.0.0.0/8:6379, "
 				"[fd00::/8] or *:443",
 				text);
 	filter->target_count++;
@@ -106,7 +107,7 @@ static int add_endings(struct trace_filter *filter, char *list)
 		ending = trace_ending_of(name);
 		if (ending == TWS_END_NONE)
 			return cli_fail(CLI_USAGE,
-					"--ending %s: no such ending: see twshim trace "
+					"--ending %s: unknown ending: see twshim trace "
 					"--help",
 					name);
 		filter->endings |= 1u << ending;
@@ -122,7 +123,7 @@ static int set_count(uint64_t *ret_count, const char *text)
 	*ret_count = strtoull(text, &end, 10);
 	if (*text >= '0' && *text <= '9' && !*end && !errno && *ret_count)
 		return 0;
-	return cli_fail(CLI_USAGE, "--count %s: no number of lines: write 1 or more",
+	return cli_fail(CLI_USAGE, "--count %s: not a number of lines: write 1 or more",
 			text);
 }
 
@@ -130,7 +131,7 @@ static int set_time(const char *option, uint64_t *ret_ns)
 {
 	if (trace_parse_duration(optarg, ret_ns) == 0)
 		return 0;
-	return cli_fail(CLI_USAGE, "--%s %s: no time: write 2, 1.5s or 20ms", option,
+	return cli_fail(CLI_USAGE, "--%s %s: not a time: write 2, 1.5s or 20ms", option,
 			optarg);
 }
 
@@ -194,8 +195,8 @@ static void say_unread(struct tracing *tracing)
 	if (unread == tracing->unread)
 		return;
 	cli_fail(0,
-		 "trace: %llu segments were gone before they could be read: what ended "
-		 "in them is not here",
+		 "trace: %llu segments were removed before they could be read: "
+		 "what ended in them is not shown",
 		 (unsigned long long)(unread - tracing->unread));
 	tracing->unread = unread;
 }

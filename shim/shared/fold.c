@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The totals file, and the order of steps that makes folding happen once; see fold.h.
+ * The totals file, and the order of steps that makes each segment count exactly once; see
+ * fold.h.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -73,7 +74,7 @@ static bool add_name(struct tws_header *totals, const char *name)
 	return true;
 }
 
-/* The name of a folded segment, if it can be one. */
+/* Returns the name of a folded segment if it is a valid one, else NULL. */
 static const char *folded_name(const struct tws_folded *folded)
 {
 	return memchr(folded->name, '\0', sizeof(folded->name)) &&
@@ -83,8 +84,8 @@ static const char *folded_name(const struct tws_folded *folded)
 		   : NULL;
 }
 
-/* Segments that are counted in the old totals and could not be removed stay named. False:
- * they are more than can be. */
+/* Keeps the names of segments that the old totals count and that could not be removed.
+ * Returns false if there are too many. */
 static bool keep_names(struct tws_header *totals, const struct tws_header *old,
 		       int directory)
 {
@@ -110,9 +111,10 @@ static uint64_t inode_of(int directory, const char *name)
 		   : 0;
 }
 
-/* Who replaces totals holds those that he replaces, so that nobody else does meanwhile,
- * whatever becomes of the directory's lock. Only who may write them can. Their
- * descriptor, -EAGAIN: another one is at it, or why they cannot be opened. */
+/* Whoever replaces a totals file locks it first, so that nobody else replaces it
+ * meanwhile, whatever happens to the directory's lock. Only those who may write the file
+ * can lock it. Returns its descriptor; -EAGAIN if another process holds it; or why it
+ * cannot be opened. */
 static int hold(int directory, const char *name)
 {
 	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -130,7 +132,7 @@ static int hold(int directory, const char *name)
 	return -EAGAIN;
 }
 
-/* Also where a fork has given a child the descriptor. */
+/* Unlocks explicitly, because a forked child may have the descriptor too. */
 static void let_go(int fd)
 {
 	struct flock whole = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
@@ -141,8 +143,8 @@ static void let_go(int fd)
 	tws_sys1(SYS_close, fd);
 }
 
-/* Totals that nobody can read must not end the folding: they go aside, where the reader
- * names them, a few of them and then the last in turn. */
+/* A totals file that nobody can read must not stop folding. It is renamed to a name that
+ * the reader reports; a few of these are kept, then the last one is replaced. */
 static bool set_aside(int directory, const char *name)
 {
 	char aside[96];
@@ -172,8 +174,8 @@ static bool add_old(struct tws_header *totals, int directory, struct tws_header 
 	return keep_names(totals, old, directory);
 }
 
-/* What the old totals say is taken in like a segment. `fd`: hold()'s answer. False: not
- * now. */
+/* Takes in the old totals like a segment. `fd` is the result of hold(). Returns false if
+ * that is not possible now. */
 static bool take_old(struct tws_header *totals, int directory, const char *name, int fd,
 		     uint16_t *index, bool *ret_replaces)
 {
@@ -209,7 +211,7 @@ static bool write_bytes(int fd, const void *bytes, uint64_t size, uint64_t offse
 	return true;
 }
 
-/* The used parts only; the rest stays a hole. */
+/* Writes only the used parts; the rest stays a hole. */
 static bool write_totals(int fd, const struct tws_header *totals)
 {
 	if (tws_sys2(SYS_ftruncate, fd, totals->size) != 0 ||
@@ -225,7 +227,8 @@ static bool write_totals(int fd, const struct tws_header *totals)
 	return true;
 }
 
-/* `replaces`: totals that we hold; else there are none, and must be none still. */
+/* `replaces`: we hold a lock on the existing totals; otherwise there must be none, then
+ * as before. */
 static bool replace(int directory, const char *name, const struct tws_header *totals,
 		    bool replaces)
 {
@@ -275,8 +278,8 @@ static void unlink_named(int directory, const struct tws_header *totals)
 			tws_sys3(SYS_unlinkat, directory, folded[i].name, 0);
 }
 
-/* Segments that a totals file names were counted by a fold that did not live to unlink
- * them. */
+/* Removes segments that a totals file names: a fold counted them and was killed before it
+ * removed them. */
 static void finish_earlier(struct tws_scan *scan, const char *name)
 {
 	struct tws_fold_file file;
@@ -299,7 +302,7 @@ static void totals_name(uint64_t exe_hash, char *ret_name, size_t size)
 	tws_text_add(&text, TWS_TOTALS_SUFFIX);
 }
 
-/* Takes candidates of one application into its totals, each name once; their number. */
+/* Adds candidates of one application to its totals, each name once. Returns how many. */
 static uint32_t take_in_batch(struct tws_scan *scan, struct tws_candidate **batch,
 			      uint32_t count, struct tws_header *totals, uint16_t *index)
 {
@@ -323,7 +326,7 @@ static uint32_t take_in_batch(struct tws_scan *scan, struct tws_candidate **batc
 	return ret;
 }
 
-/* The number of candidates that are now in the totals, and removed. */
+/* Returns the number of candidates that are now counted in the totals and removed. */
 static uint32_t add_to_totals(struct tws_scan *scan, struct tws_candidate **batch,
 			      uint32_t count, struct tws_header *totals, uint16_t *index)
 {
@@ -366,8 +369,9 @@ static uint32_t fold_batch(struct tws_scan *scan, struct tws_candidate **batch,
 	return ret;
 }
 
-/* The look at all files costs as much as folding hundreds: where more stand than the list
- * holds it has to be worth it, or a storm of short processes outruns the folding. */
+/* Listing all files costs as much as folding hundreds of segments. If there are more than
+ * the list holds, fold without a limit: otherwise a storm of short processes outruns the
+ * folding. */
 static uint32_t most_of(const struct tws_scan *scan, const struct tws_fold_limits *limits)
 {
 	return scan->count == TWS_FOLD_CANDIDATES ? 0 : limits->most;

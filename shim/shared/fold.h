@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * What becomes of segments whose process is dead: after their retention (60 s, as long as
- * their TIME_WAIT sockets live) they are added to one totals file an application, exactly
- * once, whoever is killed in the middle. Shared by the shim (a process that makes a
- * segment now and then folds some others) and the tools; system calls only, no
+ * What happens to segments of dead processes. After their retention (60 s, as long as
+ * TIME_WAIT lasts) they are added to one totals file per application, each exactly once,
+ * even if a process is killed in the middle. The shim (a process that makes a segment
+ * folds some others now and then) and the tools share this code: system calls only, no
  * allocation, no errno.
  *
- * How exactly once is had: under a lock, a new totals file is written whole beside the
- * old one, with the names of the segments it took in; rename() publishes both at once;
- * then the segments are unlinked. Whoever comes after a death in between finds the names
- * in the totals and unlinks them without counting; readers pass over a segment so named.
- * A name stays in the totals until its segment is gone. The lock only saves work: should
- * somebody take it away and two fold at once, each totals file is still replaced only by
- * who holds a lock on that very file.
+ * How each segment counts exactly once: under a lock, a new totals file is written beside
+ * the old one, with the names of the segments that it includes. rename() publishes both
+ * at once. Then the segments are unlinked. If a process dies in between, the next one
+ * finds the names in the totals and unlinks those segments without counting them; readers
+ * ignore a segment that is named there. A name stays in the totals until its segment has
+ * gone. The directory's lock only saves work: if it is removed and two processes fold at
+ * once, each totals file can still be replaced only by a process that holds a lock on
+ * that file itself.
  */
 #ifndef TWS_SHIM_FOLD_H
 #define TWS_SHIM_FOLD_H
@@ -20,28 +21,28 @@
 #include "shim/shared/segment.h"
 
 #define TWS_FOLD_LOCK	      "fold.lock"
-#define TWS_ASIDE_SUFFIX      ".aside" /* of totals that nobody can read */
-#define TWS_FOLD_BATCH	      64    /* segments that one totals file takes in at once */
-#define TWS_FOLD_NAMES	      128   /* that it keeps: these, and older ones still there */
-#define TWS_FOLD_ASIDE	      4	    /* unreadable totals kept, of one application */
-#define TWS_FOLD_DESTINATIONS 1024u /* of a totals file */
+#define TWS_ASIDE_SUFFIX      ".aside" /* a totals file that nobody can read */
+#define TWS_FOLD_BATCH	      64  /* segments that are added to one totals file at once */
+#define TWS_FOLD_NAMES	      128 /* kept names: these, and older ones still there */
+#define TWS_FOLD_ASIDE	      4 /* unreadable totals files that are kept per application */
+#define TWS_FOLD_DESTINATIONS 1024u /* in a totals file */
 
 struct tws_fold_limits {
-	uint32_t retention_s;  /* a dead segment stays as long; 0: 60 */
-	uint32_t max_segments; /* dead ones beyond it go early; 0: 512 */
-	uint32_t most;	       /* to fold in this call; 0: all */
+	uint32_t retention_s;  /* how long a dead segment stays; 0: 60 */
+	uint32_t max_segments; /* dead ones beyond this are folded early; 0: 512 */
+	uint32_t most;	       /* most segments to fold in this call; 0: all */
 };
 
-/* Folds in the directory open as `directory`. The number of segments folded; 0 also when
- * another process is at it; negative errno. */
+/* Folds segments of dead processes in the directory open as `directory`. Returns how
+ * many; 0 also if another process is folding; negative errno on error. */
 int tws_fold(int directory, const struct tws_fold_limits *limits);
 
-/* Who may read the directory's listing may read the file, and nobody else but its owner:
- * 0640 and the directory's group, or 0600. Whatever the umask. */
+/* Gives a file the access of its directory, whatever the umask: users who may list the
+ * directory through its group may read the file (0640 and that group); otherwise 0600. */
 void tws_share_as_directory(int directory, int fd);
 
-/* The endings that a dead process's open connection gets when nothing more can be learnt:
- * what it was marked with at exit or exec, else unseen. */
+/* Returns how an open connection of a dead process ended if nothing more can be learnt:
+ * the ending noted at exit or exec, otherwise unseen. */
 void tws_fold_settle(const struct tws_header *header, const struct tws_connection *slot,
 		     enum tws_ending *ret_ending, enum tws_via *ret_via);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Adding one segment to the totals of its application. What a dead process left open is
- * counted as ended, so that the identities of counters.def hold in the totals too.
+ * Adds one segment to the totals of its application. Connections that a dead process left
+ * open are counted as ended, so that the identities of counters.def hold in the totals
+ * too.
  */
 #include <stddef.h>
 #include <string.h>
@@ -29,7 +30,7 @@ static bool same_address(const struct tws_address *a, const struct tws_address *
 	       !memcmp(a->bytes, b->bytes, sizeof(a->bytes));
 }
 
-/* Entry of an address in the totals; 0, `other`, when they are full. */
+/* Returns the entry of an address in the totals; 0 (`other`) if they are full. */
 static uint32_t find_total(struct tws_header *totals, const struct tws_address *address)
 {
 	struct tws_section *at = &totals->section[TWS_SECTION_DESTINATIONS];
@@ -70,7 +71,7 @@ static uint64_t sum(const struct tws_counters *counters, enum tws_counter first,
 	return ret;
 }
 
-/* Connections that the identities still owe for these counters. */
+/* Connections whose outcome these counters do not have yet. */
 static uint64_t owed_open(const struct tws_counters *counters)
 {
 	return counters->value[TWS_established] -
@@ -83,8 +84,8 @@ static uint64_t owed_connecting(const struct tws_counters *counters)
 	       sum(counters, TWS_failed_refused, TWS_abandoned);
 }
 
-/* Counts an open connection of a dead process as ended, if the counters still owe it: a
- * kill may have struck between counting and freeing. */
+/* Counts an open connection of a dead process as ended, if the counters lack its outcome:
+ * the process may have been killed between counting and freeing the slot. */
 static void end_slot(const struct tws_header *header, const struct tws_connection *slot,
 		     struct tws_counters *counters)
 {
@@ -110,9 +111,9 @@ static void end_slot(const struct tws_header *header, const struct tws_connectio
 	counters->value[tws_via_counter(via)]++;
 }
 
-/* What no slot accounts for: a kill may have struck between moving a slot on and counting
- * what became of it. As the reader has it while the segment stands (tools/model/join.c).
- */
+/* Counts what no slot accounts for: the process may have been killed between changing a
+ * slot and counting the change. tools/model/join.c does the same while the segment
+ * exists. */
 static void end_rest(struct tws_counters *counters)
 {
 	int64_t open = (int64_t)owed_open(counters), connecting;
@@ -130,7 +131,7 @@ static void end_rest(struct tws_counters *counters)
 		counters->value[TWS_attempts] -= (uint64_t)connecting;
 }
 
-/* An arm's connections count in their destination and in the arm. */
+/* A connection of an arm counts in its destination and in the arm. */
 static void end_slots(struct tws_header *header)
 {
 	struct tws_connection *slot = tws_fold_section(header, TWS_SECTION_CONNECTIONS);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the parts of folding share: fold.c (totals and the order of steps), fold_read.c
+ * Shared by the parts of folding: fold.c (totals and the order of steps), fold_read.c
  * (files), fold_scan.c (which segments are due), fold_add.c (adding one to the totals).
  */
 #ifndef TWS_SHIM_FOLD_PARTS_H
@@ -17,17 +17,18 @@ struct tws_candidate {
 struct tws_scan {
 	int directory;
 	uint64_t now_ns;
-	uint64_t pid_namespace; /* ours; inode */
+	uint64_t pid_namespace; /* inode of our pid namespace */
 	uint32_t retention_s;
-	struct tws_candidate *candidates; /* dead segments */
+	struct tws_candidate *candidates; /* segments of dead processes */
 	uint32_t count;
 };
 
 enum tws_fold_condition {
-	TWS_FOLD_UNKNOWN, /* could not be read now: no memory, no descriptor */
+	TWS_FOLD_UNKNOWN, /* could not be read now: out of memory or descriptors */
 	TWS_FOLD_ABSENT,
 	TWS_FOLD_DAMAGED, /* no reader can use it, now or later */
-	TWS_FOLD_FOREIGN, /* likewise, but another version could */
+	TWS_FOLD_FOREIGN, /* no reader of this version can use it, but another version
+			     could */
 	TWS_FOLD_GOOD,
 };
 
@@ -36,19 +37,20 @@ struct tws_fold_file {
 	uint64_t size;
 };
 
-/* Anonymous memory, zeroed; NULL: none. */
+/* Returns zeroed anonymous memory, or NULL. */
 void *tws_fold_allocate(uint64_t size);
 void tws_fold_release(void *memory, uint64_t size);
 
 /* fold_read.c */
 bool tws_fold_read(int fd, void *bytes, uint64_t size, uint64_t offset);
 
-/* Opens a file and reads its header; where it is GOOD, its descriptor, else -1. */
+/* Opens a file and reads its header. Returns its descriptor if the file is GOOD, else -1.
+ */
 int tws_fold_open(int directory, const char *name, struct tws_header *ret_header,
 		  struct tws_fold_file *ret_file);
 
-/* A private copy of a segment or totals file; NULL: not to be had or not to be believed.
- */
+/* Returns a private copy of a segment or totals file; NULL if it cannot be read or is not
+ * valid. */
 struct tws_header *tws_fold_read_segment(int directory, const char *name,
 					 struct tws_fold_file *ret_file);
 
@@ -66,19 +68,19 @@ static inline uint32_t tws_fold_used(const struct tws_header *header,
 	return at->used < at->count ? at->used : at->count;
 }
 
-/* fold_scan.c: the dead segments of the directory, oldest first; old temporary files and
- * segments that nobody can read are removed on the way. */
+/* fold_scan.c: lists the segments of dead processes in the directory, oldest first.
+ * Removes old temporary files and unreadable segments on the way. */
 #define TWS_FOLD_CANDIDATES 1024
 void tws_fold_scan(struct tws_scan *scan);
 void tws_fold_each_name(struct tws_scan *scan,
 			void (*act)(struct tws_scan *scan, const char *name));
 bool tws_fold_ends_with(const char *name, const char *suffix);
 
-/* The next candidates of one application that are due, at most TWS_FOLD_BATCH. */
+/* Returns the next candidates of one application that are due, at most TWS_FOLD_BATCH. */
 uint32_t tws_fold_next(struct tws_scan *scan, const struct tws_fold_limits *limits,
 		       struct tws_candidate **ret_batch);
 
-/* fold_add.c: adds a segment, or older totals, to the totals. `index` is room for 65,536
+/* fold_add.c: adds a segment, or older totals, to the totals. `index` has room for 65,536
  * destinations. */
 void tws_fold_add(struct tws_header *totals, struct tws_header *header, uint16_t *index);
 

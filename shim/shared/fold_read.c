@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reading segments for folding: a private copy, validated before it is believed.
+ * Reads segments for folding: a private copy, which is validated before use.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +32,7 @@ bool tws_fold_read(int fd, void *bytes, uint64_t size, uint64_t offset)
 	return tws_sys4(SYS_pread64, fd, bytes, size, offset) == (long)size;
 }
 
-/* The used parts only: the rest is holes. */
+/* Reads only the used parts; the rest are holes. */
 static bool copy_sections(int fd, struct tws_header *header)
 {
 	for (unsigned id = 0; id < TWS_SECTIONS; id++) {
@@ -52,7 +52,7 @@ static bool is_other_version(const struct tws_header *header)
 	       header->abi_major != TWS_ABI_MAJOR;
 }
 
-/* As the tools' reader sees it: what that passes over is not folded either. */
+/* Judges a file as the tools' reader does: what the reader skips is not folded either. */
 static enum tws_fold_condition examine_file(int fd, struct tws_header *ret_header,
 					    struct tws_fold_file *ret_file)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Which segments are due for folding: those of dead processes, past their retention or
- * beyond the number that is kept.
+ * Finds the segments that are due for folding: those of dead processes that are past
+ * their retention, or exceed the number to keep.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,15 +34,16 @@ static uint64_t hash_string(const char *string)
 	return ret;
 }
 
-/* Only a process of our own pid namespace and boot can be known to be dead. A pid that
- * was given to another process keeps its dead predecessor's segment a little longer. */
+/* Only a process of our own pid namespace and boot can be known to be dead. If its pid
+ * was given to a new process, the segment stays a little longer. */
 static bool died_here(const struct tws_scan *scan, uint64_t pid_namespace, uint32_t pid)
 {
 	return pid_namespace == scan->pid_namespace &&
 	       tws_sys2(SYS_kill, pid, 0) == -ESRCH;
 }
 
-/* Connections that another process may still hold keep the books open, for a day. */
+/* A connection that another process may still hold keeps the segment unfolded, for a day
+ * at most. */
 static bool is_held(int fd, const struct tws_header *header)
 {
 	const struct tws_section *at = &header->section[TWS_SECTION_CONNECTIONS];
@@ -64,15 +65,15 @@ static bool is_candidate(const struct tws_scan *scan, int fd,
 			 const struct tws_header *header)
 {
 	if (header->state == TWS_SEGMENT_TOTALS)
-		return true; /* the totals of a finished run, moved up under a name like
-				this */
+		return true; /* the totals of a finished run, moved up under such a name
+			      */
 	if (!died_here(scan, header->pid_namespace, header->pid))
 		return false;
 	return scan->now_ns - header->heartbeat_ns > HELD_AT_MOST_S * SECOND_NS ||
 	       !is_held(fd, header);
 }
 
-/* Ours, and not written to for so long. */
+/* Whether the file is ours and has not been written for this long. */
 static bool is_old(int directory, const char *name, uint64_t seconds)
 {
 	struct stat stat = {0};
@@ -85,7 +86,7 @@ static bool is_old(int directory, const char *name, uint64_t seconds)
 	       stat.st_mtim.tv_sec + (int64_t)seconds < now.tv_sec;
 }
 
-/* What a process that was killed while making a segment left behind. */
+/* Removes what a process left that was killed while making a segment. */
 static void remove_if_old(int directory, const char *name, uint64_t seconds)
 {
 	if (is_old(directory, name, seconds))
@@ -94,7 +95,7 @@ static void remove_if_old(int directory, const char *name, uint64_t seconds)
 
 enum life { DEAD, ALIVE, UNKNOWN };
 
-/* By its name, PIDNS-PID-...: what is in it says nothing. */
+/* Judges by the file's name, PIDNS-PID-..., because its contents cannot be read. */
 static enum life life_by_name(const struct tws_scan *scan, const char *name)
 {
 	const char *at = strchr(name, '-');
@@ -105,9 +106,9 @@ static enum life life_by_name(const struct tws_scan *scan, const char *name)
 	return died_here(scan, scan->pid_namespace, (uint32_t)pid) ? DEAD : ALIVE;
 }
 
-/* A segment that nobody can read goes when a good one would, and one that another version
- * could read after a day, if its process is dead; where nobody can tell, only the former
- * and after a day. */
+/* A damaged segment is removed when a valid one would be folded, and one that another
+ * version could read after a day, if the process is dead. If nobody can tell whether it
+ * is, only a damaged one is removed, after a day. */
 static void remove_unreadable(const struct tws_scan *scan, const char *name,
 			      enum tws_fold_condition condition)
 {
@@ -152,8 +153,8 @@ struct kernel_dirent {
 	char name[];
 };
 
-/* Each name of the directory, from a descriptor of its own: the caller's keeps its place.
- */
+/* Calls `act` for each name of the directory. Opens its own descriptor, so that the
+ * caller's keeps its position. */
 void tws_fold_each_name(struct tws_scan *scan,
 			void (*act)(struct tws_scan *scan, const char *name))
 {
@@ -182,7 +183,7 @@ static void scan_name(struct tws_scan *scan, const char *name)
 		remove_if_old(scan->directory, name, TEMPORARY_AGE_S);
 }
 
-/* Oldest first, so that what goes early is what would have gone first. */
+/* Sorts the oldest first, because these are to be folded first. */
 static void sort_candidates(struct tws_scan *scan)
 {
 	for (uint32_t gap = scan->count / 2; gap; gap /= 2)
@@ -209,7 +210,8 @@ void tws_fold_scan(struct tws_scan *scan)
 	sort_candidates(scan);
 }
 
-/* The next candidates of one application that are due; they are taken off the list. */
+/* Returns the next candidates of one application that are due, and takes them off the
+ * list. */
 uint32_t tws_fold_next(struct tws_scan *scan, const struct tws_fold_limits *limits,
 		       struct tws_candidate **ret_batch)
 {

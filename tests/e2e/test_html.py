@@ -107,7 +107,7 @@ def test_a_page_says_as_the_text_does_where_connect_never_blocked(t):
   arms = ( { name = "control"; weight = 1; },
            { name = "treated"; weight = 1; close = "fin-reset"; } ); };
 """)
-    said = "How long connect() took is measured where it blocks: here it never did."
+    said = "The latency of connect() is measured only for blocking calls, and there were none."
     text, browser = text_and_page(t, "-c", policy, "--", "curl", "-s", f"http://{http.to}/?[1-60]")
     assert said in text and shown(browser, "#arms .note") == said, text
     browser.close()

@@ -69,7 +69,7 @@ def test_a_batch_is_what_is_known(t):
     server, first = traffic(t)
     text = t.run(t.twshim, "top", "--batch", "-n", "1", shim=False).stdout.decode()
     lines = text.splitlines()
-    assert "30 owned here" in lines[0] and lines[1].split()[0] == "APPLICATION"
+    assert "30 owned" in lines[0] and lines[1].split()[0] == "APPLICATION"
     assert lines[2].startswith("alpha (gone)") and lines[3].startswith("beta (gone)")
     said = [json.loads(l) for l in t.run(
         t.twshim, "top", "--batch", "--json", "-n", "3", "-d", "0.2", "--by", "destination",
@@ -95,7 +95,7 @@ def test_rates_are_of_what_happened_since(t):
 def test_keys_change_the_view(t):
     server, first = traffic(t)
     screen = Screen(t)
-    text = screen.shows("alpha", "beta", "by application", "30 owned here")
+    text = screen.shows("alpha", "beta", "by application", "30 owned")
     assert text.index("alpha") < text.index("beta")
     screen.press("s", "s", "s")
     text = screen.shows("order opened")
@@ -210,7 +210,7 @@ def test_small_wide_and_plain_terminals_will_do(t):
             screen.shows("OPENED", "LAST MINUTE")
             screen.tmux("resize-window", "-x", "60", "-y", "10")
             wait_for(lambda: "OPENED" not in screen.text(), "it is drawn anew")
-            screen.shows("alpha", "30 owned here")
+            screen.shows("alpha", "30 owned")
         screen.press("q")
         screen.shows("status 0")
         screen.close()
@@ -267,13 +267,13 @@ def test_a_pause_holds_what_was_seen(t):
     text = screen.shows("/beta by destination", first.to)
     screen.tmux("resize-window", "-x", "60", "-y", "8")
     wait_for(lambda: len(screen.text().splitlines()) == 8, "it is smaller")
-    screen.shows("[paused]", "80, 30 owned here", "beta")
+    screen.shows("[paused]", "80, 30 owned", "beta")
     screen.press("Escape")
     screen.shows("all by application")
     screen.press("/", "Escape")
-    screen.shows("alpha", "80, 30 owned here")
+    screen.shows("alpha", "80, 30 owned")
     screen.press("Space")
-    screen.shows("87, 37 owned here")
+    screen.shows("87, 37 owned")
     screen.press("C-c")
     screen.shows("status 0")
     screen.close()

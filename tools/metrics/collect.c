@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reads what the metrics are made of, and keeps the ledger: under a lock, since several
- * exporters may serve one directory.
+ * Reads what the metrics are made from, and updates the ledger under a lock, because
+ * several exporters may serve the same directory.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 #include "tools/metrics/parts.h"
 #include "tools/segments/rundir.h"
 
-/* Another exporter is done long before, and a scraper's patience lasts longer. */
+/* Another exporter finishes much sooner than this, and a scraper waits longer. */
 #define LOCK_TRIES    150
 #define LOCK_PAUSE_NS 20000000L
 
@@ -29,9 +29,9 @@ static double now_s(void)
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-/* A file in a directory that is ours alone. 0; with -1 where it can't be had: nobody else
- * keeps a ledger there. -EBUSY: somebody does, and holds it; without it counters would go
- * back. */
+/* Locks a file in a directory that only we can write. Returns 0 with the lock; 0 with -1
+ * if the directory is not ours, because then nobody keeps a ledger there; -EBUSY if
+ * another process holds the lock, because without the ledger counters could go back. */
 static int lock_directory(int *ret_lock, int directory)
 {
 	const struct timespec pause = {0, LOCK_PAUSE_NS};
@@ -79,7 +79,8 @@ static int study(struct owners *owners, struct traffic *traffic,
 	return result == 0 ? traffic_study(traffic, model, owners) : result;
 }
 
-/* The model is read under the lock too, or an older reading could follow a newer one. */
+/* The model is read while the lock is held; otherwise an older reading could follow a
+ * newer one. */
 static int collect_locked(struct metrics **ret_metrics, struct ledger *ledger,
 			  const struct metrics_options *options, char *ret_error,
 			  size_t size)
@@ -130,8 +131,8 @@ static void keep_ledger(struct ledger *ledger, struct ledger *kept)
 	*ledger = (struct ledger){0};
 }
 
-/* The file speaks: another exporter may have written it since. Where it is lost, what we
- * have shown stands. */
+/* The file takes precedence, because another exporter may have written it since. If it is
+ * lost, use what we have shown ourselves. */
 static int recall(struct ledger *ret_ledger, int directory, int lock, struct ledger *kept)
 {
 	int result = lock >= 0 ? ledger_load(ret_ledger, directory) : 0;
@@ -163,7 +164,7 @@ int metrics_collect(struct metrics **ret_metrics, const struct metrics_options *
 	if (result == -EBUSY)
 		snprintf(
 		    ret_error, size,
-		    "metrics: another exporter holds %s of the run-time directory: try "
+		    "metrics: another exporter holds %s in the run-time directory: try "
 		    "again, or end that process",
 		    LEDGER_LOCK);
 	else if (result == 0)

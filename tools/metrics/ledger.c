@@ -8,12 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Attempts that a reading may lack of the one before without data having vanished: a
- * snapshot of running processes is that exact. */
+/* By how much a reading may lag behind the one before without meaning that data was lost:
+ * snapshots of running processes are only this exact. */
 #define TORN_SHARE 100
 #define TORN_LEAST 100
 
-/* Sums wrap: what is read of the file may be anything. */
+/* Sums wrap, because the file may contain anything. */
 void ledger_note(struct ledger_line *line, uint64_t raw)
 {
 	int64_t value = (int64_t)(raw + (uint64_t)line->offset);
@@ -22,13 +22,13 @@ void ledger_note(struct ledger_line *line, uint64_t raw)
 		line->shown = (uint64_t)value;
 }
 
-/* From now on `raw` stands for what is shown. */
+/* From now on `raw` corresponds to what has been shown. */
 static void rebase(struct ledger_line *line, uint64_t raw)
 {
 	line->offset = (int64_t)(line->shown - raw);
 }
 
-/* So much of `raw` is not shown. */
+/* Hides this much of `raw`. */
 static void rebase_by(struct ledger_line *line, uint64_t raw)
 {
 	line->offset = (int64_t)((uint64_t)line->offset - raw);
@@ -64,7 +64,7 @@ static void note_histogram(struct ledger_histogram *shown,
 
 /* ----------------------------------------------- applications of one name */
 
-/* A destination of one or more applications of one name: so many neighbours. */
+/* A destination's entries in the sorted list, one per application of the same name. */
 struct run {
 	const struct model_destination *const *first;
 	unsigned length;
@@ -237,7 +237,7 @@ static void retire(struct ledger_app *app, const struct ledger_destination *slot
 		app->retired[i] += slot->lines[i].shown;
 }
 
-/* Somebody wants fewer than there are: those with the fewest attempts go. */
+/* If fewer series are wanted than there are, those with the fewest attempts go. */
 static void shrink(struct ledger_app *app, unsigned top)
 {
 	unsigned least;
@@ -253,8 +253,8 @@ static void shrink(struct ledger_app *app, unsigned top)
 	}
 }
 
-/* A place for one more, if need be that of one where nothing happens any more: only for
- * one where something does, or the idle would take turns. */
+/* Returns a free place for one more destination. If there is none, an idle destination
+ * gives up its place, but only to a busy one: otherwise idle ones would take turns. */
 static struct ledger_destination *free_slot(struct gathering *gathering, bool busy,
 					    bool *ret_left_out)
 {
@@ -270,8 +270,8 @@ static struct ledger_destination *free_slot(struct gathering *gathering, bool bu
 	return slot;
 }
 
-/* Gives series to the busiest that have none. One that gave way is left to `other` as
- * well. */
+/* Gives series to the busiest destinations that have none. One that gave up its place may
+ * be left to `other` as well. */
 static int fill_slots(struct gathering *gathering)
 {
 	struct run **waiting = calloc(gathering->run_count + 1, sizeof(struct run *));
@@ -317,7 +317,7 @@ static int note_destinations(struct gathering *gathering)
 	return fill_slots(gathering);
 }
 
-/* The rest is the whole without its parts. */
+/* The rest is the total minus its parts. */
 static void note_other(struct ledger_app *app)
 {
 	uint64_t parts;
@@ -362,7 +362,8 @@ static struct ledger_app *find_ledger_app(const struct ledger *ledger, const cha
 	return NULL;
 }
 
-/* Makes it if need be. 0 with NULL: there are too many, and it is counted as dropped. */
+/* Finds the application or adds it. Returns 0 with NULL if there are too many; that is
+ * counted as dropped. */
 static int find_or_add_app(struct ledger *ledger, const char *name,
 			   struct ledger_app **ret_app)
 {

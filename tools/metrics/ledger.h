@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * What counters were shown to a monitoring system, so that they never go back: neither
- * when a verdict on a dead process changes, nor when segments are folded or removed, nor
- * when the exporter restarts. And which destinations have a series of their own: the
- * first K by attempts keep theirs, the others are one, `other`. Kept as JSON in the
- * run-time directory, so it lives as long as the segments do. Pure but for load and save.
+ * Remembers the counters that were shown to a monitoring system, so that they never go
+ * back: not when the verdict on a dead process changes, not when segments are folded or
+ * removed, and not when the exporter restarts. Also remembers which destinations have
+ * series of their own: the first K by attempts keep theirs, and the others are shown
+ * together as `other`. Kept as JSON in the run-time directory, so that it lives as long
+ * as the segments. Only load and save do I/O.
  */
 #ifndef TWS_TOOLS_LEDGER_H
 #define TWS_TOOLS_LEDGER_H
@@ -17,11 +18,11 @@
 #define LEDGER_FILE	    "metrics.state"
 #define LEDGER_LOCK	    "metrics.lock"
 #define LEDGER_APPS	    1000
-#define LEDGER_DESTINATIONS 100	  /* with a series of their own, at most */
-#define LEDGER_IDLE_S	    3600  /* after which a destination gives way to another */
-#define LEDGER_GONE_S	    86400 /* after which an application without segments goes */
+#define LEDGER_DESTINATIONS 100	 /* most series of their own per application */
+#define LEDGER_IDLE_S	    3600 /* then a destination may give up its place to another */
+#define LEDGER_GONE_S	    86400 /* then an application without segments is forgotten */
 
-/* shown = the highest of what raw + offset ever was. */
+/* shown = the highest value that raw + offset has had. */
 struct ledger_line {
 	int64_t offset;
 	uint64_t shown;
@@ -35,46 +36,47 @@ struct ledger_histogram {
 struct ledger_destination {
 	struct tws_address to;
 	struct ledger_line lines[TWS_COUNTERS];
-	uint64_t attempts; /* as last read; less of them: data has vanished */
+	uint64_t attempts; /* in the last reading; if it shrinks, data was lost */
 	time_t changed;
 	uint64_t open, time_wait; /* now */
 };
 
 struct ledger_app {
-	char name[256]; /* of the executable: two with one name are one here */
+	char name[256]; /* of the executable; equal names are merged */
 	struct ledger_line lines[TWS_COUNTERS];
 	struct ledger_histogram histograms[TWS_HISTOGRAMS];
 	uint64_t attempts;
 	time_t seen;
-	bool full;			/* destinations were left to `other` */
-	uint64_t retired[TWS_COUNTERS]; /* shown of destinations that gave way */
-	uint64_t other[TWS_COUNTERS];	/* shown of the rest */
+	bool full;			/* some destinations were left to `other` */
+	uint64_t retired[TWS_COUNTERS]; /* shown for those that gave way */
+	uint64_t other[TWS_COUNTERS];	/* shown for the rest */
 	struct ledger_destination *destinations;
 	unsigned count;
 	uint64_t open, time_wait, processes, alive; /* now */
 };
 
 struct ledger {
-	struct ledger_app **apps; /* in the order of the model, then those gone */
+	struct ledger_app **apps; /* in the model's order, then those gone */
 	unsigned count;
-	uint64_t dropped; /* series, ever; an application beyond LEDGER_APPS is one */
+	uint64_t dropped; /* series dropped, ever; an application beyond LEDGER_APPS
+			     counts as one */
 };
 
-/* Takes in what is known now; `top` destinations an application, LEDGER_DESTINATIONS at
- * most. 0 or -ENOMEM. */
+/* Takes in the present state, with `top` destinations per application (at most
+ * LEDGER_DESTINATIONS). Returns 0 or -ENOMEM. */
 int ledger_update(struct ledger *ledger, const struct model *model, unsigned top,
 		  time_t now);
 
 void ledger_free(struct ledger *ledger);
 
-/* Reads the file of a directory into an empty ledger. A file that is not there, or is
- * damaged, is an empty ledger. 0 or -ENOMEM. */
+/* Reads a directory's file into an empty ledger. A missing or damaged file gives an empty
+ * ledger. Returns 0 or -ENOMEM. */
 int ledger_load(struct ledger *ledger, int directory);
 
-/* Replaces the file. 0 or -errno. */
+/* Replaces the file. Returns 0 or -errno. */
 int ledger_save(const struct ledger *ledger, int directory);
 
-/* The one line of it that is arithmetic. */
+/* Notes a new raw value of one counter. */
 void ledger_note(struct ledger_line *line, uint64_t raw);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ledger as a file: JSON, by names, so that another version of us finds what it
- * knows. Written beside and renamed.
+ * The ledger as a file: JSON with names as keys, so that another version of twshim finds
+ * what it knows. The file is written beside the old one and renamed.
  */
 #include "tools/metrics/ledger.h"
 
@@ -99,7 +99,7 @@ static json_t *destinations(const struct ledger_app *app)
 	return array;
 }
 
-/* A name that is no UTF-8 is kept as its bytes: one character each. */
+/* A name that is not UTF-8 is kept as an array of its bytes. */
 static json_t *name_array(const char *name)
 {
 	json_t *array = json_array();
@@ -126,7 +126,8 @@ static json_t *app_object(const struct ledger_app *app)
 			 "destinations", destinations(app));
 }
 
-/* Through stdio: jansson hands each token to a descriptor by itself. */
+/* Writes through stdio, because jansson would write each token to a descriptor
+ * separately. */
 static int write_json(const json_t *object, int fd)
 {
 	FILE *file = fdopen(fd, "w");
@@ -196,7 +197,7 @@ static void get_histograms(const json_t *object, struct ledger_histogram *ret_li
 	}
 }
 
-/* A time that has been: no other would ever be long ago. */
+/* Returns a time in the past: one in the future would never become old. */
 static time_t get_time(const json_t *object, const char *key)
 {
 	json_int_t value = json_integer_value(json_object_get(object, key));

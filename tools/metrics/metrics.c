@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The series: from the ledger what only grows, from the model and the kernel what is so
- * now. What matters most is made first, so that the cap cuts destinations, and never half
- * of one, nor of a histogram.
+ * Makes the series: counters from the ledger, gauges from the model and the kernel. The
+ * most important ones are made first, so that the cap cuts off whole destinations and
+ * histograms, never parts of one.
  */
 #include "tools/metrics/metrics.h"
 
@@ -16,10 +16,10 @@
 
 #define LABELS_SIZE 2048
 
-/* Histogram buckets shown: one in so many, of two an octave. */
+/* One histogram bucket in this many is shown; there are two per octave. */
 #define BUCKET_STEP 4
 
-/* Backslashes doubled, so that no two names become one when escapes are added. */
+/* Doubles backslashes, so that escaping cannot make two names equal. */
 static void double_backslashes(char *to, size_t size, const char *text)
 {
 	size_t length = 0;
@@ -94,7 +94,7 @@ static void add_series(struct metrics *metrics, unsigned family,
 		metrics->failed = true;
 }
 
-/* Where something begins that is shown as a whole or not at all. */
+/* The start of a group of series that is shown completely or not at all. */
 struct mark {
 	size_t count;
 	uint64_t dropped;
@@ -129,9 +129,9 @@ static void add_counter(struct metrics *metrics, unsigned counter, const char *l
 			   "%s,%s=\"%s\"", labels, shown->label, shown->value);
 }
 
-/* Of a family of names, those that never were anything are left out, save what alerts
- * wait for; so are bytes, which are mostly not counted, and none is not known to be none.
- */
+/* In a family of names, members that never counted anything are left out, except those
+ * that alerts need. Bytes are left out too, because usually they are not counted, and 0
+ * would be wrong. */
 static bool is_worth_showing(const struct metrics *metrics, unsigned counter,
 			     uint64_t value)
 {
@@ -160,7 +160,7 @@ static void add_app(struct metrics *metrics, const struct ledger_app *app,
 			add_counter(metrics, i, labels, app->lines[i].shown);
 }
 
-/* Of a destination by its lines, of the rest by values. */
+/* Takes the values of a destination from its lines; those of the rest from `values`. */
 static void add_destination(struct metrics *metrics, const char *app, const char *to,
 			    const struct ledger_line *lines, const uint64_t *values)
 {
@@ -185,7 +185,8 @@ static void add_gauges(struct metrics *metrics, const char *app, const char *to,
 			   "%s,to=\"%s\"", app, to);
 }
 
-/* What has no series of its own; always there, so that sums over `to` are whole. */
+/* The sum over destinations without series of their own. It is always present, so that
+ * sums over `to` are complete. */
 static void add_other(struct metrics *metrics, const struct ledger_app *app,
 		      const char *labels)
 {
@@ -219,7 +220,7 @@ static void add_destinations(struct metrics *metrics, const struct ledger_app *a
 	}
 }
 
-/* Bounds are exclusive and `le` is not: values are whole microseconds. */
+/* Bounds are exclusive but `le` is inclusive; values are whole microseconds. */
 static void add_histogram(struct metrics *metrics, enum tws_histogram_id id,
 			  const struct ledger_histogram *histogram, const char *labels)
 {
@@ -286,11 +287,11 @@ static void add_pairs(struct metrics *metrics, const struct traffic *traffic)
 		if (!pair->range)
 			continue;
 		if (i >= METRICS_PAIRS) {
-			/* Those that hardly use any are missed by nobody. */
+			/* Pairs that use hardly any ports need not count as dropped. */
 			metrics->dropped += pair->used * 100ull >= pair->range ? 2 : 0;
 			continue;
 		}
-		/* Without the port, which is none. */
+		/* Removes the port, which is 0. */
 		print_address(from, &pair->from);
 		colon = strrchr(from, ':');
 		if (colon)

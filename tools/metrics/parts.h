@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Shared by the parts of metrics.h: metrics.c makes the series, metrics_write.c names and
- * prints them, metrics_collect.c reads what they are made of.
+ * Shared by the parts of metrics.h: metrics.c makes the series, write.c names and prints
+ * them, collect.c reads what they are made from.
  */
 #ifndef TWS_TOOLS_METRICS_PARTS_H
 #define TWS_TOOLS_METRICS_PARTS_H
@@ -38,9 +38,9 @@ struct metrics_family {
 	enum metrics_type type;
 };
 
-/* How a counter shows. */
+/* How a counter is shown. */
 struct metrics_counter {
-	uint16_t family; /* METRICS_NO_FAMILY: a gauge, it does not */
+	uint16_t family; /* METRICS_NO_FAMILY: it is a gauge, and not shown */
 	bool by_destination;
 	const char *label; /* "": none */
 	const char *value;
@@ -68,7 +68,7 @@ struct metrics {
 	int saved;   /* see metrics_saved() */
 };
 
-/* Sets a series without labels, once there are all. */
+/* Sets a series that has no labels, after all were made. */
 void metrics_set(struct metrics *metrics, enum metrics_gauge gauge, double value);
 
 /* Fills in the families. */

@@ -45,7 +45,7 @@ static const struct {
 
 /* ------------------------------------------------------------------------ names */
 
-/* The family of this name, made if need be. */
+/* Returns the family with this name, made if it is new. */
 static uint16_t family(struct metrics *metrics, const char *name, const char *help,
 		       enum metrics_type type)
 {
@@ -60,7 +60,8 @@ static uint16_t family(struct metrics *metrics, const char *name, const char *he
 	return (uint16_t)metrics->family_count++;
 }
 
-/* The rest of the name after the row's, or NULL: the row is not of this counter. */
+/* Returns the part of the name that follows the row's, or NULL if the row does not
+ * describe this counter. */
 static const char *match(const char *row, const char *name)
 {
 	size_t length = strlen(row);
@@ -95,7 +96,7 @@ static struct metrics_counter name_counter(struct metrics *metrics, unsigned ind
 	};
 }
 
-/* "lifetime_seconds" is a connection's, "connect_latency_seconds" says so itself. */
+/* "lifetime_seconds" needs "connection_" in front; "connect_latency_seconds" does not. */
 static uint16_t name_histogram(struct metrics *metrics, unsigned index)
 {
 	const char *name = HISTOGRAMS[index].name;
@@ -115,9 +116,9 @@ void metrics_name_families(struct metrics *metrics)
 		metrics->counters[i] = name_counter(metrics, i);
 	for (unsigned i = 0; i < TWS_HISTOGRAMS; i++)
 		metrics->histograms[i] = name_histogram(metrics, i);
-	metrics->dropped_family = family(
-	    metrics, "metrics_series_dropped",
-	    "Series that were left out, for there were too many.", METRICS_IS_COUNTER);
+	metrics->dropped_family =
+	    family(metrics, "metrics_series_dropped",
+		   "Series left out because there were too many.", METRICS_IS_COUNTER);
 }
 
 /* --------------------------------------------------------------------- printing */
@@ -147,7 +148,7 @@ static const char *sample_suffix(const struct metrics_family *of, unsigned suffi
 	return of->type == METRICS_IS_COUNTER ? "_total" : suffixes[suffix];
 }
 
-/* In the older format a family is called as its samples are. */
+/* In the older format a family has the same name as its samples. */
 static const char *family_suffix(const struct metrics_family *of,
 				 enum metrics_format format)
 {
@@ -188,7 +189,7 @@ void metrics_write(FILE *out, const struct metrics *metrics, enum metrics_format
 
 /* ------------------------------------------------------------------- negotiation */
 
-/* The q of one part of an Accept header, 1 where it says none. */
+/* Returns the q of one part of an Accept header; 1 if it has none. */
 static double quality(const char *part, size_t length)
 {
 	const char *q;

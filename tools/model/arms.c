@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Which measures there are, and what they come to.
+ * The list of measures, and how each is computed from an arm's counters.
  */
 #include "tools/model/arms.h"
 
@@ -10,12 +10,12 @@
 #include "tools/model/join.h"
 
 #define TOGETHER   0.95
-#define SEND_QUEUE 262144.0 /* what a reset may discard of one connection, bytes */
+#define SEND_QUEUE 262144.0 /* the most that a reset discards per connection, bytes */
 
-/* The whole of which a counter is a share. */
+/* The total that a counter is a share of. */
 enum base { BASE_ATTEMPTS, BASE_ENDED };
 
-/* Shares: counters of the same base that stand for one thing. */
+/* Measures that are shares: a counter, divided by its base. */
 static const struct share {
 	const char *name, *title;
 	enum tws_counter counter; /* TWS_COUNTERS: all failures */
@@ -72,7 +72,7 @@ static struct arms_line *add_line(struct arms_comparison *comparison, const char
 	return line;
 }
 
-/* A reason for failure that nobody had, and bytes that nobody discarded, have no line. */
+/* A failure reason that neither arm had, and zero discarded bytes, get no line. */
 static bool has_line(const struct share *share, const struct tws_counters *a,
 		     const struct tws_counters *b)
 {
@@ -138,8 +138,8 @@ static void add_bytes(struct arms_comparison *comparison, const struct tws_count
 	    ->difference = statistics_means(&first, &other, SEND_QUEUE, confidence);
 }
 
-/* An arm gets its share of the connections by its weight: what each would have had alone
- * is compared. */
+/* Connections are dealt to the arms by weight, so the rate that each arm would have had
+ * alone is compared. */
 static void add_rate(struct arms_comparison *comparison, const struct model_arm *first,
 		     const struct model_arm *other, double seconds, double confidence)
 {
@@ -175,7 +175,7 @@ void arms_compare(const struct model_arm *first, const struct model_arm *other,
 {
 	unsigned comparisons;
 
-	/* Once to see how many lines there are. */
+	/* The first pass only finds out how many lines there are. */
 	add_all(ret_comparison, first, other, seconds, TOGETHER);
 	comparisons = ret_comparison->count * (arms_compared ? arms_compared : 1);
 	add_all(ret_comparison, first, other, seconds,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The arms of an experiment side by side: each measure of each arm, and its difference
- * from the first arm's, with a confidence interval and a plain verdict. The intervals of
- * one report hold together at 95 %.
+ * The arms of an experiment side by side: each measure of each arm, and how it differs
+ * from the first arm's, with a confidence interval and a verdict in plain words. All
+ * intervals of one report together hold at 95 %.
  */
 #ifndef TWS_TOOLS_ARMS_H
 #define TWS_TOOLS_ARMS_H
@@ -15,12 +15,12 @@
 
 #define ARMS_LINES 20
 
-/* How a value is to be read. */
+/* How to print a value. */
 enum arms_unit { ARMS_SHARE, ARMS_BYTES, ARMS_MICROSECONDS, ARMS_PER_SECOND };
 
 struct arms_line {
-	const char *name;  /* in JSON */
-	const char *title; /* in text */
+	const char *name;  /* the key in JSON */
+	const char *title; /* the title in text */
 	enum arms_unit unit;
 	int better; /* 1: higher is better, -1: lower, 0: neither */
 	struct statistics_difference difference;
@@ -28,12 +28,12 @@ struct arms_line {
 
 struct arms_comparison {
 	struct arms_line line[ARMS_LINES];
-	unsigned count; /* of the measures that one of the two has */
+	unsigned count; /* lines in use: measures that at least one of the two arms has */
 };
 
-/* Compares an arm with the first one. `arms_compared`: how many are, in this report.
- * `seconds`: how long a run was, from whose start both were in force; 0: as long as the
- * arms themselves say. Pure. */
+/* Compares an arm with the first one. `arms_compared` is the number of comparisons in
+ * this report. `seconds` is the duration of a run in which both arms were in force from
+ * the start; 0: use the time that the arms themselves record. Pure. */
 void arms_compare(const struct model_arm *first, const struct model_arm *other,
 		  unsigned arms_compared, double seconds,
 		  struct arms_comparison *ret_comparison);
@@ -42,18 +42,18 @@ void arms_compare(const struct model_arm *first, const struct model_arm *other,
  * Pure. */
 const char *arms_verdict(const struct arms_line *line);
 
-/* The first arm of the experiment that the arm at `index` belongs to, and how many of it
- * are compared with that one. Pure. */
+/* Returns the first arm of the experiment to which the arm at `index` belongs, and in
+ * `ret_compared` how many arms are compared with it. Pure. */
 const struct model_arm *arms_first(const struct model *model, uint32_t index,
 				   unsigned *ret_compared);
 
-/* Prints a table for each arm but its experiment's first; nothing where there is none.
- * `seconds` as above. 0 or -ENOMEM. */
+/* Prints one table per arm, except for the first arm of each experiment; prints nothing
+ * without an experiment. `seconds` as above. Returns 0 or -ENOMEM. */
 int arms_write(FILE *out, const struct model *model, double seconds, bool color);
 
-/* The array of an arm's differences from the first one (empty for the first), schema:
- * {"measure","unit","first","this","difference","low","high","verdict","needed"}. NULL:
- * out of memory. */
+/* Returns the array of an arm's differences from the first one (empty for the first),
+ * schema: {"measure","unit","first","this","difference","low","high","verdict","needed"}.
+ * On error, NULL is returned (out of memory). */
 json_t *arms_json(const struct model *model, uint32_t arm, double seconds);
 
 #endif

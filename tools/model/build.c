@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Builds the model: the kernel's table first, then the segments, so that each TIME_WAIT
- * socket in the table is already in a segment; then totals.
+ * Builds the model: first the kernel's table, then the segments, so that every TIME_WAIT
+ * socket in the table is already in a segment; then the totals.
  */
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -16,7 +16,7 @@
 #include "tools/segments/cache.h"
 #include "tools/segments/rundir.h"
 
-/* Folding under our eyes makes a reading incomplete; it does not happen often. */
+/* A fold that happens while we read makes the reading incomplete. That is rare. */
 #define TRIES 5
 
 struct model *model_new(const struct model_options *options)
@@ -80,7 +80,8 @@ static int compare_ranked(const void *a, const void *b)
 	return x->index < y->index ? -1 : x->index > y->index;
 }
 
-/* The indexes of `ranked`, most attempts first, in new memory; NULL: there is none. */
+/* Returns the indexes of `ranked` in new memory, most attempts first; NULL if out of
+ * memory. */
 static uint32_t *rank(struct ranked *ranked, uint32_t count)
 {
 	uint32_t *order = calloc(count + 1, sizeof(*order));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The arms of experiments over all processes, and how fast each opened connections: an
- * experiment begins and ends while its processes live, so only the times of its own
- * connections tell.
+ * The arms of experiments, summed over all processes, and how fast each arm opened
+ * connections. An experiment may begin and end while its processes live, so only the
+ * times of the experiment's own connections give a rate.
  */
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -12,14 +12,15 @@
 #include "tools/model/join.h"
 #include "tools/model/model.h"
 
-#define BEGUN_MAX (1u << 20) /* times that are kept of an arm */
+#define BEGUN_MAX (1u << 20) /* times that are kept per arm */
 
 static bool stands_behind(const struct model_arm *arm, const struct model_arm *new)
 {
 	return strcmp(arm->experiment, new->experiment) == 0 && arm->place > new->place;
 }
 
-/* The arms that a process used need not be the first ones. */
+/* Arms stay in the policy's order, although a process may not have used the first ones.
+ */
 static struct model_arm *insert_arm(struct model *model, const struct model_arm *new)
 {
 	struct model_arm *arms =
@@ -53,7 +54,8 @@ static struct model_arm *find_arm(struct model *model, const struct tws_arm *arm
 	return insert_arm(model, &new);
 }
 
-/* TIME_WAIT sockets of an arm in the kernel's table, as far back as the ring goes. */
+/* Counts an arm's TIME_WAIT sockets in the kernel's table, as far back as the ring goes.
+ */
 static uint64_t count_arm_time_wait(const struct model *model,
 				    const struct segment *segment, uint32_t arm)
 {
@@ -70,7 +72,8 @@ static uint64_t count_arm_time_wait(const struct model *model,
 	return count;
 }
 
-/* An established connection of the arm. What there is no room for leaves no rate. */
+/* Notes an established connection of the arm. If there is no room left for its time, the
+ * arm gets no rate. */
 static void note_begun(struct model_arm *arm, uint64_t began_ns)
 {
 	uint32_t room = arm->begun_room ? arm->begun_room * 2 : 64;
@@ -90,8 +93,9 @@ static void note_begun(struct model_arm *arm, uint64_t began_ns)
 	arm->begun_ns[arm->begun_count++] = began_ns;
 }
 
-/* When the arm's connections of this process began. A ring that has lost some holds all
- * that ended since its oldest, and so all that began since. */
+/* Notes when the arm's connections in this process began. A ring that was overwritten
+ * still holds everything that ended since its oldest record, and so everything that began
+ * since. */
 static void note_times(struct model_arm *arm, const struct segment *segment,
 		       uint32_t index)
 {
@@ -137,8 +141,8 @@ int model_add_arms(struct model *model, struct segment *segment)
 	return 0;
 }
 
-/* The time from which all arms of an experiment are known in full, and its first and last
- * connection from then on; how many there are of these. */
+/* Finds the time since which all arms of the experiment are known completely, and the
+ * first and last connection after it. Returns the number of these connections. */
 static uint64_t find_span(const struct model *model, const char *experiment,
 			  uint64_t *ret_first, uint64_t *ret_last)
 {
@@ -178,7 +182,7 @@ void model_finish_arms(struct model *model)
 		count = find_span(model, arm->experiment, &first, &last);
 		if (count < 2 || last <= first)
 			continue;
-		/* From the first to the last there is one step less than connections. */
+		/* N connections have N - 1 gaps between the first and the last. */
 		arm->seconds =
 		    (double)(last - first) / 1e9 * (double)count / (double)(count - 1);
 		for (uint32_t i = 0; i < arm->begun_count; i++)

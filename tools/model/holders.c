@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * One walk over /proc; each descriptor of each process is looked up in the set of inodes
- * that are wanted.
+ * Walks /proc once and looks up each descriptor of each process in the set of wanted
+ * inodes.
  */
 #include "tools/model/holders.h"
 
@@ -17,18 +17,19 @@
 
 #include "tools/base/print.h"
 
-#define NAMED 5 /* processes in `connected` */
+#define NAMED 5 /* most processes named in `connected` */
 
 struct search {
 	struct holders *holders;
 	const struct model *model;
 	const struct tws_address *to;
 	struct cookie_map wanted; /* inode -> index in the table */
-	uint64_t close_wait;	  /* not yet found */
+	uint64_t close_wait; /* sockets in CLOSE_WAIT, as long as no process is found for
+				them */
 	size_t room;
 	unsigned named;
 	const char *proc;
-	uint8_t listening[65536 / 8]; /* a bit each local port */
+	uint8_t listening[65536 / 8]; /* one bit per local port */
 };
 
 static bool is_close_wait(const struct kernel_socket *socket)
@@ -104,7 +105,7 @@ static struct holder *add_holder(struct search *search, pid_t pid)
 	return &holders->list[holders->count++];
 }
 
-/* A majority, if there is one, is what this leaves in `to`. */
+/* Majority vote: if most sockets share one end, that end remains in `to` and `port`. */
 static void count_held(struct holder *holder, const struct kernel_socket *socket,
 		       bool incoming)
 {
@@ -120,9 +121,10 @@ static void count_held(struct holder *holder, const struct kernel_socket *socket
 		holder->there--;
 }
 
-/* connect() takes no port that somebody listens on. Of one that is neither such a port
- * nor one that connect() chooses, the listener is gone, or a client named it (a port_ring
- * does): of the two ends the lower port is the service's. */
+/* connect() never chooses a port that has a listener. If the local port has no listener
+ * and lies outside the range of connect(), either the listener has gone or a client chose
+ * the port itself (a port_ring does). Then the lower of the two ports is taken for the
+ * service's. */
 static bool came_in_here(const struct search *search, const struct kernel_socket *socket)
 {
 	const struct model *model = search->model;
@@ -171,7 +173,7 @@ static int take_inode(struct search *search, struct looking *looking, uint64_t i
 	return 0;
 }
 
-/* "socket:[12345]" -> 12345; 0: it is something else. */
+/* "socket:[12345]" -> 12345; 0: not a socket. */
 static uint64_t socket_inode(int directory, const char *name)
 {
 	char link[64];
@@ -227,7 +229,7 @@ static int walk(struct search *search)
 	return result;
 }
 
-/* What no process that we may look at holds. */
+/* Adds a last entry for sockets that belong to no process that we may look at. */
 static int count_rest(struct search *search)
 {
 	uint64_t found = 0;

@@ -3,7 +3,7 @@
 
 #include <netinet/tcp.h>
 
-/* The counters' order is an ABI, so the families of names are ranges. */
+/* The order of counters is an ABI, so families of names are ranges. */
 #define FIRST_ENDED  TWS_ended_local_fin
 #define LAST_ENDED   TWS_ended_unseen
 #define FIRST_FAILED TWS_failed_refused
@@ -33,14 +33,16 @@ enum join_where join_where(const struct kernel_socket *socket)
 	}
 }
 
-/* What the kernel's last words say of an established connection that is not in TIME_WAIT.
- * Our FIN is acknowledged only in LAST_ACK, or on the way to TIME_WAIT. */
+/* Decides from the kernel's destroy message how an established connection ended that is
+ * not in TIME_WAIT. Our FIN is acknowledged only in LAST_ACK or on the way to TIME_WAIT.
+ */
 static enum tws_ending ending_by_words(const struct join_facts *facts)
 {
 	const struct kernel_destroyed *words = facts->last_words;
 
 	if (words->has_info && words->bytes_acked == 0)
-		return TWS_END_RESET_APP; /* disconnected: only SO_LINGER {1,0} does */
+		return TWS_END_RESET_APP; /* a reset by disconnect: only SO_LINGER {1,0}
+					     does that */
 	if (words->fin_acked && facts->slot->flags & TWS_CONN_POLICY_LINGER2)
 		return TWS_END_FIN_RESET;
 	if (words->fin_acked)
@@ -50,7 +52,7 @@ static enum tws_ending ending_by_words(const struct join_facts *facts)
 	return words->unread > 1 ? TWS_END_RESET_UNREAD : TWS_END_UNSEEN;
 }
 
-/* The process said nothing, the kernel knows the socket no more. */
+/* The process left no ending, and the kernel no longer has the socket. */
 static enum tws_ending ending_of_gone(const struct join_facts *facts)
 {
 	const struct tws_connection *slot = facts->slot;
@@ -81,7 +83,8 @@ static enum tws_ending ending_of(const struct join_facts *facts)
 	default:
 		break;
 	}
-	/* Left in a child: what we saw at our own end may have been overtaken. */
+	/* A child had it last: it may have changed what the shim saw when our descriptor
+	 * went. */
 	if (slot->flags & TWS_CONN_LEFT && facts->last_words)
 		return ending_of_gone(facts);
 	if (slot->via && slot->ending)
@@ -191,15 +194,16 @@ void join_count_ending(struct tws_counters *counters, const struct tws_connectio
 
 	if (!surplus_open && !surplus_connecting)
 		return;
-	/* Cut short between two steps: believed established and not taken back yet; or
-	 * ended while connecting and not counted as established yet. */
+	/* A kill struck between two steps: either the connection was counted as
+	 * established on a guess that was not taken back yet, or it ended while
+	 * connecting and was not counted as established yet. */
 	if (unborn && !surplus_connecting)
 		counters->value[TWS_established]--;
 	verdict.established = !unborn && !surplus_open;
 	join_count(counters, &verdict);
 }
 
-/* What a segment says may be anything: it wraps, and is no overflow. */
+/* A segment may contain anything; unsigned arithmetic wraps instead of overflowing. */
 static int64_t wrapping_difference(int64_t a, int64_t b)
 {
 	return (int64_t)((uint64_t)a - (uint64_t)b);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The model's tables: applications, destinations, processes, arms, and how a segment
- * comes into them. Built in model_build.c.
+ * The model's tables: applications, destinations and processes, and how a segment is
+ * added to them. build.c calls this for each segment.
  */
 #include "tools/model/model.h"
 
@@ -13,7 +13,7 @@
 
 #define NONE UINT32_MAX
 
-/* Makes room for one more in an array. 0 or -ENOMEM. */
+/* Makes room for one more element. Returns 0 or -ENOMEM. */
 static int make_room(void **array, uint32_t count, uint32_t *room, size_t size)
 {
 	uint32_t more = *room ? *room * 2 : 8;
@@ -59,7 +59,8 @@ static struct model_app *find_model_app(struct model *model, uint64_t hash,
 	return NULL;
 }
 
-/* Puts a new element before those of the same hash. Its `next`, or -ENOMEM. */
+/* Puts a new element in front of those with the same hash. Returns 0, with the element
+ * that follows it in `ret_next`, or -ENOMEM. */
 static int chain(struct cookie_map *map, uint64_t hash, uint32_t index,
 		 uint32_t *ret_next)
 {
@@ -191,7 +192,7 @@ static void add_to_app_and_process(struct model *model, uint32_t app, uint32_t p
 		join_add(&model->processes[process].counters, counters);
 }
 
-/* A process's peak is its own, not the sum of its destinations'. */
+/* The peak of a process is a counter of its own, not the sum over its destinations. */
 static void add_process_counters(struct model *model, const struct segment *segment,
 				 uint32_t app, uint32_t process)
 {
@@ -199,11 +200,11 @@ static void add_process_counters(struct model *model, const struct segment *segm
 
 	counters.value[TWS_open] = 0;
 	counters.value[TWS_connecting] = 0;
-	join_derive(&counters); /* 0 and 0, in a segment that does not lie */
+	join_derive(&counters); /* both are 0 in a valid segment */
 	add_to_app_and_process(model, app, process, &counters);
 }
 
-/* `indexes`: where each destination of the segment lies in the application. */
+/* Fills `indexes` with each destination's place in the application. */
 static int take_destinations(struct model *model, struct segment *segment, uint32_t app,
 			     uint32_t process, uint32_t *indexes)
 {

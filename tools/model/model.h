@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is known, as one structure that every command looks at: applications with their
- * processes and destinations, from the segments; the kernel's sockets, each with its
- * owner; totals. Built once, then only read. The identities of tools/model/join.h hold in
- * every set of counters in it.
+ * Everything that is known, in one structure that all commands read: applications with
+ * their processes and destinations, from the segments; the kernel's sockets, each with
+ * its owner; totals. It is built once and then only read. The identities in
+ * tools/model/join.h hold in every set of counters.
  */
 #ifndef TWS_TOOLS_MODEL_H
 #define TWS_TOOLS_MODEL_H
@@ -15,36 +15,37 @@
 #include "tools/kernel/kernel.h"
 #include "tools/segments/reader.h"
 
-#define MODEL_TIME_WAIT_NS 60000000000ULL /* a constant of the kernel */
-#define MODEL_DESTINATIONS 4096		  /* of one application; more go to `other` */
+#define MODEL_TIME_WAIT_NS 60000000000ULL /* the kernel's constant */
+#define MODEL_DESTINATIONS 4096 /* per application; further ones go to `other` */
 
 /* Sockets that an application left in TIME_WAIT. */
 struct model_time_wait {
-	uint64_t predicted;  /* ended here in the last 60 s so that TIME_WAIT stays */
-	uint64_t confirmed;  /* of those, in TIME_WAIT in the kernel's table */
-	uint64_t pending;    /* in FIN_WAIT or CLOSING: on the way */
-	uint64_t gone_early; /* not in the table: the peer reset after our close, the port
-				was taken over, or tcp_max_tw_buckets was reached */
-	uint32_t oldest_leaves_ms; /* of the confirmed; 0 if there are none */
+	uint64_t predicted;  /* connections that ended in the last 60 s in a way that
+				leaves TIME_WAIT here */
+	uint64_t confirmed;  /* TIME_WAIT sockets of these in the kernel's table */
+	uint64_t pending;    /* in FIN_WAIT or CLOSING: not in TIME_WAIT yet */
+	uint64_t gone_early; /* missing in the table: the peer reset after our close, the
+				port was reused, or tcp_max_tw_buckets was reached */
+	uint32_t oldest_leaves_ms; /* of the confirmed sockets; 0 if there are none */
 	uint32_t newest_leaves_ms;
 };
 
 struct model_ports {
-	uint32_t used;	/* of the range, in use to this destination, in any state and by
-			   anybody, from the address that uses most */
+	uint32_t used;	/* ports of the range in use to this destination, in any state and
+			   by any process, counted for the source address that uses most */
 	uint32_t range; /* local ports that connect() may choose from; 0: not known */
 };
 
-/* Of the last minute, as far as the rings go back: at least as many. */
+/* The last minute, as far back as the rings go; the true numbers may be higher. */
 struct model_recent {
-	uint64_t ended;			     /* and came to nothing */
+	uint64_t ended; /* all that ended, failed connects included */
 	uint64_t ending[TWS_END_FAILED + 1]; /* by enum tws_ending */
 	uint64_t no_port;		     /* EADDRNOTAVAIL, EADDRINUSE */
 	uint64_t short_lived;
-	uint64_t early_bind;  /* to port 0, before connect() */
-	uint64_t port_ring;   /* policy: to a port of its port_ring */
+	uint64_t early_bind;  /* bound to port 0 before connect() */
+	uint64_t port_ring;   /* bound by the policy to a port of its port_ring */
 	uint64_t reuseaddr;   /* the program's own SO_REUSEADDR */
-	uint64_t linger_time; /* ... SO_LINGER {1,n} */
+	uint64_t linger_time; /* the program's own SO_LINGER {1,n} */
 };
 
 struct model_destination {
@@ -53,17 +54,17 @@ struct model_destination {
 	struct model_time_wait time_wait;
 	struct model_ports ports;
 	struct model_recent recent;
-	uint32_t next; /* same hash; UINT32_MAX none */
+	uint32_t next; /* next with the same hash; UINT32_MAX: none */
 };
 
 struct model_app {
 	char *exe;	  /* path of the executable */
-	const char *name; /* its last component */
-	bool hidden;	  /* not asked for: owns sockets, and is in no total */
+	const char *name; /* the last component of the path */
+	bool hidden;	  /* not selected: owns sockets, and is in no total */
 	uint64_t processes;
-	uint64_t alive; /* of those; unknown counts as alive */
+	uint64_t alive; /* if unknown, a process counts as alive */
 	uint32_t short_lived_ms;
-	bool detail; /* bytes were counted in all its processes */
+	bool detail; /* all its processes counted bytes */
 	struct tws_counters counters;
 	struct model_time_wait time_wait;
 	struct model_recent recent;
@@ -84,47 +85,49 @@ struct model_process {
 	uint64_t created_realtime_ns;
 	uint64_t last_event_ns; /* CLOCK_MONOTONIC */
 	struct tws_counters counters;
-	uint64_t time_wait; /* confirmed */
-	double rate;	    /* connections begun a second, of late; 0 for the dead */
+	uint64_t time_wait; /* confirmed TIME_WAIT sockets */
+	double rate; /* connections begun per second, recently; 0 for a dead process */
 };
 
 struct model_arm {
 	char experiment[TWS_NAME_SIZE];
 	char name[TWS_NAME_SIZE];
-	uint32_t place; /* in the policy; the arms of an experiment are in this order */
+	uint32_t place; /* in the policy, which orders the arms */
 	uint32_t weight;
-	uint64_t time_wait; /* confirmed by the kernel, of the processes' last endings */
+	uint64_t time_wait; /* in the kernel's table now, as far back as the rings go */
 	struct tws_counters counters;
-	/* From the experiment's first connection to its last, as far back as the rings
-	 * of its processes go: how long, and how many of this arm were established of
-	 * those that began in it. 0, 0: not known. */
+	/* The time from the experiment's first connection to its last, as far back as the
+	 * rings of its processes go, and how many connections of this arm were
+	 * established within it. 0, 0: not known. */
 	double seconds;
 	uint64_t opened;
-	/* the model's own: when they began, and since when none is missing */
+	/* used only while building: when connections began, and since when none is
+	 * missing */
 	uint64_t *begun_ns;
 	uint32_t begun_count, begun_room;
 	uint64_t known_since_ns;
 };
 
-/* A rule of the policy, over all processes that have it. */
+/* A rule of the policy, summed over all live processes that have it. */
 struct model_rule {
 	char name[TWS_NAME_SIZE];
 	uint64_t matched;
 	uint64_t applied;
 	uint64_t processes;
 	uint64_t stopped;     /* processes in which its stop_if has tripped */
-	uint32_t stopped_why; /* enum tws_stop_reason, of one of them */
+	uint32_t stopped_why; /* enum tws_stop_reason, from one of them */
 };
 
 #define MODEL_NOBODY UINT32_MAX
 
-/* Whose a socket of the kernel's table is. */
+/* The owner of a socket in the kernel's table. */
 struct model_owner {
 	uint32_t app; /* MODEL_NOBODY: unowned */
 	uint32_t destination;
-	uint32_t process; /* MODEL_NOBODY: of totals */
-	uint32_t uid;	  /* whose word it is */
-	bool disputed;	  /* two users claim it, and neither is root or us: unowned */
+	uint32_t process; /* MODEL_NOBODY: known from folded totals only */
+	uint32_t uid;	  /* the user whose segment claims it */
+	bool disputed;	  /* two users claim it, and neither is root or us; it counts as
+			     unowned */
 };
 
 struct model_options {
@@ -133,11 +136,11 @@ struct model_options {
 	const char *app; /* name or path; NULL: all */
 	pid_t pid;	 /* 0: all */
 	const struct kernel_listener *listener;
-	uint32_t states; /* of the kernel's sockets; 0: all but LISTEN */
-	/* Whose the sockets are, and no more: the rings of endings, which are long, are
-	 * not read, so nothing is known of the last minute. Not with a cache. */
+	uint32_t states; /* states of the kernel's sockets to read; 0: all but LISTEN */
+	/* Find out only who owns the sockets. The rings of endings are long and are not
+	 * read, so nothing is known about the last minute. Not allowed with a cache. */
 	bool owners_only;
-	struct reader_cache *cache; /* of who reads again and again; NULL: none */
+	struct reader_cache *cache; /* for a caller that reads repeatedly; NULL: none */
 };
 
 struct model {
@@ -155,38 +158,39 @@ struct model {
 	uint32_t process_room;
 	struct model_arm *arms;
 	uint32_t arm_count;
-	struct model_rule *rules; /* of processes that live */
+	struct model_rule *rules; /* of live processes */
 	uint32_t rule_count;
-	struct tws_counters total; /* of the apps not hidden */
+	struct tws_counters total; /* of all applications that are not hidden */
 	struct model_time_wait time_wait;
 
 	bool has_table;
-	char table_error[160]; /* why there is none */
-	uint64_t table_ns;     /* CLOCK_MONOTONIC just before it was read */
+	char table_error[160]; /* why there is no table */
+	uint64_t table_ns;     /* CLOCK_MONOTONIC just before the table was read */
 	uint64_t net_namespace;
 	struct kernel_ports ports;
 	unsigned time_wait_reuse; /* see kernel_time_wait_reuse() */
 	struct kernel_table table;
-	struct model_owner *owners; /* one a socket of the table */
+	struct model_owner *owners; /* one per socket of the table */
 	struct {
-		uint64_t time_wait; /* of the whole network namespace */
+		uint64_t time_wait; /* in the whole network namespace */
 		uint64_t owned;
 		uint64_t unowned;
 	} kernel;
-	/* Where sockets are gone early: TIME_WAIT sockets that this network namespace did
-	 * not make for want of buckets, ever, and how many buckets it has. */
+	/* Read only if sockets are gone early: how many TIME_WAIT sockets the kernel has
+	 * dropped in this network namespace because tcp_max_tw_buckets was reached, and
+	 * that limit. */
 	uint64_t overflowed, buckets;
 
-	uint64_t disputed;	  /* sockets that more than one user claims */
+	uint64_t disputed;	  /* sockets claimed by more than one user */
 	uint64_t other_namespace; /* segments of processes in another network namespace */
 	uint64_t listener_lost;
 	struct reader_skipped *skipped; /* moved from the reader */
 	size_t skipped_count;
 };
 
-/* Reads the directory and the kernel and joins them. A directory that does not exist is
- * an empty model; a kernel that refuses leaves a reason in table_error. 0, or -errno with
- * a one-line reason. */
+/* Reads the directory and the kernel's table and joins them. If the directory does not
+ * exist, the model is empty; if the kernel refuses, table_error says why. Returns 0, or
+ * -errno with a reason of one line. */
 int model_build(struct model **ret_model, const struct model_options *options,
 		char *ret_error, size_t size);
 
@@ -194,37 +198,40 @@ void model_free(struct model *model);
 
 /* -------- the steps of model_build, for saved segments and tables */
 
-/* NULL: out of memory. */
+/* Returns NULL if out of memory. */
 struct model *model_new(const struct model_options *options);
 
-/* Gives the model a table (moved) that was read at `now_ns`. 0 or -ENOMEM. */
+/* Gives the model a table, which was read at `now_ns`, and empties *table. Returns 0 or
+ * -ENOMEM. */
 int model_use_table(struct model *model, struct kernel_table *table, uint64_t now_ns,
 		    uint64_t net_namespace);
 
-/* Takes in one segment; a reader_taker. 0 or -ENOMEM. */
+/* Adds one segment; a reader_taker. Returns 0 or -ENOMEM. */
 int model_take(struct segment *segment, void *model);
 
-/* Totals, ports, owners, once all segments are in. 0 or -ENOMEM. */
+/* Computes totals, ports and owners after the last segment. Returns 0 or -ENOMEM. */
 int model_finish(struct model *model);
 
 /* -------- used among the model's own files */
 
-/* The application or destination, made if need be; `other` if there are too many. NULL:
- * out of memory. The pointer is good until the next is made. */
+/* Return the application or destination, made if it is new; `other` if there are too many
+ * destinations. On error, NULL is returned (out of memory). The pointer is valid until
+ * the next one is made. */
 struct model_app *model_app(struct model *model, const char *exe, bool hidden);
 struct model_destination *model_destination(struct model_app *app,
 					    const struct tws_address *address);
 
-/* Settles what a dead process could not say, in the segment's own counters. */
+/* Decides how the connections of a dead process ended, and counts that in our copy of the
+ * segment. */
 void model_settle(const struct model *model, struct segment *segment);
 
-/* Finds the segment's sockets in the kernel's table. `indexes`: for each destination of
- * the segment, its place in the application; `process` MODEL_NOBODY for totals. 0 or
+/* Finds the segment's sockets in the kernel's table. `indexes` maps the segment's
+ * destinations to the application's; `process` is MODEL_NOBODY for totals. Returns 0 or
  * -ENOMEM. */
 int model_join_time_wait(struct model *model, const struct segment *segment, uint32_t app,
 			 const uint32_t *indexes, uint32_t process);
 
-/* Adds the segment's last minute. `process` as below. */
+/* Adds what the segment recorded in the last minute. Parameters as above. */
 void model_note_recent(struct model *model, const struct segment *segment, uint32_t app,
 		       const uint32_t *indexes, uint32_t process);
 
@@ -235,19 +242,19 @@ static inline uint64_t model_mix(uint64_t hash, uint64_t word)
 	return hash ^ hash >> 32;
 }
 
-/* Never 0. */
+/* Never returns 0. */
 uint64_t model_hash_address(const struct tws_address *address);
 
-/* Adds what became of the policy's rules in a live process. 0 or -ENOMEM. */
+/* Adds the results of the policy's rules in a live process. Returns 0 or -ENOMEM. */
 int model_note_rules(struct model *model, const struct segment *segment);
 
-/* Adds the segment's arms. 0 or -ENOMEM. */
+/* Adds the segment's arms. Returns 0 or -ENOMEM. */
 int model_add_arms(struct model *model, struct segment *segment);
 
-/* How fast the arms opened connections, once all segments are in. */
+/* Computes how fast the arms opened connections, after the last segment. */
 void model_finish_arms(struct model *model);
 
-/* How many ports are in use, to each destination. 0 or -ENOMEM. */
+/* Counts the ports in use to each destination. Returns 0 or -ENOMEM. */
 int model_count_ports(struct model *model);
 
 #endif

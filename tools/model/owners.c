@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * One pass over the table: each socket finds its group by a hash of what the group
- * shares. Two groups of one hash would become one; with 64 bits that does not happen by
- * chance.
+ * One pass over the table. Each socket finds its group by a hash of what the group
+ * shares. Two groups with the same hash would be merged, but with 64 bits that does not
+ * happen by chance.
  */
 #include "tools/model/owners.h"
 
@@ -17,8 +17,8 @@ struct grouping {
 	struct owners *owners;
 	struct cookie_map by_key;
 	uint8_t listening[65536 / 8];
-	/* Of sockets whose local port tells nothing: how many are of it, and how many are
-	 * of the same remote address and port. */
+	/* For sockets whose local port does not tell the direction: how many share the
+	 * local port, and how many share the remote address and port. */
 	uint32_t at_port[65536];
 	struct cookie_map at_remote;
 };
@@ -41,8 +41,9 @@ static bool is_listening(const struct grouping *grouping, uint16_t port)
 	return grouping->listening[port / 8] & 1u << port % 8;
 }
 
-/* Neither a listener's port nor one that connect() chooses now: a listener that is gone,
- * a client that names its port, or one that chose it when the range was another. */
+/* The local port has no listener and lies outside the range of connect(). The listener
+ * may have gone, a client may have chosen the port itself, or the range has changed
+ * since. */
 static bool is_doubtful(const struct grouping *grouping, size_t index)
 {
 	const struct model *model = grouping->owners->model;
@@ -54,7 +55,7 @@ static bool is_doubtful(const struct grouping *grouping, size_t index)
 	       !kernel_ports_hold(&model->ports, socket->local.port);
 }
 
-/* 0 or -ENOMEM. */
+/* Returns 0 or -ENOMEM. */
 static int count_doubtful(struct grouping *grouping)
 {
 	const struct kernel_table *table = &grouping->owners->model->table;
@@ -72,7 +73,8 @@ static int count_doubtful(struct grouping *grouping)
 	return 0;
 }
 
-/* Many connections have the service's end in common; of one, the lower port is it. */
+/* Connections of one service share its end. If only one connection is seen, the lower
+ * port is taken for the service's. */
 static bool looks_incoming(const struct grouping *grouping,
 			   const struct kernel_socket *socket)
 {
@@ -93,7 +95,7 @@ static bool is_incoming(const struct grouping *grouping, size_t index)
 	return is_listening(grouping, socket->local.port);
 }
 
-/* What the socket's group shares, without counts. */
+/* Returns what the socket's group has in common, without counts. */
 static struct owners_group describe_group(const struct grouping *grouping, size_t index)
 {
 	const struct model *model = grouping->owners->model;
@@ -113,7 +115,8 @@ static struct owners_group describe_group(const struct grouping *grouping, size_
 	return group;
 }
 
-/* A known owner's destination stands for the address, except `other`, which is many. */
+/* For a known owner, the index of the destination stands for the address; `other` stands
+ * for many, so there the address itself is used. */
 static uint64_t hash_group(const struct model *model, size_t index,
 			   const struct owners_group *group)
 {
@@ -129,7 +132,7 @@ static uint64_t hash_group(const struct model *model, size_t index,
 	return hash ? hash : 1;
 }
 
-/* 0 or -ENOMEM. */
+/* Returns 0 or -ENOMEM. */
 static int add_group(struct owners *owners, const struct owners_group *group)
 {
 	struct owners_group *groups;
@@ -176,7 +179,7 @@ static int take_socket(struct grouping *grouping, size_t index)
 
 struct ranked {
 	struct owners_group group;
-	uint32_t before; /* its index before the sorting */
+	uint32_t before; /* its index before sorting */
 };
 
 static int compare_groups(const void *a, const void *b)

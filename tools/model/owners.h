@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Whose the TIME_WAIT sockets of this network namespace are: sets of sockets that share
- * an owner and a destination, or, where the owner is not known, a remote or local port.
- * Pure: a finished model in, groups out.
+ * Who owns the TIME_WAIT sockets of this network namespace. Sockets are grouped by owner
+ * and destination or, if the owner is not known, by remote address or local port. Pure:
+ * takes a finished model and returns groups.
  */
 #ifndef TWS_TOOLS_OWNERS_H
 #define TWS_TOOLS_OWNERS_H
@@ -12,18 +12,19 @@
 #include "tools/model/model.h"
 
 enum owners_kind {
-	OWNERS_KNOWN,	 /* left by a process, or a former process, of an application */
-	OWNERS_OUTGOING, /* by nobody we know; the local port is an ephemeral one, or the
-			    remote one looks more like a service's */
-	OWNERS_INCOMING, /* likewise; a listener's port, or it looks like one */
+	OWNERS_KNOWN,	 /* left by a process of a known application, alive or not */
+	OWNERS_OUTGOING, /* owner unknown; the local port is an ephemeral one, or the
+			    remote port looks more like a service's */
+	OWNERS_INCOMING, /* owner unknown; the local port has a listener or looks like a
+			    service's */
 };
 
 struct owners_group {
 	enum owners_kind kind;
-	uint32_t app;	       /* of the model; MODEL_NOBODY unless known */
-	uint32_t process;      /* MODEL_NOBODY: unknown, or of folded totals */
-	struct tws_address to; /* family 0 where incoming */
-	uint16_t local_port;   /* 0 unless incoming */
+	uint32_t app;	  /* index in the model; MODEL_NOBODY if unknown */
+	uint32_t process; /* MODEL_NOBODY: unknown, or known from folded totals only */
+	struct tws_address to; /* family 0 if incoming */
+	uint16_t local_port;   /* 0 if not incoming */
 	uint64_t count;
 	uint32_t oldest_leaves_ms;
 	uint32_t newest_leaves_ms;
@@ -31,29 +32,31 @@ struct owners_group {
 
 struct owners {
 	const struct model *model;
-	struct owners_group *groups; /* known first, then outgoing; most sockets first */
+	struct owners_group *groups; /* by kind; most sockets first */
 	size_t count;
 	size_t room;
-	uint32_t *group_of; /* of each socket in the model's table; UINT32_MAX: none, it
-			       is in another state */
+	uint32_t *group_of; /* group of each socket in the model's table; UINT32_MAX if it
+			       is not in TIME_WAIT */
 };
 
-/* The model's states must hold TIME_WAIT; with LISTEN, incoming ones are told for sure.
- * 0 or -ENOMEM. Free it in any case; the model must outlive it. */
+/* The model must include the state TIME_WAIT; if it includes LISTEN, incoming sockets are
+ * recognised reliably. The model must outlive the groups. Returns 0 or -ENOMEM; call
+ * owners_free() in either case. */
 int owners_group(struct owners *ret_owners, const struct model *model);
 
 void owners_free(struct owners *owners);
 
-/* For how many seconds at most the process has been dead; -1 if it is not known to be.
- * Its last event and its youngest TIME_WAIT socket tell. */
+/* Returns an upper bound on the seconds since the process died, from its last event and
+ * its youngest TIME_WAIT socket; -1 if it is not known to be dead. */
 double owners_exited_s(const struct owners *owners, const struct owners_group *group);
 
 /* -------- the printers of `twshim owners` */
 
-/* Groups as a table; `all`: one line a socket. 0 or -ENOMEM. */
+/* Prints a table of groups; with `all`, one line per socket. Returns 0 or -ENOMEM. */
 int owners_print_text(const struct owners *owners, bool all, bool color);
 
-/* One object, schema twshim.owners/1; `all` adds the sockets. 0 or -ENOMEM. */
+/* Prints one object, schema twshim.owners/1; `all` adds the sockets. Returns 0 or
+ * -ENOMEM. */
 int owners_print_json(FILE *out, const struct owners *owners, bool all);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * How many local ports are in use to each destination, by whomever. A port is taken for a
- * pair of source address and destination, so the fullest source address counts.
+ * How many local ports are in use to each destination, by all processes together. A port
+ * is in use for a pair of source address and destination, so the source address that uses
+ * most ports decides.
  */
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -9,8 +10,9 @@
 
 #include "tools/model/model.h"
 
-/* Never 0. Two pairs of the same hash would share one count; with 64 bits that does not
- * happen by chance. By words, not bytes: it is done for each socket of the host. */
+/* Never returns 0. Two pairs with the same hash would share a count, but with 64 bits
+ * that does not happen by chance. Hashes words instead of bytes because it runs for each
+ * socket of the host. */
 static uint64_t hash_end(uint64_t hash, const struct tws_address *address, bool port)
 {
 	uint64_t words[2];
@@ -28,7 +30,7 @@ uint64_t model_hash_address(const struct tws_address *address)
 	return hash_end(14695981039346656037ULL, address, true);
 }
 
-/* Adds one to the pair, and sees to it that the destination holds the highest. */
+/* Adds one port to the pair, and keeps the destination's highest count. */
 static int count_port(struct cookie_map *pairs, struct cookie_map *highest,
 		      const struct kernel_socket *socket)
 {
@@ -68,7 +70,8 @@ int model_count_ports(struct model *model)
 	const struct kernel_socket *socket;
 	int result = 0;
 
-	/* Of some states only, the table does not say what is in use. */
+	/* If only some states were read, the table does not show which ports are in use.
+	 */
 	if (model->options.states &&
 	    !(model->options.states & KERNEL_STATE(TCP_ESTABLISHED)))
 		return 0;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * What was going on in the last minute, from the rings of ended connections: counters say
- * what ever was, and a diagnosis is of today. A ring holds its last records only, so
- * these are lower bounds.
+ * What happened in the last minute, from the rings of ended connections. Counters cover a
+ * process's whole life, but a diagnosis is about now. A ring holds only its last records,
+ * so these numbers are lower bounds.
  */
 #include "tools/model/model.h"
 
-#define RATE_NS 10000000000ULL /* that a rate is taken over */
+#define RATE_NS 10000000000ULL /* the period of a rate */
 
 static bool is_no_port(uint8_t failure)
 {
@@ -32,9 +32,9 @@ static bool is_within(uint64_t then, uint64_t now)
 	return then && then <= now && now - then < RATE_NS;
 }
 
-/* Connections begun a second: those that ended, and those that are open. A ring that was
- * overwritten within the time tells of its own, shorter time; a process younger than the
- * time of its life. */
+/* Connections begun per second, from those that ended and those that are open. If the
+ * ring was overwritten within the period, the rate covers only the time since its oldest
+ * record; for a young process it covers the process's life. */
 static double rate_of(const struct segment *segment, uint64_t now)
 {
 	uint64_t begun = 0, since = segment->header.created_monotonic_ns, oldest = now;
@@ -67,7 +67,8 @@ static void note_no_port(struct model_app *app, uint32_t destination, uint64_t c
 	app->destinations[destination].recent.no_port += count;
 }
 
-/* The slot of a connect() that failed at once says so until another has it. */
+/* A slot keeps the failure of an immediate connect() until another connection takes the
+ * slot. */
 static bool failed_lately(const struct tws_connection *slot, uint64_t now)
 {
 	return (slot->state == TWS_CONN_FREE || slot->state == TWS_CONN_CLAIMED) &&
@@ -75,8 +76,8 @@ static bool failed_lately(const struct tws_connection *slot, uint64_t now)
 	       is_no_port(slot->failure) && slot->began_ns + MODEL_TIME_WAIT_NS >= now;
 }
 
-/* A connect() that fails at once is in no ring. Of a young process all are of late; of an
- * older one, those whose slots no other connection has taken since. */
+/* An immediate failure of connect() is not in the ring. For a young process the counters
+ * give all of them; for an older process, those whose slots were not reused. */
 static void note_failures(struct model *model, const struct segment *segment,
 			  uint32_t app, const uint32_t *indexes)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What became of the policy's rules, by name: how often each matched, and whether its
- * stop_if has tripped. Of processes that live: a breaker is of today.
+ * The results of the policy's rules, by name: how often each matched and was applied, and
+ * whether its stop_if has tripped. Only live processes count, because a tripped stop_if
+ * matters only while the process runs.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * Settles the connections of processes that are no more, and those that were left in a
- * child: the verdicts of join.c, counted once, in our copy of the segment's counters.
+ * Settles connections whose process is dead, and those that only a child still holds:
+ * applies the verdicts of join.c, each once, to our copy of the segment's counters.
  */
 #include <stdlib.h>
 
 #include "tools/model/join.h"
 #include "tools/model/model.h"
 
-/* A destroy announcement is read a little after the fact. */
+/* The destroy message is read a little after the socket has gone. */
 #define FRESH_NS (MODEL_TIME_WAIT_NS - 2000000000ULL)
 
-/* How many connections of a destination others still hold. */
+/* Connections of a destination that other processes still hold. */
 struct held {
 	int64_t open;
 	int64_t connecting;
@@ -21,11 +21,12 @@ struct settling {
 	const struct model *model;
 	struct segment *segment;
 	bool dead;
-	bool same_kernel; /* the table speaks of this process's sockets */
+	bool same_kernel; /* the table covers this process's network namespace */
 	struct held *held;
 };
 
-/* Gone through exit counts as dead where we can't see the process itself. */
+/* If the process cannot be seen from here, a segment that went through exit counts as
+ * dead. */
 static bool counts_as_dead(const struct segment *segment)
 {
 	return segment->life == PROCESS_DEAD ||
@@ -33,7 +34,7 @@ static bool counts_as_dead(const struct segment *segment)
 		segment->header.state == TWS_SEGMENT_EXITED);
 }
 
-/* Descriptors may be gone while the process lives: closed at exec, or left to a child. */
+/* A live process can lose its descriptors: at exec, or by leaving them to a child. */
 static bool owner_gone(const struct settling *settling, const struct tws_connection *slot)
 {
 	if (settling->dead || slot->flags & TWS_CONN_LEFT)
@@ -59,7 +60,8 @@ static struct join_facts gather(const struct settling *settling,
 
 	if (settling->same_kernel)
 		facts.where = join_where(find_socket(settling, slot));
-	/* Younger than the table, so not in it; nothing can be said yet. */
+	/* The connection is younger than the table, so nothing can be concluded from its
+	 * absence. */
 	if (facts.where == JOIN_GONE && slot->began_ns > model->table_ns &&
 	    !settling->dead)
 		facts.owner_gone = false;
@@ -71,7 +73,7 @@ static struct join_facts gather(const struct settling *settling,
 	return facts;
 }
 
-/* When it ended, CLOCK_MONOTONIC; 0: not known. */
+/* Returns when the connection ended, CLOCK_MONOTONIC; 0: not known. */
 static uint64_t end_time_ns(const struct settling *settling,
 			    const struct join_facts *facts)
 {
@@ -146,7 +148,7 @@ static uint32_t destination_index(const struct segment *segment,
 		   : 0;
 }
 
-/* Cut short before its ending was written: as good as open. */
+/* A kill struck before the ending was written: treat the slot as open. */
 static bool is_unwritten(const struct tws_connection *slot)
 {
 	return slot->state == TWS_CONN_ENDING && !slot->ending;

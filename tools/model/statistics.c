@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-#define NEEDED_AT_MOST 100 /* times as many as there are */
+#define NEEDED_AT_MOST 100 /* a multiple of the connections so far */
 
 struct interval {
 	double low, value, high;
@@ -33,7 +33,8 @@ double statistics_z(double confidence)
 
 /* -------------------------------------------------------------- difference */
 
-/* How many more of `smaller`: the interval narrows with the root of the number. */
+/* Returns how many more connections the smaller arm needs: the interval narrows with the
+ * square root of their number. */
 static uint64_t count_needed(double difference, double half_width, uint64_t smaller)
 {
 	double times;
@@ -69,7 +70,7 @@ static struct statistics_difference too_few(double first, double other)
 					      .difference = other - first};
 }
 
-/* The interval of a difference from those of its two sides (Newcombe, MOVER). */
+/* The interval of a difference, from the intervals of both sides (Newcombe, MOVER). */
 static struct statistics_difference subtract(struct interval first, struct interval other,
 					     uint64_t smaller)
 {
@@ -112,7 +113,7 @@ statistics_proportions(uint64_t first_part, uint64_t first_whole, uint64_t other
 {
 	double z = statistics_z(confidence);
 
-	/* Counters are read while they change: a part may be ahead of its whole. */
+	/* Counters change while they are read, so a part may be ahead of its whole. */
 	first_part = smaller_of(first_part, first_whole);
 	other_part = smaller_of(other_part, other_whole);
 	if (!first_whole || !other_whole)
@@ -149,8 +150,8 @@ struct statistics_difference statistics_rates(uint64_t first_count, double first
 
 /* ------------------------------------------------------------------- means */
 
-/* A sum of independent events, none above `largest`, has at most the variance largest *
- * sum: as if every event were of that size, and so all the rarer. */
+/* A sum of independent events, none larger than `largest`, has at most the variance
+ * largest * sum. That is the case of rare events that all have this size. */
 static struct interval mean(const struct statistics_sum *sum, double largest, double z)
 {
 	double n = (double)sum->connections;
@@ -159,7 +160,7 @@ static struct interval mean(const struct statistics_sum *sum, double largest, do
 	double events = sum->sum / size, half = z * sqrt(events + z * z / 4);
 	double middle = events + z * z / 2;
 
-	/* Where nothing can have happened, nothing did. */
+	/* If no event was possible, the mean is exactly 0. */
 	if (!sum->events)
 		return (struct interval){0, sum->sum / n, sum->sum / n};
 	return (struct interval){(middle - half) * size / n, sum->sum / n,
@@ -208,7 +209,8 @@ double statistics_quantile(enum tws_histogram_id id,
 	return 0;
 }
 
-/* From the ranks between which the quantile lies (Woodruff). False: beyond the data. */
+/* The interval comes from the ranks between which the quantile lies (Woodruff). Returns
+ * false if that is beyond the data. */
 static bool quantile(enum tws_histogram_id id, const struct tws_histogram *histogram,
 		     double share, double z, struct interval *ret)
 {

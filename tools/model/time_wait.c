@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The model's join with the kernel's table: whose each socket is, which TIME_WAIT sockets
- * were predicted and are there, and how many ports are in use to each destination.
+ * Joins segments with the kernel's table: who owns each socket, and which of the
+ * predicted TIME_WAIT sockets are in the table.
  */
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -10,16 +10,18 @@
 #include "tools/model/join.h"
 #include "tools/model/model.h"
 
-/* Endings this close to either end of TIME_WAIT may or may not be in the table. */
+/* Connections that ended this close to either end of a TIME_WAIT's life may or may not be
+ * in the table. */
 #define MARGIN_NS 1500000000ULL
 
 struct joining {
 	struct model *model;
 	const struct segment *segment;
-	struct model_owner owner; /* destination: filled in for each socket */
+	struct model_owner owner; /* the destination is set for each socket */
 	const uint32_t *indexes;
-	struct model_time_wait *found; /* one a destination of the segment */
-	bool visible; /* the table is of its namespace: what is not there is gone */
+	struct model_time_wait *found; /* one per destination of the segment */
+	bool visible; /* the table covers its namespace, so a socket that is missing has
+			 gone */
 };
 
 static uint32_t in_range(const struct joining *joining, uint32_t destination)
@@ -40,7 +42,8 @@ static void note_time_wait(struct model_time_wait *found, uint32_t expires_ms)
 		found->newest_leaves_ms = left;
 }
 
-/* What a claim that does not stand has counted. The prediction stays: it is a claim. */
+/* Takes back what a claim that proved invalid has counted. The prediction stays, because
+ * it is only a claim. */
 static void take_back(struct model *model, const struct model_owner *owner)
 {
 	struct model_app *app = &model->apps[owner->app];
@@ -53,9 +56,9 @@ static void take_back(struct model *model, const struct model_owner *owner)
 		model->processes[owner->process].time_wait--;
 }
 
-/* Whether a user may claim this socket, as far as anybody can tell. The kernel knows
- * whose a socket is while it has a descriptor, not in TIME_WAIT: what two users claim is
- * neither's, unless one of them is root or ourselves. */
+/* Returns whether the user may claim this socket. The kernel knows the socket's user only
+ * while it has a descriptor, not in TIME_WAIT. If two users claim a socket, neither gets
+ * it, unless one of them is root or we ourselves. */
 static bool may_claim(struct model *model, const struct kernel_socket *socket,
 		      struct model_owner *owner, uint32_t uid)
 {
@@ -75,8 +78,8 @@ static bool may_claim(struct model *model, const struct kernel_socket *socket,
 	return reader_trusts(uid);
 }
 
-/* Whoever names a cookie first owns the socket: two segments name the same one where a
- * connection was handed on. `closed_here`: TIME_WAIT is to come. */
+/* The first segment that names a cookie owns the socket; two segments name the same one
+ * if a connection was handed on. `closed_here`: TIME_WAIT will follow. */
 static void claim_socket(struct joining *joining, uint64_t cookie, uint32_t destination,
 			 bool closed_here)
 {
@@ -99,8 +102,8 @@ static void claim_socket(struct joining *joining, uint64_t cookie, uint32_t dest
 		joining->found[destination].pending++;
 }
 
-/* The places of sockets that are claimed a few steps on: 28,000 claims in a row would
- * wait for memory three times each. */
+/* Prefetches the sockets that are claimed a few steps later. Otherwise 28,000 claims in a
+ * row would each wait three times for memory. */
 static void bring_near(const struct joining *joining, uint32_t index)
 {
 	const struct model *model = joining->model;
@@ -134,7 +137,7 @@ static void claim_all(struct joining *joining)
 	for (uint32_t i = 0; i < used; i++) {
 		bring_near(joining, i);
 		if (!segment->time_wait[i])
-			continue; /* nothing was written there yet */
+			continue; /* not written yet */
 		claim_socket(joining, TWS_TW_COOKIE(segment->time_wait[i]),
 			     TWS_TW_DESTINATION(segment->time_wait[i]), true);
 	}
@@ -146,7 +149,8 @@ static void claim_all(struct joining *joining)
 	}
 }
 
-/* A process that began within the last minute: all that it left must still be there. */
+/* Whether the process began within the last minute: then everything that it left must
+ * still be there. */
 static bool is_young(const struct joining *joining)
 {
 	const struct tws_header *header = &joining->segment->header;
@@ -174,7 +178,7 @@ static void predict_young(struct joining *joining)
 	}
 }
 
-/* An older process: its last endings tell, as far back as the ring goes. */
+/* For an older process, its last endings tell, as far back as the ring goes. */
 static void predict_old(struct joining *joining)
 {
 	const struct segment *segment = joining->segment;

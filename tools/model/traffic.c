@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Two passes over the table: which pairs there are and how full, then, for the fullest
- * few, when their sockets leave.
+ * Two passes over the table: the first finds the pairs and how full they are, the second
+ * when the sockets of the fullest pairs leave.
  */
 #include "tools/model/traffic.h"
 
@@ -10,15 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SECONDS	 60 /* of TIME_WAIT */
+#define SECONDS	 60 /* how long TIME_WAIT lasts */
 #define FORECAST 32 /* pairs that get a forecast */
 
 struct study {
 	struct traffic *traffic;
 	const struct model *model;
 	struct cookie_map by_pair;
-	struct cookie_map by_owner; /* of a pair: its sockets of one application */
-	uint32_t at_port[65536];    /* TIME_WAIT sockets at ports that are listened on */
+	struct cookie_map by_owner; /* sockets of one application within a pair */
+	uint32_t at_port[65536];    /* TIME_WAIT sockets, if it has a listener */
 	bool listening[65536];
 };
 
@@ -62,7 +62,7 @@ static uint64_t hash_pair(const struct kernel_socket *socket)
 	return hash ? hash : 1;
 }
 
-/* The loopback addresses of the kernel's own test. */
+/* The same definition of loopback as in the kernel's check. */
 static bool is_loopback(const struct tws_address *address)
 {
 	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
@@ -106,7 +106,8 @@ static int add_pair(struct study *study, const struct kernel_socket *socket)
 	return 0;
 }
 
-/* Who has most of the pair's sockets, so far; nobody's count as one owner's. */
+/* Keeps the application with most sockets of the pair; all unowned sockets count as one
+ * owner. */
 static int count_owner(struct study *study, uint32_t index, uint32_t app)
 {
 	struct traffic_pair *pair = &study->traffic->pairs[index];
@@ -179,7 +180,7 @@ static int count_table(struct study *study)
 	return result;
 }
 
-/* When the sockets of the fullest pairs leave. */
+/* Counts when the sockets of the fullest pairs leave. */
 static void count_leaving(struct study *study, uint32_t (*leaving)[SECONDS], size_t most)
 {
 	const struct model *model = study->model;
@@ -206,7 +207,7 @@ static int compare_pairs(const void *a, const void *b)
 	return memcmp(&x->to, &y->to, sizeof(x->to));
 }
 
-/* The map follows the sorting; pairs beyond the forecast need not be found. */
+/* The map must follow the new order; pairs without a forecast need not be found. */
 static int sort_pairs(struct study *study, size_t *ret_most)
 {
 	struct traffic *traffic = study->traffic;

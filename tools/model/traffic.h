@@ -1,33 +1,34 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the kernel's table says of the whole network namespace: how full the ephemeral
- * ports are for each pair of source address and destination and when they will be gone,
- * what looks outgoing and what incoming. Pure: a finished model in, facts out. How long a
- * TIME_WAIT socket has left tells when it began, so one look gives the rate of the last
- * seconds.
+ * What the kernel's table says about the whole network namespace: how full the ephemeral
+ * ports are for each pair of source address and destination, when they will run out, and
+ * which sockets look outgoing or incoming. Pure: takes a finished model and returns
+ * facts. The time that a TIME_WAIT socket has left tells when it began, so a single look
+ * gives the rate of the last seconds.
  */
 #ifndef TWS_TOOLS_TRAFFIC_H
 #define TWS_TOOLS_TRAFFIC_H
 
 #include "tools/model/owners.h"
 
-#define TRAFFIC_RATE_S 10 /* seconds that a rate is taken over */
+#define TRAFFIC_RATE_S 10 /* the period of a rate, seconds */
 
-/* The ports of one source address that are in use to one destination. */
+/* The ports in use from one source address to one destination. */
 struct traffic_pair {
 	struct tws_address from; /* port 0 */
 	struct tws_address to;
 	uint32_t used;
-	uint32_t time_wait; /* of these */
-	uint32_t range;	    /* ports that there are; 0: not known */
-	uint32_t app;	    /* of the model, that holds more of it than any other;
-			       MODEL_NOBODY: what nobody we know left is more */
-	uint32_t owned;	    /* how many that is */
-	bool reuse;	    /* connect() takes over its TIME_WAIT ports */
-	double rate;	    /* new TIME_WAIT sockets a second */
-	/* At this rate: seconds until no port is left, and 0: that does not happen. */
+	uint32_t time_wait; /* in TIME_WAIT */
+	uint32_t range;	    /* size of the port range; 0: not known */
+	uint32_t app;	    /* index in the model of the application with most of them;
+			       MODEL_NOBODY: unowned sockets are more */
+	uint32_t owned;	    /* how many that application has */
+	bool reuse;	    /* connect() reuses the ports of its TIME_WAIT sockets */
+	double rate;	    /* new TIME_WAIT sockets per second */
+	/* Seconds until no port is left at this rate; 0: ports do not run out. */
 	uint32_t exhausted_in_s;
-	uint32_t levels_at; /* ports in use in the end, where there are enough */
+	uint32_t levels_at; /* the number of ports in use at which this rate levels off,
+			       if there are enough */
 };
 
 struct traffic {
@@ -35,37 +36,37 @@ struct traffic {
 	size_t pair_count;
 	size_t pair_room;
 	uint64_t time_wait;
-	uint16_t port_low, port_high;  /* of connect(); 0, 0: not known */
-	uint64_t incoming;	       /* of these: at a port where somebody listens */
-	uint16_t incoming_port;	       /* where most are; 0: there are none */
-	uint64_t incoming_at_port;     /* how many */
-	uint64_t unowned;	       /* outgoing, of nobody we know */
-	struct tws_address unowned_to; /* where most go; family 0: there are none */
+	uint16_t port_low, port_high; /* the range of connect(); 0, 0: not known */
+	uint64_t incoming; /* TIME_WAIT sockets at a local port that has a listener */
+	uint16_t incoming_port;	   /* the port with most of them; 0: none */
+	uint64_t incoming_at_port; /* how many that port has */
+	uint64_t unowned;	   /* outgoing TIME_WAIT sockets without a known owner */
+	struct tws_address unowned_to; /* where most of these lead; family 0: none */
 	uint64_t unowned_there;
 	uint64_t fin_wait_2;
-	uint32_t newest_leaves_ms; /* of all TIME_WAIT sockets; 0: there are none */
+	uint32_t newest_leaves_ms; /* of all TIME_WAIT sockets; 0: none */
 };
 
-/* The ports are the model's, none where they are not known. Its table must hold all
- * states; without LISTEN, what comes in at an ephemeral port looks outgoing. Without
- * `owners` (NULL) nothing is said of unowned sockets. 0 or -ENOMEM. Free it in any case.
- */
+/* Uses the model's port range, if it is known. The table must hold all states; without
+ * LISTEN, an incoming socket at an ephemeral port looks outgoing. If `owners` is NULL,
+ * the unowned fields stay 0. Returns 0 or -ENOMEM; call traffic_free() in either case. */
 int traffic_study(struct traffic *ret_traffic, const struct model *model,
 		  const struct owners *owners);
 
-/* Whether connect() takes over TIME_WAIT ports between these addresses, at this value of
- * tcp_tw_reuse and with timestamps. Sockets that were bound before connect() excepted. */
+/* Returns whether connect() reuses TIME_WAIT ports between these addresses, given
+ * tcp_tw_reuse and assuming timestamps are on. Does not apply to sockets bound before
+ * connect(). */
 bool traffic_is_reused(uint64_t tcp_tw_reuse, const struct tws_address *from,
 		       const struct tws_address *to);
 
 void traffic_free(struct traffic *traffic);
 
-/* The fullest pair to this destination, or NULL. */
+/* Returns the fullest pair to this destination, or NULL. */
 const struct traffic_pair *traffic_find(const struct traffic *traffic,
 					const struct tws_address *to);
 
-/* Fills in rate, exhausted_in_s and levels_at. `leaving[s]`: how many of its TIME_WAIT
- * sockets leave in second s from now, of 60. Pure. */
+/* Fills in rate, exhausted_in_s and levels_at. `leaving[s]` is the number of its
+ * TIME_WAIT sockets that leave in second s from now. Pure. */
 void traffic_forecast(struct traffic_pair *pair, const uint32_t leaving[60]);
 
 #endif

@@ -162,9 +162,10 @@ static int write_comparison(FILE *out, const struct model_arm *first,
 	if (result == 0)
 		print_table_write(table, out, 2, color);
 	if (result == 0 && !has_latency(&comparison))
-		fputs("  How long connect() took is measured where it blocks: here it "
-		      "never did.\n",
-		      out);
+		fputs(
+		    "  The latency of connect() is measured only for blocking calls, and "
+		    "there were none.\n",
+		    out);
 	print_table_free(table);
 	return result;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Rows as lines of text: columns from a table, the rightmost dropped where the terminal
- * is narrow; and as JSON.
+ * Rows as lines of text, with columns from a table (the rightmost are dropped on a narrow
+ * terminal), and as JSON.
  */
 #include <errno.h>
 #include <jansson.h>
@@ -20,7 +20,7 @@
 
 typedef void (*cell_writer)(char *cell, const struct top_row *row, bool ascii);
 
-/* Bytes of UTF-8 that begin a character. */
+/* Counts characters: the bytes of UTF-8 text that begin one. */
 static int columns_of(const char *text)
 {
 	int count = 0;
@@ -35,7 +35,8 @@ static void cell_pid(char *cell, const struct top_row *row, bool ascii)
 	snprintf(cell, CELL, "%ld%s", row->pid, row->dead ? "-" : "");
 }
 
-/* The rate says "exited" too: half a mark, or a name cut for one, says less. */
+/* The rate shows "exited" as well, so the mark is left out if the name or the mark would
+ * be cut. */
 static void cell_app(char *cell, const struct top_row *row, bool ascii)
 {
 	static const char mark[] = " (gone)";
@@ -121,7 +122,7 @@ static void cell_ports(char *cell, const struct top_row *row, bool ascii)
 	snprintf(cell, CELL, "%s %3u%%", bar, whole);
 }
 
-/* Each character stands for the most of some seconds. */
+/* Each character stands for the highest rate within several seconds. */
 static void cell_spark(char *cell, const struct top_row *row, bool ascii)
 {
 	static const char *const wide[] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
@@ -145,7 +146,7 @@ static void cell_spark(char *cell, const struct top_row *row, bool ascii)
 static const struct {
 	const char *title;
 	unsigned modes;
-	int width; /* negative: to the left */
+	int width; /* negative: aligned left */
 	cell_writer write;
 } columns[] = {
     {"PID", IN(TOP_PROCESSES), 8, cell_pid},
@@ -164,7 +165,7 @@ static const struct {
     {"FAILED", IN_ALL, 6, cell_failed},
 };
 
-/* Cut at the column's width. */
+/* The text is cut at the column's width. */
 static void append_cell(char *buffer, const char *cell, int width)
 {
 	int wanted = width < 0 ? -width : width, has = columns_of(cell);
@@ -250,7 +251,7 @@ const char *top_summary(char *buffer, const struct top *top)
 			 top->error);
 	else
 		snprintf(buffer, TOP_LINE_SIZE,
-			 "twshim %.8s  TIME_WAIT %s, %s owned here  open %s  opened %s",
+			 "twshim %.8s  TIME_WAIT %s, %s owned  open %s  opened %s",
 			 top->time + 11, print_number(a, top->time_wait),
 			 print_number(b, top->owned), print_number(c, top->open),
 			 print_number(d, top->opened));

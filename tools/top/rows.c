@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Rows out of a model, each with its past.
+ * Makes rows from a model, each with its history.
  */
 #include <errno.h>
 #include <math.h>
@@ -14,7 +14,7 @@
 #include "tools/segments/cache.h"
 #include "tools/top/top.h"
 
-#define FORGET_S 120 /* the past of what is no row any more */
+#define FORGET_S 120 /* then the history of a row that has gone is dropped */
 
 const char *const top_mode_names[TOP_MODES] = {"application", "process", "destination"};
 const char *const top_sort_names[TOP_SORTS] = {"time-wait", "rate",  "open",
@@ -22,7 +22,7 @@ const char *const top_sort_names[TOP_SORTS] = {"time-wait", "rate",  "open",
 
 struct top_past {
 	uint64_t key;
-	uint32_t next; /* of the same bucket: an index + 1 */
+	uint32_t next; /* next in the same bucket: an index + 1 */
 	uint64_t opened;
 	double looked;
 	double rate;
@@ -113,7 +113,7 @@ static uint64_t mix_key(uint64_t key, uint64_t value)
 	return key ^ key >> 29;
 }
 
-/* Each part is mixed in by itself: pid and start time count up together. */
+/* Mixes each part in separately, because pids and start times grow together. */
 static uint64_t key_of(const struct top_row *row, enum top_mode mode)
 {
 	uint64_t key = mix_key(mix_key(mix_key(1, (uint64_t)row->pid), row->start), mode);
@@ -126,7 +126,7 @@ static uint32_t *past_bucket(struct top *top, uint64_t key)
 	return &top->bucket[(key ^ key >> 32) & (top->bucket_count - 1)];
 }
 
-/* Twice as many buckets as there is room for pasts. */
+/* There are twice as many buckets as places for histories. */
 static int fill_buckets(struct top *top)
 {
 	size_t count = 2 * top->past_room;
@@ -149,7 +149,7 @@ static int fill_buckets(struct top *top)
 	return 0;
 }
 
-/* NULL: there is none. */
+/* Returns NULL if there is none. */
 static struct top_past *find_past(struct top *top, uint64_t key)
 {
 	uint32_t at = top->bucket_count ? *past_bucket(top, key) : 0;
@@ -159,7 +159,7 @@ static struct top_past *find_past(struct top *top, uint64_t key)
 	return at ? &top->past[at - 1] : NULL;
 }
 
-/* NULL: out of memory. */
+/* Returns NULL if out of memory. */
 static struct top_past *add_past(struct top *top, uint64_t key)
 {
 	size_t room = top->past_room ? top->past_room * 2 : 64;
@@ -182,7 +182,8 @@ static struct top_past *add_past(struct top *top, uint64_t key)
 	return &top->past[top->past_count - 1];
 }
 
-/* The seconds since the last look get its rate; within one second the most stands. */
+/* The seconds since the last look get its rate; within one second the highest rate stays.
+ */
 static void note_rate(struct top_past *past, double now)
 {
 	double passed = floor(now) - floor(past->looked);
@@ -242,7 +243,7 @@ static bool is_wanted(const struct top_row *row, const struct top_view *view)
 	       strcasestr(row->to, view->filter);
 }
 
-/* What is done with each row of a mode; other than 0 ends it. */
+/* What to do with each row of a mode; any value but 0 ends the walk. */
 typedef int (*row_taker)(struct top *top, const struct top_view *view,
 			 struct top_row *row);
 
@@ -359,7 +360,8 @@ static int take_model(struct top *top, const struct top_view *view, struct model
 	model_free(top->model);
 	top->model = model;
 	top->looked = now_s();
-	/* Of all modes, so that another view has its minute too. */
+	/* Keep the history of all modes, so that changing the view shows a full minute.
+	 */
 	for (enum top_mode mode = 0; result == 0 && mode < TOP_MODES; mode++)
 		result = each_row(top, view, mode, remember_row);
 	if (result == 0)

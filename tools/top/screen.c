@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The view on a terminal. Everything that is drawn comes from top_lines.c; here are keys
- * and places.
+ * The view on a terminal. lines.c makes everything that is drawn; this file handles keys
+ * and positions.
  */
 #include <errno.h>
 #include <langinfo.h>
@@ -24,11 +24,11 @@ enum { PAIR_YELLOW = 1, PAIR_RED };
 struct screen {
 	struct top *top;
 	struct top_view *view;
-	size_t chosen, first; /* rows */
-	uint64_t key;	      /* of the chosen, wherever it is next; 0: the first */
-	uint64_t left_key;    /* the chosen row of the view that one came from */
+	size_t chosen, first; /* indexes of rows */
+	uint64_t key;	      /* of the chosen row, wherever it moves; 0: the first row */
+	uint64_t left_key;    /* the row that was chosen in the view before */
 	bool ascii, colored, paused, help, asking, done;
-	size_t left_first; /* of the rows, before one of them was shown alone */
+	size_t left_first; /* first row before one row was shown alone */
 };
 
 static volatile sig_atomic_t ended;
@@ -41,17 +41,17 @@ static void end(int number)
 static const char *const HELP[] = {
     "a p d    applications, processes, destinations",
     "s        next order: time-wait, rate, open, opened, ports, name",
-    "/        show only what contains a text; Enter ends it",
-    "Enter    the destinations of the application, all of a process or destination;",
+    "/        show only rows that contain a text; Enter ends the input",
+    "Enter    an application's destinations, or all counters of a row;",
     "         Esc goes back",
     "Space    pause           arrows, PgUp, PgDn, Home, End  move",
     "q        leave           h  this help, any key ends it",
     "",
-    "SHORT    share of connections that lived under short_lived_ms",
-    "FIRST    share that we closed first: these leave TIME_WAIT here",
-    "PEER     share that the peer closed first",
-    "RESET    share that a reset ended, or a policy without TIME_WAIT",
-    "FAILED   connects that came to nothing",
+    "SHORT    share that lived less than short_lived_ms",
+    "FIRST    share closed by us first: these leave TIME_WAIT here",
+    "PEER     share closed by the peer first",
+    "RESET    share ended by a reset, or by a policy without TIME_WAIT",
+    "FAILED   connects that failed",
     "PORTS    ephemeral ports in use to the fullest destination",
 };
 
@@ -68,7 +68,7 @@ static void draw_help(void)
 		mvaddnstr(HEAD + i, 0, HELP[i], COLS);
 }
 
-/* The chosen row may be elsewhere now. */
+/* Finds the chosen row, which may have moved. */
 static void find_chosen(struct screen *screen)
 {
 	const struct top *top = screen->top;
@@ -78,7 +78,8 @@ static void find_chosen(struct screen *screen)
 			screen->chosen = i;
 }
 
-/* From half full on connect() is slow; see docs/fleet.md for the alerts. */
+/* From half full on, connect() slows down; the alerts in docs/fleet.md use the same
+ * limits. */
 static attr_t attributes(const struct screen *screen, const struct top_row *row)
 {
 	double fill = row->ports_range ? (double)row->ports_used / row->ports_range : 0;
@@ -114,12 +115,12 @@ static void draw_rows(struct screen *screen)
 	if (!top->count)
 		mvaddnstr(HEAD, 0,
 			  screen->view->alone
-			      ? "it is gone: Esc goes back"
+			      ? "this row has gone: Esc goes back"
 			      : "nothing yet: start a program with `twshim run`",
 			  COLS);
 }
 
-/* Under the one row that is shown. */
+/* Draws the counters below the single row. */
 static void draw_detail(const struct screen *screen)
 {
 	char line[TOP_LINE_SIZE];
@@ -167,7 +168,7 @@ static void draw(struct screen *screen)
 
 /* ------------------------------------------------------------------------- keys */
 
-/* True: the rows must be made anew. */
+/* Returns true if the rows must be made anew. */
 static bool set_mode(struct screen *screen, enum top_mode mode)
 {
 	screen->view->mode = mode;
@@ -209,7 +210,7 @@ static bool leave(struct screen *screen)
 	return true;
 }
 
-/* A key while the text of the filter is typed. */
+/* Handles a key while the filter is typed. */
 static bool ask(struct screen *screen, int key)
 {
 	char *filter = screen->view->filter;
@@ -270,7 +271,7 @@ static bool press_move(struct screen *screen, int key)
 	}
 }
 
-/* True: the rows are to be arranged anew. */
+/* Returns true if the rows must be arranged anew. */
 static bool press(struct screen *screen, int key)
 {
 	if (screen->asking)
@@ -316,7 +317,7 @@ static double now_s(void)
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-/* Looks when it is time, and arranges what it knows when a key wants it. */
+/* Looks whenever it is time; between looks, keys rearrange what is known. */
 static int run_view(struct screen *screen, double delay)
 {
 	double due = 0, now;
@@ -358,7 +359,7 @@ int top_screen(struct top *top, struct top_view *view, double delay,
 	if (!top_can_place())
 		return cli_fail(
 		    CLI_FAILURE,
-		    "top: $TERM is unknown, or can't place text: use --batch");
+		    "top: $TERM is unknown, or cannot position text: use --batch");
 	setlocale(LC_CTYPE, "");
 	screen.ascii = strcmp(nl_langinfo(CODESET), "UTF-8") != 0;
 	terminal = newterm(NULL, stdout, stdin);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Apart, since <term.h> defines words as common as `columns`.
+ * A file of its own, because <term.h> defines words as common as `columns`.
  */
 #include <stdbool.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The order of steps of one reading, and when each process is looked at.
+ * The steps of one reading, and when each process is looked at.
  */
 #include "tools/trace/follow.h"
 
@@ -18,8 +18,9 @@
 
 #define SECOND_NS 1000000000ull
 
-/* A process that says it exits is looked at each time, another once a second; and where
- * it was born within the second, each time: most die young. */
+/* A process that reports its exit, or is less than a second old, is checked at every
+ * reading, because most of them die soon; any other process is checked once per second.
+ */
 static bool is_due(struct followed *segment, uint64_t now)
 {
 	uint32_t state = TWS_SEGMENT_LIVE;
@@ -34,7 +35,8 @@ static bool is_due(struct followed *segment, uint64_t now)
 	return true;
 }
 
-/* Known to be dead before its ring is read for the last time. */
+/* The check for death comes before the last reading of the ring, so that nothing is
+ * missed. */
 static void read_segment(struct follow *follow, struct followed *segment, uint64_t now)
 {
 	bool dead = is_due(segment, now) && follow_is_dead(follow, segment);
@@ -71,7 +73,8 @@ static int compare_events(const void *a, const void *b)
 		   : x->ended.ended_ns > y->ended.ended_ns;
 }
 
-/* A process view remembers those of other namespaces: of one reading. */
+/* A process view caches processes of other namespaces, which is valid for one reading
+ * only. */
 static void renew_view(struct follow *follow)
 {
 	process_view_free(&follow->reader.processes);
@@ -103,7 +106,7 @@ int follow_read(struct follow *follow, const struct follow_event **ret_events,
 	return follow->failed ? -ENOMEM : 0;
 }
 
-/* A descriptor a process: as many as we may have. */
+/* One descriptor per process is needed, so raise the limit as far as we may. */
 static void raise_limit(void)
 {
 	struct rlimit limit;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Follows the connections of all processes as they end. New segments are announced by
- * inotify, and each segment's ring is read at every call; a segment stays open while its
- * process lives, so that folding takes nothing away. Sequence numbers tell what a ring
- * lost before we came. What was open when a process was killed is asked of the kernel.
+ * Follows the connections of all processes as they end. inotify announces new segments,
+ * and every call reads each segment's ring. A segment stays open while its process lives,
+ * so that folding cannot take anything away. Sequence numbers show what a ring lost
+ * before it was read. How connections ended that were open when their process was killed
+ * is taken from the kernel.
  */
 #ifndef TWS_TOOLS_FOLLOW_H
 #define TWS_TOOLS_FOLLOW_H
@@ -13,7 +14,7 @@
 
 #include "shim/shared/segment.h"
 
-/* How often follow_read() is to be called, at least. */
+/* The longest interval between calls of follow_read(). */
 #define FOLLOW_EVERY_MS 25
 
 struct follow_process {
@@ -24,33 +25,33 @@ struct follow_process {
 	const char *name; /* its last component */
 };
 
-/* An ending; or, where `missed` is not 0, so many endings that were overwritten before
- * they could be read. */
+/* One ending; or, if `missed` is not 0, this many endings were overwritten before they
+ * could be read. */
 struct follow_event {
 	const struct follow_process *process;
 	uint64_t missed;
 	struct tws_ended ended;
-	char rule[TWS_NAME_SIZE]; /* of the policy that decided; "" none */
+	char rule[TWS_NAME_SIZE]; /* of the policy's rule that decided; "" none */
 	char arm[TWS_NAME_SIZE];
 };
 
 struct follow;
 
-/* Begins with what ends from now on. `dir` NULL: the main run-time directory, and those
- * of other users where root may read them. It need not exist yet. 0, or -errno with a
- * one-line reason. */
+/* Begins with what ends from now on. `dir` NULL: the main run-time directory and, for
+ * root, those of other users. It need not exist yet. Returns 0, or -errno with a reason
+ * of one line. */
 int follow_open(struct follow **ret_follow, const char *dir, char *ret_error,
 		size_t size);
 
-/* For poll(POLLIN): something is new in a directory. */
+/* For poll(POLLIN): a directory has changed. */
 int follow_fd(const struct follow *follow);
 
-/* What has ended since the last call, in the order of time. The events are good until the
- * next call. 0 or -ENOMEM. */
+/* Returns what has ended since the last call, in order of time. The events are valid
+ * until the next call. Returns 0 or -ENOMEM. */
 int follow_read(struct follow *follow, const struct follow_event **ret_events,
 		size_t *ret_count);
 
-/* Segments that were gone, or could not be read, before we had looked into them: what
+/* Returns how many segments vanished, or could not be read, before they were opened. What
  * ended in them is not known. */
 uint64_t follow_unread(const struct follow *follow);
 

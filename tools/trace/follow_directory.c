@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Where segments appear: the main directory, the "run-*" below it, other users'. Each is
- * watched before it is listed, so that a file is announced, or listed, or both. A segment
- * is published by rename(); one announced twice, or moved up from a run's directory, is
- * known by its inode.
+ * Finds segments: in the main directory, in the "run-*" directories below it, and in
+ * those of other users. Each directory is watched before it is listed, so that no file is
+ * missed. A file that is seen twice, or was moved up from a run's directory, is
+ * recognised by its inode.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -62,7 +62,8 @@ static void list_segments(struct follow *follow, struct follow_directory directo
 	closedir(dir);
 }
 
-/* Takes the descriptor. By way of /proc, so that what is watched is what is open. */
+/* Takes over the descriptor. The watch is added through /proc, so that exactly the open
+ * directory is watched. */
 static void watch_directory(struct follow *follow, int fd, bool main)
 {
 	struct follow_directory *grown;
@@ -105,9 +106,9 @@ static void drop_directory(struct follow *follow, struct follow_directory *direc
 	*directory = follow->directories[--follow->directory_count];
 }
 
-/* Our descriptor keeps a removed directory, so inotify never says that it is gone. It is
- * dropped one scan after that was seen: by then all that was announced of it is taken in.
- */
+/* Our descriptor keeps a removed directory alive, so inotify never reports that it is
+ * gone. It is dropped one scan after the removal was seen, when all its announcements
+ * have been read. */
 static void drop_removed(struct follow *follow)
 {
 	struct follow_directory *directory;
@@ -136,7 +137,7 @@ void follow_scan(struct follow *follow)
 		tws_rundir_others(watch_path, follow);
 }
 
-/* The kernel dropped announcements: everything is looked at anew. */
+/* The kernel dropped announcements, so list everything again. */
 static void list_all(struct follow *follow)
 {
 	for (size_t i = 0; i < follow->directory_count; i++)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the kernel knows of connections that ended. Of those that were open when their
- * process was killed no ring tells: the table and the sockets' last words say how they
- * ended, by the same verdicts as everywhere else.
+ * What the kernel knows about ended connections. Connections that were open when their
+ * process was killed are in no ring. The kernel's table and its destroy messages show how
+ * they ended, by the verdicts of tools/model/join.h.
  */
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -24,7 +24,7 @@ struct dead {
 	uint64_t table_ns;
 };
 
-/* The kernel announces them from a work queue. */
+/* The kernel sends destroy messages from a work queue, a little late. */
 static void pause_for_words(void)
 {
 	const struct timespec pause = {0, 3000000};
@@ -32,7 +32,7 @@ static void pause_for_words(void)
 	nanosleep(&pause, NULL);
 }
 
-/* What was open by the book, in new memory. NULL: nothing. */
+/* Returns the segment's connection slots in new memory; NULL: there are none. */
 static struct tws_connection *read_slots(const struct followed *segment,
 					 uint32_t *ret_count)
 {
@@ -73,7 +73,7 @@ static void read_table(struct dead *dead)
 			      error, sizeof(error)) == 0;
 }
 
-/* TIME_WAIT tells when it began; others ended when we noticed. */
+/* A TIME_WAIT socket shows when it began; anything else ended, as far as we know, now. */
 static uint64_t killed_at_ns(const struct dead *dead, const struct kernel_socket *socket)
 {
 	uint64_t gone = MODEL_TIME_WAIT_NS;
@@ -122,7 +122,7 @@ static void end_killed(struct dead *dead, struct tws_connection *slot)
 	struct join_verdict verdict;
 
 	read_table(dead);
-	/* Cut short while it was ending: as good as open. */
+	/* A kill struck while it was ending: treat the slot as open. */
 	if (slot->state == TWS_CONN_ENDING)
 		slot->state = slot->established_ns ? TWS_CONN_OPEN : TWS_CONN_CONNECTING;
 	if (dead->has_table) {
@@ -152,7 +152,7 @@ void follow_read_open(struct follow *follow, const struct followed *segment)
 	kernel_table_free(&dead.table);
 }
 
-/* How many could not be filled in yet. */
+/* Returns how many could not be filled in yet. */
 static size_t fill_in(struct follow *follow)
 {
 	const struct kernel_destroyed *words;
@@ -172,8 +172,8 @@ static size_t fill_in(struct follow *follow)
 	return left;
 }
 
-/* A socket without last words (they are late, or nobody may listen) is in the table
- * still, and for a minute as TIME_WAIT. */
+/* If there is no destroy message (it is late, or we may not listen), the socket may still
+ * be in the table, for a minute as TIME_WAIT. */
 static void look_up_table(struct follow *follow)
 {
 	const struct kernel_socket *socket;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Shared by the parts of follow.h: follow.c has the rings, follow_directory.c finds the
- * segments, follow_killed.c asks the kernel.
+ * Shared by the parts of follow.h: follow.c has the order of steps, follow_directory.c
+ * finds the segments, follow_ring.c reads them, follow_killed.c asks the kernel.
  */
 #ifndef TWS_TOOLS_FOLLOW_PARTS_H
 #define TWS_TOOLS_FOLLOW_PARTS_H
@@ -15,32 +15,33 @@
 
 struct kernel_listener;
 
-/* One segment. Once its process is dead and all is read its descriptor is closed; it is
- * known until its file is gone. */
+/* One segment. Its descriptor is closed when the process is dead and everything is read;
+ * it is remembered until its file has gone. */
 struct followed {
 	struct follow_process process;
-	struct tws_header header;    /* as it was when opened */
-	char name[FOLLOW_NAME_SIZE]; /* "": the file is gone */
-	int watch;		     /* of its directory */
-	int fd;			     /* -1: there is nothing to come */
+	struct tws_header header;    /* as it was when the segment was opened */
+	char name[FOLLOW_NAME_SIZE]; /* "": the file has gone */
+	int watch;		     /* inotify's number of its directory */
+	int fd;			     /* -1: nothing more will come */
 	dev_t device;
 	ino_t inode;
-	uint64_t next;	       /* ticket that is to be read */
-	uint64_t stuck_ns;     /* since when that ticket's record is not whole; 0: not */
-	uint64_t next_look_ns; /* when to ask whether the process lives */
+	uint64_t next;	   /* the next ticket to read */
+	uint64_t stuck_ns; /* since when that ticket's record has been incomplete; 0: it
+			      is not */
+	uint64_t next_look_ns; /* when to check next whether the process lives */
 };
 
 struct follow_directory {
-	int watch; /* of inotify */
+	int watch; /* inotify's number */
 	int fd;
-	bool main; /* has "run-*" below it */
-	bool gone; /* removed, as of the last look */
+	bool main; /* has "run-*" directories below it */
+	bool gone; /* was removed, at the last look */
 };
 
 struct follow {
 	struct reader reader;
 	int inotify;
-	const char *dir; /* NULL: main and others */
+	const char *dir; /* NULL: the main directory and those of other users */
 	struct follow_directory *directories;
 	size_t directory_count;
 	struct followed **segments;
@@ -48,9 +49,9 @@ struct follow {
 	struct follow_event *events;
 	size_t event_count, event_room;
 	uint64_t unread;
-	uint64_t scan_ns; /* when to look for directories again */
+	uint64_t scan_ns; /* when to look for new directories */
 	uint64_t net_namespace;
-	struct kernel_listener *listener; /* NULL: refused */
+	struct kernel_listener *listener; /* NULL: the kernel refused it */
 	bool begun;  /* segments found from now on are read from their start */
 	bool failed; /* out of memory */
 };
@@ -67,31 +68,32 @@ bool follow_is_dead(struct follow *follow, const struct followed *segment);
 void follow_add(struct follow *follow, const struct follow_directory *directory,
 		const char *name);
 
-/* A file of this name is gone, or with NULL all of the directory; what is open is still
- * read. */
+/* Notes that a file of this name has gone, or, if the name is NULL, all of its directory.
+ * What is open is still read. */
 void follow_forget(struct follow *follow, int watch, const char *name);
 
-/* Room for one more event, or NULL. */
+/* Returns a new, empty event, or NULL if out of memory. */
 struct follow_event *follow_event_new(struct follow *follow,
 				      const struct followed *segment);
 
-/* Fills in the names that the event's numbers stand for. */
+/* Fills in the names of the event's rule and arm. */
 void follow_name_event(const struct followed *segment, struct follow_event *event);
 
 /* -------- follow_directory.c */
 
-/* Looks for directories that are not watched yet, and into them. */
+/* Finds and lists directories that are not watched yet. */
 void follow_scan(struct follow *follow);
 
-/* Takes in what inotify announces. */
+/* Handles what inotify has announced. */
 void follow_take_news(struct follow *follow);
 
 /* -------- follow_killed.c */
 
-/* Local addresses, which the shim seldom asks for, from the sockets' last words. */
+/* Fills in local addresses, which the shim rarely reads, from destroy messages and the
+ * table. */
 void follow_hear(struct follow *follow);
 
-/* The process is dead: what was open ended there. */
+/* Handles a dead process: adds an event for each connection that it left open. */
 void follow_read_open(struct follow *follow, const struct followed *segment);
 
 #endif

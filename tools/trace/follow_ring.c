@@ -93,7 +93,7 @@ static void take_record(struct follow *follow, const struct followed *segment,
 	follow_name_event(segment, event);
 }
 
-/* Whether to wait for a record that is not whole yet. */
+/* Returns whether to wait for a record that is incomplete. */
 static bool is_pending(struct followed *segment, uint64_t now)
 {
 	if (!segment->stuck_ns)
@@ -101,8 +101,8 @@ static bool is_pending(struct followed *segment, uint64_t now)
 	return now - segment->stuck_ns < STUCK_NS;
 }
 
-/* Takes what is whole of `count` records from ticket `next` on. How many were dealt with;
- * fewer where one is still being written. */
+/* Takes the complete ones of `count` records, beginning with ticket `next`. Returns how
+ * many were dealt with; fewer than `count` if one is still being written. */
 static uint32_t take_records(struct follow *follow, struct followed *segment,
 			     const struct tws_ended *records, uint32_t count,
 			     uint64_t tickets, uint64_t now)
@@ -126,7 +126,7 @@ static uint32_t take_records(struct follow *follow, struct followed *segment,
 	return i;
 }
 
-/* One stretch that does not wrap. False: there is nothing more to read now. */
+/* Reads one stretch that does not wrap. Returns false if nothing more can be read now. */
 static bool read_stretch(struct follow *follow, struct followed *segment,
 			 uint64_t *tickets, uint64_t now)
 {
@@ -219,7 +219,8 @@ static void describe_process(struct followed *segment)
 	};
 }
 
-/* Whether this file has nothing to come: totals, or dead before we began. */
+/* Whether nothing more will come from this file: totals, or the process died before we
+ * began. */
 static bool has_nothing_to_come(struct follow *follow, struct followed *segment)
 {
 	return segment->header.state == TWS_SEGMENT_TOTALS ||
@@ -235,7 +236,8 @@ static void begin_segment(struct follow *follow, struct followed *segment, int f
 	segment->next = 0;
 }
 
-/* Renamed, and known by its inode: a run's segments go up into the main directory. */
+/* Whether the file is known under another name: a run's segments are moved up into the
+ * main directory. */
 static bool is_known(struct follow *follow, const struct stat *st, int watch,
 		     const char *name)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * An ending as a line: which are wanted, and how they look.
+ * Endings as lines: which ones are wanted, and how they are printed.
  */
 #include <errno.h>
 #include <jansson.h>
@@ -21,7 +21,7 @@ static const char *const counter_names[] = {
 
 /* ---------------------------------------------------------------------- names */
 
-/* A counter's name without its family's. */
+/* Returns a counter's name without the prefix of its family. */
 static const char *counter_name(enum tws_counter counter, const char *family)
 {
 	const char *name = counter < TWS_COUNTERS ? counter_names[counter] : "unknown";
@@ -108,9 +108,10 @@ bool trace_wants(const struct trace_filter *filter, const struct follow_event *e
 
 /* ----------------------------------------------------------------------- time */
 
-/* What CLOCK_REALTIME is ahead of CLOCK_MONOTONIC. Of a few looks the one that took
- * least: between the two clocks we may have been put to sleep. A little change is the
- * look's and not the clock's, and would put lines out of order. */
+/* Returns how far CLOCK_REALTIME is ahead of CLOCK_MONOTONIC. We may be suspended between
+ * reading the two clocks, so the quickest of a few readings counts. Small changes come
+ * from the readings, not the clocks, and are ignored: they would put lines out of order.
+ */
 static uint64_t ahead_ns(void)
 {
 	static uint64_t kept;
@@ -154,7 +155,7 @@ static const char *print_when(char *buffer, size_t size, uint64_t monotonic_ns)
 
 #define TITLE  "%-15s  %7s  %-15s  %-21s  %-21s  %9s  %8s  %8s  %-12s  %-9s  %s"
 #define LINE   "%.15s  %7u  %-15s  %-21s  %-21s  %9s  %8s  %8s  %s%-12s%s  %-9s  %s%s%s\n"
-#define MISSED "%.15s  %7u  %-15s  %smissed %llu: its ring was overwritten%s\n"
+#define MISSED "%.15s  %7u  %-15s  %smissed %llu: overwritten before they were read%s\n"
 
 void trace_print_title(FILE *out, bool color)
 {
@@ -181,7 +182,7 @@ static void print_missed(FILE *out, const struct follow_event *event, const char
 		print_style(PRINT_PLAIN, color));
 }
 
-/* Bytes that were not counted are not 0. */
+/* Bytes that were not counted are shown as "-", not 0. */
 static const char *bytes(char *buffer, const struct follow_event *event, uint64_t count)
 {
 	return event->process->detail && event->ended.via != TWS_VIA_KILL

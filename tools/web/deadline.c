@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Shuts down only, and never closes: the descriptor stays the server's.
+ * Only shuts connections down and never closes them, because the descriptors belong to
+ * the server.
  */
 #include "tools/web/deadline.h"
 
@@ -10,8 +11,8 @@
 #include <time.h>
 
 static struct {
-	int fd;	   /* 1 more than the descriptor; 0: none */
-	bool over; /* shut down; the server has yet to close it */
+	int fd;	   /* the descriptor + 1; 0: none */
+	bool over; /* was shut down, and the server has not closed it yet */
 	uint64_t since_ms;
 } connections[WEB_CONNECTIONS];
 
@@ -25,7 +26,7 @@ static uint64_t now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* The place of a descriptor (0: a free one), or -1. */
+/* Returns the place of a descriptor (0: a free place), or -1. */
 static int find_connection(int wanted)
 {
 	for (int i = 0; i < WEB_CONNECTIONS; i++)
@@ -40,7 +41,7 @@ static void shut(int place)
 	shutdown(connections[place].fd - 1, SHUT_RDWR);
 }
 
-/* The connections that wait longest make room for new ones. */
+/* If few places are left, ends the connection that has waited longest. */
 static void close_oldest(void)
 {
 	int open = 0, oldest = -1;

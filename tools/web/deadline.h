@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * A time by which each request must be over: a client that sends or reads a byte now and
- * then would hold its connection for ever. And where most places are taken, those go
- * first that have been at one request longest, so that a crowd that asks nothing keeps
- * nobody out. The server's thread notes, another looks.
+ * Limits the time of each request: otherwise a client that sends or reads one byte now
+ * and then could hold its connection for ever. When few places are left, the connections
+ * that have been at one request longest are ended first, so that a crowd of idle
+ * connections cannot keep others out. The server's thread calls begin and end; another
+ * thread calls look.
  */
 #ifndef TWS_TOOLS_WEB_DEADLINE_H
 #define TWS_TOOLS_WEB_DEADLINE_H
@@ -11,16 +12,16 @@
 #include <stdint.h>
 
 #define WEB_CONNECTIONS 64
-#define WEB_ROOM	16 /* places that are kept free */
+#define WEB_ROOM	16 /* places to keep free */
 #define WEB_REQUEST_MS	30000
 
-/* A connection began, or has answered a request and may send another. */
+/* A connection has begun, or has answered a request and may send another. */
 void web_deadline_begin(int fd);
 
 /* A connection is about to be closed. */
 void web_deadline_end(int fd);
 
-/* Shuts down what is over its time. */
+/* Shuts down connections whose time is over. */
 void web_deadline_look(void);
 
 #endif

@@ -6,12 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Of the headers that we were built with: it has had this name since version 0.9.56. */
+/* The name that belongs to the headers we were built with; it is the same since version
+ * 0.9.56. */
 #define LIBRARY "libmicrohttpd.so.12"
 
 struct web_library mhd;
 
-/* dlsym() gives functions as pointers to data. */
+/* dlsym() returns functions as pointers to data. */
 static int find_symbol(void *library, const char *name, void *ret_function)
 {
 	void *symbol = dlsym(library, name);
@@ -39,7 +40,7 @@ int web_library_load(char *ret_error, size_t size)
 	if (library && find_all(library) == 0)
 		return 0;
 	snprintf(ret_error, size, "%s: %s", LIBRARY,
-		 library ? "another version" : "install it (Debian: libmicrohttpd12)");
+		 library ? "wrong version" : "install it (Debian: libmicrohttpd12)");
 	if (library)
 		dlclose(library);
 	return -ENOENT;

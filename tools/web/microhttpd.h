@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * libmicrohttpd, loaded when it is needed: with what it brings along (TLS, which nobody
- * asks for here) it takes 2 ms to load, and every other command would pay them.
+ * Loads libmicrohttpd when it is needed. With its dependencies (TLS, which is not used
+ * here) it takes 2 ms to load, and every other command would pay for that.
  */
 #ifndef TWS_TOOLS_WEB_LIBRARY_H
 #define TWS_TOOLS_WEB_LIBRARY_H
@@ -9,7 +9,7 @@
 #include <microhttpd.h>
 #include <stddef.h>
 
-/* What is used of it, without its prefix. */
+/* The functions in use, without their prefix. */
 #define WEB_LIBRARY(FUNCTION)                                                            \
 	FUNCTION(add_response_header)                                                    \
 	FUNCTION(create_response_from_buffer)                                            \
@@ -26,10 +26,10 @@ struct web_library {
 };
 #undef FUNCTION
 
-/* Good once it is loaded. */
+/* Valid once the library is loaded. */
 extern struct web_library mhd;
 
-/* Loads it, once. 0, or -ENOENT with a one-line reason. */
+/* Loads the library, once. Returns 0, or -ENOENT with a reason of one line. */
 int web_library_load(char *ret_error, size_t size);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What can be asked for.
+ * The table of resources, and how each is made.
  */
 #include <errno.h>
 #include <string.h>
@@ -63,7 +63,7 @@ static int make_doctor(FILE *out, const struct web_options *options, char *ret_e
 	return result;
 }
 
-/* Once, not at each scrape: when it begins. */
+/* Reports a failure once when it begins, not at each scrape. */
 static void tell_unsaved(int saved)
 {
 	static int before;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Requests and answers. libmicrohttpd parses; nothing of a request but method, path, Host
- * and Accept is looked at, and none of it is sent back.
+ * Requests and answers. libmicrohttpd does the parsing. Of a request, only the method,
+ * path, Host and Accept are used, and nothing is sent back.
  */
 #include "tools/web/web.h"
 
@@ -20,7 +20,7 @@
 #include "tools/web/deadline.h"
 #include "tools/web/microhttpd.h"
 
-#define REQUEST_SIZE (16 * 1024) /* line and headers */
+#define REQUEST_SIZE (16 * 1024) /* request line and headers */
 #define TIMEOUT_S    10
 #define BACKLOG	     64
 #define FRESH_MS     500
@@ -36,7 +36,7 @@ struct web {
 	struct ledger kept;
 	struct MHD_Daemon *daemon;
 	int listener;
-	struct made *made; /* one a resource */
+	struct made *made; /* one per resource */
 };
 
 static uint64_t now_ms(void)
@@ -121,7 +121,7 @@ static enum MHD_Result refuse(struct MHD_Connection *connection, unsigned status
 		      MHD_RESPMEM_PERSISTENT);
 }
 
-/* What was made half a second ago still is. */
+/* An answer is reused for half a second. */
 static int make_resource(const struct web *web, const struct web_resource *resource,
 			 struct made *made)
 {
@@ -158,12 +158,13 @@ static enum MHD_Result answer_resource(struct web *web, struct MHD_Connection *c
 			      MHD_RESPMEM_PERSISTENT);
 	if (make_resource(web, resource, made) != 0)
 		return refuse(connection, MHD_HTTP_INTERNAL_SERVER_ERROR,
-			      "it could not be read: twshim report says why\n");
+			      "reading failed: run twshim report to see why\n");
 	return answer(connection, MHD_HTTP_OK, resource->type, made->text, made->size,
 		      MHD_RESPMEM_MUST_COPY);
 }
 
-/* Is called when the headers are read and again when all is. */
+/* libmicrohttpd calls this when the headers are read, and again when the request is
+ * complete. */
 static enum MHD_Result take_request(void *data, struct MHD_Connection *connection,
 				    const char *path, const char *method,
 				    const char *version, const char *body,
@@ -185,11 +186,11 @@ static enum MHD_Result take_request(void *data, struct MHD_Connection *connectio
 	host = mhd.lookup_connection_value(connection, MHD_HEADER_KIND, "Host");
 	if (!web_host_is_ours(&web->options.listen, host))
 		return refuse(connection, MHD_HTTP_FORBIDDEN,
-			      "this is served to localhost only\n");
+			      "only requests to localhost are answered\n");
 	accept = mhd.lookup_connection_value(connection, MHD_HEADER_KIND, "Accept");
 	resource = web_find(path, accept);
 	if (!resource)
-		return refuse(connection, MHD_HTTP_NOT_FOUND, "there is nothing here\n");
+		return refuse(connection, MHD_HTTP_NOT_FOUND, "no such page\n");
 	return answer_resource(web, connection, resource);
 }
 
@@ -214,7 +215,7 @@ static socklen_t to_sockaddr(const struct tws_address *address,
 	return sizeof(*in);
 }
 
-/* A descriptor, or -errno. */
+/* Returns a descriptor, or -errno. */
 static int open_listener(const struct tws_address *address)
 {
 	struct sockaddr_storage sockaddr;
@@ -258,7 +259,8 @@ static void note_completed(void *data, struct MHD_Connection *connection, void *
 		web_deadline_begin(descriptor_of(connection));
 }
 
-/* So that the first answer need not read what has been lying there. */
+/* Reads old segments into the cache before the first request, so that its answer is
+ * quick. */
 static void read_ahead(const struct web *web)
 {
 	const struct model_options wanted = {
@@ -327,7 +329,7 @@ int web_start(struct web **ret_web, const struct web_options *options, char *ret
 
 void web_stop(struct web *web)
 {
-	mhd.stop_daemon(web->daemon); /* closes the listener */
+	mhd.stop_daemon(web->daemon); /* also closes the listener */
 	for (size_t i = 0; i < web_resource_count; i++)
 		free(web->made[i].text);
 	free(web->made);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The HTTP server of `twshim serve`: read-only, a table of resources, each made when it
- * is asked for and kept for half a second. One thread, so that a resource is made once at
- * a time; connections, request sizes and waiting are bounded.
+ * The HTTP server of `twshim serve`: read-only, with a table of resources, each made on
+ * demand and reused for half a second. A single thread answers, so a resource is never
+ * made twice at a time. Connections, request sizes and waiting times are limited.
  */
 #ifndef TWS_TOOLS_WEB_H
 #define TWS_TOOLS_WEB_H
@@ -13,26 +13,28 @@ struct web;
 
 struct web_options {
 	struct tws_address listen;
-	struct metrics_options metrics; /* its dir is that of all resources */
+	struct metrics_options metrics; /* its `dir` applies to all resources */
 };
 
-/* Begins to serve in a thread. 0, or -errno with a one-line reason and what to do. */
+/* Starts to serve in a thread. Returns 0, or -errno with a reason of one line that says
+ * what to do. */
 int web_start(struct web **ret_web, const struct web_options *options, char *ret_error,
 	      size_t size);
 
 void web_stop(struct web *web);
 
-/* Whether a Host header may come from a page of ours: where we listen on loopback, only
- * one that names it; NULL (no header, so no browser) always. Pure. */
+/* Returns whether a request with this Host header may come from our own page. If we
+ * listen on loopback, the header must name loopback; NULL (no header, so not a browser)
+ * is always accepted. Pure. */
 bool web_host_is_ours(const struct tws_address *listen, const char *host);
 
 /* -------- the resources; for web.c */
 
 struct web_resource {
 	const char *path;
-	const char *type;	 /* of its content */
-	const char *start, *end; /* what it is, if always the same */
-	/* Makes it. 0, or -errno with a one-line reason. */
+	const char *type;	 /* content type */
+	const char *start, *end; /* its content, if that never changes */
+	/* Makes it. Returns 0, or -errno with a reason of one line. */
 	int (*make)(FILE *out, const struct web_options *options, char *ret_error,
 		    size_t size);
 };
@@ -40,7 +42,7 @@ struct web_resource {
 extern const struct web_resource web_resources[];
 extern const size_t web_resource_count;
 
-/* The resource at this path, in the format that is accepted; NULL: there is none. */
+/* Returns the resource at this path in the accepted format; NULL if there is none. */
 const struct web_resource *web_find(const char *path, const char *accept);
 
 #endif

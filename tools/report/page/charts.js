@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
 // The charts of the page, by Chart.js. What they show comes from the host and is untrusted: it
-// goes into labels, which are drawn, never into markup. Each chart is made once and fed anew.
+// goes into labels, which are drawn, never into markup. Each chart is made once and then updated.
 "use strict";
 
 const COLORS = ["#3b82f6", "#f59e0b", "#10b981", "#a855f7", "#ef4444", "#06b6d4", "#ec4899", "#84cc16"];
-const OTHER = "other applications", UNOWNED = "of no known application";
+const OTHER = "other applications", UNOWNED = "owner unknown";
 const GREY = { [OTHER]: "#94a3b8", [UNOWNED]: "#6b7280" };
-// Amber leaves a TIME_WAIT here; nothing else does.
+// Amber means that a TIME_WAIT remains here; no other ending leaves one.
 const ENDINGS = {
   ended_local_fin: ["closed here first: TIME_WAIT", "#f59e0b"],
   ended_remote_fin: ["closed by the peer", "#10b981"],
@@ -57,7 +57,7 @@ function drawChart(id, type, said, data, scales, more) {
   });
 }
 
-// Light or dark has changed: the charts are made again with the colours of now.
+// Light or dark mode has changed, so make the charts again in its colours.
 function forgetCharts() {
   Object.keys(charts).forEach(id => { charts[id].destroy(); delete charts[id]; });
   useColors();
@@ -69,7 +69,7 @@ function useColors() {
   Chart.defaults.font.family = "system-ui, sans-serif";
 }
 
-const given = new Map(); // application: its colour, as long as it is on the page
+const given = new Map(); // application: its colour while it is on the page
 function colorOf(name) {
   if (GREY[name]) return GREY[name];
   if (!given.has(name)) {
@@ -79,13 +79,13 @@ function colorOf(name) {
   return given.get(name);
 }
 
-// Colours of applications that are shown no more are free again.
+// Frees the colours of applications that are no longer shown.
 function keepColors(names) {
   [...given.keys()].filter(name => !names.has(name)).forEach(name => given.delete(name));
 }
 
-// samples: [{seconds, values: Map of application to TIME_WAIT, null: not known}], one a second.
-// One colour a name; the largest at the bottom.
+// samples: [{seconds, values: Map of application to TIME_WAIT, null: not known}], one per second.
+// Each name has its own colour; the largest is at the bottom.
 function chartTimeWait(samples, span) {
   const most = new Map();
   samples.forEach(sample => (sample.values ?? []).forEach((value, name) =>
@@ -118,9 +118,9 @@ function chartTimeWait(samples, span) {
     }, { interaction: { mode: "index", intersect: false } });
 }
 
-// Of what is over: how the sockets that are left came, and how they will go. named: [[application,
-// how many leave in the first second from now, in the next, ...]]; each stays a minute, so that
-// also tells when it came. `since`: from when on none that came has left yet.
+// For a finished run: when its TIME_WAIT sockets appeared and when they will leave. named:
+// [[application, how many leave in the first second from now, in the next, ...]]. Each socket lasts
+// a minute, so that also shows when it appeared. `since`: none that appeared after it has left.
 function leavingTimeWait(named, since) {
   const times = Array.from({ length: 61 - since }, (_, i) => since + i);
   const there = (counts, at) => counts.reduce((sum, count, second) =>
@@ -148,7 +148,7 @@ function chartEndings(apps) {
   }, { x: { stacked: true, ticks: { precision: 0 } }, y: { stacked: true } }, { indexAxis: "y" });
 }
 
-// Two of the segment's buckets are one bar; what is empty at either end is left out.
+// One bar is two of the segment's buckets; empty bars at either end are left out.
 function chartLifetimes(apps) {
   const bounds = apps.length ? apps[0].counters.lifetime_seconds.le : [];
   const labels = bounds.filter((_, i) => i % 2 === 0).map(bound => `< ${duration(bound)}`).concat("longer");

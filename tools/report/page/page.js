@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// The page of `twshim serve`, and of `--html`, where the data are in the page. What comes from
-// the API is untrusted: it goes into textContent and chart labels only. The page asks once a
-// second while it is open and visible; what it shows is marked stale as soon as answers fail.
-// Everything that grows is bounded: samples, rows, colours.
+// The page of `twshim serve`, and of `--html`, which embeds the data in the page. Data from the API
+// is untrusted and goes only into textContent and chart labels. While it is open and visible, the
+// page asks once per second; if answers fail, it marks what it shows as stale. Everything that
+// could grow is bounded: samples, rows, colours.
 "use strict";
 
 const EVERY_MS = 1000, STALE_MS = 3500, GIVE_UP_MS = 10000;
@@ -20,7 +20,7 @@ const percent = (part, whole) => {
   const fine = (share > 0 && share < 10) || (share > 99 && share < 100);
   return `${fine ? Math.min(99.9, share).toFixed(1) : Math.round(share)} %`;
 };
-// Of ports: 100 % when none is left, and as in the text report.
+// Port fill, as in the text report: 100 % only if no port is left.
 const filled = ports => {
   const share = 100 * ports.used / ports.range;
   return `${share < 5 ? share.toFixed(1) : Math.floor(share)} %`;
@@ -35,12 +35,12 @@ function element(name, text, className) {
   return made;
 }
 
-// What has not changed is left alone, so that a selection stays and screen readers keep still.
+// Leaves unchanged text alone, so that selections stay and screen readers do not repeat it.
 function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-// As many children as items: made when missing, told their item, removed when over.
+// Keeps one child per item: makes missing children, updates all, removes the rest.
 function each(parent, items, make, tell) {
   while (parent.children.length > items.length) parent.lastElementChild.remove();
   items.forEach((item, i) => {
@@ -49,7 +49,7 @@ function each(parent, items, make, tell) {
   });
 }
 
-// Columns: {title, cell(row), n: a number, minor: not on a phone, style(row)}. The first one
+// Columns: {title, cell(row), n: a number, minor: hidden on a phone, style(row)}. The first column
 // names the row.
 function table(target, columns, rows) {
   const kind = column => [column.n ? "n" : "to", column.minor ? "minor" : ""].join(" ").trim();
@@ -83,7 +83,7 @@ const ended = row => Object.keys(ENDINGS).reduce((sum, kind) => sum + row.counte
 const waiting = row => row.time_wait.confirmed ?? row.time_wait.predicted;
 const byTimeWait = (a, b) => waiting(b) - waiting(a) || b.counters.attempts - a.counters.attempts;
 
-// Applications by TIME_WAIT; where two have one name, their paths tell them apart.
+// Applications by TIME_WAIT; two with the same name are shown by their paths.
 function applications(report) {
   const seen = new Map();
   report.apps.forEach(app => seen.set(app.app, (seen.get(app.app) ?? 0) + 1));
@@ -110,7 +110,7 @@ function whose(report, apps, destinations) {
   const { time_wait: all, owned, unowned, error } = report.kernel;
   if (all === null) return `The kernel's table cannot be read: ${error}`;
   if (!all) return "No port is held by TIME_WAIT.";
-  if (!owned) return "None of them is of an application that runs, or ran, with the shim.";
+  if (!owned) return "None of them was left by an application that ran with the shim.";
   const [first, to] = [apps[0], destinations.find(one => one.exe === apps[0].exe)];
   const count = first.time_wait.confirmed;
   const most = to && to.time_wait.confirmed ? `, ${to.time_wait.confirmed === count ? "all" :
@@ -119,12 +119,12 @@ function whose(report, apps, destinations) {
   const others = owned - count, rest = [];
   const more = apps.filter(app => app.time_wait.confirmed).length - 1;
   if (others > 0) rest.push(`${plural(more, "other application")} ${more === 1 ? "has" : "have"} ${number(others)}`);
-  if (unowned) rest.push(`${number(unowned)} ${unowned === 1 ? "is" : "are"} of no known application`);
+  if (unowned) rest.push(`${number(unowned)} ${unowned === 1 ? "has" : "have"} no known owner`);
   return `${first.label} has ${number(count)} of them (${percent(count, all)})${most}${leave}.` +
     (rest.length ? ` ${rest.join("; ")}.` : "");
 }
 
-// Of those that are not there: what the text report says of them.
+// Explains TIME_WAIT sockets that are missing, as the text report does.
 function gone(report) {
   const count = report.time_wait.gone_early, { max_tw_buckets: most, tw_overflow: never } = report.kernel;
   const sockets = `${number(count)} TIME_WAIT ${count === 1 ? "socket is" : "sockets are"}`;
@@ -142,11 +142,11 @@ function showTiles(report, speed) {
   const tiles = [
     ["tile-owned", "TIME_WAIT of known applications", number(report.kernel.owned)],
     ["tile-opened", "connections opened", number(total.established)],
-    ...(embedded ? [] : [["tile-rate", "opened a second", perSecond(rate)]]),
+    ...(embedded ? [] : [["tile-rate", "opened per second", perSecond(rate)]]),
     ["tile-open", "open now", number(total.open)],
     ["tile-first", "closed here first", percent(total.ended_local_fin, ended({ counters: total }))],
     ["tile-failed", "connects failed", number(failed)],
-    ["tile-no-port", "for want of a port", number(total.failed_no_port), total.failed_no_port > 0],
+    ["tile-no-port", "failed: no free port", number(total.failed_no_port), total.failed_no_port > 0],
     ...(total.ended_unseen ? [["tile-unseen", "ended unseen", number(total.ended_unseen)]] : []),
   ];
   each($("tiles"), tiles, () => {
@@ -174,22 +174,22 @@ function remember(report, apps, seconds) {
     values.set(UNOWNED, report.kernel.unowned);
   }
   const last = samples[samples.length - 1];
-  if (last && seconds - last.seconds > STALE_MS / 1000) // nothing was known meanwhile: a gap
+  if (last && seconds - last.seconds > STALE_MS / 1000) // a gap, because nothing was known meanwhile
     samples.push({ seconds: last.seconds + 0.5, values: null });
   samples.push({ seconds, values });
   while (seconds - samples[0].seconds > KEPT_S) samples.shift();
   while (samples.length > 2 * KEPT_S) samples.shift();
 }
 
-// Seconds before the report from when on its sockets are all there: since the run began, if that was
-// within the minute that each stays.
+// How far back the report's sockets are complete, in seconds: to the start of the run, if that was
+// less than a minute ago.
 const since = run => run && run.elapsed_seconds < 60 ? -Math.ceil(run.elapsed_seconds) : 0;
 
 function showPorts(destinations) {
   const top = destinations.filter(one => one.ports.used && one.ports.range)
     .sort((a, b) => b.ports.fill - a.ports.fill).slice(0, 8);
   if (!top.length) {
-    $("ports").replaceChildren(element("li", "none in use by these applications", "none"));
+    $("ports").replaceChildren(element("li", "these applications use none", "none"));
     return;
   }
   if ($("ports").firstElementChild?.className) $("ports").replaceChildren();
@@ -227,14 +227,14 @@ function showTables(apps, destinations, speed) {
   table($("applications"), [{ title: "application", cell: row => row.label },
     { title: "processes", n: true, minor: true, cell: row => row.alive === row.processes ? number(row.processes)
       : `${number(row.processes)}, ${number(row.alive)} alive` },
-    ...(embedded ? [] : [{ title: "a second", n: true, cell: row => perSecond(speed.get(row.exe)) }]), ...common],
+    ...(embedded ? [] : [{ title: "per second", n: true, cell: row => perSecond(speed.get(row.exe)) }]), ...common],
   apps.slice(0, ROWS));
   table($("destinations"), [{ title: "to", cell: row => row.to }, { title: "application", cell: row => row.label },
     ...common, { title: "leave in", n: true, minor: true,
       cell: row => row.time_wait.newest_leaves_s ? `${Math.ceil(row.time_wait.newest_leaves_s)} s` : "–" },
     { title: "ports", n: true, minor: true, cell: row => row.ports.range
       ? `${number(row.ports.used)} of ${number(row.ports.range)}` : "?" }], destinations.slice(0, ROWS));
-  const more = (id, rows) => say($(id), rows.length > ROWS ? `the ${ROWS} with most TIME_WAIT of ${number(rows.length)}` : "");
+  const more = (id, rows) => say($(id), rows.length > ROWS ? `the ${ROWS} with the most TIME_WAIT, of ${number(rows.length)}` : "");
   more("applications-more", apps);
   more("destinations-more", destinations);
 }
@@ -246,11 +246,11 @@ function armValue(unit, value) {
   return `${value < 0 ? "−" : ""}${shown}${unit === "bytes" ? " B" : ""}`;
 }
 
-// Where no arm's connect() blocked there is no line of its latency, and a reader who misses it is told.
-const NO_LATENCY = "How long connect() took is measured where it blocks: here it never did.";
+// Without a blocking connect() there is no line for its latency; say why.
+const NO_LATENCY = "The latency of connect() is measured only for blocking calls, and there were none.";
 const blocked = arm => arm.against_first.some(row => row.measure === "connect_p50");
 
-// For each arm but its experiment's first: what differs, and how surely.
+// One table per arm, except for the first of each experiment: what differs, and how certain that is.
 function showArms(report) {
   const first = new Map();
   report.arms.forEach(arm => { if (!first.has(arm.experiment)) first.set(arm.experiment, arm); });
@@ -319,7 +319,7 @@ function findingBox(finding) {
   return box;
 }
 
-let told = ""; // what the findings are made of
+let told = ""; // the findings on the page, as JSON
 function showFindings(findings, when) {
   say($("findings-when"), when);
   if (told === JSON.stringify(findings)) return;
@@ -363,15 +363,15 @@ async function get(path) {
   }
 }
 
-// Old numbers must not look new: that holds also while an answer is long in coming.
+// Old numbers must not look new, not even while an answer is slow.
 function tellAge(reason) {
   const stale = now() - answered > STALE_MS;
   document.body.classList.toggle("stale", stale && asOf !== "");
   $("alarm").hidden = !stale;
   if (stale)
     say($("alarm"), `twshim serve does not answer${reason ? ` (${reason})` : ""}. ` +
-      (asOf ? `What is below was true at ${asOf}. Asking again every second.` : "Asking again every second."));
-  say($("state"), stale ? asOf ? `as of ${asOf}: old` : "no answer" : `live, as of ${asOf}`);
+      (asOf ? `The numbers below are from ${asOf}. Asking again every second.` : "Asking again every second."));
+  say($("state"), stale ? asOf ? `as of ${asOf}: stale` : "no answer" : `live, as of ${asOf}`);
 }
 
 async function refresh() {
@@ -385,12 +385,12 @@ async function refresh() {
     answered = now();
     asOf = clock(report.generated);
     showReport(report, answered / 1000);
-    // At each turn: the advice stands beside the bars, and must not speak of other numbers.
+    // Each time: the advice is next to the bars, and must be about the same numbers.
     const doctor = await get("api/doctor");
     checked = clock(doctor.generated);
     showFindings(doctor.findings, `as of ${checked}`);
   } catch (error) {
-    if (checked) say($("findings-when"), `as of ${checked}: old`);
+    if (checked) say($("findings-when"), `as of ${checked}: stale`);
     reason = error.name === "AbortError" ? "for ten seconds" : error.message;
   }
   asking = false;
