@@ -179,6 +179,42 @@ int tws_wrap_execle(const char *path, const char *argument, ...)
 	return tws_wrap_execve(path, argv, envp);
 }
 
+static int user_changed(int ret)
+{
+	if (ret == 0)
+		tws_hook_user_changed();
+	return ret;
+}
+
+int tws_wrap_setuid(uid_t user)
+{
+	return user_changed(tws_real.setuid(user));
+}
+
+int tws_wrap_seteuid(uid_t user)
+{
+	return user_changed(tws_real.seteuid(user));
+}
+
+int tws_wrap_setreuid(uid_t real, uid_t effective)
+{
+	return user_changed(tws_real.setreuid(real, effective));
+}
+
+int tws_wrap_setresuid(uid_t real, uid_t effective, uid_t saved)
+{
+	return user_changed(tws_real.setresuid(real, effective, saved));
+}
+
+/* Its answer is the former ID, whether it succeeds or not. */
+int tws_wrap_setfsuid(uid_t user)
+{
+	int ret = tws_real.setfsuid(user);
+
+	tws_hook_user_changed();
+	return ret;
+}
+
 int tws_wrap_prctl(int option, unsigned long a, unsigned long b, unsigned long c,
 		   unsigned long d)
 {

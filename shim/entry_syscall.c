@@ -180,6 +180,12 @@ static void note_after(long number, const long *a, long ret)
 	case SYS_getsockopt:
 		tws_hook_getsockopt((int)a[0], (int)a[1], (int)a[2], (const void *)a[3]);
 		break;
+	case SYS_setuid:
+	case SYS_setreuid:
+	case SYS_setresuid:
+	case SYS_setfsuid:
+		tws_hook_user_changed();
+		break;
 	case SYS_recvmsg:
 		tws_hook_rights_received((struct msghdr *)a[1]);
 		break;

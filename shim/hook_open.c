@@ -137,9 +137,12 @@ static inline bool claim(int fd, uint32_t flags, struct tws_conn *ret_conn)
 
 	if (tws_likely(own && tws_conn_claim(fd, flags, own, ret_conn)))
 		return true;
-	if (!own || own == __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE))
+	if (own && own == __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE))
 		return false;
-	own = tws_book_own();
+	if (own)
+		own = tws_book_own();
+	if (!own)
+		tws_count_process(TWS_unobserved);
 	return own && tws_conn_claim(fd, flags, own, ret_conn);
 }
 

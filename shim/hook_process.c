@@ -35,10 +35,10 @@ static void end_at_exit(int fd)
 
 static void set_state(enum tws_segment_state state)
 {
-	struct tws_book *own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
-
-	if (own)
-		__atomic_store_n(&own->header->state, (uint32_t)state, __ATOMIC_RELEASE);
+	for (int i = 0; i < TWS_BOOKS; i++)
+		if (tws_book_is_ours(&tws_books[i]))
+			__atomic_store_n(&tws_books[i].header->state, (uint32_t)state,
+					 __ATOMIC_RELEASE);
 }
 
 void tws_hook_exit(void)
@@ -49,8 +49,9 @@ void tws_hook_exit(void)
 	for (int fd = 0; fd <= tws_fd_highest(); fd++)
 		if (tws_fd(fd) & TWS_FD_SLOT)
 			end_at_exit(fd);
-	if (tws_own_book)
-		tws_conn_sweep(tws_own_book);
+	for (int i = 0; i < TWS_BOOKS; i++)
+		if (tws_book_is_ours(&tws_books[i]))
+			tws_conn_sweep(&tws_books[i]);
 	set_state(TWS_SEGMENT_EXITED);
 	tws_coverage_save();
 }
@@ -142,6 +143,14 @@ void tws_hook_exec(struct tws_exec *ret_exec)
 		ret_exec->handover[0] = '\0';
 	set_state(TWS_SEGMENT_EXECED);
 	tws_coverage_save();
+}
+
+/* The IDs may be the same as before; the next connection finds out. A vfork child changes
+ * its own. */
+void tws_hook_user_changed(void)
+{
+	if (__atomic_load_n(&tws_self.pid, __ATOMIC_RELAXED) && tws_may_work())
+		tws_own_book_put_aside();
 }
 
 void tws_hook_exec_failed(void)

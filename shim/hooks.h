@@ -102,6 +102,10 @@ struct tws_exec {
 void tws_hook_exec(struct tws_exec *ret_exec);
 void tws_hook_exec_failed(void);
 
+/* After a call that has changed the user IDs of this process, or of one of its threads.
+ */
+TWS_COLD void tws_hook_user_changed(void);
+
 /* In the new image: takes over connections that stayed open. */
 void tws_hook_take_over(void);
 

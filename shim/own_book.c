@@ -4,6 +4,7 @@
  */
 #include "shim/own_book.h"
 
+#include "shim/book/identity.h"
 #include "shim/book/publish.h"
 #include "shim/policy/policy.h"
 #include "shim/process.h"
@@ -12,7 +13,47 @@
 
 #define RETRY_NS 1000000000u
 
-static uint64_t next_try_ns;
+static uint64_t next_try_ns; /* atomic */
+static bool changed_user;    /* atomic; at least once */
+
+static bool become_own(struct tws_book *book, struct tws_book **ret_other)
+{
+	*ret_other = NULL;
+	return __atomic_compare_exchange_n(&tws_own_book, ret_other, book, false,
+					   __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+/* The book that this process made as the user that it is again. */
+static struct tws_book *find_made(void)
+{
+	struct tws_book *other;
+	uint32_t user;
+
+	if (!__atomic_load_n(&changed_user, __ATOMIC_ACQUIRE))
+		return NULL;
+	user = tws_identity_user_again();
+	for (int i = 0; user != TWS_NO_USER && i < TWS_BOOKS; i++) {
+		if (__atomic_load_n(&tws_books[i].made_by, __ATOMIC_ACQUIRE) !=
+		    (uint64_t)user + 1)
+			continue;
+		tws_book_take_early(&tws_books[i]);
+		return become_own(&tws_books[i], &other) ? &tws_books[i] : other;
+	}
+	return NULL;
+}
+
+/* False: another one is in its place, or there is no room for it. */
+static bool is_taken_up(struct tws_book *book, uint32_t user, struct tws_book **ret_other)
+{
+	*ret_other = NULL;
+	if (!tws_book_reach(book, TWS_SECTION_DESTINATIONS, 0))
+		return false;
+	__atomic_store_n(&book->made_by, (uint64_t)user + 1, __ATOMIC_RELEASE);
+	if (become_own(book, ret_other) || *ret_other == book)
+		return true;
+	__atomic_store_n(&book->made_by, 0, __ATOMIC_RELEASE);
+	return false;
+}
 
 /* Two threads may both make one; the loser's file is taken back. */
 static struct tws_book *make_own(void)
@@ -21,20 +62,18 @@ static struct tws_book *make_own(void)
 	struct tws_settings settings;
 	struct tws_header *header;
 	char name[96];
-	struct tws_book *none = NULL;
+	struct tws_book *other = find_made();
 	int index, directory;
 
-	tws_process_own();
+	if (other)
+		return other;
 	tws_policy_begin(true);
 	settings = tws_policy_settings();
 	header = tws_publish(&settings, &layout);
 	if (!header)
 		return NULL;
 	index = tws_book_add(header, &layout);
-	if (index >= 0 &&
-	    tws_book_reach(&tws_books[index], TWS_SECTION_DESTINATIONS, 0) &&
-	    __atomic_compare_exchange_n(&tws_own_book, &none, &tws_books[index], false,
-					__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+	if (index >= 0 && is_taken_up(&tws_books[index], layout.uid, &other)) {
 		tws_book_take_early(&tws_books[index]);
 		return &tws_books[index];
 	}
@@ -47,7 +86,7 @@ static struct tws_book *make_own(void)
 	if (index >= 0)
 		__atomic_store_n(&tws_books[index].header, NULL, __ATOMIC_RELEASE);
 	tws_sys2(SYS_munmap, header, layout.size);
-	return none;
+	return other;
 }
 
 struct tws_book *tws_book_make(void)
@@ -57,10 +96,22 @@ struct tws_book *tws_book_make(void)
 
 	if (now < __atomic_load_n(&next_try_ns, __ATOMIC_RELAXED))
 		return NULL;
+	tws_process_own();
+	/* The IDs may be changed back by a call that we do not see: look again at the
+	 * next connection. */
+	if (tws_identity_user() == TWS_NO_USER)
+		return NULL;
 	ret = make_own();
 	if (!ret)
 		__atomic_store_n(&next_try_ns, now + RETRY_NS, __ATOMIC_RELAXED);
 	return ret;
+}
+
+void tws_own_book_put_aside(void)
+{
+	__atomic_store_n(&changed_user, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&next_try_ns, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&tws_own_book, NULL, __ATOMIC_RELEASE);
 }
 
 void tws_own_book_forked(void)

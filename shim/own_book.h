@@ -19,6 +19,9 @@ static inline struct tws_book *tws_book_own(void)
 	return tws_likely(own != NULL) ? own : tws_book_make();
 }
 
+/* After a change of user IDs: the next connection looks for the book of the new user. */
+TWS_COLD void tws_own_book_put_aside(void);
+
 /* In a forked child: try at once, although the parent may have failed just now. */
 void tws_own_book_forked(void);
 

@@ -63,6 +63,7 @@ static void fill_book(struct tws_book *book, struct tws_header *header,
 	take_ready(book, layout);
 	__builtin_memset(book->reached, 0, sizeof(book->reached));
 	book->full_until_ns = book->seen_ns = book->recorded_ns = 0;
+	book->made_by = 0;
 	book->ended_count = section[TWS_SECTION_ENDED].count;
 	book->time_wait_count = section[TWS_SECTION_TIME_WAIT].count;
 	book->probe = (void *)(base + layout->size - sizeof(*book->probe));
@@ -276,6 +277,7 @@ void tws_book_lost(struct tws_book *book)
 
 	if (!tws_mapping(ret))
 		return;
+	__atomic_store_n(&book->made_by, 0, __ATOMIC_RELEASE);
 	__atomic_compare_exchange_n(&tws_own_book, &own, NULL, false, __ATOMIC_ACQ_REL,
 				    __ATOMIC_RELAXED);
 	for (int fd = 0; fd <= tws_fd_highest(); fd++) {
@@ -290,11 +292,11 @@ void tws_book_lost(struct tws_book *book)
 
 void tws_book_check(void)
 {
-	struct tws_book *own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
-
-	if (own && tws_sys3(SYS_madvise, (uintptr_t)own->probe & ~4095UL, 4096,
-			    MADV_POPULATE_READ) == -EFAULT)
-		tws_book_lost(own);
+	for (int i = 0; i < TWS_BOOKS; i++)
+		if (tws_book_is_ours(&tws_books[i]) &&
+		    tws_sys3(SYS_madvise, (uintptr_t)tws_books[i].probe & ~4095UL, 4096,
+			     MADV_POPULATE_READ) == -EFAULT)
+			tws_book_lost(&tws_books[i]);
 }
 
 /* --------------------------------------------------------------- counting */
@@ -304,8 +306,10 @@ void tws_book_check(void)
  * interrupted may be in it. */
 static void let_go_of_forebears(void)
 {
-	uint32_t in_use = tws_own_book ? 1u << (tws_own_book - tws_books) : 0;
+	uint32_t in_use = 0;
 
+	for (int i = 0; i < TWS_BOOKS; i++)
+		in_use |= (uint32_t)tws_book_is_ours(&tws_books[i]) << i;
 	for (int fd = 0; fd <= tws_fd_highest(); fd++)
 		if (tws_fd(fd) & TWS_FD_SLOT)
 			in_use |= 1u << (tws_fd(fd) >> 24 & (TWS_BOOKS - 1));
@@ -319,6 +323,8 @@ static void let_go_of_forebears(void)
 void tws_books_forked(void)
 {
 	let_go_of_forebears();
+	for (int i = 0; i < TWS_BOOKS; i++)
+		tws_books[i].made_by = 0;
 	tws_own_book = NULL;
 	__builtin_memset(early, 0, sizeof(early));
 	__builtin_memset(index_of_hash, 0, sizeof(index_of_hash));

@@ -34,6 +34,9 @@ struct tws_book {
 	/* Atomic; all slots were found taken: until when that is believed. 0: one was let
 	 * go since. */
 	uint64_t full_until_ns;
+	/* 1 + the user as whom this process made the segment; 0: another process made it,
+	 * or its file was cut. */
+	uint64_t made_by;
 	/* What we laid out, in private memory: what stands in the file since then,
 	 * anybody of our user may have changed. */
 	struct tws_section section[TWS_SECTIONS];
@@ -44,6 +47,13 @@ struct tws_book {
 
 TWS_OURS extern struct tws_book tws_books[TWS_BOOKS];
 TWS_OURS extern struct tws_book *tws_own_book; /* atomic; NULL: none yet */
+
+/* Whether this process made the segment, be it as the user that it is now or as another
+ * one that it was before: a connection stays where it began. */
+static inline bool tws_book_is_ours(const struct tws_book *book)
+{
+	return __atomic_load_n(&book->made_by, __ATOMIC_RELAXED) != 0;
+}
 
 /* Fills a free place with a mapped segment, `layout` a private and validated copy of its
  * header; its index, or -1. */
@@ -106,8 +116,8 @@ static inline uint32_t tws_book_used(const struct tws_book *book, enum tws_secti
  * may be in it, and forgets what led there. The next connection gets a new segment. */
 TWS_COLD void tws_book_lost(struct tws_book *book);
 
-/* Looks whether the own book's file was cut; one system call. For the rare steps that ask
- * nothing of a socket before they touch the book. */
+/* Looks whether the file of a book of ours was cut; one system call for each. For the
+ * rare steps that ask nothing of a socket before they touch the book. */
 TWS_COLD void tws_book_check(void);
 
 /* The destination's entry, made if there is room; else 0, `other`. */

@@ -17,6 +17,7 @@
 
 #include "shim/shared/clock.h"
 #include "shim/shared/fold.h"
+#include "shim/book/identity.h"
 #include "shim/book/self.h"
 #include "shim/shared/sys.h"
 #include "shim/shared/text.h"
@@ -35,48 +36,48 @@ static int open_directory(const char *path)
 			     O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
 }
 
-/* Ours, not writable by others, and in memory. */
-static bool directory_is_safe(int fd)
+/* It belongs to `user`, others cannot write it, and it is in memory. */
+static bool directory_is_safe(int fd, uint32_t user)
 {
 	struct stat stat = {0};
 	struct statfs fs = {0};
 
 	if (tws_sys2(SYS_fstat, fd, &stat) != 0 || tws_sys2(SYS_fstatfs, fd, &fs) != 0)
 		return false;
-	return stat.st_uid == (uint32_t)tws_sys1(SYS_geteuid, 0) &&
-	       !(stat.st_mode & (S_IWGRP | S_IWOTH)) && fs.f_type == TMPFS_MAGIC;
+	return stat.st_uid == user && !(stat.st_mode & (S_IWGRP | S_IWOTH)) &&
+	       fs.f_type == TMPFS_MAGIC;
 }
 
-static int open_safe(const char *path, bool make)
+static int open_safe(const char *path, uint32_t user, bool make)
 {
 	int fd = open_directory(path);
 
 	if (fd == -ENOENT && make && tws_sys3(SYS_mkdirat, AT_FDCWD, path, 0700) == 0)
 		fd = open_directory(path);
-	if (fd < 0 || directory_is_safe(fd))
+	if (fd < 0 || directory_is_safe(fd, user))
 		return fd;
 	tws_sys1(SYS_close, fd);
 	return -EPERM;
 }
 
 /* One of each user's, in memory. */
-static int open_users(bool make)
+static int open_users(uint32_t user, bool make)
 {
 	char path[48];
 	struct tws_text text = tws_text_begin(path, sizeof(path));
 
 	tws_text_add(&text, "/dev/shm/twshim-");
-	tws_text_number(&text, (uint64_t)tws_sys1(SYS_geteuid, 0));
-	return open_safe(path, make);
+	tws_text_number(&text, user);
+	return open_safe(path, user, make);
 }
 
-/* A directory that is there and belongs to root, who we are not: we were started in it,
- * and gave up being root since. */
-static bool is_roots(const char *path)
+/* A directory that exists and belongs to root, who we are not: we were started in it, and
+ * gave up being root since. */
+static bool is_roots(const char *path, uint32_t user)
 {
 	struct stat stat = {0};
 
-	return tws_sys1(SYS_geteuid, 0) != 0 &&
+	return user != 0 &&
 	       tws_sys4(SYS_newfstatat, AT_FDCWD, path, &stat, AT_SYMLINK_NOFOLLOW) ==
 		   0 &&
 	       S_ISDIR(stat.st_mode) && stat.st_uid == 0;
@@ -85,25 +86,30 @@ static bool is_roots(const char *path)
 int tws_publish_directory(bool make)
 {
 	char path[sizeof(tws_self.runtime) + 32];
+	uint32_t user = tws_identity_user();
 	struct tws_text text;
 	int fd;
 
+	if (user == TWS_NO_USER)
+		return -EPERM;
 	if (tws_self.directory[0]) {
-		fd = open_safe(tws_self.directory, make);
-		return fd < 0 && is_roots(tws_self.directory) ? open_users(make) : fd;
+		fd = open_safe(tws_self.directory, user, make);
+		return fd < 0 && is_roots(tws_self.directory, user)
+			   ? open_users(user, make)
+			   : fd;
 	}
-	fd = open_safe("/run/twshim", false);
+	fd = open_safe("/run/twshim", user, false);
 	if (fd >= 0)
 		return fd;
 	if (tws_self.runtime[0]) {
 		text = tws_text_begin(path, sizeof(path));
 		tws_text_add(&text, tws_self.runtime);
 		tws_text_add(&text, "/twshim");
-		fd = open_safe(path, make);
+		fd = open_safe(path, user, make);
 		if (fd >= 0)
 			return fd;
 	}
-	return open_users(make);
+	return open_users(user, make);
 }
 
 void tws_publish_name(const struct tws_header *header, char *ret_name)
@@ -181,7 +187,7 @@ static uint64_t inode_of(const char *path)
 	return tws_sys4(SYS_newfstatat, AT_FDCWD, path, &stat, 0) == 0 ? stat.st_ino : 0;
 }
 
-static void fill_identity(struct tws_header *header)
+static void fill_identity(struct tws_header *header, uint32_t user)
 {
 	struct timespec now;
 	long length;
@@ -191,7 +197,7 @@ static void fill_identity(struct tws_header *header)
 	header->net_namespace = inode_of("/proc/thread-self/ns/net");
 	header->start_time = start_time();
 	header->pid = (uint32_t)tws_self.pid;
-	header->uid = (uint32_t)tws_sys1(SYS_geteuid, 0);
+	header->uid = user;
 	tws_clock(CLOCK_REALTIME, &now);
 	header->created_realtime_ns =
 	    (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
@@ -307,14 +313,26 @@ static void set_readers(int directory, int fd, uint32_t group)
 		tws_share_as_directory(directory, fd);
 }
 
+/* The owner of a directory, or of a file in it; TWS_NO_USER: it can't be told. */
+static uint32_t owner_of(int fd)
+{
+	struct stat stat = {0};
+
+	return tws_sys2(SYS_fstat, fd, &stat) == 0 ? stat.st_uid : TWS_NO_USER;
+}
+
 static struct tws_header *make_in(int directory, int fd, const char *temporary,
 				  const struct tws_settings *settings,
 				  struct tws_header *ret_layout)
 {
 	struct tws_header *layout = ret_layout;
 	struct tws_header *header;
+	uint32_t user = owner_of(directory);
 
-	fill_identity(layout);
+	/* A new file belongs to the file-system user ID, which may be another one. */
+	if (user == TWS_NO_USER || owner_of(fd) != user)
+		return NULL;
+	fill_identity(layout, user);
 	lay_out(layout, settings);
 	if (!tws_may_write(layout->size) ||
 	    tws_sys2(SYS_ftruncate, fd, layout->size) != 0)
@@ -378,13 +396,13 @@ struct tws_header *tws_publish(const struct tws_settings *settings,
 
 /* -------------------------------------------------------- opening another */
 
-static struct tws_header *map_valid(int fd, struct tws_header *ret_layout)
+static struct tws_header *map_valid(int fd, uint32_t user, struct tws_header *ret_layout)
 {
 	struct stat stat = {0};
 	long length = tws_sys4(SYS_pread64, fd, ret_layout, sizeof(*ret_layout), 0);
 
 	if (length < 0 || tws_sys2(SYS_fstat, fd, &stat) != 0 || !S_ISREG(stat.st_mode) ||
-	    stat.st_uid != (uint32_t)tws_sys1(SYS_geteuid, 0))
+	    stat.st_uid != user)
 		return NULL;
 	if (tws_segment_validate(ret_layout, (uint64_t)length, (uint64_t)stat.st_size))
 		return NULL;
@@ -402,7 +420,7 @@ struct tws_header *tws_publish_open(const char *name, struct tws_header *ret_lay
 	fd = (int)tws_sys4(SYS_openat, directory, name,
 			   O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
 	if (fd >= 0) {
-		ret = map_valid(fd, ret_layout);
+		ret = map_valid(fd, owner_of(directory), ret_layout);
 		tws_sys1(SYS_close, fd);
 	}
 	tws_sys1(SYS_close, directory);

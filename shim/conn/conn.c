@@ -367,10 +367,9 @@ void tws_conn_copied(int from, int to, struct tws_book *own)
 	tws_fd_set(to, conn.word);
 }
 
-void tws_conn_share_all(void)
+static void share_book(struct tws_book *book)
 {
-	struct tws_book *book = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
-	uint32_t used = book ? tws_book_used(book, TWS_SECTION_CONNECTIONS) : 0;
+	uint32_t used = tws_book_used(book, TWS_SECTION_CONNECTIONS);
 
 	for (uint32_t i = 0; i < used; i++) {
 		uint32_t state =
@@ -380,4 +379,11 @@ void tws_conn_share_all(void)
 			__atomic_fetch_or(&book->connections[i].flags, TWS_CONN_SHARED,
 					  __ATOMIC_RELAXED);
 	}
+}
+
+void tws_conn_share_all(void)
+{
+	for (int i = 0; i < TWS_BOOKS; i++)
+		if (tws_book_is_ours(&tws_books[i]))
+			share_book(&tws_books[i]);
 }

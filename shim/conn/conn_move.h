@@ -32,10 +32,10 @@ static inline bool tws_conn_move(const struct tws_conn *conn, enum tws_conn_stat
 /* ENDING or CLAIMED -> FREE. */
 TWS_OURS void tws_conn_free(const struct tws_conn *conn);
 
-/* Whether the slot stands in this process's own book. */
+/* Whether the slot stands in a book that this process made. */
 static inline bool tws_conn_owned(const struct tws_conn *conn)
 {
-	return conn->book == __atomic_load_n(&tws_own_book, __ATOMIC_RELAXED);
+	return tws_book_is_ours(conn->book);
 }
 
 /* The counters of its destination, and of its arm (NULL: none). The numbers in a slot may

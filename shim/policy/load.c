@@ -15,6 +15,7 @@
 
 #include "shim/shared/clock.h"
 #include "shim/shared/match.h"
+#include "shim/book/identity.h"
 #include "shim/book/self.h"
 #include "shim/book/publish.h"
 #include "shim/shared/sys.h"
@@ -39,6 +40,25 @@ static char exe[TWS_EXE_SIZE];
 
 /* ----------------------------------------------------------------- control */
 
+static bool obeys(uint32_t owner)
+{
+	return tws_identity_obeys(owner ? tws_identity_user() : 0, owner);
+}
+
+/* The run-time directory, if only somebody whom we obey can put a policy into it. */
+static int open_directory(bool make)
+{
+	int fd = tws_publish_directory(make);
+	struct stat stat = {0};
+
+	if (fd < 0)
+		return fd;
+	if (tws_sys2(SYS_fstat, fd, &stat) == 0 && obeys(stat.st_uid))
+		return fd;
+	tws_sys1(SYS_close, fd);
+	return -EPERM;
+}
+
 static int make_control(int directory)
 {
 	int fd = !tws_may_write(CONTROL_SIZE)
@@ -53,14 +73,11 @@ static int make_control(int directory)
 	return fd;
 }
 
-/* Ours, and nobody else may write it. */
+/* Only somebody whom we obey can write it. */
 static bool is_trusted(int fd, struct stat *ret_stat)
 {
-	if (tws_sys2(SYS_fstat, fd, ret_stat) != 0 || !S_ISREG(ret_stat->st_mode))
-		return false;
-	return (ret_stat->st_uid == 0 ||
-		ret_stat->st_uid == (uint32_t)tws_sys1(SYS_geteuid, 0)) &&
-	       !(ret_stat->st_mode & (S_IWGRP | S_IWOTH));
+	return tws_sys2(SYS_fstat, fd, ret_stat) == 0 && S_ISREG(ret_stat->st_mode) &&
+	       !(ret_stat->st_mode & (S_IWGRP | S_IWOTH)) && obeys(ret_stat->st_uid);
 }
 
 static void note_refused_control(void)
@@ -129,7 +146,7 @@ void tws_policy_begin(bool make)
 			follow();
 		return;
 	}
-	directory = tws_publish_directory(true);
+	directory = open_directory(true);
 	if (directory < 0)
 		return;
 	fd = (int)tws_sys4(SYS_openat, directory, TWS_POLICY_CONTROL,
@@ -174,7 +191,7 @@ static const struct tws_policy_image *open_image(uint64_t generation)
 	char name[48];
 	struct tws_text text = tws_text_begin(name, sizeof(name));
 	struct stat stat = {0};
-	int directory = tws_publish_directory(false);
+	int directory = open_directory(false);
 	int fd;
 
 	if (directory < 0)
@@ -256,7 +273,7 @@ static bool is_cut(const struct tws_policy_control *at)
 /* Whether the control file is there again, and whole. */
 static bool map_again(struct tws_policy_control *at)
 {
-	int directory = tws_publish_directory(false);
+	int directory = open_directory(false);
 	bool ret;
 	int fd;
 
