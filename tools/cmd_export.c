@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * twshim export: the metrics once, for a textfile collector.
+ * twshim export: writes the metrics once, for a textfile collector.
  */
 #include "tools/commands.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,80 +12,48 @@
 #include "tools/base/memory.h"
 #include "tools/metrics/metrics.h"
 #include "tools/base/output.h"
+#include "tools/segments/dir_option.h"
 
-enum { OPTION_TEXTFILE, OPTION_OPENMETRICS, OPTION_TOP, OPTION_MAX_SERIES, OPTION_DIR };
+struct request {
+	const char *file;
+	bool openmetrics;
+	struct metrics_options options;
+};
 
 static const struct cli_option OPTIONS[] = {
-    [OPTION_TEXTFILE] = {"textfile", 'o', "FILE",
-			 "write to FILE, completely or not at all (default: standard\n"
-			 "output); node_exporter reads only names ending in .prom"},
-    [OPTION_OPENMETRICS] = {"openmetrics", 0, NULL,
-			    "OpenMetrics instead of Prometheus text"},
-    [OPTION_TOP] = {"top", 0, "N",
-		    "destinations per application with series of their own\n"
-		    "(20); the rest is to=\"other\""},
-    [OPTION_MAX_SERIES] = {"max-series", 0, "N",
-			   "most series in total (10000); those left out are counted"},
-    [OPTION_DIR] = {"dir", 0, "DIR", "read this run-time directory"},
+    {"textfile", 'o', "FILE",
+     "write to FILE, whole or not at all (default: standard\n"
+     "output); node_exporter wants a name that ends in .prom",
+     cli_take_text, .offset = offsetof(struct request, file)},
+    {"openmetrics", 0, NULL, "OpenMetrics instead of Prometheus text", cli_take_flag,
+     .offset = offsetof(struct request, openmetrics)},
+    METRICS_OPTIONS(struct request, options),
+    DIR_OPTION(struct request, options.dir),
     {0},
 };
 
 static const struct cli_command COMMAND = {
     .name = "export",
     .operands = "",
-    .summary =
-	"Writes the metrics of `twshim serve` once, for a textfile collector or to "
-	"read.\nCounters continue where an earlier export stopped.\n",
+    .summary = "Writes the metrics of `twshim serve` once, for a textfile collector or "
+	       "to look at.\nCounters continue from the values of an earlier export.\n",
     .options = OPTIONS,
-    .usage_status = CLI_USAGE,
 };
 
-struct request {
-	const char *file;
-	enum metrics_format format;
-	struct metrics_options options;
-};
-
-static int set_option(void *data, int option)
-{
-	struct request *request = data;
-
-	switch (option) {
-	case OPTION_TEXTFILE:
-		request->file = optarg;
-		return 0;
-	case OPTION_OPENMETRICS:
-		request->format = METRICS_OPENMETRICS;
-		return 0;
-	case OPTION_TOP:
-		return cli_take_number("top", &request->options.top, LEDGER_DESTINATIONS);
-	case OPTION_MAX_SERIES:
-		return cli_take_number("max-series", &request->options.series, 1000000);
-	default:
-		return cli_take_dir(&request->options.dir);
-	}
-}
-
-static int read_options(struct request *request, int argc, char **argv)
-{
-	int status = cli_read(&COMMAND, argc, argv, set_option, request);
-
-	return status == CLI_GO_ON ? cli_no_operand(&COMMAND, argc, argv) : status;
-}
-
-static int write_file(const struct request *request, const struct metrics *metrics)
+static int export_write(const struct request *request, const struct metrics *metrics)
 {
 	struct output output;
 	int result = output_open(&output, request->file);
 
 	if (result == 0) {
-		metrics_write(output.file, metrics, request->format);
+		metrics_write(output.file, metrics,
+			      request->openmetrics ? METRICS_OPENMETRICS : METRICS_TEXT);
 		result = output_commit(&output);
 	}
 	if (result != 0)
 		return cli_fail(
 		    CLI_FAILURE,
-		    "export: %s: %s; an existing file is unchanged: name a file "
+		    "export: %s: %s, and what was there before is unchanged: name a file "
 		    "(--textfile) that you may write, in a directory that exists",
 		    request->file, strerror(-result));
 	return 0;
@@ -96,11 +63,11 @@ int cmd_export(int argc, char **argv)
 {
 	struct request request = {
 	    .file = "-", .options = {.top = METRICS_TOP, .series = METRICS_SERIES}};
-	int status = read_options(&request, argc, argv);
+	int status = cli_read(&COMMAND, argc, argv, &request);
 	struct metrics *metrics = NULL;
 	char error[PRINT_ERROR_SIZE];
 
-	if (status >= 0)
+	if (status != CLI_GO_ON)
 		return status;
 	memory_prefer_huge_pages();
 	if (metrics_collect(&metrics, &request.options, error, sizeof(error)) != 0)
@@ -110,7 +77,7 @@ int cmd_export(int argc, char **argv)
 			 "export: %s in the run-time directory: %s: counters may go back "
 			 "at the next export",
 			 LEDGER_FILE, strerror(-metrics_saved(metrics)));
-	status = write_file(&request, metrics);
+	status = export_write(&request, metrics);
 	metrics_free(metrics);
 	return status;
 }

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * twshim owners: whose the TIME_WAIT sockets of this host are.
+ * twshim owners: shows which program owns each TIME_WAIT socket of this host.
  */
 #include "tools/commands.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,14 +13,20 @@
 #include "tools/base/memory.h"
 #include "tools/model/owners.h"
 #include "tools/base/print.h"
+#include "tools/segments/dir_option.h"
 
-enum { OPTION_ALL, OPTION_JSON, OPTION_DIR, OPTION_COLOR };
+struct request {
+	bool all, json;
+	const char *dir;
+	enum print_color color;
+};
 
 static const struct cli_option OPTIONS[] = {
-    [OPTION_ALL] = {"all", 'a', NULL, "print one line per socket"},
-    [OPTION_JSON] = {"json", 0, NULL, "one JSON object, schema twshim.owners/1"},
-    [OPTION_DIR] = {"dir", 0, "DIR", "read this run-time directory"},
-    [OPTION_COLOR] = {"color", 0, "WHEN", "auto (default), always, never"},
+    {"all", 'a', NULL, "one line per socket", cli_take_flag,
+     .offset = offsetof(struct request, all)},
+    CLI_JSON(struct request, json, "owners/1"),
+    DIR_OPTION(struct request, dir),
+    CLI_COLOR(struct request, color),
     {0},
 };
 
@@ -30,44 +35,12 @@ static const struct cli_command COMMAND = {
     .operands = "",
     .summary =
 	"Shows which application and process left each TIME_WAIT socket of this "
-	"network\nnamespace, its destination, and when it leaves. Sockets of programs "
-	"without the shim\nare unowned. Needs no root.\n",
+	"network\nnamespace, to which destination, and when it goes away. Sockets of "
+	"programs that ran\nwithout the shim are unowned. Root is not needed.\n",
     .options = OPTIONS,
-    .usage_status = CLI_USAGE,
 };
 
-struct request {
-	bool all, json;
-	const char *dir;
-	enum print_color color;
-};
-
-static int set_option(void *data, int option)
-{
-	struct request *request = data;
-
-	switch (option) {
-	case OPTION_ALL:
-		request->all = true;
-		return 0;
-	case OPTION_JSON:
-		request->json = true;
-		return 0;
-	case OPTION_DIR:
-		return cli_take_dir(&request->dir);
-	default:
-		return cli_take_color(&request->color);
-	}
-}
-
-static int read_options(struct request *request, int argc, char **argv)
-{
-	int status = cli_read(&COMMAND, argc, argv, set_option, request);
-
-	return status == CLI_GO_ON ? cli_no_operand(&COMMAND, argc, argv) : status;
-}
-
-static int print(const struct request *request, const struct model *model)
+static int owners_print(const struct request *request, const struct model *model)
 {
 	struct owners owners;
 	int result = owners_group(&owners, model);
@@ -93,20 +66,20 @@ int cmd_owners(int argc, char **argv)
 	};
 	struct model *model = NULL;
 	char error[PRINT_ERROR_SIZE];
-	int status = read_options(&request, argc, argv);
+	int status = cli_read(&COMMAND, argc, argv, &request);
 
-	if (status >= 0)
+	if (status != CLI_GO_ON)
 		return status;
 	memory_prefer_huge_pages();
 	options.dir = request.dir;
 	if (model_build(&model, &options, error, sizeof(error)) != 0)
 		return cli_fail(CLI_FAILURE, "%s", error);
 	if (model->has_table)
-		status = print(&request, model);
+		status = owners_print(&request, model);
 	else
 		status =
 		    cli_fail(CLI_FAILURE,
-			     "owners: %s: without it nothing is known about TIME_WAIT",
+			     "owners: %s: TIME_WAIT sockets can't be listed without it",
 			     model->table_error);
 	model_free(model);
 	return status;

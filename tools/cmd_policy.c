@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * `twshim policy`: checks, explains, loads, shows and clears policies.
+ * twshim policy: checks, explains, loads, shows and clears policies.
  */
-#include "tools/cmd_policy.h"
+#include "tools/commands.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -11,222 +11,144 @@
 #include "tools/base/cli.h"
 #include "tools/policy/actions.h"
 
-enum option_id {
-	OPTION_DIR = 256,
-	OPTION_EXE,
-	OPTION_TO,
-	OPTION_UID,
-	OPTION_JSON,
-	OPTION_MARKDOWN,
+#define RULE	 POLICY_RULE_OPTION(struct policy_options, given)
+#define JSON(of) CLI_JSON(struct policy_options, json, of)
+
+/* policy_load() makes the directory if there is none. */
+#define DIR                                                                              \
+	{                                                                                \
+		"dir", 0, "DIR",                                                         \
+		    "the run-time directory; default: $TWSHIM_DIR, or as\n"              \
+		    "`twshim run`",                                                      \
+		    cli_take_text, .offset = offsetof(struct policy_options, directory)  \
+	}
+
+static const struct cli_option CHECK[] = {RULE, JSON("policy-check/1"), {0}};
+static const struct cli_option LOAD[] = {RULE, DIR, JSON("policy-load/1"), {0}};
+static const struct cli_option SHOW[] = {DIR, JSON("policy/1"), {0}};
+static const struct cli_option CLEAR[] = {DIR, JSON("policy-load/1"), {0}};
+
+static const struct cli_option EXPLAIN[] = {
+    RULE,
+    {"exe", 0, "PATH", "the program that connects", cli_take_text,
+     .offset = offsetof(struct policy_options, exe)},
+    {"to", 0, "A:P", "its destination: 10.0.0.7:6379, [fd00::1]:6379", cli_take_text,
+     .offset = offsetof(struct policy_options, to)},
+    {"uid", 0, "USER", "the user it runs as; default: you", cli_take_text,
+     .offset = offsetof(struct policy_options, uid)},
+    DIR,
+    JSON("policy-explain/1"),
+    {0},
 };
 
-/* The options, each with its bit in a subcommand's set. */
-static const struct option LONG_OPTIONS[] = {
-    {"dir", required_argument, NULL, OPTION_DIR},
-    {"exe", required_argument, NULL, OPTION_EXE},
-    {"to", required_argument, NULL, OPTION_TO},
-    {"uid", required_argument, NULL, OPTION_UID},
-    {"json", no_argument, NULL, OPTION_JSON},
-    {"markdown", no_argument, NULL, OPTION_MARKDOWN},
-    {"policy", required_argument, NULL, 'p'},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
+static const struct cli_option SETTINGS[] = {
+    JSON("policy-settings/1"),
+    {"markdown", 0, NULL, "the manual's table", cli_take_flag,
+     .offset = offsetof(struct policy_options, markdown)},
+    {0},
 };
 
-struct subcommand {
-	const char *name;
-	const char *arguments;
-	const char *help;
-	bool takes_policy; /* FILE, -p or both */
-	bool or_in_force;  /* without them: the policy that is */
+#define STATUS "Exit status: 0 done, 1 failure or errors in the policy, 2 usage.\n"
+
+static const struct subcommand {
+	const char *word;
+	struct cli_command command;
 	int (*run)(const struct policy_options *options);
-	const char *options; /* names of the options it takes, beside --help */
-};
-
-/* ------------------------------------------------------------- command line */
-
-static const struct subcommand SUBCOMMANDS[] = {
-    {"check", "[FILE]", "print its errors, or the rules that it comes to", true, false,
-     policy_check, "policy json"},
-    {"explain", "[FILE] --exe X --to A:P", "say which rule decides a connection, and why",
-     true, true, policy_explain, "policy exe to uid dir json"},
-    {"load", "[FILE]", "put it in force, also in running processes", true, false,
-     policy_load, "policy dir json"},
-    {"show", "", "print the policy in force", false, false, policy_show, "dir json"},
-    {"clear", "", "take the policy out of force: observe only", false, false,
-     policy_clear, "dir json"},
-    {"settings", "", "list all settings of the language", false, false, policy_settings,
-     "json markdown"},
+	bool needs_policy; /* FILE, -p or both */
+} SUBCOMMANDS[] = {
+    {"check",
+     {"policy check", "[FILE]",
+      "Prints a policy's errors, or the rules that it amounts to.\n", STATUS,
+      .options = CHECK, .most_operands = 1},
+     policy_check,
+     true},
+    {"explain",
+     {"policy explain", "[FILE] --exe X --to A:P",
+      "Says which rule decides a connection, and why.\n",
+      "Without FILE and -p, it explains the policy in force.\n" STATUS,
+      .options = EXPLAIN, .most_operands = 1},
+     policy_explain,
+     false},
+    {"load",
+     {"policy load", "[FILE]", "Puts a policy in force, also in running processes.\n",
+      STATUS, .options = LOAD, .most_operands = 1},
+     policy_load,
+     true},
+    {"show",
+     {"policy show", "", "Prints the policy in force.\n", STATUS, .options = SHOW},
+     policy_show,
+     false},
+    {"clear",
+     {"policy clear", "", "Takes the policy out of force: observe only.\n", STATUS,
+      .options = CLEAR},
+     policy_clear,
+     false},
+    {"settings",
+     {"policy settings", "", "Lists all settings of the language.\n", STATUS,
+      .options = SETTINGS},
+     policy_settings,
+     false},
 };
 
 #define SUBCOMMAND_COUNT (sizeof(SUBCOMMANDS) / sizeof(*SUBCOMMANDS))
 
-static const struct {
-	const char *name, *text;
-} OPTION_HELP[] = {
-    {"policy", "  -p, --policy RULE  a rule of one line, as close=fin-reset,to=*:443; "
-	       "stands before FILE's,\n                     or in place of it\n"},
-    {"exe", "      --exe PATH     the program that connects\n"},
-    {"to", "      --to A:P       where to: 10.0.0.7:6379, [fd00::1]:6379\n"},
-    {"uid", "      --uid USER     as whom; default: you\n"},
-    {"dir", "      --dir DIR      the run-time directory; default: $TWSHIM_DIR, or as "
-	    "`twshim run`\n"},
-    {"json", "      --json         one JSON object\n"},
-    {"markdown", "      --markdown     the manual's table\n"},
-};
-
-/* Whether a subcommand takes the option of that name. */
-static bool takes(const struct subcommand *subcommand, const char *name)
+/* The names of all subcommands, for an error. Returns `buffer`. */
+static const char *policy_list(char *buffer, size_t size)
 {
-	const char *at = subcommand->options;
-	size_t length = strlen(name);
+	size_t used = 0;
 
-	while ((at = strstr(at, name)) != NULL) {
-		if ((at == subcommand->options || at[-1] == ' ') &&
-		    (at[length] == ' ' || at[length] == '\0'))
-			return true;
-		at += length;
-	}
-	return false;
+	for (size_t i = 0; i < SUBCOMMAND_COUNT && used < size; i++)
+		used += (size_t)snprintf(buffer + used, size - used, "%s%s",
+					 !i			    ? ""
+					 : i + 1 < SUBCOMMAND_COUNT ? ", "
+								    : " or ",
+					 SUBCOMMANDS[i].word);
+	return buffer;
 }
 
-static int help(void)
+static int policy_help(void)
 {
 	puts("Usage: twshim policy SUBCOMMAND ...\n\n"
-	     "Checks, explains and swaps the policy that says how programs close.\n");
+	     "Checks, explains and replaces the policy, which decides how programs close "
+	     "connections.\n");
 	for (size_t i = 0; i < SUBCOMMAND_COUNT; i++)
-		printf("  %-8s %-24s %s\n", SUBCOMMANDS[i].name, SUBCOMMANDS[i].arguments,
-		       SUBCOMMANDS[i].help);
-	puts("\n`twshim policy SUBCOMMAND --help` tells each one's options.");
+		printf("  %-8s %-24s %s", SUBCOMMANDS[i].word,
+		       SUBCOMMANDS[i].command.operands, SUBCOMMANDS[i].command.summary);
+	puts("\n`twshim policy SUBCOMMAND --help` shows the options of each.");
 	return cli_finish_output();
 }
 
-static int help_subcommand(const struct subcommand *subcommand)
-{
-	printf("Usage: twshim policy %s [OPTION]...%s%s\n\n%s.\n\n", subcommand->name,
-	       *subcommand->arguments ? " " : "", subcommand->arguments,
-	       subcommand->help);
-	if (subcommand->or_in_force)
-		puts("Without FILE and -p it is about the policy in force.\n");
-	for (size_t i = 0; i < sizeof(OPTION_HELP) / sizeof(*OPTION_HELP); i++)
-		if (takes(subcommand, OPTION_HELP[i].name))
-			fputs(OPTION_HELP[i].text, stdout);
-	puts("      --help         this text\n\n"
-	     "Exit status: 0 done, 1 failure or errors in the policy, 2 usage.");
-	return cli_finish_output();
-}
-
-/* The long option's name of a value that getopt returned. */
-static const char *option_name(int value)
-{
-	for (const struct option *option = LONG_OPTIONS; option->name; option++)
-		if (option->val == value)
-			return option->name;
-	return "";
-}
-
-static int set_option(struct policy_options *options, int value)
-{
-	switch (value) {
-	case OPTION_DIR:
-		options->directory = optarg;
-		return 0;
-	case OPTION_EXE:
-		options->exe = optarg;
-		return 0;
-	case OPTION_TO:
-		options->to = optarg;
-		return 0;
-	case OPTION_UID:
-		options->uid = optarg;
-		return 0;
-	case OPTION_JSON:
-		options->json = true;
-		return 0;
-	case OPTION_MARKDOWN:
-		options->markdown = true;
-		return 0;
-	default:
-		if (options->rule_count == TWS_RULES)
-			return policy_fail(
-			    POLICY_USAGE,
-			    "-p: too many rules: at most %d fit: leave some out",
-			    TWS_RULES);
-		options->rules[options->rule_count++] = optarg;
-		return 0;
-	}
-}
-
-/* FILE, where the subcommand takes one. */
-static int take_operands(const struct subcommand *subcommand,
-			 struct policy_options *options, int argc, char **argv)
-{
-	if (optind < argc && subcommand->takes_policy)
-		options->file = argv[optind++];
-	if (optind < argc)
-		return policy_fail(
-		    POLICY_USAGE,
-		    "policy %s: \"%s\" is one argument too many: see twshim "
-		    "policy %s --help",
-		    subcommand->name, argv[optind], subcommand->name);
-	if (subcommand->takes_policy && !subcommand->or_in_force && !options->file &&
-	    !options->rule_count)
-		return policy_fail(
-		    POLICY_USAGE,
-		    "policy %s: FILE is missing: name a policy file, or give "
-		    "a rule with -p",
-		    subcommand->name);
-	return 0;
-}
-
-static int run(const struct subcommand *subcommand, int argc, char **argv)
+static int policy_run(const struct subcommand *subcommand, int argc, char **argv)
 {
 	struct policy_options options = {0};
-	int value, status = 0;
+	int status = cli_read(&subcommand->command, argc, argv, &options);
 
-	optind = 0;
-	opterr = 0;
-	while (status == 0 &&
-	       (value = getopt_long(argc, argv, ":p:h", LONG_OPTIONS, NULL)) != -1) {
-		if (value == 'h')
-			return help_subcommand(subcommand);
-		if (value == ':')
-			return policy_fail(
-			    POLICY_USAGE,
-			    "policy %s: %s needs a value: see twshim policy "
-			    "%s --help",
-			    subcommand->name, argv[optind - 1], subcommand->name);
-		if (value == '?' || !takes(subcommand, option_name(value)))
-			return policy_fail(POLICY_USAGE,
-					   "policy %s: %s is no option of it: see twshim "
-					   "policy %s --help",
-					   subcommand->name, argv[optind - 1],
-					   subcommand->name);
-		status = set_option(&options, value);
-	}
-	if (status == 0)
-		status = take_operands(subcommand, &options, argc, argv);
-	if (status == 0)
-		status = subcommand->run(&options);
+	if (status != CLI_GO_ON)
+		return status;
+	options.given.source.file = argv[optind];
+	if (subcommand->needs_policy && !policy_is_given(&options.given))
+		return cli_fail(CLI_USAGE,
+				"%s: FILE is missing: name a policy file, or give a rule "
+				"with -p",
+				subcommand->command.name);
+	status = subcommand->run(&options);
 	return status ? status : cli_finish_output();
 }
 
 int cmd_policy(int argc, char **argv)
 {
-	const char *name = argc > 1 ? argv[1] : "";
+	const char *word = argc > 1 ? argv[1] : "";
+	char all[128];
 
-	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
-		return help();
+	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+		return policy_help();
 	for (size_t i = 0; i < SUBCOMMAND_COUNT; i++)
-		if (strcmp(SUBCOMMANDS[i].name, name) == 0)
-			return run(&SUBCOMMANDS[i], argc - 1, argv + 1);
+		if (strcmp(SUBCOMMANDS[i].word, word) == 0)
+			return policy_run(&SUBCOMMANDS[i], argc - 1, argv + 1);
+	policy_list(all, sizeof(all));
 	if (argc < 2)
-		return policy_fail(POLICY_USAGE,
-				   "policy: a subcommand is missing: choose check, "
-				   "explain, load, show, clear or settings");
-	return policy_fail(
-	    POLICY_USAGE,
-	    "policy: \"%s\" is no subcommand: choose check, explain, load, "
-	    "show, clear or settings",
-	    name);
+		return cli_fail(CLI_USAGE, "policy: a subcommand is missing: choose %s",
+				all);
+	return cli_fail(CLI_USAGE, "policy: %s: no such subcommand: choose %s", word,
+			all);
 }

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * twshim ps: one line a process.
+ * twshim ps: one line per process.
  */
 #include "tools/commands.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,33 +12,32 @@
 #include "tools/base/cli.h"
 #include "tools/model/model.h"
 #include "tools/base/print.h"
+#include "tools/segments/dir_option.h"
 
 #define CELL 80
 
-enum { OPTION_ALL, OPTION_JSON, OPTION_DIR, OPTION_COLOR };
+struct request {
+	bool all, json;
+	const char *dir;
+	enum print_color color;
+};
 
 static const struct cli_option OPTIONS[] = {
-    [OPTION_ALL] = {"all", 'a', NULL, "also processes that have exited"},
-    [OPTION_JSON] = {"json", 0, NULL, "one JSON object, schema twshim.ps/1"},
-    [OPTION_DIR] = {"dir", 0, "DIR", "read this run-time directory"},
-    [OPTION_COLOR] = {"color", 0, "WHEN", "auto (default), always, never"},
+    {"all", 'a', NULL, "also processes that have exited", cli_take_flag,
+     .offset = offsetof(struct request, all)},
+    CLI_JSON(struct request, json, "ps/1"),
+    DIR_OPTION(struct request, dir),
+    CLI_COLOR(struct request, color),
     {0},
 };
 
 static const struct cli_command COMMAND = {
     .name = "ps",
     .operands = "",
-    .summary = "The processes that the shim is in and that opened connections: how many "
-	       "they hold\nopen, open a second (over the last 10 s), and left in "
-	       "TIME_WAIT.\n",
+    .summary = "Lists the processes that run under the shim and have opened connections: "
+	       "how many they\nhold open, how many they open per second (over the last "
+	       "10 s), and how many they left\nin TIME_WAIT.\n",
     .options = OPTIONS,
-    .usage_status = CLI_USAGE,
-};
-
-struct request {
-	bool all, json;
-	const char *dir;
-	enum print_color color;
 };
 
 enum column {
@@ -52,54 +50,28 @@ enum column {
 	COLUMNS
 };
 
-static const struct print_column columns[COLUMNS] = {
+static const struct print_column PS_COLUMNS[COLUMNS] = {
     [COLUMN_PID] = {"PID", true, false},
     [COLUMN_APP] = {"APPLICATION", false, false},
     [COLUMN_OPEN] = {"OPEN", true, false},
     [COLUMN_OPENED] = {"OPENED", true, false},
-    [COLUMN_RATE] = {"A SECOND", true, false},
+    [COLUMN_RATE] = {"PER SECOND", true, false},
     [COLUMN_TIME_WAIT] = {"TIME_WAIT", true, false},
 };
 
-static int set_option(void *data, int option)
-{
-	struct request *request = data;
-
-	switch (option) {
-	case OPTION_ALL:
-		request->all = true;
-		return 0;
-	case OPTION_JSON:
-		request->json = true;
-		return 0;
-	case OPTION_DIR:
-		return cli_take_dir(&request->dir);
-	default:
-		return cli_take_color(&request->color);
-	}
-}
-
-static int read_options(struct request *request, int argc, char **argv)
-{
-	int status = cli_read(&COMMAND, argc, argv, set_option, request);
-
-	return status == CLI_GO_ON ? cli_no_operand(&COMMAND, argc, argv) : status;
-}
-
-/* The gauge of a process: its own `open` is what its counters leave. */
-static uint64_t open_connections(const struct model_process *process)
+static uint64_t ps_open(const struct model_process *process)
 {
 	return process->counters.value[TWS_open];
 }
 
-static int add_row(struct print_table *table, const struct model *model,
-		   const struct model_process *process)
+static int ps_add_row(struct print_table *table, const struct model *model,
+		      const struct model_process *process)
 {
 	char cells[COLUMNS][CELL];
 
 	snprintf(cells[COLUMN_PID], CELL, "%d", (int)process->pid);
 	print_escape(cells[COLUMN_APP], CELL, model->apps[process->app].name);
-	print_number(cells[COLUMN_OPEN], open_connections(process));
+	print_number(cells[COLUMN_OPEN], ps_open(process));
 	print_number(cells[COLUMN_OPENED], process->counters.value[TWS_established]);
 	if (process->life == PROCESS_DEAD)
 		snprintf(cells[COLUMN_RATE], CELL, "exited");
@@ -112,19 +84,20 @@ static int add_row(struct print_table *table, const struct model *model,
 	return print_table_add_array(table, cells[0], sizeof(cells[0]));
 }
 
-static bool is_shown(const struct request *request, const struct model_process *process)
+static bool ps_is_shown(const struct request *request,
+			const struct model_process *process)
 {
 	return request->all || process->life != PROCESS_DEAD;
 }
 
-static int print_text(const struct request *request, const struct model *model)
+static int ps_print_text(const struct request *request, const struct model *model)
 {
-	struct print_table *table = print_table_new(columns, COLUMNS);
+	struct print_table *table = print_table_new(PS_COLUMNS, COLUMNS);
 	int result = table ? 0 : -ENOMEM;
 
 	for (uint32_t i = 0; result == 0 && i < model->process_count; i++)
-		if (is_shown(request, &model->processes[i]))
-			result = add_row(table, model, &model->processes[i]);
+		if (ps_is_shown(request, &model->processes[i]))
+			result = ps_add_row(table, model, &model->processes[i]);
 	if (result == 0)
 		print_table_write(table, stdout, 0,
 				  print_color_wanted(request->color, stdout));
@@ -132,8 +105,8 @@ static int print_text(const struct request *request, const struct model *model)
 	return result;
 }
 
-static json_t *process_object(const struct model *model,
-			      const struct model_process *process)
+static json_t *ps_process_object(const struct model *model,
+				 const struct model_process *process)
 {
 	static const char *const lives[] = {
 	    [PROCESS_ALIVE] = "alive",
@@ -147,22 +120,22 @@ static json_t *process_object(const struct model *model,
 	    "{s:i, s:s, s:s, s:s, s:I, s:I, s:f, s:o}", "pid", (int)process->pid, "app",
 	    print_utf8(name, sizeof(name), app->name), "exe",
 	    print_utf8(exe, sizeof(exe), app->exe), "process", lives[process->life],
-	    "open", (json_int_t)open_connections(process), "established",
+	    "open", (json_int_t)ps_open(process), "established",
 	    (json_int_t)process->counters.value[TWS_established], "rate", process->rate,
 	    "time_wait",
 	    model->has_table ? json_integer((json_int_t)process->time_wait)
 			     : json_null());
 }
 
-static int print_json(const struct request *request, const struct model *model)
+static int ps_print_json(const struct request *request, const struct model *model)
 {
 	json_t *array = json_array(), *object;
 	int result = array ? 0 : -ENOMEM;
 
 	for (uint32_t i = 0; result == 0 && i < model->process_count; i++)
-		if (is_shown(request, &model->processes[i]) &&
+		if (ps_is_shown(request, &model->processes[i]) &&
 		    json_array_append_new(
-			array, process_object(model, &model->processes[i])) != 0)
+			array, ps_process_object(model, &model->processes[i])) != 0)
 			result = -ENOMEM;
 	object = json_pack("{s:s, s:o}", "schema", "twshim.ps/1", "processes", array);
 	if (result == 0 && (!object || json_dumpf(object, stdout,
@@ -175,7 +148,7 @@ static int print_json(const struct request *request, const struct model *model)
 	return result;
 }
 
-static int compare(const void *a, const void *b)
+static int ps_compare(const void *a, const void *b)
 {
 	const struct model_process *x = a, *y = b;
 
@@ -190,17 +163,17 @@ int cmd_ps(int argc, char **argv)
 	struct model_options options = {0};
 	struct model *model = NULL;
 	char error[PRINT_ERROR_SIZE];
-	int status = read_options(&request, argc, argv), result;
+	int status = cli_read(&COMMAND, argc, argv, &request), result;
 
-	if (status >= 0)
+	if (status != CLI_GO_ON)
 		return status;
 	options.dir = request.dir;
 	if (model_build(&model, &options, error, sizeof(error)) != 0)
 		return cli_fail(CLI_FAILURE, "%s", error);
 	if (model->process_count)
 		qsort(model->processes, model->process_count, sizeof(*model->processes),
-		      compare);
-	result = (request.json ? print_json : print_text)(&request, model);
+		      ps_compare);
+	result = (request.json ? ps_print_json : ps_print_text)(&request, model);
 	model_free(model);
 	if (result != 0)
 		return cli_fail(CLI_FAILURE, "ps: %s", strerror(-result));

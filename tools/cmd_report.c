@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * twshim report: what is known now.
+ * twshim report: prints what is known now.
  */
+#include "tools/commands.h"
+
 #include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
@@ -11,71 +13,52 @@
 #include "tools/base/memory.h"
 #include "tools/base/output.h"
 #include "tools/report/report.h"
+#include "tools/segments/dir_option.h"
 
-static const char usage[] =
-    "Usage: twshim report [OPTION...] [APPLICATION|PID]\n"
-    "What is known now: who opened connections to where, who closed them first, and "
-    "which\n"
-    "TIME_WAIT sockets they left; of all applications, of one (its name or path), or of\n"
-    "one process.\n"
-    "\n"
-    "      --json          one JSON object, schema twshim.report/1\n"
-    "      --html FILE     instead of text: one page that needs nothing else, for a "
-    "browser\n"
-    "                      or a ticket; -: standard output\n"
-    "      --dir DIR       read this run-time directory\n"
-    "      --color WHEN    auto (default), always, never\n"
-    "      --help          this text\n";
+struct request {
+	struct report_options options;
+	const char *page; /* NULL: none */
+};
 
-static int complain(const char *what, const char *why)
-{
-	return cli_fail(CLI_USAGE, "report: %s: %s; see twshim report --help", what, why);
-}
+static const struct cli_option OPTIONS[] = {
+    CLI_JSON(struct request, options.json, "report/1"),
+    {"html", 0, "FILE",
+     "instead of text: one page that needs nothing else, for a\n"
+     "browser or a ticket; -: standard output. With --json, both\n"
+     "are written",
+     cli_take_text, .offset = offsetof(struct request, page)},
+    DIR_OPTION(struct request, options.dir),
+    CLI_COLOR(struct request, options.color),
+    {0},
+};
+
+static const struct cli_command COMMAND = {
+    .name = "report",
+    .operands = "[APPLICATION|PID]",
+    .summary = "Shows what is known now: which programs opened connections to where, who "
+	       "closed them\nfirst, and which TIME_WAIT sockets they left. About all "
+	       "applications, one (its name or\npath), or one process.\n",
+    .options = OPTIONS,
+    .most_operands = 1,
+};
 
 /* CLI_GO_ON, or the exit status. */
-static int parse(int argc, char **argv, struct report_options *options,
-		 const char **ret_page)
+static int report_read_options(struct request *request, int argc, char **argv)
 {
-	static const struct option longs[] = {
-	    {"json", no_argument, NULL, 'j'},
-	    {"html", required_argument, NULL, 'p'},
-	    {"dir", required_argument, NULL, 'd'},
-	    {"color", required_argument, NULL, 'c'},
-	    {"help", no_argument, NULL, 'h'},
-	    {NULL, 0, NULL, 0},
-	};
-	int option;
+	int status = cli_read(&COMMAND, argc, argv, request);
 
-	optind = 0;
-	opterr = 0;
-	while ((option = getopt_long(argc, argv, ":", longs, NULL)) != -1) {
-		if (option == 'j') {
-			options->json = true;
-		} else if (option == 'p') {
-			*ret_page = optarg;
-		} else if (option == 'd') {
-			if (cli_take_dir(&options->dir) != 0)
-				return CLI_FAILURE;
-		} else if (option == 'c') {
-			if (print_color_parse(optarg, &options->color) != 0)
-				return complain(optarg, "not auto, always or never");
-		} else if (option == 'h') {
-			fputs(usage, stdout);
-			return 0;
-		} else {
-			return complain(argv[optind - 1], option == ':'
-							      ? "an argument is missing"
-							      : "no such option");
-		}
-	}
-	if (argc - optind > 1)
-		return complain(argv[optind + 1], "only one application or process");
-	if (optind < argc && !cli_is_pid(argv[optind], &options->pid))
-		options->app = argv[optind];
+	if (status != CLI_GO_ON)
+		return status;
+	if (optind < argc && !cli_is_pid(argv[optind], &request->options.pid))
+		request->options.app = argv[optind];
+	if (request->page && request->options.json && strcmp(request->page, "-") == 0)
+		return cli_fail(CLI_USAGE,
+				"report: --html -: --json goes to standard output: name "
+				"a file for the page");
 	return CLI_GO_ON;
 }
 
-static int print(FILE *out, struct report_options *options)
+static int report_write(FILE *out, struct report_options *options)
 {
 	char error[PRINT_ERROR_SIZE];
 
@@ -84,7 +67,7 @@ static int print(FILE *out, struct report_options *options)
 	return cli_finish_output();
 }
 
-static int complain_of_page(const char *path, int result)
+static int report_fail_page(const char *path, int result)
 {
 	return cli_fail(CLI_FAILURE,
 			"%s: the page can't be written: %s: name a file (--html) that "
@@ -92,21 +75,21 @@ static int complain_of_page(const char *path, int result)
 			path, strerror(-result));
 }
 
-/* The page, and of the same moment the JSON if that is wanted too. */
-static int print_page(const char *path, struct report_options *options)
+/* Writes the page, and if it is wanted too, the JSON of the same moment. */
+static int report_write_page(const char *path, struct report_options *options)
 {
 	struct output page;
 	int result = output_open(&page, path), status;
 
 	if (result != 0)
-		return complain_of_page(path, result);
+		return report_fail_page(path, result);
 	options->page = page.file;
-	status = print(options->json ? stdout : NULL, options);
+	status = report_write(options->json ? stdout : NULL, options);
 	if (status == 0)
 		result = output_commit(&page);
 	output_abandon(&page);
 	if (result != 0)
-		return complain_of_page(path, result);
+		return report_fail_page(path, result);
 	if (status == 0 && strcmp(path, "-") != 0)
 		fprintf(stderr, "twshim: the page is in %s\n", path);
 	return status;
@@ -114,14 +97,12 @@ static int print_page(const char *path, struct report_options *options)
 
 int cmd_report(int argc, char **argv)
 {
-	struct report_options options = {.color = PRINT_COLOR_AUTO};
-	const char *page = NULL;
-	int status = parse(argc, argv, &options, &page);
+	struct request request = {.options.color = PRINT_COLOR_AUTO};
+	int status = report_read_options(&request, argc, argv);
 
-	if (status >= 0)
+	if (status != CLI_GO_ON)
 		return status;
 	memory_prefer_huge_pages();
-	if (page && options.json && strcmp(page, "-") == 0)
-		return complain("--html -", "standard output is for --json");
-	return page ? print_page(page, &options) : print(stdout, &options);
+	return request.page ? report_write_page(request.page, &request.options)
+			    : report_write(stdout, &request.options);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * twshim run: starts a command with the shim, waits, reports. In order: everything that
- * can fail (options, policy, library, directory, report file), then the command, then the
- * report; whatever goes wrong after the start leaves the exit status the command's.
+ * twshim run: starts a command with the shim, waits, reports. Everything that can fail
+ * (options, policy, library, directory, report file) comes before the command starts.
+ * What goes wrong after that does not change the exit status, which is the command's.
  */
 #include "tools/commands.h"
 
@@ -26,56 +26,16 @@
 #include "tools/launch/reach.h"
 #include "tools/report/report.h"
 #include "tools/launch/run_directory.h"
+#include "tools/segments/dir_option.h"
 #include "tools/segments/rundir.h"
 
 #define OWN_FAILURE    125
 #define NOT_EXECUTABLE 126
 #define NOT_FOUND      127
-#define NAMED	       5 /* processes that still run */
-
-enum {
-	OPTION_FILE,
-	OPTION_RULE,
-	OPTION_OUTPUT,
-	OPTION_JSON,
-	OPTION_HTML,
-	OPTION_QUIET,
-	OPTION_KEEP
-};
-
-static const struct cli_option OPTIONS[] = {
-    [OPTION_FILE] = {"config", 'c', "FILE", "the policy; default: observe only"},
-    [OPTION_RULE] = {"policy", 'p', "RULE",
-		     "a rule of one line, as close=fin-reset,to=*:443;\n"
-		     "stands before FILE's; may be repeated"},
-    [OPTION_OUTPUT] = {"output", 'o', "FILE",
-		       "where the report goes; default: standard error"},
-    [OPTION_JSON] = {"json", 0, NULL, "the report as one JSON object"},
-    [OPTION_HTML] = {"html", 0, "FILE",
-		     "the report as well as one page that needs nothing else,\n"
-		     "for a browser or a ticket"},
-    [OPTION_QUIET] = {"quiet", 'q', NULL, "no notices, and no report but --html"},
-    [OPTION_KEEP] = {"keep", 0, NULL,
-		     "keep the run's directory, for twshim report --dir"},
-    {0},
-};
-
-static const struct cli_command COMMAND = {
-    .name = "run",
-    .operands = "[--] COMMAND [ARGUMENT]...",
-    .summary = "Starts COMMAND and its children with the shim, waits, and reports who "
-	       "opened which\nconnections and what TIME_WAIT they left.\n",
-    .notes =
-	"Exit status: COMMAND's; 125 failure of twshim itself, 126 COMMAND can't be "
-	"run,\n127 it is not found. Where COMMAND dies of a signal, so does twshim.\n",
-    .options = OPTIONS,
-    .usage_status = OWN_FAILURE,
-    .stop_at_word = true,
-};
+#define NAMED	       5 /* of the processes that still run */
 
 struct run {
-	const char *rules[TWS_RULES];
-	struct tws_source source;
+	struct policy_given policy;
 	const char *output_path, *page_path; /* NULL: none */
 	bool json, quiet, keep;
 	char **argv;
@@ -91,47 +51,44 @@ struct run {
 
 /* -------------------------------------------------------------------- options */
 
-static int set_option(void *data, int option)
-{
-	struct run *run = data;
+static const struct cli_option OPTIONS[] = {
+    {"config", 'c', "FILE", "the policy; default: observe only", cli_take_text,
+     .offset = offsetof(struct run, policy.source.file)},
+    POLICY_RULE_OPTION(struct run, policy),
+    {"output", 'o', "FILE", "where the report goes; default: standard error",
+     cli_take_text, .offset = offsetof(struct run, output_path)},
+    {"json", 0, NULL, "the report as one JSON object", cli_take_flag,
+     .offset = offsetof(struct run, json)},
+    {"html", 0, "FILE",
+     "also write the report as one page that needs nothing else,\n"
+     "for a browser or a ticket",
+     cli_take_text, .offset = offsetof(struct run, page_path)},
+    {"quiet", 'q', NULL, "write only the --html report", cli_take_flag,
+     .offset = offsetof(struct run, quiet)},
+    {"keep", 0, NULL, "keep the run's directory, for twshim report --dir", cli_take_flag,
+     .offset = offsetof(struct run, keep)},
+    {0},
+};
 
-	switch (option) {
-	case OPTION_FILE:
-		run->source.file = optarg;
-		return 0;
-	case OPTION_RULE:
-		if (run->source.rule_count == TWS_RULES)
-			return cli_fail(
-			    OWN_FAILURE,
-			    "-p: too many rules: at most %d fit: leave some out",
-			    TWS_RULES);
-		run->rules[run->source.rule_count++] = optarg;
-		return 0;
-	case OPTION_OUTPUT:
-		run->output_path = optarg;
-		return 0;
-	case OPTION_JSON:
-		run->json = true;
-		return 0;
-	case OPTION_HTML:
-		run->page_path = optarg;
-		return 0;
-	case OPTION_QUIET:
-		run->quiet = true;
-		return 0;
-	default:
-		run->keep = true;
-		return 0;
-	}
-}
+static const struct cli_command COMMAND = {
+    .name = "run",
+    .operands = "[--] COMMAND [ARGUMENT]...",
+    .summary = "Starts COMMAND and its children with the shim, waits, and reports which "
+	       "program opened\nwhich connections and what TIME_WAIT they left.\n",
+    .notes = "Exit status: that of COMMAND; 125 if twshim itself failed, 126 if COMMAND "
+	     "can't be run,\n127 if it was not found. If a signal kills COMMAND, twshim "
+	     "dies of the same signal.\n",
+    .options = OPTIONS,
+    .most_operands = CLI_ANY,
+    .usage_status = OWN_FAILURE,
+    .stop_at_word = true,
+};
 
 /* CLI_GO_ON, or the exit status. */
-static int read_options(struct run *run, int argc, char **argv)
+static int run_read_options(struct run *run, int argc, char **argv)
 {
-	int status;
+	int status = cli_read(&COMMAND, argc, argv, run);
 
-	run->source.rules = run->rules;
-	status = cli_read(&COMMAND, argc, argv, set_option, run);
 	if (status != CLI_GO_ON)
 		return status;
 	if (optind == argc)
@@ -145,14 +102,14 @@ static int read_options(struct run *run, int argc, char **argv)
 /* ---------------------------------------------------------------- preparations */
 
 /* Puts the policy into the run's directory. */
-static int store_policy(struct run *run)
+static int run_store_policy(struct run *run)
 {
 	struct tws_complaints complaints = {0};
 	int result = 0;
 
-	if (run->source.file || run->source.rule_count)
-		result =
-		    tws_policy_install(&run->source, run->directory.path, &complaints);
+	if (policy_is_given(&run->policy))
+		result = tws_policy_install(&run->policy.source, run->directory.path,
+					    &complaints);
 	if (complaints.errors || !run->quiet)
 		tws_policy_print_complaints(stderr, &complaints);
 	if (result != 0 && !complaints.errors)
@@ -161,7 +118,7 @@ static int store_policy(struct run *run)
 	return result ? OWN_FAILURE : 0;
 }
 
-static int open_output(struct output *output, const char *path, const char *option)
+static int run_open_output(struct output *output, const char *path, const char *option)
 {
 	int result = path ? output_open(output, path) : 0;
 
@@ -173,43 +130,43 @@ static int open_output(struct output *output, const char *path, const char *opti
 			path, strerror(-result), option);
 }
 
-static bool wants_report(const struct run *run)
+static bool run_wants_report(const struct run *run)
 {
 	return !run->quiet || run->page_path;
 }
 
-/* Another C library's loader may refuse to start a program with our library, and so does
- * AddressSanitizer's runtime. */
-static bool ends_it(enum reach_verdict verdict)
+/* Another C library's loader may refuse to start a program with our library, and
+ * AddressSanitizer's runtime always does: such a program is started without the shim. */
+static bool run_must_skip(enum reach_verdict verdict)
 {
 	return verdict == REACH_LOADER || verdict == REACH_SANITIZER;
 }
 
-/* 0, or the exit status with the reason said. */
-static int prepare(struct run *run)
+/* 0, or the exit status after it has printed the reason. */
+static int run_prepare(struct run *run)
 {
 	char error[PATH_MAX + 256];
 
 	if (library_find(run->library, sizeof(run->library), error, sizeof(error)) != 0 ||
 	    run_directory_create(&run->directory, error, sizeof(error)) != 0)
 		return cli_fail(OWN_FAILURE, "%s", error);
-	if (store_policy(run) != 0 ||
-	    open_output(&run->output, run->output_path, "-o") != 0 ||
-	    open_output(&run->page, run->page_path, "--html") != 0)
+	if (run_store_policy(run) != 0 ||
+	    run_open_output(&run->output, run->output_path, "-o") != 0 ||
+	    run_open_output(&run->page, run->page_path, "--html") != 0)
 		return OWN_FAILURE;
 	run->reach = reach_command(run->argv[0], run->library);
-	run->environment =
-	    launch_environment(environ, ends_it(run->reach.verdict) ? NULL : run->library,
-			       run->directory.path);
+	run->environment = launch_environment(
+	    environ, run_must_skip(run->reach.verdict) ? NULL : run->library,
+	    run->directory.path);
 	if (!run->environment)
 		return cli_fail(OWN_FAILURE, "run: %s", strerror(ENOMEM));
-	/* Without it the report still knows what the programs know. */
-	if (wants_report(run))
+	/* Without a listener the report still shows what the programs published. */
+	if (run_wants_report(run))
 		kernel_listener_open(&run->listener, error, sizeof(error));
 	return 0;
 }
 
-static void name_unreachable(const struct run *run)
+static void run_warn_unreachable(const struct run *run)
 {
 	const struct reach *reach = &run->reach;
 
@@ -221,8 +178,8 @@ static void name_unreachable(const struct run *run)
 
 /* ------------------------------------------------------------------ the report */
 
-/* argv as one would type it, more or less: for a person. NULL: out of memory. */
-static char *join_arguments(char *const *argv)
+/* argv about as one would type it, for a person to read. NULL: out of memory. */
+static char *run_join_arguments(char *const *argv)
 {
 	size_t size = 1;
 	char *ret, *at;
@@ -242,15 +199,15 @@ static char *join_arguments(char *const *argv)
 	return ret;
 }
 
-static void print_report(struct run *run, FILE *out)
+static void run_print_report(struct run *run, FILE *out)
 {
 	char error[PRINT_ERROR_SIZE];
-	char *command = join_arguments(run->argv);
+	char *command = run_join_arguments(run->argv);
 	const struct report_run about = {
 	    .command = command ? command : run->argv[0],
 	    .exit_status = launch_exit_status(&run->result),
 	    .elapsed_seconds = run->result.elapsed_seconds,
-	    .policy = run->source.file || run->source.rule_count,
+	    .policy = policy_is_given(&run->policy),
 	};
 	const struct report_options options = {
 	    .dir = run->directory.path,
@@ -267,31 +224,31 @@ static void print_report(struct run *run, FILE *out)
 	free(command);
 }
 
-static bool commit(struct output *output, const char *path)
+static bool run_commit(struct output *output, const char *path)
 {
 	int result = output->file ? output_commit(output) : 0;
 
 	if (result != 0)
 		cli_fail(0,
-			 "%s: the report can't be written: %s: twshim report still knows "
+			 "%s: the report can't be written: %s: twshim report still shows "
 			 "what was seen",
 			 path, strerror(-result));
 	return result == 0;
 }
 
-static void report(struct run *run)
+static void run_report(struct run *run)
 {
-	print_report(run, run->quiet	     ? NULL
-			  : run->output.file ? run->output.file
-					     : stderr);
+	run_print_report(run, run->quiet	 ? NULL
+			      : run->output.file ? run->output.file
+						 : stderr);
 	if (!run->quiet)
-		commit(&run->output, run->output_path);
-	if (commit(&run->page, run->page_path) && run->page_path && !run->quiet)
+		run_commit(&run->output, run->output_path);
+	if (run_commit(&run->page, run->page_path) && run->page_path && !run->quiet)
 		cli_fail(0, "the page is in %s", run->page_path);
 }
 
-/* Daemons, and what was left in the background. */
-static void name_running(const struct run *run)
+/* Names daemons and other processes that were left in the background. */
+static void run_name_running(const struct run *run)
 {
 	char list[256] = "", name[32];
 	pid_t pids[NAMED];
@@ -311,26 +268,26 @@ static void name_running(const struct run *run)
 
 /* ---------------------------------------------------------------------- the run */
 
-static void drain(void *listener)
+static void run_drain(void *listener)
 {
 	kernel_listener_drain(listener);
 }
 
-/* The file may be there (of a program of PATH, reach has its path), and what its first
- * line or its header names may not. */
-static int name_missing(const char *command, const struct reach *reach)
+/* The file itself may exist (for a program in PATH, reach has its path), while the
+ * interpreter or loader that it names does not. */
+static int run_fail_missing(const char *command, const struct reach *reach)
 {
 	bool is_path = strchr(command, '/') != NULL;
 
 	if (!is_path && !*reach->path)
 		return cli_fail(NOT_FOUND,
 				"%s: not found in PATH: name its path, as ./%s; for a "
-				"word of the shell's own, sh -c '%s'",
+				"shell built-in, sh -c '%s'",
 				command, command, command);
 	if (is_path && access(command, F_OK) != 0)
 		return cli_fail(NOT_FOUND,
-				"%s: not found: name a path that is there, or a program "
-				"of PATH without one",
+				"%s: not found: name a path that exists, or a program in "
+				"PATH without a path",
 				command);
 	return cli_fail(NOT_FOUND,
 			"%s: the interpreter or loader that it names is not found: see "
@@ -338,8 +295,8 @@ static int name_missing(const char *command, const struct reach *reach)
 			command);
 }
 
-/* Whatever else exec said. */
-static int name_refusal(const char *command, int error)
+/* Any other error of exec. */
+static int run_fail_exec(const char *command, int error)
 {
 	struct stat st;
 
@@ -354,13 +311,13 @@ static int name_refusal(const char *command, int error)
 			strerror(error));
 }
 
-static int start(struct run *run)
+static int run_start(struct run *run)
 {
 	struct launch launch = {
 	    .argv = run->argv,
 	    .environment = run->environment,
 	    .watch = run->listener ? kernel_listener_fd(run->listener) : -1,
-	    .watched = drain,
+	    .watched = run_drain,
 	    .data = run->listener,
 	};
 	int result = launch_run(&launch, &run->result);
@@ -371,24 +328,24 @@ static int start(struct run *run)
 	if (run->result.exec_error == 0)
 		return 0;
 	if (run->result.exec_error == ENOENT)
-		return name_missing(run->argv[0], &run->reach);
-	return name_refusal(run->argv[0], run->result.exec_error);
+		return run_fail_missing(run->argv[0], &run->reach);
+	return run_fail_exec(run->argv[0], run->result.exec_error);
 }
 
-static void conclude(struct run *run)
+static void run_conclude(struct run *run)
 {
 	if (run->listener)
 		kernel_listener_drain(run->listener);
-	if (wants_report(run))
-		report(run);
+	if (run_wants_report(run))
+		run_report(run);
 	if (!run->quiet)
-		name_running(run);
+		run_name_running(run);
 	if (run->keep)
 		cli_fail(0, "kept in %s", run->directory.path);
 	run_directory_finish(&run->directory, run->keep);
 }
 
-static void release(struct run *run)
+static void run_release(struct run *run)
 {
 	output_abandon(&run->output);
 	output_abandon(&run->page);
@@ -401,21 +358,21 @@ static void release(struct run *run)
 int cmd_run(int argc, char **argv)
 {
 	struct run run = {.directory.fd = -1};
-	int status = read_options(&run, argc, argv);
+	int status = run_read_options(&run, argc, argv);
 
 	if (status >= 0)
 		return status;
-	status = prepare(&run);
+	status = run_prepare(&run);
 	if (status == 0 && !run.quiet) {
-		name_unreachable(&run);
+		run_warn_unreachable(&run);
 		if (tws_rundir_check(run.directory.main) == -ENOSPC)
-			cli_name_full(run.directory.main);
+			dir_option_warn_full(run.directory.main);
 	}
 	if (status == 0)
-		status = start(&run);
+		status = run_start(&run);
 	if (status == 0)
-		conclude(&run);
-	release(&run);
+		run_conclude(&run);
+	run_release(&run);
 	if (status == 0)
 		launch_end_like(&run.result);
 	return status;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * twshim: finds the subcommand and hands over. The table is in tools/commands.h.
+ * twshim: finds the subcommand and calls it. The table is in tools/commands.h.
  */
-#include "shim/shared/clock.h"
 #include "tools/commands.h"
 
 #include <fcntl.h>
@@ -11,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "shim/shared/clock.h"
 #include "tools/base/cli.h"
 
 #define COMMAND(name, help) {#name, cmd_##name, help},
@@ -25,10 +25,10 @@ static const struct {
 static const char *const NAMES[] = {COMMANDS(COMMAND)};
 #undef COMMAND
 
-#define COUNT (sizeof(TABLE) / sizeof(*TABLE))
+#define COMMAND_COUNT (sizeof(TABLE) / sizeof(*TABLE))
 
-/* A descriptor that we open must not become 0, 1 or 2: what is printed would go there.
- * What was closed for us stays closed for those whom we start. */
+/* A descriptor that we open must not become 0, 1 or 2, or what we print would go into it.
+ * Descriptors that were closed for us stay closed for the programs that we start. */
 static void occupy_standard_descriptors(void)
 {
 	int fd;
@@ -40,50 +40,49 @@ static void occupy_standard_descriptors(void)
 		close(fd);
 }
 
-static int usage(void)
+static int print_usage(void)
 {
 	puts("Usage: twshim COMMAND ...\n\n"
 	     "Shows which program leaves TIME_WAIT sockets behind, and changes how one\n"
 	     "program closes its TCP connections, without touching it.\n");
-	for (size_t i = 0; i < COUNT; i++)
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
 		printf("  %-10s%s\n", TABLE[i].name, TABLE[i].help);
-	puts(
-	    "\n`twshim COMMAND --help` tells each one's options; --version the version.");
+	puts("\n`twshim COMMAND --help` shows its options; --version shows the version.");
 	return cli_finish_output();
 }
 
-static int version(void)
+static int print_version(void)
 {
 	puts("twshim " TWSHIM_VERSION);
 	return cli_finish_output();
 }
 
-static int unknown(const char *word)
+static int refuse_command(const char *word)
 {
-	const char *meant = cli_nearest(word, NAMES, COUNT);
+	const char *meant = cli_nearest(word, NAMES, COMMAND_COUNT);
 
 	if (*word == '-')
-		return cli_fail(CLI_USAGE, "%s: no such option: see twshim --help", word);
+		return cli_fail(CLI_USAGE, "unknown option %s: see twshim --help", word);
 	if (meant)
 		return cli_fail(CLI_USAGE, "%s: no such command: did you mean %s?", word,
 				meant);
 	return cli_fail(CLI_USAGE, "%s: no such command: see twshim --help", word);
 }
 
-static int dispatch(int argc, char **argv)
+static int run_command(int argc, char **argv)
 {
-	for (size_t i = 0; i < COUNT; i++)
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
 		if (strcmp(TABLE[i].name, argv[0]) == 0)
 			return TABLE[i].function(argc, argv);
-	return unknown(argv[0]);
+	return refuse_command(argv[0]);
 }
 
-static int help(int argc, char **argv)
+static int run_help(int argc, char **argv)
 {
 	char option[] = "--help";
 	char *asked[] = {argc > 1 ? argv[1] : NULL, option, NULL};
 
-	return argc > 1 ? dispatch(2, asked) : usage();
+	return argc > 1 ? run_command(2, asked) : print_usage();
 }
 
 int main(int argc, char **argv)
@@ -93,10 +92,10 @@ int main(int argc, char **argv)
 	if (argc < 2)
 		return cli_fail(CLI_USAGE, "a command is missing: see twshim --help");
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
-		return usage();
+		return print_usage();
 	if (strcmp(argv[1], "--version") == 0)
-		return version();
+		return print_version();
 	if (strcmp(argv[1], "help") == 0)
-		return help(argc - 1, argv + 1);
-	return dispatch(argc - 1, argv + 1);
+		return run_help(argc - 1, argv + 1);
+	return run_command(argc - 1, argv + 1);
 }

@@ -639,13 +639,13 @@ def test_a_directory_that_is_not_there_is_no_empty_one(t):
     """Nor is what is no directory: an all-clear would be about nothing."""
     none, file, link = os.path.join(t.dir, "none"), t.file("file", ""), os.path.join(t.dir, "link")
     os.symlink(t.dir, link)
-    says = {none: ("there is no such directory", "twshim env"), "": ("there is no", "twshim env"),
-            file: ("it is no directory", "twshim env"),
-            os.path.join(file, "below"): ("it is no directory", "twshim env"),
-            link: ("it is a link", "name what it leads to")}
+    says = {none: ("no such directory", "twshim env"), "": ("no such directory", "twshim env"),
+            file: ("not a directory", "twshim env"),
+            os.path.join(file, "below"): ("not a directory", "twshim env"),
+            link: ("it is a symbolic link", "name the directory itself")}
     for command in (*READERS, ("serve",), ("trace", "-s", "1")):
         for directory, (why, cure) in says.items():
-            if command[0] == "trace" and why.startswith("there is no"):
+            if command[0] == "trace" and why.startswith("no such directory"):
                 continue  # it waits: test_a_directory_that_comes_later_is_found
             result = t.run(t.twshim, *command, "--dir", directory, shim=False, status=1, timeout=20)
             [line] = result.stderr.decode().splitlines()
@@ -716,7 +716,7 @@ def test_what_fails_says_what_to_do(t):
         result = t.run(t.twshim, *arguments, shim=False, status=status)
         _one_line(result, cure)
     result = t.run(t.twshim, "run", "-o", "/dev/full", "true", shim=False)
-    assert b"twshim report still knows" in result.stderr, result
+    assert b"twshim report still shows" in result.stderr, result
 
 
 def test_output_that_cannot_be_written_is_a_failure_with_its_reason(t):

@@ -330,7 +330,7 @@ def test_a_directory_that_comes_later_is_found(t):
     lines, said = end(trace)
     assert len(lines) == 1
     [line] = said.splitlines()
-    assert line.startswith(f"twshim: --dir {directory}: there is no such directory yet"), line
+    assert line.startswith(f"twshim: --dir {directory}: no such directory yet"), line
 
 
 def test_a_directory_made_anew_is_followed_and_the_old_one_let_go(t):

@@ -320,7 +320,7 @@ def test_a_users_drop_ins_are_where_the_users_systemd_looks(t):
     result = user.run("enable", "c", status=1)
     assert b"there is no such unit" in result.stderr, result
     result = user.run("enable", "--root", t.scratch, "c", status=2)
-    assert b"--root and --user" in result.stderr, result
+    assert b"--user: it does not work with --root" in result.stderr, result
 
 
 # ------------------------------------------------------------------------- a real systemd

@@ -7,7 +7,7 @@
 #include "tools/kernel/process.c"
 
 #include "tests/fuzz/fuzz.h"
-#include "tools/systemd/enabled.h"
+#include "tools/systemd/unit_processes.h"
 #include "tools/kernel/host.h"
 #include "tools/base/print.h"
 
@@ -40,8 +40,8 @@ static void read_process(const char *text)
 	process_parse_stat(text, &start_time, &zombie);
 	innermost_pid(text);
 	parse_uids(text, uids);
-	enabled_is_in_group(text, "nginx.service");
-	enabled_is_in_group(text, "getty@.service");
+	unit_processes_is_in_group(text, "nginx.service");
+	unit_processes_is_in_group(text, "getty@.service");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -14,7 +14,7 @@
 
 #include "tools/systemd/dropin.h"
 #include "tools/systemd/enable.h"
-#include "tools/systemd/enabled.h"
+#include "tools/systemd/unit_processes.h"
 #include "tools/segments/rundir.h"
 #include "tools/systemd/unit.h"
 
@@ -177,12 +177,15 @@ static void settings_hide_the_library(void **state)
 
 static void a_control_group_names_its_unit(void **state)
 {
-	assert_true(enabled_is_in_group("0::/system.slice/a.service\n", "a.service"));
-	assert_true(enabled_is_in_group("0::/system.slice/a.service/x\n", "a.service"));
-	assert_false(enabled_is_in_group("0::/system.slice/aa.service\n", "a.service"));
-	assert_true(enabled_is_in_group("0::/s/a@b.service\n", "a@.service"));
-	assert_false(enabled_is_in_group("0::/s/b@b.service\n", "a@.service"));
-	assert_false(enabled_is_in_group("", "a.service"));
+	assert_true(
+	    unit_processes_is_in_group("0::/system.slice/a.service\n", "a.service"));
+	assert_true(
+	    unit_processes_is_in_group("0::/system.slice/a.service/x\n", "a.service"));
+	assert_false(
+	    unit_processes_is_in_group("0::/system.slice/aa.service\n", "a.service"));
+	assert_true(unit_processes_is_in_group("0::/s/a@b.service\n", "a@.service"));
+	assert_false(unit_processes_is_in_group("0::/s/b@b.service\n", "a@.service"));
+	assert_false(unit_processes_is_in_group("", "a.service"));
 	assert_true(tws_rundir_is_below("a.service"));
 	assert_true(tws_rundir_is_below("run-1-abc"));
 	assert_false(tws_rundir_is_below(".service"));

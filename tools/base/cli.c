@@ -8,16 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include "tools/segments/rundir.h"
 
 #define OPTIONS_MAX 32
 #define HELP_VALUE  512
 #define VALUE_FIRST 256 /* getopt's value of row 0: beyond any letter */
 #define HELP_COLUMN 24
-#define WHERE	    "twshim env prints where programs publish, as TWSHIM_DIR"
 
 int cli_fail(int status, const char *format, ...)
 {
@@ -29,6 +24,42 @@ int cli_fail(int status, const char *format, ...)
 	va_end(arguments);
 	fprintf(stderr, "twshim: %s\n", print_escape(safe, sizeof(safe), line));
 	return status;
+}
+
+/* ----------------------------------------------------------------------- help */
+
+/* One option; the lines of its help stand below each other. */
+static void print_option(const struct cli_option *option)
+{
+	char letter[] = {'-', option->letter, ',', '\0'};
+	char left[128];
+	const char *line = option->help, *end;
+	int width =
+	    snprintf(left, sizeof(left), "  %3s --%s%s%s", option->letter ? letter : "",
+		     option->name, option->argument ? " " : "",
+		     option->argument ? option->argument : "");
+
+	printf("%-*s", HELP_COLUMN, left);
+	if (width >= HELP_COLUMN)
+		printf("\n%*s", HELP_COLUMN, "");
+	for (end = strchr(line, '\n'); end; end = strchr(line, '\n')) {
+		printf("%.*s\n%*s", (int)(end - line), line, HELP_COLUMN, "");
+		line = end + 1;
+	}
+	puts(line);
+}
+
+static void print_help(const struct cli_command *command)
+{
+	static const struct cli_option help = {.name = "help", .help = "this text"};
+
+	printf("Usage: twshim %s [OPTION]...%s%s\n\n%s\n", command->name,
+	       *command->operands ? " " : "", command->operands, command->summary);
+	for (const struct cli_option *option = command->options; option->name; option++)
+		print_option(option);
+	print_option(&help);
+	if (command->notes)
+		printf("\n%s", command->notes);
 }
 
 /* -------------------------------------------------------------------- options */
@@ -72,6 +103,39 @@ static int row_of(const struct cli_command *command, int value)
 	return -1;
 }
 
+int cli_usage_status(const struct cli_command *command)
+{
+	return command->usage_status ? command->usage_status : CLI_USAGE;
+}
+
+/* The long option that a word such as --polcy or --polcy=X may stand for. */
+static const char *nearest_option(const struct cli_command *command, const char *word)
+{
+	const char *names[OPTIONS_MAX + 1] = {"help"};
+	char name[64];
+	size_t count = 1;
+
+	if (strncmp(word, "--", 2) != 0)
+		return NULL;
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(word + 2, "="), word + 2);
+	for (size_t row = 0; command->options[row].name; row++)
+		names[count++] = command->options[row].name;
+	return cli_nearest(name, names, count);
+}
+
+static int refuse_unknown(const struct cli_command *command, const char *word)
+{
+	const char *meant = nearest_option(command, word);
+
+	if (meant)
+		return cli_fail(cli_usage_status(command),
+				"%s: unknown option %s: did you mean --%s?",
+				command->name, word, meant);
+	return cli_fail(cli_usage_status(command),
+			"%s: unknown option %s: see twshim %s --help", command->name,
+			word, command->name);
+}
+
 /* Names what getopt refused: by its letter, or as it stands on the command line. */
 static int refuse(const struct cli_command *command, int value, char **argv)
 {
@@ -79,13 +143,33 @@ static int refuse(const struct cli_command *command, int value, char **argv)
 	bool is_letter = optopt > 0 && optopt < VALUE_FIRST;
 	const char *word = is_letter ? letter : argv[optind - 1];
 
-	return cli_fail(
-	    command->usage_status, "%s: %s %s: see twshim %s --help", command->name, word,
-	    value == ':' ? "needs a value" : "is no option of it", command->name);
+	if (value == '?' && optopt < VALUE_FIRST)
+		return refuse_unknown(command, word);
+	return cli_fail(cli_usage_status(command), "%s: %s %s: see twshim %s --help",
+			command->name, word,
+			value == ':' ? "needs a value" : "takes no value", command->name);
 }
 
-int cli_read(const struct cli_command *command, int argc, char **argv,
-	     int (*set)(void *request, int option), void *request)
+static int take_option(const struct cli_command *command, int value, void *request)
+{
+	const struct cli_option *option = &command->options[row_of(command, value)];
+	int status = option->take(option, (char *)request + option->offset);
+
+	return status == CLI_USAGE ? cli_usage_status(command) : status;
+}
+
+static int count_operands(const struct cli_command *command, int argc, char **argv)
+{
+	unsigned count = (unsigned)(argc - optind);
+
+	if (count <= command->most_operands)
+		return CLI_GO_ON;
+	return cli_fail(cli_usage_status(command),
+			"%s: unexpected argument %s: see twshim %s --help", command->name,
+			argv[(unsigned)optind + command->most_operands], command->name);
+}
+
+int cli_read(const struct cli_command *command, int argc, char **argv, void *request)
 {
 	struct getopt_tables tables;
 	int value, status;
@@ -99,104 +183,94 @@ int cli_read(const struct cli_command *command, int argc, char **argv,
 		if (value == '?' || value == ':')
 			return refuse(command, value, argv);
 		if (value == HELP_VALUE) {
-			cli_help(command);
+			print_help(command);
 			return cli_finish_output();
 		}
-		status = set(request, row_of(command, value));
+		status = take_option(command, value, request);
 		if (status != 0)
 			return status;
 	}
-	return CLI_GO_ON;
+	return count_operands(command, argc, argv);
 }
 
-int cli_no_operand(const struct cli_command *command, int argc, char **argv)
+/* --------------------------------------------------------------------- values */
+
+int cli_take_flag(const struct cli_option *option, void *field)
 {
-	if (optind >= argc)
-		return CLI_GO_ON;
-	return cli_fail(command->usage_status,
-			"%s: %s: it takes no operand: see twshim %s --help",
-			command->name, argv[optind], command->name);
+	*(bool *)field = true;
+	return 0;
 }
 
-int cli_take_color(enum print_color *ret_color)
+int cli_take_text(const struct cli_option *option, void *field)
 {
-	if (print_color_parse(optarg, ret_color) == 0)
+	*(const char **)field = optarg;
+	return 0;
+}
+
+int cli_take_color(const struct cli_option *option, void *field)
+{
+	if (print_color_parse(optarg, field) == 0)
 		return 0;
-	return cli_fail(CLI_USAGE, "--color %s: no such way: auto, always or never",
+	return cli_fail(CLI_USAGE, "--%s %s: must be auto, always or never", option->name,
 			optarg);
 }
 
-static int refuse_dir(const char *path, int error)
+/* False: optarg is not a whole number from `least` to `most`. */
+static bool parse_number(uint64_t least, uint64_t most, uint64_t *ret_number)
 {
-	struct stat st;
-
-	if (error == -ENOENT)
-		return cli_fail(CLI_FAILURE,
-				"--dir %s: there is no such directory: " WHERE, path);
-	if (error == -ENOTDIR && lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
-		return cli_fail(CLI_FAILURE,
-				"--dir %s: it is a link, and no link is followed: name "
-				"what it leads to",
-				path);
-	if (error == -ENOTDIR)
-		return cli_fail(CLI_FAILURE, "--dir %s: it is no directory: " WHERE,
-				path);
-	if (error == -EACCES)
-		return cli_fail(CLI_FAILURE,
-				"--dir %s: %s: read it as its owner or as root, or let "
-				"your group in with readable_by_group in its policy",
-				path, strerror(EACCES));
-	return cli_fail(CLI_FAILURE, "--dir %s: %s: " WHERE, path, strerror(-error));
-}
-
-int cli_check_dir(const char *path)
-{
-	int fd = tws_rundir_open(path);
-
-	if (fd < 0)
-		return refuse_dir(path, fd);
-	close(fd);
-	return 0;
-}
-
-int cli_take_dir(const char **ret_dir)
-{
-	*ret_dir = optarg;
-	return cli_check_dir(optarg);
-}
-
-int cli_take_dir_to_come(const char **ret_dir)
-{
-	struct stat st;
-
-	*ret_dir = optarg;
-	if (lstat(optarg, &st) == 0 || errno != ENOENT)
-		return cli_check_dir(optarg);
-	cli_fail(0, "--dir %s: there is no such directory yet: it is waited for; " WHERE,
-		 optarg);
-	return 0;
-}
-
-void cli_name_full(const char *directory)
-{
-	cli_fail(0,
-		 "%s: no room is left on this tmpfs, and connections will not be "
-		 "counted: make room there, or set TWSHIM_DIR to another",
-		 directory);
-}
-
-int cli_take_number(const char *option, unsigned *ret_number, unsigned most)
-{
-	unsigned long number;
+	unsigned long long number;
 	char *end;
 
 	errno = 0;
-	number = strtoul(optarg, &end, 10);
-	if (*optarg < '0' || *optarg > '9' || *end || errno || number > most)
-		return cli_fail(CLI_USAGE, "--%s %s: no such number: 0 to %u", option,
-				optarg, most);
-	*ret_number = (unsigned)number;
+	number = strtoull(optarg, &end, 10);
+	if (*optarg < '0' || *optarg > '9' || *end || errno || number < least ||
+	    number > most)
+		return false;
+	*ret_number = number;
+	return true;
+}
+
+int cli_take_number(const struct cli_option *option, void *field)
+{
+	uint64_t number;
+
+	if (!parse_number(0, option->most, &number))
+		return cli_fail(CLI_USAGE, "--%s %s: must be a number from 0 to %u",
+				option->name, optarg, option->most);
+	*(unsigned *)field = (unsigned)number;
 	return 0;
+}
+
+int cli_take_count(const struct cli_option *option, void *field)
+{
+	if (parse_number(1, UINT64_MAX, field))
+		return 0;
+	return cli_fail(CLI_USAGE, "--%s %s: must be a number, 1 or more", option->name,
+			optarg);
+}
+
+static int refuse_choice(const struct cli_option *option)
+{
+	char all[512] = "";
+	size_t used = 0;
+
+	for (size_t i = 0; option->words[i] && used < sizeof(all); i++)
+		used += (size_t)snprintf(all + used, sizeof(all) - used, "%s%s",
+					 !i			? ""
+					 : option->words[i + 1] ? ", "
+								: " or ",
+					 option->words[i]);
+	return cli_fail(CLI_USAGE, "--%s %s: must be %s", option->name, optarg, all);
+}
+
+int cli_take_choice(const struct cli_option *option, void *field)
+{
+	for (int i = 0; option->words[i]; i++)
+		if (strcmp(option->words[i], optarg) == 0) {
+			*(int *)field = i;
+			return 0;
+		}
+	return refuse_choice(option);
 }
 
 bool cli_is_pid(const char *word, pid_t *ret_pid)
@@ -210,42 +284,6 @@ bool cli_is_pid(const char *word, pid_t *ret_pid)
 		return false;
 	*ret_pid = (pid_t)pid;
 	return true;
-}
-
-/* ----------------------------------------------------------------------- help */
-
-/* One option; the lines of its help stand below each other. */
-static void help_option(const struct cli_option *option)
-{
-	char letter[] = {'-', option->letter, ',', '\0'};
-	char left[128];
-	const char *line = option->help, *end;
-	int width =
-	    snprintf(left, sizeof(left), "  %3s --%s%s%s", option->letter ? letter : "",
-		     option->name, option->argument ? " " : "",
-		     option->argument ? option->argument : "");
-
-	printf("%-*s", HELP_COLUMN, left);
-	if (width >= HELP_COLUMN)
-		printf("\n%*s", HELP_COLUMN, "");
-	for (end = strchr(line, '\n'); end; end = strchr(line, '\n')) {
-		printf("%.*s\n%*s", (int)(end - line), line, HELP_COLUMN, "");
-		line = end + 1;
-	}
-	puts(line);
-}
-
-void cli_help(const struct cli_command *command)
-{
-	static const struct cli_option help = {"help", 0, NULL, "this text"};
-
-	printf("Usage: twshim %s [OPTION]...%s%s\n\n%s\n", command->name,
-	       *command->operands ? " " : "", command->operands, command->summary);
-	for (const struct cli_option *option = command->options; option->name; option++)
-		help_option(option);
-	help_option(&help);
-	if (command->notes)
-		printf("\n%s", command->notes);
 }
 
 /* ---------------------------------------------------------------------- words */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What every command line has: errors of one line, long options from a table that is also
- * their help, and the suggestion of a word that was meant.
+ * What every command line has: errors of one line, options from one table that is also
+ * their help and says where each value goes, and a guess at what was meant.
  */
 #ifndef TWS_TOOLS_CLI_H
 #define TWS_TOOLS_CLI_H
@@ -23,7 +23,37 @@ struct cli_option {
 	char letter;	      /* short; 0: none */
 	const char *argument; /* what the help calls it; NULL: it takes none */
 	const char *help;     /* lines, broken by '\n' */
+
+	/* Puts the value, which is in optarg, into the field at `offset` of the command's
+	 * request. Returns 0, or the exit status after it has printed what is wrong. */
+	int (*take)(const struct cli_option *option, void *field);
+	size_t offset;
+
+	unsigned most;		  /* cli_take_number: the greatest allowed */
+	const char *const *words; /* cli_take_choice: those allowed, ends with NULL */
 };
+
+/* What `take` can be; the type of the field is named behind each. */
+int cli_take_flag(const struct cli_option *option, void *field);   /* bool */
+int cli_take_text(const struct cli_option *option, void *field);   /* const char * */
+int cli_take_color(const struct cli_option *option, void *field);  /* enum print_color */
+int cli_take_number(const struct cli_option *option, void *field); /* unsigned */
+int cli_take_count(const struct cli_option *option, void *field);  /* uint64_t, not 0 */
+int cli_take_choice(const struct cli_option *option, void *field); /* int, an index */
+
+/* Rows that many commands have. */
+#define CLI_JSON(request, field, schema)                                                 \
+	{                                                                                \
+		"json", 0, NULL, "one JSON object, schema twshim." schema,               \
+		    cli_take_flag, .offset = offsetof(request, field)                    \
+	}
+#define CLI_COLOR(request, field)                                                        \
+	{                                                                                \
+		"color", 0, "WHEN", "auto (default), always, never", cli_take_color,     \
+		    .offset = offsetof(request, field)                                   \
+	}
+
+#define CLI_ANY ((unsigned)-1)
 
 /* A command: rows end with a name of NULL; --help need not be among them. */
 struct cli_command {
@@ -32,50 +62,29 @@ struct cli_command {
 	const char *summary;  /* lines that end with '\n' */
 	const char *notes;    /* after the options, likewise; NULL: none */
 	const struct cli_option *options;
-	int usage_status;  /* after a wrong command line */
-	bool stop_at_word; /* what follows the first operand is not ours */
+	unsigned most_operands; /* CLI_ANY: no limit */
+	int usage_status;	/* after a wrong command line; 0: CLI_USAGE */
+	bool stop_at_word;	/* what follows the first operand is not ours */
 };
 
 #define CLI_GO_ON (-1)
 
-/* Reads the options: hands each to `set`, as its index in the table and its argument in
- * optarg; `set` returns 0, or the exit status once it has named what is wrong. CLI_GO_ON:
- * operands begin at optind; else the exit status, also 0 where help was asked for. */
-int cli_read(const struct cli_command *command, int argc, char **argv,
-	     int (*set)(void *request, int option), void *request);
+/* Reads the options into the fields of `request` that the table names, and counts the
+ * operands. CLI_GO_ON: operands begin at optind; else the exit status, which is 0 where
+ * help was asked for. */
+int cli_read(const struct cli_command *command, int argc, char **argv, void *request);
 
-/* After cli_read(), where the command has no operands. CLI_GO_ON, or the exit status. */
-int cli_no_operand(const struct cli_command *command, int argc, char **argv);
-
-/* A directory that --dir names: it must be there, and such that we may read it. 0, or the
- * exit status with the reason said. */
-int cli_check_dir(const char *path);
-
-/* For `set`: optarg as the value of --dir. The second is for what follows a directory and
- * finds one that is made later, too: it says that it waits for one. As cli_check_dir().
- */
-int cli_take_dir(const char **ret_dir);
-int cli_take_dir_to_come(const char **ret_dir);
-
-/* Says of a run-time directory that it has no room left. No reason to refuse: it may have
- * room later. */
-void cli_name_full(const char *directory);
-
-/* For `set`: optarg as the value of --color, or as a number of at most `most`. 0, or the
- * exit status. */
-int cli_take_color(enum print_color *ret_color);
-int cli_take_number(const char *option, unsigned *ret_number, unsigned most);
+/* The exit status after a wrong command line. */
+int cli_usage_status(const struct cli_command *command);
 
 /* Whether the word is a process's number. */
 bool cli_is_pid(const char *word, pid_t *ret_pid);
 
-void cli_help(const struct cli_command *command);
-
 /* The one of `count` words that `word` may be a misspelling of; NULL: none is near. */
 const char *cli_nearest(const char *word, const char *const *words, size_t count);
 
-/* Ends a command that printed to stdout: flushes. 0, or CLI_FAILURE with the reason named
- * on stderr. */
+/* Ends a command that printed to stdout: flushes. 0, or CLI_FAILURE after it has printed
+ * the reason to stderr. */
 int cli_finish_output(void);
 
 #endif

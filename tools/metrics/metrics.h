@@ -32,6 +32,24 @@ struct metrics_options {
 	struct ledger *kept; /* what was shown last, in case the ledger's file is lost */
 };
 
+/* The rows of a command for them: it includes tools/base/cli.h, and `field` is the
+ * metrics_options in its request. */
+#define METRICS_OPTIONS(request, field)                                                  \
+	{"top",                                                                          \
+	 0,                                                                              \
+	 "N",                                                                            \
+	 "destinations per application that get series of their own\n"                   \
+	 "(20); the rest is to=\"other\"",                                               \
+	 cli_take_number,                                                                \
+	 .offset = offsetof(request, field.top),                                         \
+	 .most = LEDGER_DESTINATIONS},                                                   \
+	{                                                                                \
+		"max-series", 0, "N",                                                    \
+		    "series in all (10000); those left out are counted",                 \
+		    cli_take_number, .offset = offsetof(request, field.series),          \
+				     .most = 1000000                                     \
+	}
+
 struct metrics;
 
 /* Reads everything, updates the directory's ledger and makes the series. If the ledger

@@ -2,7 +2,6 @@
 #include "tools/policy/actions.h"
 
 #include <pwd.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,20 +10,7 @@
 #include "config/describe.h"
 #include "tools/policy/explain.h"
 #include "tools/policy/host_ports.h"
-#include "tools/policy/store.h"
 #include "tools/base/print.h"
-
-int policy_fail(int status, const char *format, ...)
-{
-	char line[4096], safe[8192];
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(line, sizeof(line), format, arguments);
-	va_end(arguments);
-	fprintf(stderr, "twshim: %s\n", print_escape(safe, sizeof(safe), line));
-	return status;
-}
 
 int policy_print_json(json_t *object)
 {
@@ -36,7 +22,7 @@ int policy_print_json(json_t *object)
 	/* What standard output refuses is said where it is finished. */
 	return result == 0 || ferror(stdout)
 		   ? 0
-		   : policy_fail(POLICY_FAILURE, "policy: the JSON could not be written");
+		   : cli_fail(CLI_FAILURE, "policy: the JSON could not be written");
 }
 
 json_t *policy_json_text(const char *text)
@@ -48,16 +34,9 @@ json_t *policy_json_text(const char *text)
 
 /* ------------------------------------------------------------------ compiling */
 
-static struct tws_source source_of(const struct policy_options *options)
-{
-	return (struct tws_source){.file = options->file,
-				   .rules = options->rules,
-				   .rule_count = options->rule_count};
-}
-
 static const char *source_name(const struct policy_options *options)
 {
-	return options->file ? options->file : "-p";
+	return options->given.source.file ? options->given.source.file : "-p";
 }
 
 json_t *policy_json_complaints(const struct tws_complaints *complaints, bool warnings)
@@ -83,11 +62,11 @@ json_t *policy_json_complaints(const struct tws_complaints *complaints, bool war
 static struct tws_policy_image *compile(const struct policy_options *options,
 					struct tws_complaints *complaints)
 {
-	struct tws_source source = source_of(options);
-	struct tws_policy_image *ret = tws_compile(&source, complaints);
+	const struct tws_source *source = &options->given.source;
+	struct tws_policy_image *ret = tws_compile(source, complaints);
 
 	if (ret)
-		tws_policy_warn_of_host(ret, &source, complaints);
+		tws_policy_warn_of_host(ret, source, complaints);
 	return ret;
 }
 
@@ -99,10 +78,9 @@ struct tws_policy_image *policy_compile(const struct policy_options *options)
 
 	tws_policy_print_complaints(stderr, &complaints);
 	if (!ret)
-		policy_fail(POLICY_FAILURE,
-			    "%s: %zu error%s in the policy: nothing was done",
-			    source_name(options), complaints.errors,
-			    complaints.errors == 1 ? "" : "s");
+		cli_fail(CLI_FAILURE, "%s: %zu error%s in the policy: nothing was done",
+			 source_name(options), complaints.errors,
+			 complaints.errors == 1 ? "" : "s");
 	tws_complaints_free(&complaints);
 	return ret;
 }
@@ -137,7 +115,7 @@ int policy_check(const struct policy_options *options)
 {
 	struct tws_complaints complaints = {0};
 	struct tws_policy_image *image = compile(options, &complaints);
-	int status = image ? 0 : POLICY_FAILURE;
+	int status = image ? 0 : CLI_FAILURE;
 
 	if (options->json) {
 		status |= print_check_json(image, &complaints);
@@ -146,9 +124,8 @@ int policy_check(const struct policy_options *options)
 		if (image)
 			policy_print(image);
 		else
-			policy_fail(POLICY_FAILURE, "%s: %zu error%s",
-				    source_name(options), complaints.errors,
-				    complaints.errors == 1 ? "" : "s");
+			cli_fail(CLI_FAILURE, "%s: %zu error%s", source_name(options),
+				 complaints.errors, complaints.errors == 1 ? "" : "s");
 	}
 	tws_complaints_free(&complaints);
 	free(image);
@@ -216,14 +193,14 @@ static int explain_policy(const struct policy_options *options,
 			  const struct tws_subject *subject,
 			  const struct tws_address *address)
 {
-	bool is_given = options->file || options->rule_count;
+	bool is_given = policy_is_given(&options->given);
 	struct tws_policy_image *image = NULL;
 	char path[4096];
 	int status = 0;
 
 	if (is_given) {
 		image = policy_compile(options);
-		status = image ? 0 : POLICY_FAILURE;
+		status = image ? 0 : CLI_FAILURE;
 	} else {
 		status = policy_in_force(options, path, sizeof(path), &image);
 	}
@@ -242,18 +219,17 @@ int policy_explain(const struct policy_options *options)
 	struct tws_address address;
 
 	if (!options->exe || !options->to)
-		return policy_fail(POLICY_USAGE,
-				   "policy explain: --exe and --to are needed: say which "
-				   "program connects where, as --exe /usr/bin/curl --to "
-				   "10.0.0.7:6379");
+		return cli_fail(CLI_USAGE,
+				"policy explain: --exe and --to are needed: say which "
+				"program connects where, as --exe /usr/bin/curl --to "
+				"10.0.0.7:6379");
 	if (!tws_address_parse(options->to, &address, &problem))
-		return policy_fail(POLICY_USAGE, "--to: %s: %s", problem.what,
-				   problem.cure);
+		return cli_fail(CLI_USAGE, "--to: %s: %s", problem.what, problem.cure);
 	if (options->uid && !parse_uid(options->uid, &subject.uid))
-		return policy_fail(POLICY_USAGE,
-				   "--uid: \"%s\" is no user: write a number or a name "
-				   "that exists here",
-				   options->uid);
+		return cli_fail(CLI_USAGE,
+				"--uid: \"%s\" is no user: write a number or a name "
+				"that exists here",
+				options->uid);
 	return explain_policy(options, &subject, &address);
 }
 
@@ -268,7 +244,7 @@ int policy_settings(const struct policy_options *options)
 	text = options->markdown ? tws_describe_settings_markdown()
 				 : tws_describe_settings_text();
 	if (!text)
-		return policy_fail(POLICY_FAILURE, "policy settings: out of memory");
+		return cli_fail(CLI_FAILURE, "policy settings: out of memory");
 	fputs(text, stdout);
 	free(text);
 	return 0;

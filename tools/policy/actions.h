@@ -11,9 +11,7 @@
 
 #include "config/complaint.h"
 #include "shim/shared/policy_image.h"
-
-#define POLICY_FAILURE 1
-#define POLICY_USAGE   2
+#include "tools/policy/store.h"
 
 /* What the options of all subcommands say. */
 struct policy_options {
@@ -21,9 +19,7 @@ struct policy_options {
 	const char *exe;
 	const char *to;
 	const char *uid;
-	const char *rules[TWS_RULES];
-	unsigned rule_count;
-	const char *file;
+	struct policy_given given;
 	bool json, markdown;
 };
 
@@ -34,10 +30,6 @@ int policy_load(const struct policy_options *options);
 int policy_show(const struct policy_options *options);
 int policy_clear(const struct policy_options *options);
 int policy_settings(const struct policy_options *options);
-
-/* Prints "twshim: " and the line to stderr; returns `status`. */
-int policy_fail(int status, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
 
 /* Prints the object on one line and drops the reference. The exit status. */
 int policy_print_json(json_t *object);

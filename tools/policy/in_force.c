@@ -13,6 +13,7 @@
 #include "config/describe.h"
 #include "tools/base/cli.h"
 #include "tools/policy/store.h"
+#include "tools/segments/dir_option.h"
 #include "tools/segments/rundir.h"
 
 #define BY "--dir (or TWSHIM_DIR)"
@@ -49,10 +50,10 @@ static int find_directory(const struct policy_options *options, char *ret_path,
 		result = -ENAMETOOLONG;
 	if (result == 0)
 		return 0;
-	return policy_fail(POLICY_FAILURE,
-			   "run-time directory: %s: set TWSHIM_DIR, or --dir, to an "
-			   "absolute path on a tmpfs",
-			   strerror(-result));
+	return cli_fail(CLI_FAILURE,
+			"run-time directory: %s: set TWSHIM_DIR, or --dir, to an "
+			"absolute path on a tmpfs",
+			strerror(-result));
 }
 
 static int put_in_force(const struct policy_options *options,
@@ -63,14 +64,14 @@ static int put_in_force(const struct policy_options *options,
 	int result;
 
 	if (find_directory(options, path, sizeof(path)) != 0)
-		return POLICY_FAILURE;
+		return CLI_FAILURE;
 	if (tws_rundir_check(path) == -EXDEV)
-		return tws_policy_fail_store(POLICY_FAILURE, path, -EXDEV, BY);
+		return tws_policy_fail_store(CLI_FAILURE, path, -EXDEV, BY);
 	result = tws_rundir_create(path);
 	if (result == 0)
 		result = tws_rundir_each(path, load_into, &loading);
 	if (result != 0)
-		return tws_policy_fail_store(POLICY_FAILURE, path, result, BY);
+		return tws_policy_fail_store(CLI_FAILURE, path, result, BY);
 	if (options->json)
 		return policy_print_json(
 		    json_pack("{s:s, s:o, s:I, s:i}", "schema", "twshim.policy-load/1",
@@ -88,7 +89,7 @@ static int put_in_force(const struct policy_options *options,
 int policy_load(const struct policy_options *options)
 {
 	struct tws_policy_image *image = policy_compile(options);
-	int status = image ? put_in_force(options, image, "loaded") : POLICY_FAILURE;
+	int status = image ? put_in_force(options, image, "loaded") : CLI_FAILURE;
 
 	free(image);
 	return status;
@@ -100,7 +101,7 @@ int policy_clear(const struct policy_options *options)
 	struct tws_complaints complaints = {0};
 	struct tws_policy_image *image = tws_compile(&nothing, &complaints);
 	int status = image ? put_in_force(options, image, "cleared")
-			   : policy_fail(POLICY_FAILURE, "policy clear: out of memory");
+			   : cli_fail(CLI_FAILURE, "policy clear: out of memory");
 
 	tws_complaints_free(&complaints);
 	free(image);
@@ -159,10 +160,10 @@ int policy_in_force(const struct policy_options *options, char *ret_path, size_t
 	int directory, result;
 
 	*ret_image = NULL;
-	if (options->directory && cli_check_dir(options->directory) != 0)
-		return POLICY_FAILURE;
+	if (options->directory && dir_option_check(options->directory) != 0)
+		return CLI_FAILURE;
 	if (find_directory(options, ret_path, size) != 0)
-		return POLICY_FAILURE;
+		return CLI_FAILURE;
 	directory = tws_rundir_open(ret_path);
 	result = directory == -ENOENT ? 0 : directory;
 	if (directory >= 0) {
@@ -170,15 +171,13 @@ int policy_in_force(const struct policy_options *options, char *ret_path, size_t
 		close(directory);
 	}
 	if (result == -EBADMSG)
-		return policy_fail(
-		    POLICY_FAILURE,
-		    "%s: the policy in force is damaged: load one anew with "
-		    "`twshim policy load FILE`",
-		    ret_path);
+		return cli_fail(CLI_FAILURE,
+				"%s: the policy in force is damaged: load one anew with "
+				"`twshim policy load FILE`",
+				ret_path);
 	if (result != 0)
-		return policy_fail(POLICY_FAILURE,
-				   "%s: %s: name the directory with --dir", ret_path,
-				   strerror(-result));
+		return cli_fail(CLI_FAILURE, "%s: %s: name the directory with --dir",
+				ret_path, strerror(-result));
 	return 0;
 }
 

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -327,6 +328,24 @@ int tws_policy_fetch(int directory, struct tws_policy_image **ret_image)
 	result = read_image(fd, ret_image);
 	close(fd);
 	return result;
+}
+
+int policy_take_rule(const struct cli_option *option, void *field)
+{
+	struct policy_given *given = field;
+
+	if (given->source.rule_count == TWS_RULES)
+		return cli_fail(CLI_USAGE,
+				"--%s %s: there are %d rules already: leave some out",
+				option->name, optarg, TWS_RULES);
+	given->source.rules = given->rules;
+	given->rules[given->source.rule_count++] = optarg;
+	return 0;
+}
+
+bool policy_is_given(const struct policy_given *given)
+{
+	return given->source.file || given->source.rule_count;
 }
 
 int tws_policy_install(const struct tws_source *source, const char *path,

@@ -11,6 +11,27 @@
 
 #include "config/compile.h"
 #include "shim/shared/policy_image.h"
+#include "tools/base/cli.h"
+
+/* The policy that a command line gives, with -c or as FILE and with -p. */
+struct policy_given {
+	struct tws_source source;
+	const char *rules[TWS_RULES];
+};
+
+/* For cli_option.take: adds a rule of one line to a struct policy_given. */
+int policy_take_rule(const struct cli_option *option, void *field);
+
+#define POLICY_RULE_OPTION(request, field)                                               \
+	{                                                                                \
+		"policy", 'p', "RULE",                                                   \
+		    "a rule of one line, as close=fin-reset,to=*:443; takes\n"           \
+		    "precedence over FILE's; may be repeated",                           \
+		    policy_take_rule, .offset = offsetof(request, field)                 \
+	}
+
+/* Whether there is a file or a rule. */
+bool policy_is_given(const struct policy_given *given);
 
 /* Puts an image in force in a directory (an open descriptor), under a generation higher
  * than any before. Sets the image's generation and checksum. 0; -EPERM where the

@@ -56,13 +56,6 @@ int enable_plan(struct enable_plan *ret_plan, const struct enable_request *reque
 
 void enable_plan_free(struct enable_plan *plan);
 
-/* Reads --root=DIR and --user into a place. 0, or -1 with a reason. */
-int enable_place(struct unit_place *ret_place, char *root, bool user, char *ret_error,
-		 size_t size);
-
-/* `systemctl [--user] VERB [UNIT]`. Its exit status; 127 where it is not there. */
-int enable_systemctl(bool user, const char *verb, const char *unit);
-
 /* The parts of a plan. ------------------------------------------------------------- */
 
 /* Where the next note is written, of ENABLE_NOTE_SIZE; the last one's, if there is no

@@ -3,11 +3,9 @@
 
 #include <errno.h>
 #include <pwd.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "config/compile.h"
@@ -296,50 +294,4 @@ void enable_plan_free(struct enable_plan *plan)
 	free(plan->policy);
 	tws_complaints_free(&plan->complaints);
 	plan->dropin = plan->policy = NULL;
-}
-
-/* --------------------------------------------------------------- what commands share */
-
-int enable_place(struct unit_place *ret_place, char *root, bool user, char *ret_error,
-		 size_t size)
-{
-	size_t length = root ? strlen(root) : 0;
-
-	*ret_place = (struct unit_place){.root = "", .user = user};
-	if (!root)
-		return 0;
-	if (user) {
-		snprintf(ret_error, size,
-			 "--root and --user don't go together: a root's "
-			 "users are not known here");
-		return -1;
-	}
-	while (length > 0 && root[length - 1] == '/')
-		root[--length] = '\0';
-	ret_place->root = root;
-	if (length == 0 || access(root, R_OK | X_OK) == 0)
-		return 0;
-	snprintf(ret_error, size,
-		 "--root %s: %s: name the top directory of an image, which you may read",
-		 root, strerror(errno));
-	return -1;
-}
-
-int enable_systemctl(bool user, const char *verb, const char *unit)
-{
-	char *arguments[5] = {"systemctl"};
-	size_t count = 1;
-	int status;
-	pid_t child;
-
-	if (user)
-		arguments[count++] = "--user";
-	arguments[count++] = (char *)(uintptr_t)verb;
-	arguments[count++] = (char *)(uintptr_t)unit;
-	if (posix_spawnp(&child, "systemctl", NULL, NULL, arguments, environ) != 0)
-		return 127;
-	while (waitpid(child, &status, 0) != child)
-		if (errno != EINTR)
-			return 127;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }

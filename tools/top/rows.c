@@ -16,9 +16,10 @@
 
 #define FORGET_S 120 /* then the history of a row that has gone is dropped */
 
-const char *const top_mode_names[TOP_MODES] = {"application", "process", "destination"};
-const char *const top_sort_names[TOP_SORTS] = {"time-wait", "rate",  "open",
-					       "opened",    "ports", "name"};
+const char *const top_mode_names[TOP_MODES + 1] = {"application", "process",
+						   "destination"};
+const char *const top_sort_names[TOP_SORTS + 1] = {"time-wait", "rate",	 "open",
+						   "opened",	"ports", "name"};
 
 struct top_past {
 	uint64_t key;

@@ -28,8 +28,8 @@ enum top_sort {
 	TOP_SORTS
 };
 
-extern const char *const top_mode_names[TOP_MODES]; /* "application", ... */
-extern const char *const top_sort_names[TOP_SORTS];
+extern const char *const top_mode_names[TOP_MODES + 1]; /* "application", ..., NULL */
+extern const char *const top_sort_names[TOP_SORTS + 1];
 
 struct top_row {
 	char app[48]; /* safe to print, like all text here */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "tools/systemd/enabled.h"
+#include "tools/systemd/unit_processes.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -26,7 +26,7 @@ static bool is_unit(const char *name, size_t length, const char *unit)
 	       strncmp(name + length - 8, ".service", 8) == 0;
 }
 
-bool enabled_is_in_group(const char *text, const char *unit)
+bool unit_processes_is_in_group(const char *text, const char *unit)
 {
 	while (*text) {
 		size_t length = strcspn(text, "/\n");
@@ -116,18 +116,18 @@ static bool publishes(const char *pid)
 	       tws_rundir_others(find_in, prefix) == 1;
 }
 
-void enabled_count(const char *unit, struct enabled_processes *ret_processes)
+void unit_processes_count(const char *unit, struct unit_processes *ret_processes)
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *entry;
 	char group[4096];
 
-	*ret_processes = (struct enabled_processes){0};
+	*ret_processes = (struct unit_processes){0};
 	while (proc && (entry = readdir(proc)) != NULL) {
 		if (entry->d_name[0] < '1' || entry->d_name[0] > '9')
 			continue;
 		read_proc(entry->d_name, "cgroup", group, sizeof(group));
-		if (!enabled_is_in_group(group, unit))
+		if (!unit_processes_is_in_group(group, unit))
 			continue;
 		ret_processes->all++;
 		ret_processes->loaded +=
