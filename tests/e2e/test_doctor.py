@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""`twshim doctor`: each of the popular causes is made with a real client; doctor names it, with
-the application and the destination, and is silent once the cure is applied."""
+"""`twshim doctor`: a real client produces each popular cause; doctor names it, with the
+application and the destination, and no longer reports it once the cure is applied."""
 import json
 import os
 import shutil
@@ -10,7 +10,7 @@ import sys
 from harness import ADDRESS, Skip, is_sanitized, sysctl, time_wait, wait_for
 
 STEPS = ("socket", "connect", "send:1", "recv", "close")
-# Of the whole machine, not of the test's namespace.
+# These are about the whole machine, not the test's namespace.
 PRESSURE = ("TW210", "TW211", "TW212")
 CHURN = """
 import socket, sys
@@ -31,8 +31,8 @@ time.sleep(60)
 
 
 def doctor(t, *arguments, absent=False):
-    """What `twshim doctor --json` says, save pressure; its exit status checked. `absent`: there
-    is no such command or process, nor was there."""
+    """The output of `twshim doctor --json` without pressure; checks the exit status. `absent`:
+    the command or process does not exist, and never did."""
     result = t.run(t.twshim, "doctor", "--json", *arguments, shim=False, status=None)
     said = json.loads(result.stdout)
     assert said["schema"] == "twshim.doctor/1"
@@ -48,7 +48,7 @@ def doctor(t, *arguments, absent=False):
 
 
 def wrong(said):
-    """Ids of what is worth a word, but for "unknown"."""
+    """The ids of all findings that are neither ok nor unknown."""
     return sorted({f["id"] for f in said["findings"] if f["verdict"] not in ("ok", "unknown")})
 
 
@@ -62,7 +62,7 @@ def named(said, ident, verdict, app=None, to=None):
 
 
 def a_minute_passes(t):
-    """What stands now is gone, without the wait."""
+    """Removes the TIME_WAIT sockets and counters, without the wait."""
     subprocess.run(["ss", "-K", "state", "time-wait"], check=False, capture_output=True)
     if time_wait():
         raise Skip("the kernel cannot drop TIME_WAIT sockets (ss -K)")
@@ -72,12 +72,12 @@ def a_minute_passes(t):
 
 
 def ports(count):
-    """An ephemeral range of so many ports."""
+    """Sets an ephemeral range of this many ports."""
     sysctl("net.ipv4.ip_local_port_range", f"20000 {20000 + count - 1}")
 
 
 def client(t, server, *steps, shim=True, policy=None, status=0):
-    """The test client, under a policy if there is one."""
+    """Runs the test client, under a policy if one is given."""
     command = [t.prog("client"), ADDRESS, str(server.port), *steps]
     if policy:
         command = [t.twshim, "run", "-q", "-p", policy, "--"] + command
@@ -108,7 +108,7 @@ def test_cause_1_churn_is_named_and_a_pool_silences_it(t):
     finding = named(doctor(t), "TW101", "warning", os.path.basename(os.path.realpath(
         sys.executable)), server.to)
     assert "1,200 connections" in finding["evidence"]
-    assert "would have opened 1 instead of 1,200" in finding["advice"]
+    assert "would have opened 1 connection instead of 1,200" in finding["advice"]
     a_minute_passes(t)
     t.run(sys.executable, script, ADDRESS, str(server.port), "1", "1200")
     assert wrong(doctor(t)) == []
@@ -120,7 +120,7 @@ def test_cause_1_many_runs_of_a_short_program_are_named_as_that(t):
     for _ in range(25):
         t.run("curl", "-s", "-o", "/dev/null", f"http://{ADDRESS}:{server.port}/")
     finding = named(doctor(t), "TW101", "notice", "curl", server.to)
-    assert "each run is a process of its own" in finding["advice"]
+    assert "each run is a separate process" in finding["advice"]
 
 
 # ---------------------------------------------------------- 2. who closes first
@@ -157,7 +157,7 @@ def test_cause_3_a_filling_port_range_is_named_with_its_end_in_sight(t):
     finding = named(doctor(t), "TW103", "warning", "client", server.to)
     assert f"close=fin-reset,to={server.to}" in finding["advice"], finding
     assert "120 of 200 ephemeral ports (60 %)" in finding["evidence"]
-    assert f"from {ADDRESS}" in finding["evidence"] and "none is left in" in finding["evidence"]
+    assert f"from {ADDRESS}" in finding["evidence"] and "they run out in" in finding["evidence"]
     client(t, server, *STEPS, "repeat:50")
     finding = named(doctor(t), "TW103", "problem", "client", server.to)
     order = [finding["advice"].index(w) for w in ("keep connections", "close=fin-reset", "ip_local")]
@@ -194,8 +194,8 @@ def test_cause_3_ports_filled_by_others_are_not_called_open(t):
     client(t, server, *STEPS, "repeat:130", shim=False)
     report = t.twshim_run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:60")
     finding = next(f for f in report["advice"] if f["id"] == "TW103")
-    assert "190 of them by TIME_WAIT sockets: 60 of client, 130 of others" in finding["evidence"]
-    assert "fin-reset" in finding["advice"] and "are open" not in finding["advice"], finding
+    assert "TIME_WAIT sockets hold 190: 60 of client, 130 of others" in finding["evidence"]
+    assert "fin-reset" in finding["advice"] and "open connections hold" not in finding["advice"], finding
 
 
 def test_cause_3_no_port_left_is_named(t):
@@ -219,7 +219,7 @@ def test_cause_3_binding_before_connect_is_named_and_late_bind_silences_it(t):
     steps = ("socket", "bind", "connect", "send:1", "recv", "close", "repeat:40")
     client(t, server, *steps)
     finding = named(doctor(t), "TW105", "notice", "client", server.to)
-    assert "40 connections" in finding["evidence"]
+    assert "40 of its connects" in finding["evidence"]
     a_minute_passes(t)
     client(t, server, *steps, policy=f"late_bind=true,to={server.to}")
     assert "TW105" not in wrong(doctor(t))
@@ -234,11 +234,11 @@ def test_cause_3_who_binds_early_and_starves_others_is_named_and_late_bind_feeds
     t.run(victim, ADDRESS, str(other.port), "socket", "connect?", "close")
     for said in (doctor(t)["findings"], t.report()["advice"]):
         finding = next(f for f in said if f["id"] == "TW104")
-        assert finding["app"] == "victim" and "0 of 100 ephemeral" in finding["evidence"]
+        assert finding["app"] == "victim" and "only 0 of 100 ephemeral" in finding["evidence"]
         assert "late_bind=true,exe=client" in finding["advice"], finding
         assert "fin-reset" not in finding["advice"], finding
     finding = named(doctor(t), "TW105", "problem", "client", server.to)
-    assert "1 connect of the last minute found none" in finding["evidence"], finding
+    assert "at least 1 connect of other programs found no port" in finding["evidence"], finding
     a_minute_passes(t)
     client(t, server, *steps, policy="late_bind=true,exe=client")
     t.run(victim, ADDRESS, str(other.port), "socket", "connect", "close")
@@ -273,7 +273,7 @@ def started_long_ago(t, exe):
 
 
 def test_cause_3_who_has_run_for_long_and_finds_no_port_now_hears_of_it(t):
-    """A connect() that fails at once is in no ring of ended connections."""
+    """The ring of ended connections has no connect() that fails at once."""
     ports(100)
     server, other = t.server(), t.server()
     victim = t.start(sys.executable, t.file("victim.py", VICTIM), ADDRESS, str(other.port),
@@ -290,7 +290,7 @@ def test_cause_3_who_has_run_for_long_and_finds_no_port_now_hears_of_it(t):
         assert "1 of 2 connects" in finding["evidence"] and finding["to"] == other.to, finding
         assert "late_bind=true,exe=client" in finding["advice"], finding
     early = named(doctor(t), "TW105", "problem", "client", server.to)
-    assert "at least 1 connect of the last minute found none" in early["evidence"], early
+    assert "at least 1 connect of other programs found no port" in early["evidence"], early
 
 
 def test_cause_3_a_port_ring_goes_on_and_what_it_takes_from_others_is_said(t):
@@ -298,7 +298,7 @@ def test_cause_3_a_port_ring_goes_on_and_what_it_takes_from_others_is_said(t):
     server, other = t.server(), t.server()
     client(t, server, *STEPS, "repeat:250", policy=f"port_ring=full,to={server.to}")
     finding = named(doctor(t), "TW103", "warning", "client", server.to)
-    assert "client takes them over again by its port_ring" in finding["advice"]
+    assert "client itself reuses them, by its port_ring" in finding["advice"]
     assert f"port_ring=20100-65535,to={server.to}" in finding["advice"], finding
     control = ("socket", "connect", "close")
     client(t, other, *control, shim=False, status=3)
@@ -363,7 +363,7 @@ def test_cause_5_reuse_is_no_cure_for_connections_that_are_open(t):
     said = doctor(t)
     assert "TW201" not in wrong(said)
     finding = named(said, "TW103", "problem", None, server.to)
-    assert "connections that are open" in finding["advice"], finding
+    assert "open connections hold" in finding["advice"], finding
 
 
 # ------------------------------------------------------ 6. resources, and myths
@@ -463,7 +463,7 @@ def test_coverage_is_the_share_of_the_kernels_connections(t):
     client(t, server, *STEPS, "repeat:60")
     client(t, server, *STEPS, "repeat:40", shim=False)
     finding = named(doctor(t, "--coverage", "--only", "TW302"), "TW302", "notice")
-    assert "100 connections were opened (ActiveOpens) and 60 of them" in finding["evidence"]
+    assert "100 connections were opened (ActiveOpens); shims counted 60 of them" in finding["evidence"]
 
 
 def test_a_process_in_another_namespace_is_judged_by_its_own(t):

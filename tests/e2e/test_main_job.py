@@ -117,7 +117,7 @@ def test_what_another_network_namespace_holds_is_not_said_to_be_gone(t):
     said = report["time_wait"]
     assert (said["predicted"], said["confirmed"], said["gone_early"]) == (30, 0, 0), said
     text = t.run(t.twshim, "report", shim=False).stdout.decode()
-    assert "gone early" not in text and "another network namespace" in text, text
+    assert "ended early" not in text and "another network namespace" in text, text
 
 
 def test_connections_of_a_stopped_process_are_open(t):

@@ -754,9 +754,9 @@ def test_report_of_what_nobody_knows_is_a_failure_that_says_so(t):
     server = t.server()
     t.run(*_client(t, server))
     page = os.path.join(t.scratch, "page.html")
-    for subject, says in (("cleint", "nothing is known of this application: did you mean client?"),
+    for subject, says in (("cleint", "nothing is known about this application: did you mean client?"),
                           ("no\x1b[31msuch", "twshim report shows all that are known"),
-                          ("1", "nothing is known of this process: twshim ps lists")):
+                          ("1", "nothing is known about this process: twshim ps lists")):
         for options in ((), ("--json",), ("--html", page)):
             result = t.run(t.twshim, "report", *options, subject, shim=False, status=1)
             [line] = result.stderr.decode().splitlines()

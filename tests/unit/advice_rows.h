@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The rules as a table: facts, and the verdict that each finding must come to. Every
- * finding has rows on both sides of its threshold.
+ * The rules as a table: facts, and the verdict that each finding must reach. Every finding
+ * has rows on both sides of its threshold.
  */
 #ifndef TWS_TESTS_UNIT_ADVICE_ROWS_H
 #define TWS_TESTS_UNIT_ADVICE_ROWS_H
@@ -12,7 +12,7 @@
 #include "tools/kernel/host.h"
 #include "tools/model/traffic.h"
 
-/* Rows name what matters. */
+/* Rows set only the fields that matter. */
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 
 #define FAR_AWAY                                                                         \
@@ -29,13 +29,14 @@
 struct counter_row {
 	const char *id;
 	enum advice_verdict verdict;
-	const char *says; /* in the evidence or the advice; NULL: nothing to say */
+	const char *says; /* in the evidence or the advice; NULL: not checked */
 	struct {
 		enum tws_counter counter;
 		uint64_t value;
 	} counts[6];
 	struct model_ports ports;
 	uint64_t processes;
+	struct model_recent lately;
 };
 
 static const struct counter_row counter_rows[] = {
@@ -43,22 +44,22 @@ static const struct counter_row counter_rows[] = {
     {"TW101", VERDICT_OK, NULL, {{TWS_short_lived, 40}, {TWS_established, 81}}},
     {"TW101",
      VERDICT_NOTICE,
-     "pool of 3, kept open, would have opened 3 instead of 40",
+     "pool of 3, kept open, would have opened 3 connections instead of 40",
      {{TWS_short_lived, 40}, {TWS_established, 40}, {TWS_peak_open, 3}}},
     {"TW101", VERDICT_WARNING, NULL, {{TWS_short_lived, 1000}, {TWS_established, 1000}}},
     {"TW101",
      VERDICT_NOTICE,
-     "each run is a process of its own",
+     "each run is a separate process",
      {{TWS_short_lived, 40}, {TWS_established, 40}, {TWS_peak_open, 1}},
      .processes = 40},
     {"TW101",
      VERDICT_NOTICE,
-     "pool of 3 in each, kept open, would have opened at most 12 instead of 40",
+     "pool of 3 per process, kept open, would have opened at most 12 connections instead",
      {{TWS_short_lived, 40}, {TWS_established, 40}, {TWS_peak_open, 3}},
      .processes = 4},
     {"TW101",
      VERDICT_NOTICE,
-     "use them again",
+     "reuse them",
      {{TWS_short_lived, 40}, {TWS_established, 40}, {TWS_peak_open, 40}}},
     {"TW101",
      VERDICT_NOTICE,
@@ -193,7 +194,7 @@ static const struct host_row host_rows[] = {
      .pair = {.to = FAR_AWAY, .used = 50, .time_wait = 50, .range = 100}},
     {"TW201",
      VERDICT_NOTICE,
-     "TIME_WAIT; last, for the whole host, net.ipv4.tcp_tw_reuse=1 and tcp_timestamps=1",
+     "TIME_WAIT; last, for the whole host, set net.ipv4.tcp_tw_reuse=1 and tcp_timestamps",
      {{HOST_tw_reuse, 1}, {HOST_timestamps, 0}},
      .pair = {.to = FAR_AWAY, .used = 50, .time_wait = 50, .range = 100}},
     {"TW201",
@@ -204,14 +205,14 @@ static const struct host_row host_rows[] = {
     /* what is open, no setting gives back */
     {"TW201",
      VERDICT_OK,
-     "most TIME_WAIT is to 10.0.0.7:6379, by 40 of 100 ports",
+     "most TIME_WAIT sockets are to 10.0.0.7:6379 and hold 40 of 100 ports",
      {{HOST_tw_reuse, 2}, {HOST_timestamps, 1}},
      .pair = {.to = FAR_AWAY, .used = 85, .time_wait = 40, .range = 100}},
-    {"TW201", VERDICT_OK, "takes over no TIME_WAIT port", {{HOST_tw_reuse, 0}}},
+    {"TW201", VERDICT_OK, "never reuses a TIME_WAIT port", {{HOST_tw_reuse, 0}}},
     /* ports inside the range are everybody's */
     {"TW201",
      VERDICT_NOTICE,
-     "'close=fin-reset,to=10.0.0.7:6379' leaves no TIME_WAIT; for one program alone, -p "
+     "'close=fin-reset,to=10.0.0.7:6379' leaves no TIME_WAIT; for one program, -p "
      "'port_ring=61000-65535,to=",
      {{HOST_tw_reuse, 2}, {HOST_timestamps, 1}},
      {.port_low = 32768, .port_high = 60999},
@@ -247,12 +248,12 @@ static const struct host_row host_rows[] = {
     {"TW205", VERDICT_NOTICE, "80 %", {{HOST_max_tw_buckets, 100}}, {.time_wait = 80}},
     {"TW205",
      VERDICT_OK,
-     "5 left out",
+     "5 were not created",
      {{HOST_max_tw_buckets, 100}, {HOST_tw_overflow, 5}},
      {.time_wait = 49}},
     {"TW205",
      VERDICT_NOTICE,
-     "5 left out",
+     "5 were not created",
      {{HOST_max_tw_buckets, 100}, {HOST_tw_overflow, 5}},
      {.time_wait = 50}},
     {"TW205",
@@ -284,7 +285,7 @@ static const struct host_row host_rows[] = {
     {"TW208", VERDICT_OK, NULL, {{HOST_max_orphans, 100}, {HOST_tcp_orphan, 49}}},
     {"TW208", VERDICT_WARNING, NULL, {{HOST_max_orphans, 100}, {HOST_tcp_orphan, 50}}},
     {"TW208", VERDICT_PROBLEM, NULL, {{HOST_max_orphans, 100}, {HOST_tcp_orphan, 90}}},
-    {"TW209", VERDICT_OK, "not there", {{HOST_conntrack_max, 0, ENOENT}}},
+    {"TW209", VERDICT_OK, "not loaded", {{HOST_conntrack_max, 0, ENOENT}}},
     {"TW209", VERDICT_OK, NULL, {{HOST_conntrack_max, 100}, {HOST_conntrack_count, 79}}},
     {"TW209",
      VERDICT_WARNING,
@@ -312,13 +313,13 @@ static const struct host_row host_rows[] = {
      {.time_wait = 999, .incoming = 999, .incoming_port = 80}},
     {"TW214",
      VERDICT_NOTICE,
-     "most (990) at port 80",
+     "most (990) on port 80",
      {{0}},
      {.time_wait = 1000, .incoming = 1000, .incoming_at_port = 990, .incoming_port = 80}},
-    {"TW217", VERDICT_OK, "28,232", {{HOST_port_low, 32768}, {HOST_port_high, 60999}}},
+    {"TW217", VERDICT_OK, "leaves 28,232", {{HOST_port_low, 32768}, {HOST_port_high, 60999}}},
     {"TW217",
      VERDICT_NOTICE,
-     "900 for connect()",
+     "leaves 900 for connect()",
      {{HOST_port_low, 1000}, {HOST_port_high, 1999}, {HOST_reserved_ports, 100}},
      .pair = {.to = FAR_AWAY, .used = 450, .range = 900}},
     {"TW217",
@@ -328,19 +329,19 @@ static const struct host_row host_rows[] = {
      .pair = {.to = FAR_AWAY, .used = 100, .range = 1000}},
     {"TW217",
      VERDICT_NOTICE,
-     "see TW101; else widen net.ipv4.ip_local_port_range: the default is",
+     "see TW101; otherwise widen net.ipv4.ip_local_port_range: the default is",
      {{HOST_port_low, 1000}, {HOST_port_high, 1999}},
      .pair = {.to = FAR_AWAY, .used = 500, .range = 1000}},
     /* the range is as wide as ever, and a list takes it */
     {"TW217",
      VERDICT_NOTICE,
-     "see TW101; else take from net.ipv4.ip_local_reserved_ports what no server needs: "
-     "it keeps 27,232 of the range's 28,232 ports from connect()",
+     "see TW101; otherwise remove from net.ipv4.ip_local_reserved_ports what no server "
+     "needs: it withholds 27,232 of the range's 28,232 ports from connect()",
      {{HOST_port_low, 32768}, {HOST_port_high, 60999}, {HOST_reserved_ports, 27232}},
      .pair = {.to = FAR_AWAY, .used = 500, .range = 1000}},
     {"TW217",
      VERDICT_NOTICE,
-     "keeps 900 of the range's 1,000 ports from connect(); or widen net.ipv4.",
+     "withholds 900 of the range's 1,000 ports from connect(); or widen net.ipv4.",
      {{HOST_port_low, 1000}, {HOST_port_high, 1999}, {HOST_reserved_ports, 900}},
      .pair = {.to = FAR_AWAY, .used = 50, .range = 100}},
     {"TW217", VERDICT_UNKNOWN, NULL, {{HOST_port_high, 0, EACCES}}},

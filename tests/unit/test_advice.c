@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The rules, held against the rows of advice_rows.h; then what holds for all of them.
+ * Checks the rules against the rows of advice_rows.h, and what all findings must satisfy.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,7 +20,8 @@
 #include "tools/model/traffic.h"
 #include "tests/unit/advice_rows.h"
 
-static const struct advice_finding *find(const struct advice *advice, const char *id)
+static const struct advice_finding *find_finding(const struct advice *advice,
+						 const char *id)
 {
 	for (size_t i = 0; i < advice->count; i++)
 		if (strcmp(advice->findings[i].id, id) == 0)
@@ -28,11 +29,11 @@ static const struct advice_finding *find(const struct advice *advice, const char
 	return NULL;
 }
 
-/* The finding is there with this verdict, and says it. */
-static void expect(const struct advice *advice, const char *id,
-		   enum advice_verdict verdict, const char *says, size_t row)
+/* Expects the finding to have this verdict and to contain this text. */
+static void expect_finding(const struct advice *advice, const char *id,
+			   enum advice_verdict verdict, const char *says, size_t row)
 {
-	const struct advice_finding *finding = find(advice, id);
+	const struct advice_finding *finding = find_finding(advice, id);
 	enum advice_verdict found = finding ? finding->verdict : VERDICT_OK;
 
 	if (found != verdict)
@@ -51,20 +52,21 @@ static void examine_row(const struct counter_row *row, struct advice *advice,
 {
 	struct tws_counters counters = {0};
 	struct advice_facts facts = {
-	    .app = "php-fpm",
-	    .to = "10.0.0.7:6379",
-	    .counters = &counters,
-	    .ports = row->ports,
-	    .processes = row->processes ? row->processes : 1,
-	    .short_lived_ms = 1000,
-	    .recent = recent,
+	    .client = {.app = "php-fpm",
+		       .to = "10.0.0.7:6379",
+		       .counters = &counters,
+		       .processes = row->processes ? row->processes : 1,
+		       .short_lived_ms = 1000,
+		       .recent = recent,
+		       .lately = recent ? recent : &row->lately},
+	    .ports = {.fill = row->ports},
 	};
 
 	for (size_t i = 0; i < 6; i++)
 		if (row->counts[i].value)
 			counters.value[row->counts[i].counter] = row->counts[i].value;
 	assert_int_equal(advice_examine(advice, ADVICE_DESTINATION, &facts), 0);
-	facts.to = NULL;
+	facts.client.to = NULL;
 	assert_int_equal(advice_examine(advice, ADVICE_APP, &facts), 0);
 }
 
@@ -74,13 +76,13 @@ static void applications_are_judged_by_their_counters(void **state)
 		struct advice advice = {0};
 
 		examine_row(&counter_rows[i], &advice, NULL);
-		expect(&advice, counter_rows[i].id, counter_rows[i].verdict,
-		       counter_rows[i].says, i);
+		expect_finding(&advice, counter_rows[i].id, counter_rows[i].verdict,
+			       counter_rows[i].says, i);
 		advice_free(&advice);
 	}
 }
 
-/* Save for ports, which are of now, and for what the shim itself missed. */
+/* Except for ports, which are judged as they are now, and for what the shim missed. */
 static void what_is_over_for_a_minute_is_passed_over(void **state)
 {
 	static const struct model_recent nothing;
@@ -93,7 +95,7 @@ static void what_is_over_for_a_minute_is_passed_over(void **state)
 		examine_row(&counter_rows[i], &advice, &nothing);
 		if (strcmp(id, "TW103") != 0 && strcmp(id, "TW110") != 0 &&
 		    strcmp(id, "TW111") != 0 && strcmp(id, "TW112") != 0)
-			expect(&advice, id, VERDICT_OK, NULL, i);
+			expect_finding(&advice, id, VERDICT_OK, NULL, i);
 		advice_free(&advice);
 	}
 }
@@ -105,7 +107,7 @@ static void examine_host_row(const struct host_row *row, struct advice *advice)
 	struct host host = {.page_size = 4096};
 	struct traffic traffic = row->traffic;
 	struct traffic_pair pair = row->pair;
-	struct advice_facts facts = {.host = &host, .traffic = &traffic};
+	struct advice_facts facts = {.host = {&host, &traffic}};
 
 	for (size_t i = 0; i < 4; i++)
 		if (row->facts[i].fact || row->facts[i].value || row->facts[i].error ||
@@ -129,8 +131,8 @@ static void the_host_is_judged_by_its_numbers(void **state)
 		struct advice advice = {0};
 
 		examine_host_row(&host_rows[i], &advice);
-		expect(&advice, host_rows[i].id, host_rows[i].verdict, host_rows[i].says,
-		       i);
+		expect_finding(&advice, host_rows[i].id, host_rows[i].verdict,
+			       host_rows[i].says, i);
 		advice_free(&advice);
 	}
 }
@@ -142,12 +144,12 @@ static void features_and_namespaces_are_judged_by_what_was_tried(void **state)
 	struct traffic_pair pair = {.to = FAR_AWAY, .used = 50, .range = 100};
 	struct traffic traffic = {.time_wait = 20};
 	struct host host = {.feature = {no, no, yes, yes}, .same_as_init = yes};
-	struct advice_facts facts = {.host = &host, .traffic = &traffic};
+	struct advice_facts facts = {.host = {&host, &traffic}};
 	struct advice advice = {.keep_ok = true};
 
 	advice_examine(&advice, ADVICE_HOST, &facts);
-	expect(&advice, "TW216", VERDICT_OK, "missing: IP_LOCAL_PORT_RANGE", 0);
-	expect(&advice, "TW215", VERDICT_OK, "process 1", 0);
+	expect_finding(&advice, "TW216", VERDICT_OK, "missing: IP_LOCAL_PORT_RANGE", 0);
+	expect_finding(&advice, "TW215", VERDICT_OK, "process 1", 0);
 	advice_free(&advice);
 
 	traffic.pairs = &pair;
@@ -157,14 +159,14 @@ static void features_and_namespaces_are_judged_by_what_was_tried(void **state)
 	strcpy(host.differences, "tw_reuse 2 (there 1)");
 	advice.keep_ok = true;
 	advice_examine(&advice, ADVICE_HOST, &facts);
-	expect(&advice, "TW216", VERDICT_NOTICE, "2 of 4", 1);
-	expect(&advice, "TW215", VERDICT_NOTICE, "tw_reuse 2 (there 1)", 1);
+	expect_finding(&advice, "TW216", VERDICT_NOTICE, "2 of 4", 1);
+	expect_finding(&advice, "TW215", VERDICT_NOTICE, "tw_reuse 2 (there 1)", 1);
 	advice_free(&advice);
 
 	host.compared = (struct host_value){.error = EPERM};
 	advice.keep_ok = true;
 	advice_examine(&advice, ADVICE_HOST, &facts);
-	expect(&advice, "TW215", VERDICT_UNKNOWN, "not permitted", 2);
+	expect_finding(&advice, "TW215", VERDICT_UNKNOWN, "not permitted", 2);
 	advice_free(&advice);
 }
 
@@ -173,20 +175,20 @@ static void who_forgets_to_close_is_named(void **state)
 	struct holder holder = {
 	    .pid = 812, .name = "php-fpm", .count = 20, .there = 18, .to = FAR_AWAY};
 	struct holders holders = {.list = &holder, .count = 1, .hidden = 3};
-	struct advice_facts facts = {.holders = &holders, .holder = &holder};
+	struct advice_facts facts = {.holding = {&holders, &holder}};
 	struct advice advice = {0};
 
 	advice_examine(&advice, ADVICE_HOLDER, &facts);
-	expect(&advice, "TW213", VERDICT_NOTICE, "php-fpm (812) holds 20", 0);
-	expect(&advice, "TW213", VERDICT_NOTICE, "to 10.0.0.7:6379", 0);
+	expect_finding(&advice, "TW213", VERDICT_NOTICE, "php-fpm (812) holds 20", 0);
+	expect_finding(&advice, "TW213", VERDICT_NOTICE, "to 10.0.0.7:6379", 0);
 	advice_free(&advice);
 	holder = (struct holder){.count = 1000};
 	advice_examine(&advice, ADVICE_HOLDER, &facts);
-	expect(&advice, "TW213", VERDICT_WARNING, "as root", 1);
+	expect_finding(&advice, "TW213", VERDICT_WARNING, "as root", 1);
 	advice_free(&advice);
 	holder.count = 19;
 	advice_examine(&advice, ADVICE_HOLDER, &facts);
-	expect(&advice, "TW213", VERDICT_OK, NULL, 2);
+	expect_finding(&advice, "TW213", VERDICT_OK, NULL, 2);
 	advice_free(&advice);
 }
 
@@ -194,35 +196,38 @@ static void what_is_asked_about_is_answered(void **state)
 {
 	struct reach reach = {.verdict = REACH_STATIC, .why = "it is static"};
 	struct advice_coverage coverage = {.seen = 90, .opened = 100, .seconds = 1};
-	struct advice_facts facts = {.reach = &reach, .coverage = &coverage};
+	struct advice_facts facts = {.subject = {.reach = &reach, .coverage = &coverage}};
 	struct advice advice = {.keep_ok = true};
 
 	advice_examine(&advice, ADVICE_SUBJECT, &facts);
-	expect(&advice, "TW301", VERDICT_WARNING, "it is static", 0);
-	expect(&advice, "TW302", VERDICT_OK, "90 %", 0);
+	expect_finding(&advice, "TW301", VERDICT_WARNING, "it is static", 0);
+	expect_finding(&advice, "TW302", VERDICT_OK, "90 %", 0);
 	advice_free(&advice);
 	reach.verdict = REACH_NOT_LOADED;
 	coverage.seen = 89;
 	advice_examine(&advice, ADVICE_SUBJECT, &facts);
-	expect(&advice, "TW301", VERDICT_WARNING, "twshim enable --restart UNIT", 1);
-	expect(&advice, "TW302", VERDICT_NOTICE, "89 of them counted by shims, 89 %", 1);
+	expect_finding(&advice, "TW301", VERDICT_WARNING, "twshim enable --restart UNIT",
+		       1);
+	expect_finding(&advice, "TW302", VERDICT_NOTICE,
+		       "shims counted 89 of them (89 %)", 1);
 	advice_free(&advice);
 	coverage.not_root = true;
 	advice_examine(&advice, ADVICE_SUBJECT, &facts);
-	expect(&advice, "TW302", VERDICT_NOTICE,
-	       "89 of them counted by shims that this user may read, 89 %", 1);
-	expect(&advice, "TW302", VERDICT_NOTICE, "of other users, of programs", 1);
-	expect(&advice, "TW302", VERDICT_NOTICE, "root reads those of all users", 1);
+	expect_finding(&advice, "TW302", VERDICT_NOTICE,
+		       "shims that this user may read counted 89 of them (89 %)", 1);
+	expect_finding(&advice, "TW302", VERDICT_NOTICE, "other users, from programs", 1);
+	expect_finding(&advice, "TW302", VERDICT_NOTICE,
+		       "root can read the counts of all users", 1);
 	advice_free(&advice);
 	reach.verdict = REACH_LOADED;
 	coverage = (struct advice_coverage){0};
 	advice_examine(&advice, ADVICE_SUBJECT, &facts);
-	expect(&advice, "TW301", VERDICT_OK, NULL, 2);
-	expect(&advice, "TW302", VERDICT_OK, NULL, 2);
+	expect_finding(&advice, "TW301", VERDICT_OK, NULL, 2);
+	expect_finding(&advice, "TW302", VERDICT_OK, NULL, 2);
 	advice_free(&advice);
-	facts.full = "/run/d";
+	facts.subject.full = "/run/d";
 	advice_examine(&advice, ADVICE_SUBJECT, &facts);
-	expect(&advice, "TW301", VERDICT_WARNING, "tmpfs of /run/d", 3);
+	expect_finding(&advice, "TW301", VERDICT_WARNING, "tmpfs of /run/d", 3);
 	advice_free(&advice);
 }
 
@@ -272,7 +277,7 @@ static void every_sentence_holds_a_number_and_every_finding_a_cure(void **state)
 static void a_host_of_which_nothing_is_known_has_nothing_wrong(void **state)
 {
 	struct host host = {0};
-	struct advice_facts facts = {.host = &host};
+	struct advice_facts facts = {.host = {.settings = &host}};
 	struct advice advice = {.keep_ok = true};
 
 	advice_examine(&advice, ADVICE_HOST, &facts);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the numbers mean and what to do about it. Pure: facts in, findings out; report and
- * doctor use the same rules. Every sentence holds a number of the facts; the remedy for
- * the application comes first, the host's last.
+ * Says what the numbers mean and what to do about them. Pure: facts in, findings out.
+ * `report` and `doctor` use the same rules. Each sentence contains a number from the
+ * facts. Cures in the application come first, settings of the host last.
  */
 #ifndef TWS_TOOLS_ADVICE_H
 #define TWS_TOOLS_ADVICE_H
@@ -26,55 +26,86 @@ enum advice_verdict {
 
 /* How a finding is known. */
 enum advice_certainty {
-	CERTAINTY_COUNTED,  /* by the shim, connection by connection */
-	CERTAINTY_READ,	    /* from the kernel's tables and settings */
-	CERTAINTY_INFERRED, /* from what they show */
+	CERTAINTY_COUNTED,  /* the shim counted each connection */
+	CERTAINTY_READ,	    /* the kernel's tables and settings say so */
+	CERTAINTY_INFERRED, /* it follows from what they show */
 };
 
-/* Connections of a network namespace over some time: those that we counted, and the
- * kernel. */
-struct advice_coverage {
-	uint64_t seen;
-	uint64_t opened;
-	double seconds; /* 0: since the namespace was made */
-	bool not_root;	/* `seen` leaves out what other users' shims counted */
-};
+/* -------- the facts that a rule judges, one struct per subject. NULL: not known. */
 
-/* What one application did, or did to one destination; or, by scope, what is known of the
- * host, of a process that holds connections, or of what `doctor` was asked about. */
-struct advice_facts {
+/* One application, or its connections to one destination. */
+struct advice_client {
 	const char *app; /* name, safe to print */
 	const char *to;	 /* "10.0.0.7:6379"; NULL: all destinations */
 	const struct tws_counters *counters;
 	struct model_time_wait time_wait;
-	struct model_ports ports;
 	uint64_t processes;
 	uint32_t short_lived_ms;
-	/* NULL: not known. */
-	const struct model_recent *recent; /* then what is over is passed over */
-	const struct model_recent *lately; /* the same, where that is not */
-	const struct host *host;
-	const struct traffic *traffic;
-	/* The fullest to this destination; NULL: another hears of it, or there is none.
-	 */
+	/* The last minute. `recent` is NULL where the report covers a finished run: a
+	 * finding then needs no event in the last minute. `lately` is always set. */
+	const struct model_recent *recent;
+	const struct model_recent *lately;
+};
+
+/* The local ports that are in use to one destination. */
+struct advice_ports {
+	struct model_ports fill;
+	/* The fullest pair to this destination; NULL: there is none, or another
+	 * application reports it. */
 	const struct traffic_pair *pair;
-	bool pair_is_ours; /* no other application holds more of it */
-	/* The fullest to this destination, whoever hears of it. */
-	const struct traffic_pair *there;
-	/* Who holds most ports that no other connect() can have, by bind() before
-	 * connect() or by a port_ring, in the last minute; NULL: nobody known. */
+	const struct traffic_pair *there; /* the same, whoever reports it */
+	bool pair_is_ours; /* no other application holds more ports of the pair */
+	/* Connects failed although most ports to this destination were free. */
+	bool is_starved;
+};
+
+/* Other users of the same ports, in the last minute. */
+struct advice_rivals {
+	/* The application that holds most ports that no other connect() can have,
+	 * because it bound them before connect() or by a port_ring. */
 	const char *binder;
 	bool binder_rings;
-	/* Connects of the last minute that found no port where most were free. */
-	uint64_t starved;
-	bool is_starved; /* of these, some are this application's to this destination */
-	bool crowded;	 /* half of the ports to this destination are gone, by whomever */
+	uint64_t starved; /* connects that found no port where most were free */
+};
+
+/* The host, or rather its network namespace. */
+struct advice_host {
+	const struct host *settings;
+	const struct traffic *traffic;
+};
+
+/* Processes with connections that the peer has closed and they have not. */
+struct advice_holding {
 	const struct holders *holders;
-	const struct holder *holder;
+	const struct holder *holder; /* the one to judge */
+};
+
+/* Connections of a network namespace over some time: how many the shims counted, and how
+ * many the kernel did. */
+struct advice_coverage {
+	uint64_t seen;
+	uint64_t opened;
+	double seconds; /* 0: since the namespace was made */
+	bool not_root;	/* `seen` leaves out what the shims of other users counted */
+};
+
+/* The command or process that `doctor` was asked about. */
+struct advice_subject {
 	const struct reach *reach;
-	const char *full; /* the run-time directory, where it has no room left */
+	const char *full; /* the run-time directory, if it has no room left */
 	const struct advice_coverage *coverage;
 };
+
+struct advice_facts {
+	struct advice_client client;
+	struct advice_ports ports;
+	struct advice_rivals rivals;
+	struct advice_host host;
+	struct advice_holding holding;
+	struct advice_subject subject;
+};
+
+/* -------- findings */
 
 #define ADVICE_TEXT_SIZE 640
 
@@ -82,16 +113,16 @@ struct advice_finding {
 	const char *id;
 	const char *title;
 	enum advice_verdict verdict;
-	uint64_t weight; /* connections or events concerned; more is more important */
+	uint64_t weight; /* how many connections or events it is about; orders findings */
 	char app[64];
-	char to[64]; /* "" for all */
+	char to[64]; /* "": all destinations */
 	char evidence[ADVICE_TEXT_SIZE];
 	char advice[ADVICE_TEXT_SIZE];
 	enum advice_certainty certainty;
 };
 
 struct advice {
-	bool keep_ok; /* also what was looked at and found well, with its evidence */
+	bool keep_ok; /* keep also what was found to be fine, with its evidence */
 	struct advice_finding *findings; /* most important first */
 	size_t count;
 	size_t room;
@@ -105,22 +136,23 @@ enum advice_scope {
 	ADVICE_SUBJECT
 };
 
-/* Adds what the rules of a scope find in the facts (verdicts other than OK). 0 or
- * -ENOMEM. */
+/* Judges the facts by all rules of the scope and adds the findings whose verdict is not
+ * OK. Returns 0 or -ENOMEM. */
 int advice_examine(struct advice *advice, enum advice_scope scope,
 		   const struct advice_facts *facts);
 
-/* Examines all applications that are not hidden, and sorts. 0 or -ENOMEM. */
+/* Judges all applications that are not hidden, and sorts the findings. Returns 0 or
+ * -ENOMEM. */
 int advice_of_model(struct advice *ret_advice, const struct model *model);
 
-/* Adds what is found in the applications (destinations with `traffic` in view), on the
- * host, and in the processes that hold connections; does not sort. Facts that are NULL
- * are not asked for. 0 or -ENOMEM. */
+/* Judges the applications as they are now, the host, and the processes that hold
+ * connections. Arguments that are NULL are not judged. The findings are not sorted.
+ * Returns 0 or -ENOMEM. */
 int advice_of_host(struct advice *advice, const struct model *model,
 		   const struct host *host, const struct traffic *traffic,
 		   const struct holders *holders);
 
-/* By verdict, then weight. */
+/* The most serious verdict first, then the greatest weight. */
 void advice_sort(struct advice *advice);
 
 void advice_free(struct advice *advice);
@@ -131,7 +163,7 @@ const char *advice_verdict_name(enum advice_verdict verdict);
 /* "counted", "read", "inferred". */
 const char *advice_certainty_name(enum advice_certainty certainty);
 
-/* What is known of a finding whatever the facts are. */
+/* What a finding means, whatever the facts are. */
 struct advice_explanation {
 	const char *id;
 	const char *title;
@@ -143,7 +175,7 @@ struct advice_explanation {
 extern const struct advice_explanation advice_explanations[];
 extern const size_t advice_explanation_count;
 
-/* By id, whatever the case of its letters; NULL: there is no such finding. */
+/* Finds an explanation by id, in upper or lower case. NULL: there is no such finding. */
 const struct advice_explanation *advice_explain(const char *id);
 
 /* -------- the rules; for advice.c */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Gathers, in this order: the network namespace of the subject, the host's numbers, the
- * segments and the kernel's table, who holds what, how much is seen; then the rules.
+ * Gathers, in this order: the network namespace of the subject, how many connections the
+ * shims see, the host's numbers, the segments and the kernel's table, and which process
+ * holds what. Then the rules judge.
  */
 #include "tools/advice/doctor.h"
 
@@ -67,7 +68,7 @@ int doctor_count_seen(const char *dir, uint64_t *ret_seen)
 	return result == -ENOENT ? 0 : result;
 }
 
-static double now_s(void)
+static double clock_seconds(void)
 {
 	struct timespec now;
 
@@ -75,18 +76,19 @@ static double now_s(void)
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static uint64_t difference(uint64_t after, uint64_t before)
+static uint64_t growth(uint64_t after, uint64_t before)
 {
 	return after > before ? after - before : 0;
 }
 
-/* Over a second; where nothing was opened in it, since the beginning. False: unknown. */
+/* Measures over one second or, if no connection was opened in it, since the namespace was
+ * made. Returns false if that is not possible. */
 static bool measure_coverage(const char *dir, struct advice_coverage *ret_coverage)
 {
 	const struct timespec second = {.tv_sec = COVERAGE_NS / 1000000000L};
 	struct host before, after;
 	uint64_t seen_before, seen_after;
-	double began = now_s();
+	double began = clock_seconds();
 
 	host_read(&before, NULL);
 	if (!host_knows(&before, HOST_active_opens) ||
@@ -97,10 +99,10 @@ static bool measure_coverage(const char *dir, struct advice_coverage *ret_covera
 	if (doctor_count_seen(dir, &seen_after) != 0)
 		return false;
 	*ret_coverage = (struct advice_coverage){
-	    .opened = difference(host_get(&after, HOST_active_opens),
-				 host_get(&before, HOST_active_opens)),
-	    .seen = difference(seen_after, seen_before),
-	    .seconds = now_s() - began,
+	    .opened = growth(host_get(&after, HOST_active_opens),
+			     host_get(&before, HOST_active_opens)),
+	    .seen = growth(seen_after, seen_before),
+	    .seconds = clock_seconds() - began,
 	};
 	if (!ret_coverage->opened)
 		*ret_coverage = (struct advice_coverage){
@@ -113,8 +115,8 @@ static bool measure_coverage(const char *dir, struct advice_coverage *ret_covera
 
 /* ------------------------------------------------------------------- subjects */
 
-/* What /proc and sock_diag show is of the namespace that we are in. Where it may not be
- * entered, the process's own counters still count. */
+/* /proc and sock_diag show the namespace that we are in. If we may not enter that of the
+ * process, its own counters are still right. */
 static void enter_namespace_of(pid_t pid)
 {
 	char path[64];
@@ -128,7 +130,7 @@ static void enter_namespace_of(pid_t pid)
 	close(fd);
 }
 
-/* The executable, as segments name it. */
+/* The executable, by the name that segments use. */
 static const char *app_of_subject(const struct doctor *doctor, char *buffer)
 {
 	if (doctor->request.pid || !doctor->request.subject)
@@ -138,7 +140,7 @@ static const char *app_of_subject(const struct doctor *doctor, char *buffer)
 	return doctor->request.subject;
 }
 
-/* Of the holders, the subject alone. */
+/* Keeps only the subject among the holders. */
 static void keep_holder(struct holders *holders, pid_t pid)
 {
 	size_t kept = 0;
@@ -149,15 +151,14 @@ static void keep_holder(struct holders *holders, pid_t pid)
 	holders->count = kept;
 }
 
-/* What to ask of a subject that there is not. */
-static void say_what_there_is(struct reach *reach, bool process)
+/* Says what to ask instead, if the subject does not exist. */
+static void suggest_subject(struct reach *reach, bool process)
 {
 	if (reach->verdict == REACH_NOT_FOUND && !*reach->path)
 		snprintf(reach->instead, sizeof(reach->instead), "%s",
-			 process ? "twshim ps lists the processes that are known"
-				 : "name it by its path where it is not in PATH, or a "
-				   "process by its number: twshim ps lists those that "
-				   "are known");
+			 process ? "twshim ps lists the known processes"
+				 : "give its path if it is not in PATH, or the number of "
+				   "a process: twshim ps lists the known ones");
 }
 
 /* -------------------------------------------------------------------- together */
@@ -184,7 +185,7 @@ static int gather_sockets(struct doctor *doctor)
 	return result;
 }
 
-/* The scan of ports is of interest where they run out, or to who asks for it. */
+/* How connect() searches for a port matters if ports run out, or if the user asks. */
 static bool wants_scan(const struct doctor *doctor)
 {
 	const struct traffic *traffic = &doctor->traffic;
@@ -196,7 +197,7 @@ static bool wants_scan(const struct doctor *doctor)
 		traffic->pairs[0].used * 2 >= traffic->pairs[0].range);
 }
 
-/* The run-time directory, where it has no room left; NULL where it has. */
+/* The run-time directory if it has no room left, otherwise NULL. */
 static const char *full_directory(const char *dir, char *buffer, size_t size)
 {
 	if (!dir && tws_rundir_find(buffer, size) != 0)
@@ -205,15 +206,16 @@ static const char *full_directory(const char *dir, char *buffer, size_t size)
 	return tws_rundir_check(dir) == -ENOSPC ? dir : NULL;
 }
 
-static int judge(struct doctor *doctor, bool covered)
+static int judge_all(struct doctor *doctor, bool covered)
 {
 	const struct doctor_request *request = &doctor->request;
 	char directory[PATH_MAX];
 	struct advice_facts facts = {
-	    .app = request->subject,
-	    .reach = request->subject ? &doctor->reach : NULL,
-	    .full = full_directory(request->dir, directory, sizeof(directory)),
-	    .coverage = covered ? &doctor->coverage : NULL,
+	    .client = {.app = request->subject},
+	    .subject = {.reach = request->subject ? &doctor->reach : NULL,
+			.full =
+			    full_directory(request->dir, directory, sizeof(directory)),
+			.coverage = covered ? &doctor->coverage : NULL},
 	};
 	int result;
 
@@ -249,7 +251,7 @@ int doctor_examine(struct doctor *ret_doctor, const struct doctor_request *reque
 	} else if (request->subject) {
 		doctor->reach = reach_command(request->subject, NULL);
 	}
-	say_what_there_is(&doctor->reach, request->pid != 0);
+	suggest_subject(&doctor->reach, request->pid != 0);
 	options.app = app_of_subject(doctor, app);
 	if (request->coverage)
 		covered = measure_coverage(request->dir, &doctor->coverage);
@@ -261,7 +263,7 @@ int doctor_examine(struct doctor *ret_doctor, const struct doctor_request *reque
 	result = gather_sockets(doctor);
 	host_probe(&doctor->host, wants_scan(doctor));
 	if (result == 0)
-		result = judge(doctor, covered);
+		result = judge_all(doctor, covered);
 	if (result != 0)
 		snprintf(ret_error, size, "doctor: %s", strerror(-result));
 	return result;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What `twshim doctor` looks at and finds: facts are gathered here, judged by the rules
- * of advice.h, and printed by one printer each for text, JSON and the manual.
+ * `twshim doctor`: gathers the facts and has the rules of advice.h judge them. Text, JSON
+ * and the manual have one printer each.
  */
 #ifndef TWS_TOOLS_DOCTOR_H
 #define TWS_TOOLS_DOCTOR_H
@@ -20,12 +20,12 @@ struct doctor_request {
 	pid_t pid;	     /* of the subject; 0: it is a command */
 	const char *only;    /* id of a finding; NULL: all */
 	const char *dir;     /* NULL: the main run-time directory */
-	bool coverage;	     /* takes a second */
-	bool all;	     /* also what is fine */
+	bool coverage;	     /* measure it, which takes a second */
+	bool all;	     /* show also what is fine */
 	bool json;
 	bool watch;
 	enum print_color color;
-	struct reader_cache *cache; /* of who asks again and again; NULL */
+	struct reader_cache *cache; /* for repeated calls; NULL: none */
 };
 
 struct doctor {
@@ -37,45 +37,47 @@ struct doctor {
 	struct holders holders;
 	struct reach reach;
 	struct advice_coverage coverage;
-	struct advice advice; /* with what is fine */
+	struct advice advice; /* including what is fine */
 };
 
-/* Gathers and judges. 0, or -errno with a one-line reason. Free it in any case. */
+/* Gathers and judges. Returns 0, or -errno with a one-line reason. Free the doctor in
+ * either case. */
 int doctor_examine(struct doctor *ret_doctor, const struct doctor_request *request,
 		   char *ret_error, size_t size);
 
 void doctor_free(struct doctor *doctor);
 
-/* The worst verdict of what is shown. */
+/* The worst verdict among the findings that are shown. */
 enum advice_verdict doctor_worst(const struct doctor *doctor);
 
-/* Whether there is no such command or process, nor was there one that we know of. */
+/* Whether the subject does not exist, and nothing was ever counted for it. */
 bool doctor_knows_nothing(const struct doctor *doctor);
 
-/* Whether a finding is to be shown: asked for, and not fine unless that is wanted. */
+/* Whether to show a finding, as the request says. */
 bool doctor_shows(const struct doctor *doctor, const struct advice_finding *finding);
 
-/* Connections that the shims of our network namespace counted and whose SYN was sent,
- * below the directory (NULL: the main one, and those of others that root may read). 0 or
- * -errno. */
+/* Counts the connections, as far as a SYN was sent, that the shims of our network
+ * namespace published below the directory (NULL: in all directories that this user may
+ * read). Returns 0 or -errno. */
 int doctor_count_seen(const char *dir, uint64_t *ret_seen);
 
 /* -------- the printers */
 
 void doctor_print_text(FILE *out, const struct doctor *doctor);
 
-/* One object, schema twshim.doctor/1; one line of it with `watch`. 0 or -ENOMEM. */
+/* Prints one object, schema twshim.doctor/1; with `watch`, in one line. Returns 0 or
+ * -ENOMEM. */
 int doctor_print_json(FILE *out, const struct doctor *doctor);
 
-/* Background and sources of one finding. */
+/* Prints background and sources of one finding. */
 void doctor_print_explanation(FILE *out, const struct advice_explanation *about,
 			      bool color);
 
-/* All findings, as the manual's chapters. */
+/* Prints all findings as chapters of the manual. */
 void doctor_print_markdown(FILE *out);
 
-/* The explanation of one finding, of all where it is NULL: one object, schema
- * twshim.doctor-explain/1. 0 or -ENOMEM. */
+/* Prints the explanation of one finding (NULL: of all) as one object, schema
+ * twshim.doctor-explain/1. Returns 0 or -ENOMEM. */
 int doctor_print_explanations_json(FILE *out, const struct advice_explanation *only);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The rules of local ports: how full they are to a destination, who holds them, what
- * gives them back. Facts in, verdict and words out.
+ * The rules about local ports: how full they are for a destination, who holds them, and
+ * what frees them.
  */
 #include <stdio.h>
 #include <string.h>
@@ -20,11 +20,11 @@ static const char *say_rate(char *text, size_t size, double rate)
 	return text;
 }
 
-/* " from 10.0.0.1, and at 421 more a second none is left in 12 s". Nothing of the future
- * where none are added, where it stays as it is, or where TIME_WAIT is no end (`ends`).
- */
+/* " from 10.0.0.1; growing by 421 per second, they run out in 12 s". There is no forecast
+ * if no socket is added, if the number stays the same, or if TIME_WAIT ports are reused
+ * (`runs_out` is false). */
 static void say_forecast(char *text, size_t size, const struct traffic_pair *pair,
-			 bool ends)
+			 bool runs_out)
 {
 	char address[PRINT_ADDRESS_SIZE], rate[PRINT_NUMBER_SIZE];
 	int used;
@@ -38,99 +38,84 @@ static void say_forecast(char *text, size_t size, const struct traffic_pair *pai
 	text += strlen(text);
 	size -= strlen(text);
 	say_rate(rate, sizeof(rate), pair->rate);
-	if (pair->used >= pair->range || !ends || pair->rate <= 0)
+	if (pair->used >= pair->range || !runs_out || pair->rate <= 0)
 		return;
 	if (pair->exhausted_in_s)
-		snprintf(text, size, ", and at %s more a second none is left in %u s",
+		snprintf(text, size, "; growing by %s per second, they run out in %u s",
 			 rate, pair->exhausted_in_s);
 	else if (pair->levels_at != pair->used)
-		snprintf(text, size, ", and at %s more a second it %s to %s", rate,
-			 pair->levels_at < pair->used ? "falls" : "rises",
+		snprintf(text, size, "; at %s more per second, their number %s to %s",
+			 rate, pair->levels_at < pair->used ? "falls" : "rises",
 			 advice_number(pair->levels_at));
 }
 
-const char *advice_more_ports(char *text, uint64_t all, uint64_t usable)
-{
-	static const char wider[] = "widen net.ipv4.ip_local_port_range";
-	uint64_t reserved = all > usable ? all - usable : 0;
-	bool narrow = all < ADVICE_PORTS / 2;
-
-	if (reserved * 2 < all && (narrow || usable >= ADVICE_PORTS / 2))
-		strcpy(text, wider);
-	else
-		snprintf(text, ADVICE_MORE_SIZE,
-			 "take from net.ipv4.ip_local_reserved_ports what no server "
-			 "needs: it keeps %s of the range's %s ports from connect()%s%s",
-			 advice_number(reserved), advice_number(all),
-			 narrow ? "; or " : "", narrow ? wider : "");
-	return text;
-}
-
-/* The ports to a destination that an ordinary connect() finds taken. */
+/* The ports that an ordinary connect() to a destination cannot have. */
 struct fill {
 	uint32_t used, range, percent;
-	uint32_t time_wait; /* of those */
-	uint32_t own;	    /* of these, known to be this application's */
-	bool bound;	    /* ... and bound before connect() */
+	uint32_t time_wait; /* held by TIME_WAIT sockets */
+	uint32_t own;	    /* held by this application's TIME_WAIT sockets */
+	bool bound;	    /* most were bound before connect() */
 	bool ring;	    /* ... by a port_ring */
 };
 
 static bool is_most(const struct advice_facts *facts, uint64_t count)
 {
-	return count && count * 2 >= facts->lately->ended;
+	return count && count * 2 >= facts->client.lately->ended;
 }
 
-/* A TIME_WAIT port that connect() takes over is not taken; one that was bound is. */
+/* A TIME_WAIT port that connect() may take over counts as free, unless it was bound
+ * before connect(). */
 static struct fill fill_of(const struct advice_facts *facts)
 {
 	const struct traffic_pair *pair =
-	    facts->pair && facts->pair->range ? facts->pair : NULL;
+	    facts->ports.pair && facts->ports.pair->range ? facts->ports.pair : NULL;
 	struct fill fill = {
-	    .used = pair ? pair->used : facts->ports.used,
-	    .range = pair ? pair->range : facts->ports.range,
+	    .used = pair ? pair->used : facts->ports.fill.used,
+	    .range = pair ? pair->range : facts->ports.fill.range,
 	    .time_wait = pair ? pair->time_wait : 0,
 	};
 
-	if (facts->lately && (!pair || facts->pair_is_ours)) {
-		fill.ring = is_most(facts, facts->lately->port_ring);
-		fill.bound = fill.ring || is_most(facts, facts->lately->early_bind);
+	if (facts->client.lately && (!pair || facts->ports.pair_is_ours)) {
+		fill.ring = is_most(facts, facts->client.lately->port_ring);
+		fill.bound =
+		    fill.ring || is_most(facts, facts->client.lately->early_bind);
 	}
 	if (pair && pair->reuse && !fill.bound) {
 		fill.used -= pair->time_wait;
 		fill.time_wait = 0;
 	}
 	fill.own = fill.time_wait;
-	if (facts->time_wait.confirmed < fill.own)
-		fill.own = (uint32_t)facts->time_wait.confirmed;
+	if (facts->client.time_wait.confirmed < fill.own)
+		fill.own = (uint32_t)facts->client.time_wait.confirmed;
 	fill.percent = (uint32_t)advice_percent(fill.used, fill.range);
 	return fill;
 }
 
-/* "993 of them by TIME_WAIT sockets: 350 of curl, 643 of others". */
+/* "; TIME_WAIT sockets hold 993: 350 of curl, 643 of others". */
 static void say_holder(char *text, size_t size, const struct advice_facts *facts,
 		       const struct fill *fill)
 {
-	bool nobodys =
-	    facts->pair && facts->pair->app == MODEL_NOBODY && facts->pair_is_ours;
+	bool nobodys = facts->ports.pair && facts->ports.pair->app == MODEL_NOBODY &&
+		       facts->ports.pair_is_ours;
 
 	*text = '\0';
-	if (!facts->pair)
+	if (!facts->ports.pair)
 		return;
 	if (!fill->time_wait || nobodys)
-		snprintf(text, size, "; %s of them by TIME_WAIT sockets",
+		snprintf(text, size, "; TIME_WAIT sockets hold %s",
 			 advice_number(fill->time_wait));
 	else if (fill->own == fill->time_wait)
-		snprintf(text, size, "; %s of them by TIME_WAIT sockets of %s",
-			 advice_number(fill->own), facts->app);
+		snprintf(text, size, "; TIME_WAIT sockets of %s hold %s",
+			 facts->client.app, advice_number(fill->own));
 	else
 		snprintf(text, size,
-			 "; %s of them by TIME_WAIT sockets: %s of %s, %s of others",
+			 "; TIME_WAIT sockets hold %s: %s of %s, %s of others",
 			 advice_number(fill->time_wait), advice_number(fill->own),
-			 facts->app, advice_number(fill->time_wait - fill->own));
+			 facts->client.app, advice_number(fill->time_wait - fill->own));
 }
 
-/* Of the fill, what it means now. port_range=full makes the search short; it makes no
- * ports. "Soon" is where it does not stay as it is. */
+/* Says what the fill means now. port_range=full shortens the search for a free port but
+ * adds no ports. */
 static const char *consequence(const struct fill *fill, const struct traffic_pair *pair)
 {
 	if (fill->used >= fill->range)
@@ -138,57 +123,60 @@ static const char *consequence(const struct fill *fill, const struct traffic_pai
 	if (fill->percent >= EXHAUSTED && (!pair || pair->exhausted_in_s))
 		return "connect() soon fails with EADDRNOTAVAIL";
 	if (fill->percent >= EXHAUSTED)
-		return "connect() fails with EADDRNOTAVAIL once the rest is taken";
-	return "from half on connect() takes up to 100 times the CPU";
+		return "connect() fails with EADDRNOTAVAIL once the rest is in use";
+	return "above 50 % used, connect() can cost 100 times the CPU";
 }
 
 static void say_cure(char *text, size_t size, const struct advice_facts *facts,
 		     const struct fill *fill)
 {
-	bool runs_out =
-	    fill->percent >= EXHAUSTED || (facts->pair && facts->pair->exhausted_in_s);
+	bool runs_out = fill->percent >= EXHAUSTED ||
+			(facts->ports.pair && facts->ports.pair->exhausted_in_s);
 	bool over = fill->time_wait && fill->time_wait * 2 >= fill->used;
 
 	if (over && runs_out)
 		snprintf(text, size,
-			 "keep connections open; else -p 'close=fin-reset,to=%s', which "
-			 "leaves no TIME_WAIT (port_range=full spares the CPU alone)",
-			 facts->to);
+			 "keep connections open; otherwise -p 'close=fin-reset,to=%s' "
+			 "leaves no TIME_WAIT (port_range=full saves CPU but adds no "
+			 "ports)",
+			 facts->client.to);
 	else if (!runs_out)
 		snprintf(text, size, "%s-p 'port_range=full,to=%s'",
-			 over ? "keep connections open; else " : "", facts->to);
+			 over ? "keep connections open; otherwise " : "",
+			 facts->client.to);
 	else
 		snprintf(text, size,
-			 "most are of connections that are open: keep fewer, "
-			 "or spread them over more addresses");
+			 "open connections hold most of them: keep fewer open, or use "
+			 "more source or destination addresses");
 }
 
-/* A ring takes its own ports over; all others go without them. */
+/* A ring reuses its own ports, but every other connect() must do without them. */
 static void advise_ring(const struct advice_facts *facts,
 			struct advice_finding *ret_finding)
 {
 	char outside[ADVICE_RING_SIZE], others[96] = "";
 
-	advice_set(ret_finding, facts->starved ? VERDICT_PROBLEM : VERDICT_WARNING,
+	advice_set(ret_finding, facts->rivals.starved ? VERDICT_PROBLEM : VERDICT_WARNING,
 		   ret_finding->weight);
-	if (facts->starved)
+	if (facts->rivals.starved)
 		snprintf(others, sizeof(others),
-			 " (at least %s %s of the last minute found no port)",
-			 advice_number(facts->starved),
-			 print_plural(facts->starved, "connect", "connects"));
-	ADVICE("%s takes them over again by its port_ring; any other connect(), to "
-	       "whatever destination, passes over such a port for 60 s and fails with "
-	       "EADDRNOTAVAIL when no other is left%s: give the ring ports outside "
-	       "net.ipv4.ip_local_port_range, -p 'port_ring=%s,to=%s', or let -p "
-	       "'close=fin-reset,to=%s' leave no TIME_WAIT",
-	       facts->app, others, advice_ring_outside(outside, facts->traffic),
-	       facts->to, facts->to);
+			 " (in the last minute at least %s %s found no port)",
+			 advice_number(facts->rivals.starved),
+			 print_plural(facts->rivals.starved, "connect", "connects"));
+	ADVICE("%s itself reuses them, by its port_ring; every other connect(), to any "
+	       "destination, skips such a port for 60 s and fails with EADDRNOTAVAIL "
+	       "when no other port is left%s: give the ring ports outside "
+	       "net.ipv4.ip_local_port_range, -p 'port_ring=%s,to=%s', or leave no "
+	       "TIME_WAIT by -p 'close=fin-reset,to=%s'",
+	       facts->client.app, others,
+	       advice_ring_outside(outside, facts->host.traffic), facts->client.to,
+	       facts->client.to);
 }
 
-/* The ports of ip_local_port_range, those that are reserved among them. */
+/* The ports of ip_local_port_range, including reserved ones. */
 static uint64_t range_of(const struct advice_facts *facts, const struct fill *fill)
 {
-	const struct traffic *traffic = facts->traffic;
+	const struct traffic *traffic = facts->host.traffic;
 
 	return traffic && traffic->port_high
 		   ? (uint64_t)traffic->port_high - traffic->port_low + 1
@@ -206,66 +194,68 @@ void rule_port_fill(const struct advice_facts *facts, struct advice_finding *ret
 		   fill.percent >= EXHAUSTED ? VERDICT_PROBLEM : VERDICT_WARNING,
 		   fill.used);
 	ret_finding->certainty = CERTAINTY_READ;
-	say_forecast(forecast, sizeof(forecast), facts->pair,
-		     !fill.ring && !(facts->pair && facts->pair->reuse));
+	say_forecast(forecast, sizeof(forecast), facts->ports.pair,
+		     !fill.ring && !(facts->ports.pair && facts->ports.pair->reuse));
 	say_holder(holder, sizeof(holder), facts, &fill);
 	EVIDENCE("%s of %s ephemeral ports (%s %%) to %s are in use%s%s",
 		 advice_number(fill.used), advice_number(fill.range),
-		 advice_number(fill.percent), facts->to, forecast, holder);
+		 advice_number(fill.percent), facts->client.to, forecast, holder);
 	if (fill.ring) {
 		advise_ring(facts, ret_finding);
 		return;
 	}
 	say_cure(cure, sizeof(cure), facts, &fill);
-	ADVICE("%s: %s, and last of all, for the whole host, %s",
-	       consequence(&fill, facts->pair), cure,
+	ADVICE("%s: %s; last, for the whole host, %s",
+	       consequence(&fill, facts->ports.pair), cure,
 	       advice_more_ports(more, range_of(facts, &fill), fill.range));
 }
 
-/* Where most ports to the destination are free, none of its own connections are the
- * cause: a port that was bound before connect() is passed over for every destination. */
+/* If most ports to the destination are free, its own connections are not the cause:
+ * connect() skips a port that was bound before connect(), whatever its destination. */
 static void advise_starved(const struct advice_facts *facts,
 			   struct advice_finding *ret_finding)
 {
 	char outside[ADVICE_RING_SIZE];
 
-	if (facts->binder && facts->binder_rings)
-		ADVICE("%s takes ports from all others by its port_ring: give the ring "
-		       "ports outside net.ipv4.ip_local_port_range, such as "
-		       "port_ring=%s, or let close=fin-reset leave no TIME_WAIT there",
-		       facts->binder, advice_ring_outside(outside, facts->traffic));
-	else if (facts->binder)
-		ADVICE("%s binds before connect() and takes its ports from all "
-		       "destinations: the cure is there, see TW105: -p "
-		       "'late_bind=true,exe=%s'",
-		       facts->binder, facts->binder);
+	if (facts->rivals.binder && facts->rivals.binder_rings)
+		ADVICE("the port_ring of %s takes ports from all other programs: give "
+		       "the ring ports outside net.ipv4.ip_local_port_range, such as "
+		       "port_ring=%s, or leave no TIME_WAIT there by close=fin-reset",
+		       facts->rivals.binder,
+		       advice_ring_outside(outside, facts->host.traffic));
+	else if (facts->rivals.binder)
+		ADVICE("%s binds before connect(), which takes its ports from all "
+		       "destinations and programs: start it with -p "
+		       "'late_bind=true,exe=%s', see TW105",
+		       facts->rivals.binder, facts->rivals.binder);
 	else
-		ADVICE("see what else holds ports: sockets that were bound before "
-		       "connect() (by a program without the shim: ss -tan lists them), "
-		       "net.ipv4.ip_local_reserved_ports, or a port_range of its own");
+		ADVICE("something else holds ports: sockets of a program without the "
+		       "shim that were bound before connect() (ss -tan lists them), "
+		       "net.ipv4.ip_local_reserved_ports, or the program's own "
+		       "port_range");
 }
 
 static void advise_no_port(const struct advice_facts *facts,
 			   struct advice_finding *ret_finding)
 {
 	uint64_t peak = advice_count(facts, TWS_peak_open);
-	const struct traffic_pair *there = facts->there;
+	const struct traffic_pair *there = facts->ports.there;
 
 	if (there && there->used * 2 >= there->range &&
 	    there->time_wait * 2 < there->used)
-		ADVICE("most ports to %s are of connections that are open: keep fewer, "
-		       "or spread them over more addresses",
-		       facts->to);
+		ADVICE("open connections hold most ports to %s: keep fewer open, or use "
+		       "more source or destination addresses",
+		       facts->client.to);
 	else if (!peak)
-		ADVICE("none of its connections to %s came to be, so others held the "
-		       "ports: see TW103, TW105 and twshim owners",
-		       facts->to);
+		ADVICE("other sockets already held every port to %s; see twshim owners, "
+		       "TW103 and TW105",
+		       facts->client.to);
 	else
-		ADVICE("at most %s %s open at once%s: keep them open and reuse them, or "
-		       "let -p 'close=fin-reset,to=%s' leave no TIME_WAIT",
+		ADVICE("at most %s %s open at once%s: keep connections open and reuse "
+		       "them, or leave no TIME_WAIT by -p 'close=fin-reset,to=%s'",
 		       advice_number(peak),
 		       print_plural(peak, "connection was", "connections were"),
-		       advice_in_one_process(facts), facts->to);
+		       advice_in_one_process(facts), facts->client.to);
 }
 
 void rule_no_port(const struct advice_facts *facts, struct advice_finding *ret_finding)
@@ -273,32 +263,34 @@ void rule_no_port(const struct advice_facts *facts, struct advice_finding *ret_f
 	uint64_t failed = advice_count(facts, TWS_failed_no_port);
 	uint64_t attempts = advice_count(facts, TWS_attempts);
 
-	if (!failed ||
-	    (advice_is_over(facts, RECENT(facts, no_port), 1) && !facts->crowded))
+	if (!failed || advice_is_over(facts, RECENT(facts, no_port), 1))
 		return;
 	advice_set(ret_finding, VERDICT_PROBLEM, failed);
-	if (facts->is_starved) {
-		EVIDENCE("%s of %s connects of %s to %s failed with EADDRNOTAVAIL, while "
-			 "%s of %s ephemeral ports are in use to there",
-			 advice_number(failed), advice_number(attempts), facts->app,
-			 facts->to, advice_number(facts->there ? facts->there->used : 0),
-			 advice_number(facts->ports.range));
+	if (facts->ports.is_starved) {
+		EVIDENCE(
+		    "%s of %s connects of %s to %s failed with EADDRNOTAVAIL, although "
+		    "only %s of %s ephemeral ports to it are in use",
+		    advice_number(failed), advice_number(attempts), facts->client.app,
+		    facts->client.to,
+		    advice_number(facts->ports.there ? facts->ports.there->used : 0),
+		    advice_number(facts->ports.fill.range));
 		advise_starved(facts, ret_finding);
 		return;
 	}
-	EVIDENCE("%s of %s connects of %s to %s failed with EADDRNOTAVAIL: no port was "
-		 "left",
-		 advice_number(failed), advice_number(attempts), facts->app, facts->to);
+	EVIDENCE("%s of %s connects of %s to %s failed with EADDRNOTAVAIL: no free port",
+		 advice_number(failed), advice_number(attempts), facts->client.app,
+		 facts->client.to);
 	advise_no_port(facts, ret_finding);
 }
 
-/* It takes ports from all destinations, and from all programs. */
+/* Such a port is taken from all destinations, and from all programs. */
 void rule_early_bind(const struct advice_facts *facts, struct advice_finding *ret_finding)
 {
 	uint64_t bound = advice_count(facts, TWS_bound_before_connect);
 	uint64_t failed = advice_count(facts, TWS_failed_no_port) +
 			  advice_count(facts, TWS_failed_address_in_use);
-	bool starves = facts->starved && facts->lately && facts->lately->early_bind;
+	bool starves = facts->rivals.starved && facts->client.lately &&
+		       facts->client.lately->early_bind;
 	char others[96] = "";
 
 	if (advice_is_over(facts, RECENT(facts, early_bind), 1) || !bound ||
@@ -308,14 +300,15 @@ void rule_early_bind(const struct advice_facts *facts, struct advice_finding *re
 	if (starves) {
 		advice_set(ret_finding, VERDICT_PROBLEM, bound);
 		snprintf(others, sizeof(others),
-			 "; at least %s %s of the last minute found none for it",
-			 advice_number(facts->starved),
-			 print_plural(facts->starved, "connect", "connects"));
+			 "; in the last minute at least %s %s of other programs found no "
+			 "port for this reason",
+			 advice_number(facts->rivals.starved),
+			 print_plural(facts->rivals.starved, "connect", "connects"));
 	}
-	EVIDENCE("%s bound %s connections to %s to a source address before connect(), so "
-		 "that all destinations share one pool of ports%s",
-		 facts->app, advice_number(bound), facts->to, others);
-	ADVICE("set IP_BIND_ADDRESS_NO_PORT before bind(), or try --policy "
-	       "'late_bind=true,to=%s'",
-	       facts->to);
+	EVIDENCE("%s called bind() to a source address before %s of its connects to %s, "
+		 "so all destinations share one pool of ports%s",
+		 facts->client.app, advice_number(bound), facts->client.to, others);
+	ADVICE("set IP_BIND_ADDRESS_NO_PORT before bind(), or try "
+	       "-p 'late_bind=true,to=%s'",
+	       facts->client.to);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The rules of memory, tables and pressure, of connections that are not closed, and of
- * what `doctor` was asked about.
+ * The rules about memory, tables and pressure, about connections that are not closed, and
+ * about the command or process that `doctor` was asked about.
  */
 #include <errno.h>
 #include <string.h>
@@ -34,19 +34,19 @@ static bool is_unknown(const struct host *host, enum host_fact fact,
 void rule_time_wait_memory(const struct advice_facts *facts,
 			   struct advice_finding *ret_finding)
 {
-	uint64_t time_wait = facts->traffic ? facts->traffic->time_wait : 0;
-	uint64_t each = advice_time_wait_bytes(facts->host);
+	uint64_t time_wait = facts->host.traffic ? facts->host.traffic->time_wait : 0;
+	uint64_t each = advice_time_wait_bytes(facts->host.settings);
 	uint64_t bytes = time_wait * (each + PORT_BYTES);
-	uint64_t memory = host_get(facts->host, HOST_memory_kb) * 1024;
+	uint64_t memory = host_get(facts->host.settings, HOST_memory_kb) * 1024;
 	char used[PRINT_NUMBER_SIZE], all[PRINT_NUMBER_SIZE];
 
-	if (is_unknown(facts->host, HOST_memory_kb, ret_finding))
+	if (is_unknown(facts->host.settings, HOST_memory_kb, ret_finding))
 		return;
-	EVIDENCE("%s TIME_WAIT sockets hold at most %s of %s memory: %s bytes each, and "
-		 "%d where a port is held by it alone",
+	EVIDENCE("%s TIME_WAIT sockets use at most %s of %s memory: %s bytes each, plus "
+		 "%d if no other socket uses the port",
 		 advice_number(time_wait), print_bytes(used, bytes),
 		 print_bytes(all, memory), advice_number(each), PORT_BYTES);
-	ADVICE("no reason to fight TIME_WAIT");
+	ADVICE("memory is no reason to fight TIME_WAIT");
 	if (advice_percent(bytes, memory) >= 1)
 		advice_set(ret_finding, VERDICT_NOTICE, time_wait);
 }
@@ -54,7 +54,7 @@ void rule_time_wait_memory(const struct advice_facts *facts,
 void rule_socket_memory(const struct advice_facts *facts,
 			struct advice_finding *ret_finding)
 {
-	const struct host *host = facts->host;
+	const struct host *host = facts->host.settings;
 	uint64_t pages = host_get(host, HOST_tcp_pages);
 	uint64_t pressure = host_get(host, HOST_tcp_mem_pressure);
 	uint64_t most = host_get(host, HOST_tcp_mem_high);
@@ -63,8 +63,8 @@ void rule_socket_memory(const struct advice_facts *facts,
 	if (is_unknown(host, HOST_tcp_mem_high, ret_finding) ||
 	    is_unknown(host, HOST_tcp_pages, ret_finding))
 		return;
-	EVIDENCE("%s TCP sockets hold %s of at most %s (tcp_mem), from which %s "
-		 "connections were dropped so far",
+	EVIDENCE("%s TCP sockets use %s of at most %s (tcp_mem); %s connections were "
+		 "dropped for this reason so far",
 		 advice_number(host_get(host, HOST_tcp_alloc)),
 		 print_bytes(used, pages * host->page_size),
 		 print_bytes(all, most * host->page_size),
@@ -72,13 +72,13 @@ void rule_socket_memory(const struct advice_facts *facts,
 	if (pages < pressure)
 		return;
 	advice_set(ret_finding, pages >= most ? VERDICT_PROBLEM : VERDICT_WARNING, pages);
-	ADVICE("find who holds them: ss -tnmp shows buffers by process; they are live "
-	       "connections, not TIME_WAIT; last, raise net.ipv4.tcp_mem");
+	ADVICE("these are live connections, not TIME_WAIT: ss -tnmp shows the buffers "
+	       "of each process; last, raise net.ipv4.tcp_mem");
 }
 
 void rule_orphans(const struct advice_facts *facts, struct advice_finding *ret_finding)
 {
-	const struct host *host = facts->host;
+	const struct host *host = facts->host.settings;
 	uint64_t orphans = host_get(host, HOST_tcp_orphan);
 	uint64_t most = host_get(host, HOST_max_orphans);
 	uint64_t fill = advice_percent(orphans, most);
@@ -86,41 +86,44 @@ void rule_orphans(const struct advice_facts *facts, struct advice_finding *ret_f
 	if (is_unknown(host, HOST_max_orphans, ret_finding) ||
 	    is_unknown(host, HOST_tcp_orphan, ret_finding))
 		return;
-	EVIDENCE("%s sockets of no program are still delivering, of at most %s (%s %%)",
+	EVIDENCE("%s closed sockets still have data or a FIN to deliver, of at most %s "
+		 "(%s %%)",
 		 advice_number(orphans), advice_number(most), advice_number(fill));
 	if (fill < HALF)
 		return;
 	advice_set(ret_finding, fill >= NEARLY_FULL ? VERDICT_PROBLEM : VERDICT_WARNING,
 		   orphans);
-	ADVICE("peers do not acknowledge or do not close: see ss -tno state fin-wait-1 "
-	       "and fin-wait-2; a lower net.ipv4.tcp_orphan_retries gives up sooner");
+	ADVICE("the peers do not acknowledge or do not close: see ss -tno state "
+	       "fin-wait-1 and fin-wait-2; a lower net.ipv4.tcp_orphan_retries gives up "
+	       "sooner");
 }
 
 void rule_conntrack(const struct advice_facts *facts, struct advice_finding *ret_finding)
 {
-	const struct host *host = facts->host;
+	const struct host *host = facts->host.settings;
 	uint64_t count = host_get(host, HOST_conntrack_count);
 	uint64_t most = host_get(host, HOST_conntrack_max);
 	uint64_t fill = advice_percent(count, most);
 
 	if (host->fact[HOST_conntrack_max].error == ENOENT) {
-		EVIDENCE("no connection is tracked: nf_conntrack is not there (0 "
+		EVIDENCE("no connection is tracked: nf_conntrack is not loaded (0 "
 			 "entries)");
 		return;
 	}
 	if (is_unknown(host, HOST_conntrack_max, ret_finding) ||
 	    is_unknown(host, HOST_conntrack_count, ret_finding))
 		return;
-	EVIDENCE("%s of %s connections are tracked (%s %%); an ended one is for %s s",
+	EVIDENCE("%s of %s entries are in use (%s %%); a connection that ended keeps its "
+		 "entry for %s s",
 		 advice_number(count), advice_number(most), advice_number(fill),
 		 advice_number(host_get(host, HOST_conntrack_time_wait)));
 	if (fill < EXHAUSTED)
 		return;
 	advice_set(ret_finding, fill >= NEARLY_FULL ? VERDICT_PROBLEM : VERDICT_WARNING,
 		   count);
-	ADVICE("new connections are dropped when it is full: first fewer connections, "
-	       "see TW101; then notrack rules for what needs no tracking, a lower "
-	       "nf_conntrack_tcp_timeout_time_wait, or a higher nf_conntrack_max");
+	ADVICE("when the table is full, new connections are dropped: first open fewer "
+	       "connections, see TW101; then add notrack rules, lower "
+	       "nf_conntrack_tcp_timeout_time_wait, or raise nf_conntrack_max");
 }
 
 struct pressure {
@@ -134,13 +137,12 @@ static void judge_pressure(const struct pressure *pressure,
 			   const struct advice_facts *facts,
 			   struct advice_finding *ret_finding)
 {
-	uint64_t value = host_get(facts->host, pressure->fact);
+	uint64_t value = host_get(facts->host.settings, pressure->fact);
 
-	if (is_unknown(facts->host, pressure->fact, ret_finding))
+	if (is_unknown(facts->host.settings, pressure->fact, ret_finding))
 		return;
-	EVIDENCE("in %s.%02u %% of the last minute some task waited for %s",
-		 advice_number(value / HUNDREDTHS), (unsigned)(value % HUNDREDTHS),
-		 pressure->name);
+	EVIDENCE("tasks waited for %s %s.%02u %% of the last minute", pressure->name,
+		 advice_number(value / HUNDREDTHS), (unsigned)(value % HUNDREDTHS));
 	if (value < pressure->notice * HUNDREDTHS)
 		return;
 	advice_set(ret_finding,
@@ -158,7 +160,7 @@ void rule_cpu_pressure(const struct advice_facts *facts,
 	    .name = "a CPU",
 	    .notice = 25,
 	    .warning = 60,
-	    .advice = "TIME_WAIT costs no CPU; a full port range does, see TW103",
+	    .advice = "TIME_WAIT costs no CPU, but a full port range does, see TW103",
 	};
 
 	judge_pressure(&pressure, facts, ret_finding);
@@ -186,7 +188,7 @@ void rule_io_pressure(const struct advice_facts *facts,
 	    .name = "input or output",
 	    .notice = 25,
 	    .warning = 60,
-	    .advice = "TIME_WAIT is not the cause: it touches no disk",
+	    .advice = "TIME_WAIT is not the cause: it uses no disk",
 	};
 
 	judge_pressure(&pressure, facts, ret_finding);
@@ -194,39 +196,39 @@ void rule_io_pressure(const struct advice_facts *facts,
 
 void rule_close_wait(const struct advice_facts *facts, struct advice_finding *ret_finding)
 {
-	const struct holder *holder = facts->holder;
+	const struct holder *holder = facts->holding.holder;
 	char to[PRINT_ADDRESS_SIZE], where[96] = "";
 
 	if (holder->count < MANY)
 		return;
 	advice_set(ret_finding, advice_by_number(holder->count), holder->count);
 	if (!holder->pid) {
-		EVIDENCE(
-		    "%s connections in CLOSE_WAIT are held by processes that may not "
-		    "be looked at, of %s",
-		    advice_number(holder->count), advice_number(facts->holders->hidden));
-		ADVICE("ask again as root to have them named");
+		EVIDENCE("processes that this user may not inspect (%s) hold %s "
+			 "connections in CLOSE_WAIT",
+			 advice_number(facts->holding.holders->hidden),
+			 advice_number(holder->count));
+		ADVICE("run twshim doctor as root to see their names");
 		return;
 	}
 	if (holder->port)
-		snprintf(where, sizeof(where), "that came in at port %u", holder->port);
+		snprintf(where, sizeof(where), "incoming on port %u", holder->port);
 	else
 		snprintf(where, sizeof(where), "to %s", print_address(to, &holder->to));
 	if (!holder->port)
 		snprintf(ret_finding->to, sizeof(ret_finding->to), "%s", to);
 	EVIDENCE("%s (%d) holds %s connections in CLOSE_WAIT, most (%s) %s: the peer has "
-		 "closed, the program has not",
+		 "closed them, the program has not",
 		 holder->name, (int)holder->pid, advice_number(holder->count),
 		 advice_number(holder->there), where);
-	ADVICE("this is not TIME_WAIT, and no setting ends it: let the program close a "
-	       "connection when it reads its end; until then a restart frees them");
+	ADVICE("this is not TIME_WAIT, and no setting ends it: the program must close a "
+	       "connection once recv() returns 0; until then only a restart frees them");
 }
 
 /* ------------------------------------------------------------------- the subject */
 
 void rule_reach(const struct advice_facts *facts, struct advice_finding *ret_finding)
 {
-	const struct reach *reach = facts->reach;
+	const struct reach *reach = facts->subject.reach;
 
 	if (!reach)
 		return;
@@ -238,11 +240,11 @@ void rule_reach(const struct advice_facts *facts, struct advice_finding *ret_fin
 		advice_set(ret_finding, VERDICT_NOTICE, 1);
 	else if (!reach_is_reached(reach->verdict))
 		advice_set(ret_finding, VERDICT_WARNING, 1);
-	if (facts->full && reach_is_reached(reach->verdict)) {
+	if (facts->subject.full && reach_is_reached(reach->verdict)) {
 		advice_set(ret_finding, VERDICT_WARNING, 1);
-		EVIDENCE("%s, but no room is left on the tmpfs of %s, and what starts "
-			 "now is not counted",
-			 reach->why, facts->full);
+		EVIDENCE("%s, but the tmpfs of %s is full, so programs that start now "
+			 "are not counted",
+			 reach->why, facts->subject.full);
 		ADVICE("make room there, or set TWSHIM_DIR to a directory on another "
 		       "tmpfs");
 	}
@@ -255,7 +257,7 @@ void rule_reach(const struct advice_facts *facts, struct advice_finding *ret_fin
 
 void rule_coverage(const struct advice_facts *facts, struct advice_finding *ret_finding)
 {
-	const struct advice_coverage *coverage = facts->coverage;
+	const struct advice_coverage *coverage = facts->subject.coverage;
 	char since[64] = "since this network namespace was made";
 	uint64_t share;
 
@@ -264,16 +266,16 @@ void rule_coverage(const struct advice_facts *facts, struct advice_finding *ret_
 	share = advice_percent(coverage->seen, coverage->opened);
 	if (coverage->seconds > 0)
 		snprintf(since, sizeof(since), "in %.1f s", coverage->seconds);
-	EVIDENCE("%s, %s connections were opened (ActiveOpens) and %s of them counted by "
-		 "shims%s, %s %%",
-		 since, advice_number(coverage->opened), advice_number(coverage->seen),
+	EVIDENCE("%s, %s connections were opened (ActiveOpens); shims%s counted %s of "
+		 "them (%s %%)",
+		 since, advice_number(coverage->opened),
 		 coverage->not_root ? " that this user may read" : "",
-		 advice_number(share > 100 ? 100 : share));
+		 advice_number(coverage->seen), advice_number(share > 100 ? 100 : share));
 	if (!coverage->opened || share >= NEARLY_FULL)
 		return;
 	advice_set(ret_finding, VERDICT_NOTICE, coverage->opened - coverage->seen);
-	ADVICE("the rest is of %sprograms without the shim, see TW218, or past the C "
-	       "library%s",
-	       coverage->not_root ? "other users, of " : "",
-	       coverage->not_root ? ": root reads those of all users" : "");
+	ADVICE("the rest is from %sprograms without the shim, see TW218, or from calls "
+	       "that bypass the C library%s",
+	       coverage->not_root ? "other users, from " : "",
+	       coverage->not_root ? ": root can read the counts of all users" : "");
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The comparison of arms, as text and as JSON.
+ * Prints the comparison of an experiment's arms, as text and as JSON.
  */
 #include <errno.h>
 #include <math.h>
@@ -30,7 +30,7 @@ static const char *const UNITS[] = {
     [ARMS_PER_SECOND] = "per second",
 };
 
-/* What a value comes to in its printed unit. */
+/* Converts a value to its unit in JSON. */
 static double scaled(enum arms_unit unit, double value)
 {
 	switch (unit) {
@@ -43,8 +43,8 @@ static double scaled(enum arms_unit unit, double value)
 	}
 }
 
-/* For a person: milliseconds, and per cent, which nobody takes for a number of
- * connections. */
+/* Converts a value to its unit in text: milliseconds, and per cent, which cannot be
+ * mistaken for a number of connections. */
 static double shown(enum arms_unit unit, double value)
 {
 	switch (unit) {
@@ -102,7 +102,7 @@ static void format_verdict(char *cell, const struct arms_line *line)
 
 /* -------------------------------------------------------------------- text */
 
-static int add_row(struct print_table *table, const struct arms_line *line)
+static int add_measure_row(struct print_table *table, const struct arms_line *line)
 {
 	char cells[COLUMNS][CELL];
 
@@ -114,8 +114,8 @@ static int add_row(struct print_table *table, const struct arms_line *line)
 	return print_table_add_array(table, cells[0], sizeof(cells[0]));
 }
 
-static int add_count(struct print_table *table, const char *title, uint64_t first,
-		     uint64_t other)
+static int add_count_row(struct print_table *table, const char *title, uint64_t first,
+			 uint64_t other)
 {
 	char here[PRINT_NUMBER_SIZE], there[PRINT_NUMBER_SIZE];
 	const char *row[COLUMNS] = {title, print_number(here, first),
@@ -147,18 +147,18 @@ static int write_comparison(FILE *out, const struct model_arm *first,
 	    [COLUMN_VERDICT] = {"VERDICT", false, false},
 	};
 	struct print_table *table = print_table_new(columns, COLUMNS);
-	int result =
-	    table ? add_count(table, "connections", first->counters.value[TWS_attempts],
-			      other->counters.value[TWS_attempts])
-		  : -ENOMEM;
+	int result = table ? add_count_row(table, "connections",
+					   first->counters.value[TWS_attempts],
+					   other->counters.value[TWS_attempts])
+			   : -ENOMEM;
 
 	if (result == 0)
-		result = add_count(table, "TIME_WAIT confirmed now", first->time_wait,
-				   other->time_wait);
+		result = add_count_row(table, "TIME_WAIT confirmed now", first->time_wait,
+				       other->time_wait);
 
 	arms_compare(first, other, compared, seconds, &comparison);
 	for (unsigned i = 0; result == 0 && i < comparison.count; i++)
-		result = add_row(table, &comparison.line[i]);
+		result = add_measure_row(table, &comparison.line[i]);
 	if (result == 0)
 		print_table_write(table, out, 2, color);
 	if (result == 0 && !has_latency(&comparison))
@@ -191,7 +191,7 @@ int arms_write(FILE *out, const struct model *model, double seconds, bool color)
 
 /* -------------------------------------------------------------------- JSON */
 
-static json_t *number(const struct arms_line *line, double value)
+static json_t *scaled_json(const struct arms_line *line, double value)
 {
 	return json_real(scaled(line->unit, value));
 }
@@ -202,11 +202,11 @@ static json_t *line_json(const struct arms_line *line)
 	bool known = it->verdict != STATISTICS_TOO_FEW;
 
 	return json_pack("{ss ss so so so so so ss sI}", "measure", line->name, "unit",
-			 UNITS[line->unit], "first", number(line, it->first), "this",
-			 number(line, it->other), "difference",
-			 known ? number(line, it->difference) : json_null(), "low",
-			 known ? number(line, it->low) : json_null(), "high",
-			 known ? number(line, it->high) : json_null(), "verdict",
+			 UNITS[line->unit], "first", scaled_json(line, it->first), "this",
+			 scaled_json(line, it->other), "difference",
+			 known ? scaled_json(line, it->difference) : json_null(), "low",
+			 known ? scaled_json(line, it->low) : json_null(), "high",
+			 known ? scaled_json(line, it->high) : json_null(), "verdict",
 			 arms_verdict(line), "needed", (json_int_t)it->needed);
 }
 

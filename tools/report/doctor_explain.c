@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is known of each finding whatever the facts are: for `doctor --explain`, as text
- * or JSON, and for the manual's chapter, docs/doctor.md.
+ * Explains the findings, whatever the facts are: for `doctor --explain`, as text or JSON,
+ * and for the manual's chapter, docs/doctor.md.
  */
 #include <errno.h>
 #include <jansson.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * `twshim doctor` for programs: schema twshim.doctor/1.
+ * `twshim doctor` as JSON: schema twshim.doctor/1.
  */
 #include <errno.h>
 #include <jansson.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * `twshim doctor` for a person: findings in order of importance, each with its evidence,
- * the cure and how sure it is; then one line of what is fine and what is not known.
+ * `twshim doctor` as text: the findings, most important first, each with its evidence,
+ * its cure and how it is known; then one line that counts what is fine and what is
+ * unknown.
  */
 #include <string.h>
 
@@ -9,9 +10,9 @@
 
 #define WIDTH  90
 #define INDENT 9
-#define REPEAT 3 /* times that one finding is told in full */
+#define REPEAT 3 /* how often the same finding is shown in full */
 
-static enum print_style style_of(enum advice_verdict verdict)
+static enum print_style style_of_verdict(enum advice_verdict verdict)
 {
 	switch (verdict) {
 	case VERDICT_PROBLEM:
@@ -25,10 +26,10 @@ static enum print_style style_of(enum advice_verdict verdict)
 	}
 }
 
-static const char *sureness(enum advice_certainty certainty)
+static const char *certainty_sentence(enum advice_certainty certainty)
 {
 	static const char *const sentences[] = {
-	    [CERTAINTY_COUNTED] = "counted by the shim, connection by connection",
+	    [CERTAINTY_COUNTED] = "the shim counted each connection",
 	    [CERTAINTY_READ] = "read from the kernel",
 	    [CERTAINTY_INFERRED] = "inferred from what the kernel shows",
 	};
@@ -42,11 +43,12 @@ static void print_paragraph(FILE *out, const char *text)
 	print_wrapped(out, text, INDENT, WIDTH);
 }
 
-static void print_finding(FILE *out, const struct advice_finding *finding, bool color)
+static void print_one_finding(FILE *out, const struct advice_finding *finding, bool color)
 {
 	char text[ADVICE_TEXT_SIZE + 64];
 
-	fprintf(out, "%s%-8s%s %s %s", print_style(style_of(finding->verdict), color),
+	fprintf(out, "%s%-8s%s %s %s",
+		print_style(style_of_verdict(finding->verdict), color),
 		advice_verdict_name(finding->verdict), print_style(PRINT_PLAIN, color),
 		finding->id, finding->title);
 	if (*finding->app || *finding->to)
@@ -61,12 +63,13 @@ static void print_finding(FILE *out, const struct advice_finding *finding, bool 
 	}
 	if (finding->verdict > VERDICT_UNKNOWN)
 		fprintf(out, "%*s%s%s%s\n", INDENT, "", print_style(PRINT_DIM, color),
-			sureness(finding->certainty), print_style(PRINT_PLAIN, color));
+			certainty_sentence(finding->certainty),
+			print_style(PRINT_PLAIN, color));
 	fputc('\n', out);
 }
 
-/* How often the same was found before this one. */
-static size_t said_before(const struct doctor *doctor, size_t index)
+/* Counts equal findings, with the same verdict, before this one. */
+static size_t count_before(const struct doctor *doctor, size_t index)
 {
 	const struct advice_finding *findings = doctor->advice.findings;
 	size_t count = 0;
@@ -94,8 +97,8 @@ static void print_findings(FILE *out, const struct doctor *doctor, bool color)
 		finding = &doctor->advice.findings[i];
 		if (!is_in_full(doctor, finding))
 			continue;
-		if (said_before(doctor, i) < REPEAT || doctor->request.only)
-			print_finding(out, finding, color);
+		if (count_before(doctor, i) < REPEAT || doctor->request.only)
+			print_one_finding(out, finding, color);
 		else
 			left++;
 	}
@@ -134,7 +137,7 @@ static void print_unknown(FILE *out, const struct doctor *doctor)
 	}
 }
 
-/* What is advised as -p 'close=...' is no whole command yet. */
+/* Advice such as -p 'close=...' is not a complete command yet. */
 static void print_where_rules_go(FILE *out, const struct doctor *doctor)
 {
 	const struct advice_finding *finding;
@@ -144,11 +147,12 @@ static void print_where_rules_go(FILE *out, const struct doctor *doctor)
 		if (finding->verdict == VERDICT_OK || !is_in_full(doctor, finding) ||
 		    !strstr(finding->advice, "-p '"))
 			continue;
-		print_wrapped(out,
-			      "-p 'RULE' is of twshim run and env; where the shim is in "
-			      "already, twshim policy load -p 'RULE' puts it in force "
-			      "without a restart, in place of the policy before.",
-			      0, WIDTH);
+		print_wrapped(
+		    out,
+		    "New process: twshim run -p 'RULE' -- COMMAND. Already under "
+		    "the shim: twshim policy load -p 'RULE' (replaces the "
+		    "current policy).",
+		    0, WIDTH);
 		fputc('\n', out);
 		return;
 	}
@@ -163,9 +167,9 @@ static void print_summary(FILE *out, const struct doctor *doctor, bool color)
 		fprintf(out, "%sNothing is wrong%s: ", print_style(PRINT_GREEN, color),
 			print_style(PRINT_PLAIN, color));
 	fprintf(out,
-		"%zu %s fine, %zu %s not known; %s TIME_WAIT %s, %s of known "
+		"%zu %s fine, %zu %s unknown; %s TIME_WAIT %s, %s from known "
 		"applications\n",
-		ok, print_plural(ok, "thing is", "things are"),
+		ok, print_plural(ok, "check is", "checks are"),
 		count_verdict(doctor, VERDICT_UNKNOWN),
 		print_plural(count_verdict(doctor, VERDICT_UNKNOWN), "is", "are"),
 		print_number(number, doctor->model->kernel.time_wait),
@@ -173,7 +177,7 @@ static void print_summary(FILE *out, const struct doctor *doctor, bool color)
 		print_number(owned, doctor->model->kernel.owned));
 }
 
-/* Of a finding that was asked for by name and of which there is no trace. */
+/* Says that the finding that was asked for does not apply. */
 static void print_absent(FILE *out, const struct doctor *doctor, bool color)
 {
 	const struct advice_explanation *about = advice_explain(doctor->request.only);
@@ -181,7 +185,7 @@ static void print_absent(FILE *out, const struct doctor *doctor, bool color)
 	for (size_t i = 0; i < doctor->advice.count; i++)
 		if (doctor_shows(doctor, &doctor->advice.findings[i]))
 			return;
-	fprintf(out, "%s%-8s%s %s %s: not found in %u known %s\n",
+	fprintf(out, "%s%-8s%s %s %s: does not apply to any of %u known %s\n",
 		print_style(PRINT_GREEN, color), "ok", print_style(PRINT_PLAIN, color),
 		about->id, about->title, doctor->model->order_count,
 		print_plural(doctor->model->order_count, "application", "applications"));

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * The report's first sentence, which holds the numbers, or why there are none.
+ * The first sentence of the report: the numbers, or why there are none.
  */
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 
 #include "tools/model/join.h"
-#include "tools/report/text.h"
+#include "tools/report/text_parts.h"
 #include "tools/segments/rundir.h"
 
 #define SENTENCE_SIZE 1024
 
-/* Appends to a sentence; what does not fit is cut. */
+/* Appends to a sentence, which is cut if it gets too long. */
 __attribute__((format(printf, 2, 3))) static void say(char *sentence, const char *format,
 						      ...)
 {
@@ -22,26 +22,6 @@ __attribute__((format(printf, 2, 3))) static void say(char *sentence, const char
 	va_start(arguments, format);
 	vsnprintf(sentence + used, SENTENCE_SIZE - used, format, arguments);
 	va_end(arguments);
-}
-
-const struct model_app *report_text_app(const struct model *model, uint32_t rank)
-{
-	return &model->apps[model->order[rank]];
-}
-
-bool report_text_is_empty(const struct tws_counters *counters)
-{
-	return !counters->value[TWS_attempts] && !counters->value[TWS_unobserved] &&
-	       !counters->value[TWS_adopted];
-}
-
-uint32_t report_text_busy(const struct model *model)
-{
-	uint32_t busy = 0;
-
-	for (uint32_t i = 0; i < model->order_count; i++)
-		busy += !report_text_is_empty(&report_text_app(model, i)->counters);
-	return busy;
 }
 
 static void say_subject(const struct report_text *text, char *sentence)
@@ -82,22 +62,10 @@ static void say_confirmed(const struct report_text *text, char *sentence)
 	const struct model_time_wait *time_wait = &text->model->time_wait;
 
 	if (!text->model->has_table)
-		say(sentence, " (the kernel could not be asked)");
+		say(sentence, " (the kernel could not be read)");
 	else if (time_wait->predicted)
 		say(sentence, " (%s confirmed by the kernel)",
 		    REPORT_NUMBER(time_wait->confirmed));
-}
-
-uint64_t report_text_by_policy(const struct tws_counters *counters)
-{
-	return counters->value[TWS_ended_fin_reset] +
-	       counters->value[TWS_ended_reset_policy];
-}
-
-/* A policy changes only how a connection is closed that we close first. */
-uint64_t report_text_closed_first(const struct tws_counters *counters)
-{
-	return counters->value[TWS_ended_local_fin] + report_text_by_policy(counters);
 }
 
 static void say_closed(const struct report_text *text, char *sentence)
@@ -111,12 +79,12 @@ static void say_closed(const struct report_text *text, char *sentence)
 	say(sentence, "; %s closed first on %s", text->several ? "they" : "it",
 	    here ? REPORT_NUMBER(here) : "none");
 	if (treated)
-		say(sentence, " (%s as a policy said)", REPORT_NUMBER(treated));
+		say(sentence, " (%s by policy)", REPORT_NUMBER(treated));
 	if (left)
 		say(sentence, " and left %s TIME_WAIT %s", REPORT_NUMBER(left),
 		    print_plural(left, "socket", "sockets"));
 	else if (gone)
-		say(sentence, ", and none of these TIME_WAIT sockets is left");
+		say(sentence, ", and none of these TIME_WAIT sockets remains");
 	else if (value[TWS_ended_local_fin])
 		say(sentence, ", none of them in the last minute");
 	else
@@ -137,8 +105,8 @@ void report_text_headline(const struct report_text *text)
 	fputs(print_style(PRINT_PLAIN, text->color), text->out);
 }
 
-/* `run` has said so before it started the command. */
-static bool is_full(const struct report_text *text)
+/* Not after a run, which says so before it starts the command. */
+static bool is_tmpfs_full(const struct report_text *text)
 {
 	const char *dir = text->options->dir;
 	char found[4096];
@@ -150,22 +118,22 @@ static bool is_full(const struct report_text *text)
 
 void report_text_nothing(const struct report_text *text)
 {
-	if (is_full(text))
-		fputs("No room is left on the tmpfs of the run-time directory: what "
-		      "starts now is not counted.\n",
+	if (is_tmpfs_full(text))
+		fputs("The tmpfs of the run-time directory is full: programs that start "
+		      "now are not counted.\n",
 		      text->out);
 	if (text->model->total.value[TWS_deepbind_loads])
-		fputs("No TCP connection was observed. Either none was opened, or the "
-		      "shim was passed by:\n",
+		fputs("No TCP connection was observed. Either none was opened, or a "
+		      "library bypassed the shim:\n",
 		      text->out);
 	else if (text->options->run)
 		fputs("No TCP connection was observed. Either the command opened none, "
-		      "or the preload did not\nreach it; twshim doctor COMMAND says "
+		      "or the shim could not\nreach it; twshim doctor COMMAND says "
 		      "which.\n",
 		      text->out);
 	else if (text->options->app || text->options->pid)
-		fputs("Nothing is known of this application. twshim report shows all "
-		      "that are known.\n",
+		fputs("Nothing is known about this application. twshim report shows all "
+		      "known ones.\n",
 		      text->out);
 	else
 		fputs("Nothing is known yet. Start a program with twshim run -- COMMAND, "

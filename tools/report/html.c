@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The report as one page: that of `twshim serve`, with its style, its scripts and the
- * JSON in it. It asks nobody for anything, and runs no script but those that bear its
- * nonce.
+ * The report as one page: that of `twshim serve`, with the style, the scripts and the
+ * JSON inside it. It loads nothing, and runs only scripts that carry its nonce.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -20,7 +19,7 @@ static const char policy[] =
     "script-src 'nonce-%s'; style-src 'nonce-%s'; img-src data:; base-uri 'none'; "
     "form-action 'none'\">\n";
 
-/* What a line of page.html asks of the server, and what stands there instead. */
+/* Lines of page.html that load a file, and what replaces them. */
 static const struct part {
 	const char *line, *element;
 	const char *start, *end;
@@ -47,7 +46,7 @@ static int make_nonce(char ret_nonce[NONCE_SIZE])
 	return 0;
 }
 
-/* In JSON "<" stands in strings only. Without it no name ends the element. */
+/* JSON contains "<" only inside strings. Escaped, it cannot end the script element. */
 static void write_data(FILE *out, const char *json)
 {
 	fputs("<script type=\"application/json\" id=\"data\">", out);

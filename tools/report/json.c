@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The report for programs: one object, schema twshim.report/1. Counters come from
- * counters.def, so a new one appears here by itself.
+ * The report as JSON: one object, schema twshim.report/1. A new row in counters.def
+ * appears here without a change.
  */
 #include <errno.h>
 #include <jansson.h>
@@ -26,8 +26,8 @@ static const char *const histogram_names[] = {
 #include "shim/shared/counters.def"
 };
 
-/* The helpers that follow pass NULL on: json_object_set_new() refuses it, and the
- * printing of an incomplete object fails as a whole, by `failed`. */
+/* Set if memory ran out: json_object_set_new() refuses NULL, and an incomplete object is
+ * not printed. */
 static bool failed;
 
 static void set(json_t *object, const char *key, json_t *value)
@@ -47,7 +47,7 @@ static json_t *integer(uint64_t value)
 	return json_integer((json_int_t)(value & INT64_MAX));
 }
 
-/* Of an untrusted string. */
+/* A JSON string from an untrusted one. */
 static json_t *string(const char *text)
 {
 	char valid[3 * TWS_EXE_SIZE + 1];
@@ -88,7 +88,7 @@ static json_t *seconds(uint32_t milliseconds)
 	return milliseconds ? json_real(milliseconds / 1e3) : json_null();
 }
 
-/* Without a kernel table nothing is confirmed, which is not 0. */
+/* Without a kernel table, `confirmed` is unknown, which is not 0. */
 static json_t *time_wait(const struct model *model,
 			 const struct model_time_wait *time_wait)
 {
@@ -104,7 +104,8 @@ static json_t *time_wait(const struct model *model,
 	return object;
 }
 
-/* How many of an application's leave in the first second from now, in the second, ... */
+/* How many TIME_WAIT sockets of an application leave in the first second from now, in the
+ * next one, and so on. */
 static json_t *leaving(const struct model *model, uint32_t app)
 {
 	const uint32_t last = MODEL_TIME_WAIT_NS / 1000000000 - 1;
@@ -213,7 +214,7 @@ static json_t *kernel(const struct model *model)
 	set(object, "owned", known ? integer(model->kernel.owned) : json_null());
 	set(object, "unowned", known ? integer(model->kernel.unowned) : json_null());
 	set(object, "error", known ? json_null() : string(model->table_error));
-	/* Asked for only where sockets are gone early: null is not 0. */
+	/* Read only if sockets ended early; otherwise null, which is not 0. */
 	known = model->buckets || model->overflowed;
 	set(object, "max_tw_buckets", known ? integer(model->buckets) : json_null());
 	set(object, "tw_overflow", known ? integer(model->overflowed) : json_null());
@@ -281,7 +282,7 @@ static json_t *skipped(const struct model *model)
 	return array;
 }
 
-/* What is not in the numbers, as far as that is known. */
+/* What the numbers do not contain, as far as that is known. */
 static json_t *unseen(const struct model *model)
 {
 	const uint64_t *value = model->total.value;
@@ -303,7 +304,7 @@ static json_t *unseen(const struct model *model)
 	return object;
 }
 
-/* Whether the bytes in `total` are those of all its connections. */
+/* Whether the bytes in `total` cover all connections. */
 static bool bytes_counted(const struct model *model)
 {
 	bool ret = model->order_count > 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * `twshim owners` for programs: schema twshim.owners/1.
+ * `twshim owners` as JSON: schema twshim.owners/1.
  */
 #include <errno.h>
 #include <jansson.h>
@@ -15,7 +15,7 @@ static const char *const kinds[] = {
     [OWNERS_INCOMING] = "incoming",
 };
 
-static json_t *text(const char *untrusted)
+static json_t *string_json(const char *untrusted)
 {
 	char valid[3 * TWS_EXE_SIZE + 1];
 
@@ -62,7 +62,7 @@ static json_t *owner(const struct owners *owners, const struct owners_group *gro
 	const struct model_app *app = &owners->model->apps[group->app];
 
 	return json_pack("{s:o, s:o, s:o, s:o, s:I, s:f, s:f, s:s, s:o}", "app",
-			 text(app->name), "exe", text(app->exe), "pid",
+			 string_json(app->name), "exe", string_json(app->exe), "pid",
 			 pid(owners, group), "to", address_or_null(&group->to), "count",
 			 (json_int_t)group->count, "oldest_leaves_s",
 			 group->oldest_leaves_ms / 1e3, "newest_leaves_s",
@@ -103,12 +103,12 @@ static json_t *socket_object(const struct owners *owners, size_t index)
 	const struct owners_group *group = &owners->groups[owners->group_of[index]];
 	bool known = group->kind == OWNERS_KNOWN;
 
-	return json_pack("{s:o, s:o, s:s, s:o, s:o, s:f}", "app",
-			 known ? text(owners->model->apps[group->app].name) : json_null(),
-			 "pid", pid(owners, group), "looks", kinds[group->kind], "from",
-			 address_or_null(&socket->local), "to",
-			 address_or_null(&socket->remote), "leaves_s",
-			 socket->expires_ms / 1e3);
+	return json_pack(
+	    "{s:o, s:o, s:s, s:o, s:o, s:f}", "app",
+	    known ? string_json(owners->model->apps[group->app].name) : json_null(),
+	    "pid", pid(owners, group), "looks", kinds[group->kind], "from",
+	    address_or_null(&socket->local), "to", address_or_null(&socket->remote),
+	    "leaves_s", socket->expires_ms / 1e3);
 }
 
 static json_t *sockets(const struct owners *owners)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * `twshim owners` for a person: what is known, then what is not, or one line a socket.
+ * `twshim owners` as text: the known owners, then the unowned sockets; or one line per
+ * socket.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -10,11 +11,12 @@
 
 #include "tools/model/owners.h"
 #include "tools/base/print.h"
+#include "tools/report/text_parts.h"
 
 #define CELL 80
 #define ROWS 40
 
-/* A line: a group, or those of several processes that exited. */
+/* A line: one group, or the groups of several processes that exited. */
 struct row {
 	struct owners_group group;
 	size_t processes;
@@ -31,28 +33,12 @@ static const struct print_column known_columns[COLUMNS] = {
 };
 
 static const struct print_column unowned_columns[COLUMNS] = {
-    [COLUMN_APP] = {"LOOKS", false, false},
+    [COLUMN_APP] = {"DIRECTION", false, false},
     [COLUMN_PID] = {"LOCAL PORT", false, false},
     [COLUMN_TO] = {"REMOTE", false, false},
     [COLUMN_COUNT] = {"TIME_WAIT", true, false},
     [COLUMN_LEAVE] = {"LEAVE IN", true, false},
 };
-
-static unsigned seconds(uint32_t milliseconds)
-{
-	return (milliseconds + 999) / 1000;
-}
-
-static void format_leave(char *cell, const struct owners_group *group)
-{
-	unsigned oldest = seconds(group->oldest_leaves_ms);
-	unsigned newest = seconds(group->newest_leaves_ms);
-
-	if (oldest == newest)
-		snprintf(cell, CELL, "%u s", newest);
-	else
-		snprintf(cell, CELL, "%u-%u s", oldest, newest);
-}
 
 /* "812", "812, exited 12 s ago", or "exited". */
 static void format_pid(char *cell, const struct owners *owners,
@@ -82,8 +68,8 @@ static void format_app(char *cell, const struct owners *owners,
 			 group->kind == OWNERS_INCOMING ? "incoming" : "outgoing");
 }
 
-static int add_row(struct print_table *table, const struct owners *owners,
-		   const struct row *row)
+static int add_owner_row(struct print_table *table, const struct owners *owners,
+			 const struct row *row)
 {
 	const struct owners_group *group = &row->group;
 	char cells[COLUMNS][CELL];
@@ -103,7 +89,8 @@ static int add_row(struct print_table *table, const struct owners *owners,
 	else
 		print_address(cells[COLUMN_TO], &group->to);
 	print_number(cells[COLUMN_COUNT], group->count);
-	format_leave(cells[COLUMN_LEAVE], group);
+	report_text_leave(cells[COLUMN_LEAVE], CELL, group->oldest_leaves_ms,
+			  group->newest_leaves_ms);
 	return print_table_add_array(table, cells[0], sizeof(cells[0]));
 }
 
@@ -141,11 +128,11 @@ static void add_up(struct row *sum, const struct row *one)
 		sum->group.newest_leaves_ms = one->group.newest_leaves_ms;
 }
 
-/* A storm of short processes, each with a line of its own, would hide who it is: those
- * that exited, of the same application and destination, become one. The new count. */
+/* Merges the rows of exited processes with the same application and destination, because
+ * a storm of short processes would fill the table. Returns the new number of rows. */
 static size_t fold_exited(const struct owners *owners, struct row *rows, size_t count)
 {
-	struct row *last = NULL; /* of the exited, one place after another */
+	struct row *last = NULL; /* the last row of exited processes */
 	size_t kept = 0;
 
 	qsort(rows, count, sizeof(*rows), by_place);
@@ -165,8 +152,8 @@ static size_t fold_exited(const struct owners *owners, struct row *rows, size_t 
 	return kept;
 }
 
-/* The groups of known owners, or the others, most sockets first. Free them; NULL: no
- * memory. */
+/* Returns the groups of known owners, or the others, most sockets first. The caller frees
+ * them. NULL: out of memory. */
 static struct row *rows_of(const struct owners *owners, bool known, size_t *ret_count)
 {
 	struct row *rows = calloc(owners->count + 1, sizeof(*rows));
@@ -180,7 +167,7 @@ static struct row *rows_of(const struct owners *owners, bool known, size_t *ret_
 	return rows;
 }
 
-/* The groups of known owners, or the others. */
+/* Writes the groups of known owners, or the others. */
 static int write_groups(const struct owners *owners, bool known, bool color)
 {
 	struct print_table *table =
@@ -190,7 +177,7 @@ static int write_groups(const struct owners *owners, bool known, bool color)
 	int result = table && rows ? 0 : -ENOMEM;
 
 	for (size_t i = 0; result == 0 && i < count && i < ROWS; i++)
-		result = add_row(table, owners, &rows[i]);
+		result = add_owner_row(table, owners, &rows[i]);
 	if (result == 0 && count) {
 		fputs(known ? "\n" : "\nUnowned:\n", stdout);
 		print_table_write(table, stdout, 2, color);
@@ -207,7 +194,8 @@ static void write_headline(const struct owners *owners, bool color)
 	const struct model *model = owners->model;
 	char all[PRINT_NUMBER_SIZE], owned[PRINT_NUMBER_SIZE], others[PRINT_NUMBER_SIZE];
 
-	printf("%s%s TIME_WAIT %s: %s of known applications, %s unowned%s\n",
+	printf("%s%s TIME_WAIT %s: %s from known applications, %s from programs not "
+	       "running under twshim%s\n",
 	       print_style(PRINT_BOLD, color), print_number(all, model->kernel.time_wait),
 	       print_plural(model->kernel.time_wait, "socket", "sockets"),
 	       print_number(owned, model->kernel.owned),

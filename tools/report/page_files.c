@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The assembler takes the files in as they are. Make runs it at the root of the tree.
+ * The assembler includes the files unchanged. Make runs it in the root of the tree.
  */
 #include "tools/report/page_files.h"
 
-/* Where Debian's libjs-chart.js has it. */
+/* Where Debian's libjs-chart.js puts it. */
 #ifndef TWSHIM_CHART
 #define TWSHIM_CHART "/usr/share/javascript/chart.js/chart.min.js"
 #endif

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * The files of the page, embedded at build: tools/web/ and the chart library.
+ * The files of the page and the chart library, embedded when twshim is built.
  */
 #ifndef TWS_TOOLS_WEB_ASSETS_H
 #define TWS_TOOLS_WEB_ASSETS_H
 
 #include <stddef.h>
 
-/* NAME, file. Each is web_NAME, of web_NAME_end - web_NAME bytes. */
+/* NAME, file. Its bytes are from web_NAME to web_NAME_end. */
 #define WEB_ASSETS(ASSET)                                                                \
 	ASSET(html, "tools/report/page/page.html")                                       \
 	ASSET(css, "tools/report/page/page.css")                                         \

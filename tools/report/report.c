@@ -10,13 +10,13 @@
 #include "tools/kernel/kernel.h"
 #include "tools/model/model.h"
 
-/* How often, and for how long each time, a finished run's report looks again: for sockets
- * that are on their way to TIME_WAIT (the peer's FIN is still to come), and for the last
- * words of those that are gone (the kernel announces them from a work queue, a moment
- * later). */
-#define LOOKS		20
-#define LOOKS_FOR_WORDS 6
-#define LOOK_MS		25
+/* How often, and after which pause, the report of a finished run looks again: for sockets
+ * that are about to enter TIME_WAIT (the peer's FIN is still to come), and for the
+ * kernel's messages about sockets that are gone, which come from a work queue a moment
+ * later. */
+#define LOOKS		   20
+#define LOOKS_FOR_MESSAGES 6
+#define LOOK_MS		   25
 
 static bool is_settled(const struct model *model)
 {
@@ -27,13 +27,14 @@ static bool is_settled(const struct model *model)
 	return true;
 }
 
-static bool is_silent(const struct model *model, struct kernel_listener *listener,
-		      int look)
+static bool awaits_messages(const struct model *model, struct kernel_listener *listener,
+			    int look)
 {
-	return listener && look < LOOKS_FOR_WORDS && model->total.value[TWS_ended_unseen];
+	return listener && look < LOOKS_FOR_MESSAGES &&
+	       model->total.value[TWS_ended_unseen];
 }
 
-/* The command is over, so what it left moves only towards its end. */
+/* The command is over, so its sockets only move towards their end. */
 static int build_settled(struct model **ret_model, const struct model_options *wanted,
 			 struct kernel_listener *listener, char *ret_error, size_t size)
 {
@@ -41,7 +42,8 @@ static int build_settled(struct model **ret_model, const struct model_options *w
 	int result = model_build(ret_model, wanted, ret_error, size);
 
 	for (int look = 1; result == 0 && look < LOOKS; look++) {
-		if (is_settled(*ret_model) && !is_silent(*ret_model, listener, look))
+		if (is_settled(*ret_model) &&
+		    !awaits_messages(*ret_model, listener, look))
 			break;
 		model_free(*ret_model);
 		*ret_model = NULL;
@@ -53,7 +55,7 @@ static int build_settled(struct model **ret_model, const struct model_options *w
 	return result;
 }
 
-/* The application that may have been meant; NULL: none is near. */
+/* The known application with the most similar name; NULL: none is similar. */
 static const char *nearest_app(const struct model *model, const char *name)
 {
 	const char **names = calloc(model->app_count + 1, sizeof(*names));
@@ -68,7 +70,7 @@ static const char *nearest_app(const struct model *model, const char *name)
 	return ret;
 }
 
-/* 0, or -ENOENT: of the application or process that was asked for nothing is known. */
+/* Returns 0, or -ENOENT if nothing is known about the application or process. */
 static int check_subject(const struct model *model, const struct report_options *options,
 			 char *ret_error, size_t size)
 {
@@ -78,16 +80,16 @@ static int check_subject(const struct model *model, const struct report_options 
 		return 0;
 	if (options->pid) {
 		snprintf(ret_error, size,
-			 "report: %d: nothing is known of this process: twshim ps lists "
-			 "those that are known, twshim doctor %d says why",
+			 "report: %d: nothing is known about this process: twshim ps "
+			 "lists the known ones, twshim doctor %d says why",
 			 options->pid, options->pid);
 		return -ENOENT;
 	}
 	meant = nearest_app(model, options->app);
 	snprintf(ret_error, size,
-		 "report: %.80s: nothing is known of this application: %s%.80s%s",
+		 "report: %.80s: nothing is known about this application: %s%.80s%s",
 		 options->app,
-		 meant ? "did you mean " : "twshim report shows all that are known",
+		 meant ? "did you mean " : "twshim report shows all known ones",
 		 meant ? meant : "", meant ? "?" : "");
 	return -ENOENT;
 }

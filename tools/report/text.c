@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The report for a person: one sentence with the numbers, a table by destination, at most
- * three pieces of advice, and what is not known.
+ * The report as text: one sentence with the numbers, a table with a row per destination,
+ * at most three findings, and what is not known.
  */
-#include "tools/report/text.h"
+#include "tools/report/text_parts.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -45,7 +45,7 @@ static const struct print_column columns[COLUMNS] = {
     [COLUMN_OPEN] = {"OPEN", true, true},
     [COLUMN_PEAK] = {"PEAK", true, false},
     [COLUMN_FIRST] = {"WE CLOSED", true, false},
-    [COLUMN_PEER] = {"PEER DID", true, false},
+    [COLUMN_PEER] = {"PEER CLOSED", true, false},
     [COLUMN_POLICY] = {"BY POLICY", true, true},
     [COLUMN_RESET] = {"RESET", true, true},
     [COLUMN_UNSEEN] = {"UNSEEN", true, true},
@@ -54,29 +54,15 @@ static const struct print_column columns[COLUMNS] = {
     [COLUMN_PORTS] = {"PORTS", true, false},
 };
 
-/* Resets that no policy asked for. */
+/* Counts resets that no policy caused. */
 static uint64_t count_resets(const uint64_t *value)
 {
 	return value[TWS_ended_reset_app] + value[TWS_ended_reset_unread] +
 	       value[TWS_ended_reset_remote];
 }
 
-/* "12 s", "12-60 s", in whole seconds, rounded up. */
-static void format_leave(char *cell, size_t size, const struct model_time_wait *time_wait)
-{
-	unsigned oldest = (time_wait->oldest_leaves_ms + 999) / 1000;
-	unsigned newest = (time_wait->newest_leaves_ms + 999) / 1000;
-
-	if (!time_wait->confirmed)
-		snprintf(cell, size, "-");
-	else if (oldest == newest)
-		snprintf(cell, size, "%u s", newest);
-	else
-		snprintf(cell, size, "%u-%u s", oldest, newest);
-}
-
-/* Never more than there is: it is 100 % when no port is left, and as in TW103. */
-static void format_ports(char *cell, size_t size, const struct model_ports *ports)
+/* Rounds down, as TW103 does, so that 100 % means that no port is left. */
+static void format_port_fill(char *cell, size_t size, const struct model_ports *ports)
 {
 	if (!ports->range)
 		snprintf(cell, size, "?");
@@ -86,9 +72,9 @@ static void format_ports(char *cell, size_t size, const struct model_ports *port
 		snprintf(cell, size, "%u %%", ports->used * 100u / ports->range);
 }
 
-static int add_row(const struct report_text *text, struct print_table *table,
-		   const struct model_app *app,
-		   const struct model_destination *destination)
+static int add_destination_row(const struct report_text *text, struct print_table *table,
+			       const struct model_app *app,
+			       const struct model_destination *destination)
 {
 	const uint64_t *value = destination->counters.value;
 	char cells[COLUMNS][REPORT_NAME_SIZE];
@@ -109,13 +95,15 @@ static int add_row(const struct report_text *text, struct print_table *table,
 		print_number(cells[COLUMN_TIME_WAIT], destination->time_wait.confirmed);
 	else
 		snprintf(cells[COLUMN_TIME_WAIT], REPORT_NAME_SIZE, "?");
-	format_leave(cells[COLUMN_LEAVE], REPORT_NAME_SIZE, &destination->time_wait);
-	format_ports(cells[COLUMN_PORTS], REPORT_NAME_SIZE, &destination->ports);
+	report_text_leave(cells[COLUMN_LEAVE], REPORT_NAME_SIZE,
+			  destination->time_wait.oldest_leaves_ms,
+			  destination->time_wait.newest_leaves_ms);
+	format_port_fill(cells[COLUMN_PORTS], REPORT_NAME_SIZE, &destination->ports);
 	return print_table_add_array(table, cells[text->several ? 0 : 1],
 				     sizeof(cells[0]));
 }
 
-static int write_table(const struct report_text *text)
+static int write_destinations(const struct report_text *text)
 {
 	unsigned first = text->several ? COLUMN_APP : COLUMN_TO;
 	struct print_table *table = print_table_new(columns + first, COLUMNS - first);
@@ -135,7 +123,7 @@ static int write_table(const struct report_text *text)
 				continue;
 			}
 			rows++;
-			result = add_row(text, table, app, destination);
+			result = add_destination_row(text, table, app, destination);
 		}
 	}
 	if (result == 0 && rows) {
@@ -163,8 +151,8 @@ static enum print_style verdict_style(enum advice_verdict verdict)
 	}
 }
 
-/* The same finding of another destination comes first only once. */
-static bool said_before(const struct advice *advice, size_t index)
+/* Shows the same finding for one destination only. */
+static bool is_repeated(const struct advice *advice, size_t index)
 {
 	for (size_t i = 0; i < index; i++)
 		if (strcmp(advice->findings[i].id, advice->findings[index].id) == 0)
@@ -195,7 +183,7 @@ static int write_advice(const struct report_text *text)
 	int result = advice_of_model(&advice, text->model);
 
 	for (size_t i = 0; result == 0 && i < advice.count && said < ADVICE_MAX; i++) {
-		if (said_before(&advice, i))
+		if (is_repeated(&advice, i))
 			continue;
 		if (said++ == 0)
 			fputc('\n', text->out);
@@ -213,18 +201,19 @@ static const struct {
 } POLICY[] = {
     {TWS_policy_applied, "applied"},
     {TWS_policy_would_apply, "would have been applied (dry run)"},
-    {TWS_policy_unsupported, "unsupported or refused here"},
-    {TWS_policy_too_late, "came too late, TIME_WAIT stood"},
-    {TWS_policy_skipped_unsent, "closed normally for unsent data"},
-    {TWS_policy_skipped_shared, "left alone, another process may hold them"},
-    {TWS_policy_skipped_app_option, "left alone for the program's own option"},
-    {TWS_policy_skipped_rate, "left alone by max_resets_per_second"},
-    {TWS_policy_skipped_stopped, "left alone since stop_if tripped"},
-    {TWS_policy_skipped_busy, "without a port of the ring"},
+    {TWS_policy_unsupported, "not supported by this kernel or socket"},
+    {TWS_policy_too_late, "not helped: already in TIME_WAIT when close() was called"},
+    {TWS_policy_skipped_unsent, "closed normally because data was unsent"},
+    {TWS_policy_skipped_shared, "left alone because another process may hold them"},
+    {TWS_policy_skipped_app_option,
+     "left alone because the program set the option itself"},
+    {TWS_policy_skipped_rate, "left alone because of max_resets_per_second"},
+    {TWS_policy_skipped_stopped, "left alone because stop_if had tripped"},
+    {TWS_policy_skipped_busy, "not given a port of the ring"},
 };
 
-/* What a policy did, or would have done, in connections. */
-static void write_policy(const struct report_text *text)
+/* Writes to how many connections a policy applied, or why it did not. */
+static void write_policy_outcome(const struct report_text *text)
 {
 	const uint64_t *value = text->model->total.value;
 	char sentence[1024] = "The policy:";
@@ -239,13 +228,15 @@ static void write_policy(const struct report_text *text)
 	if (length == empty && !(text->options->run && text->options->run->policy))
 		return;
 	if (length == empty)
-		strcpy(sentence, "The policy changed nothing: twshim policy explain says "
-				 "which rule decides");
+		strcpy(sentence,
+		       "The policy changed nothing: twshim policy explain shows "
+		       "which rule decides");
 	fputs("  ", text->out);
 	print_wrapped(text->out, sentence, 2, REPORT_WIDTH);
 }
 
-/* Of those that are not there. The kernel counts what it did not make, but not whose. */
+/* Explains missing TIME_WAIT sockets. The kernel counts how many it did not create, but
+ * not for which program. */
 static void write_gone(const struct report_text *text)
 {
 	const struct model *model = text->model;
@@ -254,16 +245,16 @@ static void write_gone(const struct report_text *text)
 
 	if (!model->overflowed)
 		snprintf(sentence, sizeof(sentence),
-			 "%s TIME_WAIT %s gone early: the peer reset after our close, or "
-			 "the port was reused",
+			 "%s TIME_WAIT %s early: the peer reset the connection after our "
+			 "close, or the port was reused",
 			 REPORT_NUMBER(gone),
-			 print_plural(gone, "socket is", "sockets are"));
+			 print_plural(gone, "socket ended", "sockets ended"));
 	else
 		snprintf(sentence, sizeof(sentence),
-			 "%s TIME_WAIT %s not there: tcp_max_tw_buckets, %s, was "
-			 "reached, and %s of this network namespace were never made "
-			 "(TCPTimeWaitOverflow); or the peer reset after our close, or "
-			 "the port was reused",
+			 "%s TIME_WAIT %s missing: tcp_max_tw_buckets, %s, was reached, "
+			 "and the kernel did not create %s in this network namespace "
+			 "(TCPTimeWaitOverflow); or the peer reset the connection after "
+			 "our close, or the port was reused",
 			 REPORT_NUMBER(gone),
 			 print_plural(gone, "socket is", "sockets are"),
 			 REPORT_NUMBER(model->buckets), REPORT_NUMBER(model->overflowed));
@@ -288,8 +279,8 @@ static void write_kernel(const struct report_text *text)
 		write_gone(text);
 	if (model->has_table && !text->options->run)
 		fprintf(text->out,
-			"\n  This host: %s TIME_WAIT %s, %s of known applications, %s of "
-			"others\n",
+			"\n  This host: %s TIME_WAIT %s, %s from known applications, %s "
+			"from others\n",
 			REPORT_NUMBER(model->kernel.time_wait),
 			print_plural(model->kernel.time_wait, "socket", "sockets"),
 			REPORT_NUMBER(model->kernel.owned),
@@ -310,20 +301,20 @@ static void write_unknown(const struct report_text *text)
 		    print_plural(model->other_namespace, "process is", "processes are"));
 	if (model->listener_lost)
 		fprintf(text->out,
-			"  announcements of ended sockets were lost %s %s: some endings "
-			"are unseen\n",
+			"  kernel messages about ended sockets were lost %s %s: some "
+			"endings are unseen\n",
 			REPORT_NUMBER(model->listener_lost),
 			print_plural(model->listener_lost, "time", "times"));
 	if (model->total.value[TWS_policy_image_refused])
 		fprintf(text->out,
-			"  %s refused: damaged, or writable by another user; the "
+			"  %s refused, being damaged or writable by another user; the "
 			"connections were only observed\n",
 			print_plural(model->total.value[TWS_policy_image_refused],
 				     "a policy was", "policies were"));
 	if (model->disputed)
 		fprintf(text->out,
-			"  %s %s claimed by processes of more than one user, and counted "
-			"for none\n",
+			"  %s %s claimed by processes of more than one user, so counted "
+			"for none of them\n",
 			REPORT_NUMBER(model->disputed),
 			print_plural(model->disputed, "socket is", "sockets are"));
 	for (size_t i = 0; i < model->skipped_count && i < ADVICE_MAX; i++)
@@ -350,7 +341,7 @@ int report_print_text(FILE *out, const struct model *model,
 
 	if (busy) {
 		report_text_headline(&text);
-		result = write_table(&text);
+		result = write_destinations(&text);
 		if (result == 0)
 			result = arms_write(
 			    out, model, options->run ? options->run->elapsed_seconds : 0,
@@ -359,7 +350,7 @@ int report_print_text(FILE *out, const struct model *model,
 		report_text_nothing(&text);
 	}
 	if (result == 0 && busy)
-		write_policy(&text);
+		write_policy_outcome(&text);
 	write_kernel(&text);
 	if (result == 0)
 		result = write_advice(&text);

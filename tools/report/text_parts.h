@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * Shared by the parts of the text report.
+ * What the parts of the text report share.
  */
-#ifndef TWS_TOOLS_REPORT_TEXT_H
-#define TWS_TOOLS_REPORT_TEXT_H
+#ifndef TWS_TOOLS_REPORT_TEXT_PARTS_H
+#define TWS_TOOLS_REPORT_TEXT_PARTS_H
 
 #include "tools/model/model.h"
 #include "tools/report/report.h"
 
-#define REPORT_WIDTH	 90 /* of running text */
+#define REPORT_WIDTH	 90 /* of paragraphs */
 #define REPORT_NAME_SIZE 64
 
-/* For the arguments of one printf; good until the end of the block. */
+/* For the arguments of a printf; the text lives until the end of the block. */
 #define REPORT_NUMBER(n)   print_number((char[PRINT_NUMBER_SIZE]){0}, (n))
 #define REPORT_DURATION(s) print_duration((char[PRINT_NUMBER_SIZE]){0}, (s))
 
@@ -20,21 +20,25 @@ struct report_text {
 	const struct model *model;
 	const struct report_options *options;
 	bool color;
-	bool several; /* applications that have something to show */
+	bool several; /* applications have something to show */
 };
 
-/* The application of a rank in the model's order. */
+/* The application at a rank in the model's order. */
 const struct model_app *report_text_app(const struct model *model, uint32_t rank);
 
-/* Connections that we closed first, and those of them that a policy closed. */
+/* Counts the connections that we closed first, and how many of them a policy closed. */
 uint64_t report_text_closed_first(const struct tws_counters *counters);
 uint64_t report_text_by_policy(const struct tws_counters *counters);
 
-/* Whether nothing ever happened there. */
+/* Whether nothing was ever counted there. */
 bool report_text_is_empty(const struct tws_counters *counters);
 
-/* How many applications have something to show. */
+/* Counts the applications that have something to show. */
 uint32_t report_text_busy(const struct model *model);
+
+/* Writes when TIME_WAIT sockets leave, in whole seconds, rounded up: "12 s", "12-60 s",
+ * or "-" if there are none. */
+void report_text_leave(char *cell, size_t size, uint32_t oldest_ms, uint32_t newest_ms);
 
 void report_text_headline(const struct report_text *text);
 void report_text_nothing(const struct report_text *text);
