@@ -42,7 +42,7 @@ def test_a_reserved_port_is_none_to_choose_from_wherever_ports_are_shown(t):
     assert "390 of 400 ephemeral ports (97 %)" in found["TW103"]["evidence"], found["TW103"]
     assert "400 for" in found["TW217"]["evidence"], found["TW217"]
     for ident in ("TW103", "TW217"):
-        assert "ip_local_reserved_ports what no server needs: it keeps 600 of the range's 1,000" \
+        assert "ip_local_reserved_ports what no server needs: it withholds 600 of the range's 1,000" \
             in found[ident]["advice"], found[ident]
     before = server.counts["accepted"]
     t.run(*client, *STEPS, "repeat:11", status=None)

@@ -91,13 +91,13 @@ def test_a_page_says_as_the_text_does_why_time_wait_is_not_there(t):
     sysctl("net.ipv4.tcp_max_tw_buckets", 10)
     text, browser = text_and_page(t, *command)
     said = shown(browser, "#gone")
-    assert said.startswith("40 TIME_WAIT sockets are not there: tcp_max_tw_buckets, 10, was "
-                           "reached, and 40 of this network namespace were never made") and \
+    assert said.startswith("40 TIME_WAIT sockets are missing: tcp_max_tw_buckets, 10, was "
+                           "reached, and the kernel did not create 40 in this network namespace") and \
         said in text, (said, text)
     browser.close()
     sysctl("net.ipv4.tcp_max_tw_buckets", 1000)  # the control: room for all
     text, browser = text_and_page(t, *command)
-    assert shown(browser, "#gone") == "" and "not there" not in text, text
+    assert shown(browser, "#gone") == "" and "are missing" not in text, text
 
 
 def test_a_page_says_as_the_text_does_where_connect_never_blocked(t):

@@ -127,11 +127,12 @@ function whose(report, apps, destinations) {
 // Explains TIME_WAIT sockets that are missing, as the text report does.
 function gone(report) {
   const count = report.time_wait.gone_early, { max_tw_buckets: most, tw_overflow: never } = report.kernel;
-  const sockets = `${number(count)} TIME_WAIT ${count === 1 ? "socket is" : "sockets are"}`;
+  const sockets = `${number(count)} TIME_WAIT ${count === 1 ? "socket" : "sockets"}`;
   if (!count) return "";
-  if (!never) return `${sockets} gone early: the peer reset after our close, or the port was reused`;
-  return `${sockets} not there: tcp_max_tw_buckets, ${number(most)}, was reached, and ${number(never)} of this network ` +
-    "namespace were never made (TCPTimeWaitOverflow); or the peer reset after our close, or the port was reused";
+  if (!never) return `${sockets} ended early: the peer reset the connection after our close, or the port was reused`;
+  return `${sockets} ${count === 1 ? "is" : "are"} missing: tcp_max_tw_buckets, ${number(most)}, was reached, and the kernel did not create ` +
+    `${number(never)} in this network namespace (TCPTimeWaitOverflow); or the peer reset the connection after our ` +
+    "close, or the port was reused";
 }
 
 function showTiles(report, speed) {
