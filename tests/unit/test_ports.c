@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is said of local ports, of models made by hand: who holds them, whether that is
- * TIME_WAIT, who hears of it.
+ * The findings about local ports, from models made by hand: who holds them, whether they
+ * are in TIME_WAIT, and which application gets the report.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -155,7 +155,7 @@ static void the_largest_holder_is_named_where_nobody_has_the_majority(void **sta
 	for (int i = 0; i < 2; i++) {
 		i ? report(&scene) : diagnose(&scene);
 		assert_string_equal(the(&scene, "TW103")->app, "python3.11");
-		says(the(&scene, "TW103"), "900 of them by TIME_WAIT sockets: 310 of "
+		says(the(&scene, "TW103"), "TIME_WAIT sockets hold 900: 310 of "
 					   "python3.11, 590 of others");
 		says(the(&scene, "TW103"), "close=fin-reset");
 	}
@@ -174,7 +174,7 @@ static void a_few_sockets_among_many_of_others_name_nobody(void **state)
 	assert_int_equal(count(&scene, "TW103", &(const struct advice_finding *){NULL}),
 			 APPS);
 	for (size_t i = 0; i < scene.advice.count; i++)
-		says_not(&scene.advice.findings[i], "that are open");
+		says_not(&scene.advice.findings[i], "open connections hold");
 }
 
 static void the_time_wait_of_others_is_time_wait(void **state)
@@ -184,10 +184,10 @@ static void the_time_wait_of_others_is_time_wait(void **state)
 	hold(&scene, MODEL_NOBODY, 650, TCP_TIME_WAIT, 1);
 	hold(&scene, PYTHON, 350, TCP_TIME_WAIT, 1);
 	report(&scene);
-	says(the(&scene, "TW103"), "1,000 of them by TIME_WAIT sockets: 350 of "
+	says(the(&scene, "TW103"), "TIME_WAIT sockets hold 1,000: 350 of "
 				   "python3.11, 650 of others");
 	says(the(&scene, "TW103"), "close=fin-reset");
-	says_not(the(&scene, "TW103"), "that are open");
+	says_not(the(&scene, "TW103"), "open connections hold");
 }
 
 static void open_connections_are_called_open(void **state)
@@ -196,7 +196,7 @@ static void open_connections_are_called_open(void **state)
 	hold(&scene, PYTHON, 850, TCP_ESTABLISHED, 0);
 	hold(&scene, PERL, 50, TCP_TIME_WAIT, 30);
 	report(&scene);
-	says(the(&scene, "TW103"), "most are of connections that are open");
+	says(the(&scene, "TW103"), "open connections hold most of them");
 	says_not(the(&scene, "TW103"), "fin-reset");
 }
 
@@ -206,16 +206,16 @@ static void the_cure_for_running_out_gives_ports_back(void **state)
 	hold(&scene, PYTHON, 693, TCP_TIME_WAIT, 1);
 	report(&scene);
 	says(the(&scene, "TW103"), "693 of 1,000");
-	says(the(&scene, "TW103"), "at 69 more a second none is left in 5 s");
+	says(the(&scene, "TW103"), "growing by 69 per second, they run out in 5 s");
 	says(the(&scene, "TW103"), "close=fin-reset,to=10.0.0.7:6379");
-	says(the(&scene, "TW103"), "port_range=full spares the CPU alone");
+	says(the(&scene, "TW103"), "port_range=full saves CPU but adds no ports");
 	assert_int_equal(the(&scene, "TW103")->verdict, VERDICT_WARNING);
 
 	make(&scene, REDIS); /* ten a second, for a minute: there it stays */
 	for (unsigned age = 0; age < 60; age++)
 		hold(&scene, PYTHON, 10, TCP_TIME_WAIT, age);
 	report(&scene);
-	says_not(the(&scene, "TW103"), "more a second");
+	says_not(the(&scene, "TW103"), "per second");
 	says(the(&scene, "TW103"), "port_range=full,to=10.0.0.7:6379");
 	says_not(the(&scene, "TW103"), "fin-reset");
 }
@@ -230,8 +230,8 @@ static void a_list_of_reserved_ports_is_not_cured_by_a_wider_range(void **state)
 	scene.model.ports.high = 59999;
 	report(&scene);
 	says(the(&scene, "TW103"),
-	     "whole host, take from net.ipv4.ip_local_reserved_ports what no server "
-	     "needs: it keeps 39,000 of the range's 40,000 ports from connect()");
+	     "whole host, remove from net.ipv4.ip_local_reserved_ports what no server "
+	     "needs: it withholds 39,000 of the range's 40,000 ports from connect()");
 	says_not(the(&scene, "TW103"), "widen");
 }
 
@@ -241,20 +241,20 @@ static void the_forecast_rises_and_falls(void **state)
 	hold(&scene, PYTHON, 640, TCP_TIME_WAIT, 30);
 	hold(&scene, PYTHON, 25, TCP_TIME_WAIT, 1);
 	report(&scene);
-	says(the(&scene, "TW103"), "at 2.5 more a second it falls to 150");
+	says(the(&scene, "TW103"), "at 2.5 more per second, their number falls to 150");
 
 	make(&scene, REDIS);
 	hold(&scene, PYTHON, 500, TCP_ESTABLISHED, 0);
 	hold(&scene, PYTHON, 50, TCP_TIME_WAIT, 1);
 	report(&scene);
-	says(the(&scene, "TW103"), "at 5.0 more a second it rises to 800");
+	says(the(&scene, "TW103"), "at 5.0 more per second, their number rises to 800");
 
 	make(&scene, REDIS);
 	hold(&scene, PYTHON, 850, TCP_ESTABLISHED, 0);
 	report(&scene);
-	says_not(the(&scene, "TW103"), "more a second");
+	says_not(the(&scene, "TW103"), "per second");
 	says_not(the(&scene, "TW103"), "soon");
-	says(the(&scene, "TW103"), "once the rest is taken");
+	says(the(&scene, "TW103"), "once the rest is in use");
 }
 
 /* ------------------------------------------------- whether they are taken from connect()
@@ -315,7 +315,7 @@ static void what_is_open_is_taken_whatever_is_taken_over(void **state)
 	hold(&scene, PYTHON, 150, TCP_TIME_WAIT, 5);
 	report(&scene);
 	says(the(&scene, "TW103"), "850 of 1,000");
-	says(the(&scene, "TW103"), "0 of them by TIME_WAIT");
+	says(the(&scene, "TW103"), "TIME_WAIT sockets hold 0");
 }
 
 static void ports_that_were_bound_are_not_taken_over(void **state)
@@ -330,9 +330,9 @@ static void a_port_ring_goes_on_where_all_others_fail(void **state)
 	fill_with_time_wait(REDIS, 2);
 	scene.destinations[PYTHON].recent.port_ring = 1000;
 	assert_int_equal(verdict_of_fill(), VERDICT_WARNING);
-	says(the(&scene, "TW103"), "python3.11 takes them over again by its port_ring");
+	says(the(&scene, "TW103"), "python3.11 itself reuses them, by its port_ring");
 	says(the(&scene, "TW103"), "port_ring=41000-65535,to=10.0.0.7:6379");
-	says_not(the(&scene, "TW103"), "none is left in");
+	says_not(the(&scene, "TW103"), "they run out in");
 	says_not(the(&scene, "TW103"), "now");
 }
 
@@ -360,8 +360,8 @@ static void who_binds_early_and_starves_others_is_the_problem(void **state)
 	for (int i = 0; i < 2; i++) {
 		i ? report(&scene) : diagnose(&scene);
 		assert_int_equal(the(&scene, "TW105")->verdict, VERDICT_PROBLEM);
-		says(the(&scene, "TW105"), "1 connect of the last minute found none");
-		says(the(&scene, "TW104"), "while 0 of 1,000 ephemeral ports are in use");
+		says(the(&scene, "TW105"), "at least 1 connect of other programs found no port");
+		says(the(&scene, "TW104"), "only 0 of 1,000 ephemeral ports to it are in use");
 		says(the(&scene, "TW104"), "python3.11 binds before connect()");
 		says(the(&scene, "TW104"), "late_bind=true,exe=python3.11");
 		says_not(the(&scene, "TW104"), "fin-reset");
@@ -379,11 +379,11 @@ static void who_rings_and_starves_others_is_named(void **state)
 	scene.destinations[PYTHON].recent.port_ring = 1000;
 	scene.apps[PYTHON].recent.port_ring = 1000;
 	diagnose(&scene);
-	says(the(&scene, "TW104"), "python3.11 takes ports from all others by its "
-				   "port_ring");
+	says(the(&scene, "TW104"), "the port_ring of python3.11 takes ports from all "
+				   "other programs");
 	says(the(&scene, "TW104"), "port_ring=41000-65535");
 	assert_int_equal(the(&scene, "TW103")->verdict, VERDICT_PROBLEM);
-	says(the(&scene, "TW103"), "1 connect of the last minute found no port");
+	says(the(&scene, "TW103"), "in the last minute at least 1 connect found no port");
 }
 
 static void of_ports_held_by_strangers_no_cure_is_made_up(void **state)
@@ -394,7 +394,7 @@ static void of_ports_held_by_strangers_no_cure_is_made_up(void **state)
 	says_not(the(&scene, "TW104"), "fin-reset");
 	scene.destinations[PERL].counters.value[TWS_peak_open] = 900; /* its own, then */
 	diagnose(&scene);
-	says(the(&scene, "TW104"), "keep them open");
+	says(the(&scene, "TW104"), "keep connections open");
 }
 
 static void no_port_left_for_open_connections_is_no_case_for_fin_reset(void **state)
@@ -406,7 +406,7 @@ static void no_port_left_for_open_connections_is_no_case_for_fin_reset(void **st
 	scene.destinations[PYTHON].counters.value[TWS_peak_open] = 1000;
 	scene.destinations[PYTHON].counters.value[TWS_failed_no_port] = 1;
 	report(&scene);
-	says(the(&scene, "TW104"), "connections that are open");
+	says(the(&scene, "TW104"), "open connections hold");
 	says_not(the(&scene, "TW104"), "fin-reset");
 }
 
