@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The rules as a table: facts, and the verdict that each finding must reach. Every finding
- * has rows on both sides of its threshold.
+ * The rules as a table: facts, and the verdict that each finding must reach. Every
+ * finding has rows on both sides of its threshold.
  */
 #ifndef TWS_TESTS_UNIT_ADVICE_ROWS_H
 #define TWS_TESTS_UNIT_ADVICE_ROWS_H
@@ -194,7 +194,8 @@ static const struct host_row host_rows[] = {
      .pair = {.to = FAR_AWAY, .used = 50, .time_wait = 50, .range = 100}},
     {"TW201",
      VERDICT_NOTICE,
-     "TIME_WAIT; last, for the whole host, set net.ipv4.tcp_tw_reuse=1 and tcp_timestamps",
+     "TIME_WAIT; last, for the whole host, set net.ipv4.tcp_tw_reuse=1 and "
+     "tcp_timestamps",
      {{HOST_tw_reuse, 1}, {HOST_timestamps, 0}},
      .pair = {.to = FAR_AWAY, .used = 50, .time_wait = 50, .range = 100}},
     {"TW201",
@@ -316,7 +317,10 @@ static const struct host_row host_rows[] = {
      "most (990) on port 80",
      {{0}},
      {.time_wait = 1000, .incoming = 1000, .incoming_at_port = 990, .incoming_port = 80}},
-    {"TW217", VERDICT_OK, "leaves 28,232", {{HOST_port_low, 32768}, {HOST_port_high, 60999}}},
+    {"TW217",
+     VERDICT_OK,
+     "leaves 28,232",
+     {{HOST_port_low, 32768}, {HOST_port_high, 60999}}},
     {"TW217",
      VERDICT_NOTICE,
      "leaves 900 for connect()",

@@ -360,8 +360,10 @@ static void who_binds_early_and_starves_others_is_the_problem(void **state)
 	for (int i = 0; i < 2; i++) {
 		i ? report(&scene) : diagnose(&scene);
 		assert_int_equal(the(&scene, "TW105")->verdict, VERDICT_PROBLEM);
-		says(the(&scene, "TW105"), "at least 1 connect of other programs found no port");
-		says(the(&scene, "TW104"), "only 0 of 1,000 ephemeral ports to it are in use");
+		says(the(&scene, "TW105"),
+		     "at least 1 connect of other programs found no port");
+		says(the(&scene, "TW104"),
+		     "only 0 of 1,000 ephemeral ports to it are in use");
 		says(the(&scene, "TW104"), "python3.11 binds before connect()");
 		says(the(&scene, "TW104"), "late_bind=true,exe=python3.11");
 		says_not(the(&scene, "TW104"), "fin-reset");
