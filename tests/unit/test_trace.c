@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "config/address.h"
+#include "tools/segments/names.h"
 #include "tools/trace/trace.h"
 
 static const struct follow_process process = {
@@ -57,11 +58,11 @@ static void durations_have_units(void **state)
 static void each_ending_has_a_name_that_finds_it(void **state)
 {
 	for (unsigned i = TWS_END_ABANDONED; i <= TWS_END_FAILED; i++)
-		assert_int_equal(trace_ending_of(trace_ending_name(i)), i);
-	assert_string_equal(trace_ending_name(TWS_END_LOCAL_FIN), "local_fin");
+		assert_int_equal(trace_ending_of(ending_name(i)), i);
+	assert_string_equal(ending_name(TWS_END_LOCAL_FIN), "local_fin");
 	assert_int_equal(trace_ending_of("happily"), TWS_END_NONE);
 	assert_int_equal(trace_ending_of("unknown"), TWS_END_NONE);
-	assert_string_equal(trace_ending_name(200), "unknown");
+	assert_string_equal(ending_name(200), "unknown");
 }
 
 static void an_application_is_a_name_a_path_or_a_pattern(void **state)

@@ -16,19 +16,10 @@
 
 #include "config/address.h"
 #include "tools/base/print.h"
+#include "tools/segments/names.h"
 
 #define TEMPORARY LEDGER_FILE ".tmp"
 #define SIZE_MAX_ (64l << 20)
-
-static const char *const counter_names[] = {
-#define COUNTER(name, kind, unit, help) #name,
-#include "shim/shared/counters.def"
-};
-
-static const char *const histogram_names[] = {
-#define HISTOGRAM(name, unit, first_octave, help) #name,
-#include "shim/shared/counters.def"
-};
 
 static json_t *integer(uint64_t value)
 {
@@ -53,7 +44,7 @@ static json_t *lines(const struct ledger_line *list)
 
 	for (unsigned i = 0; i < TWS_COUNTERS; i++)
 		if (list[i].offset || list[i].shown)
-			json_object_set_new(object, counter_names[i], line(&list[i]));
+			json_object_set_new(object, counter_texts[i].name, line(&list[i]));
 	return object;
 }
 
@@ -63,7 +54,7 @@ static json_t *values(const uint64_t *list)
 
 	for (unsigned i = 0; i < TWS_COUNTERS; i++)
 		if (list[i])
-			json_object_set_new(object, counter_names[i], integer(list[i]));
+			json_object_set_new(object, counter_texts[i].name, integer(list[i]));
 	return object;
 }
 
@@ -175,13 +166,13 @@ static struct ledger_line get_line(const json_t *array)
 static void get_lines(const json_t *object, struct ledger_line *ret_lines)
 {
 	for (unsigned i = 0; i < TWS_COUNTERS; i++)
-		ret_lines[i] = get_line(json_object_get(object, counter_names[i]));
+		ret_lines[i] = get_line(json_object_get(object, counter_texts[i].name));
 }
 
 static void get_values(const json_t *object, uint64_t *ret_values)
 {
 	for (unsigned i = 0; i < TWS_COUNTERS; i++)
-		ret_values[i] = get_number(object, counter_names[i]);
+		ret_values[i] = get_number(object, counter_texts[i].name);
 }
 
 static void get_histograms(const json_t *object, struct ledger_histogram *ret_list)

@@ -13,18 +13,9 @@
 #include "tools/model/join.h"
 #include "tools/model/model.h"
 #include "tools/report/report.h"
+#include "tools/segments/names.h"
 
 #define MICROSECOND 1e-6
-
-static const char *const counter_names[] = {
-#define COUNTER(name, kind, unit, help) #name,
-#include "shim/shared/counters.def"
-};
-
-static const char *const histogram_names[] = {
-#define HISTOGRAM(name, unit, first_octave, help) #name,
-#include "shim/shared/counters.def"
-};
 
 /* Set if memory ran out: json_object_set_new() refuses NULL, and an incomplete object is
  * not printed. */
@@ -76,7 +67,7 @@ static json_t *counters(const struct tws_counters *counters)
 	json_t *object = json_object();
 
 	for (unsigned i = 0; i < TWS_COUNTERS; i++)
-		set(object, counter_names[i], integer(counters->value[i]));
+		set(object, counter_texts[i].name, integer(counters->value[i]));
 	for (unsigned i = 0; i < TWS_HISTOGRAMS; i++)
 		set(object, histogram_names[i],
 		    histogram((enum tws_histogram_id)i, &counters->histogram[i]));

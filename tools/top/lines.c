@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "tools/base/print.h"
+#include "tools/segments/names.h"
 #include "tools/top/top.h"
 
 #define CELL	  96
@@ -214,13 +215,6 @@ const char *top_line(char *buffer, const struct top_row *row, const struct top_v
 	return buffer;
 }
 
-static const struct {
-	const char *name, *help;
-} counters[] = {
-#define COUNTER(name, kind, unit, help) {#name, help},
-#include "shim/shared/counters.def"
-};
-
 const char *top_detail(char *buffer, const struct top_row *row, unsigned line, int width)
 {
 	char number[PRINT_NUMBER_SIZE], cell[CELL * 4];
@@ -233,8 +227,9 @@ const char *top_detail(char *buffer, const struct top_row *row, unsigned line, i
 	for (unsigned i = 0; i < TWS_COUNTERS; i++) {
 		if (!row->counters->value[i] || --line)
 			continue;
-		snprintf(cell, sizeof(cell), "%-22s %10s  %s", counters[i].name,
-			 print_number(number, row->counters->value[i]), counters[i].help);
+		snprintf(cell, sizeof(cell), "%-22s %10s  %s", counter_texts[i].name,
+			 print_number(number, row->counters->value[i]),
+			 counter_texts[i].help);
 		append_cell(buffer, cell, -width);
 		return buffer;
 	}

@@ -28,9 +28,6 @@ struct trace_filter {
  * matches. */
 bool trace_wants(const struct trace_filter *filter, const struct follow_event *event);
 
-/* Returns "local_fin", "abandoned", "failed", ...; "unknown" if it is not an ending. */
-const char *trace_ending_name(unsigned ending);
-
 /* Returns the ending with that name; TWS_END_NONE if there is none. */
 enum tws_ending trace_ending_of(const char *name);
 

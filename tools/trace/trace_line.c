@@ -10,44 +10,19 @@
 
 #include "shim/shared/clock.h"
 #include "tools/base/print.h"
+#include "tools/segments/names.h"
 #include "tools/trace/trace.h"
 
 #define SECOND_NS 1000000000ull
 
-static const char *const counter_names[] = {
-#define COUNTER(name, kind, unit, help) #name,
-#include "shim/shared/counters.def"
-};
-
 /* ---------------------------------------------------------------------- names */
-
-/* Returns a counter's name without the prefix of its family. */
-static const char *counter_name(enum tws_counter counter, const char *family)
-{
-	const char *name = counter < TWS_COUNTERS ? counter_names[counter] : "unknown";
-	size_t length = strlen(family);
-
-	return strncmp(name, family, length) == 0 ? name + length : name;
-}
-
-const char *trace_ending_name(unsigned ending)
-{
-	if (ending == TWS_END_FAILED)
-		return "failed";
-	return counter_name(tws_ending_counter((enum tws_ending)ending), "ended_");
-}
 
 enum tws_ending trace_ending_of(const char *name)
 {
 	for (unsigned ending = TWS_END_ABANDONED; ending <= TWS_END_FAILED; ending++)
-		if (strcmp(trace_ending_name(ending), name) == 0)
+		if (strcmp(ending_name(ending), name) == 0)
 			return (enum tws_ending)ending;
 	return TWS_END_NONE;
-}
-
-static const char *via_name(unsigned via)
-{
-	return counter_name(tws_via_counter((enum tws_via)via), "via_");
 }
 
 /* ------------------------------------------------------------------- choosing */
@@ -211,9 +186,9 @@ void trace_print_text(FILE *out, const struct follow_event *event, bool color)
 		print_address(to, &ended->remote), lifetime,
 		bytes(sent, event, ended->bytes_sent),
 		bytes(received, event, ended->bytes_received),
-		print_style(ending_style(ended->ending), color),
-		trace_ending_name(ended->ending), print_style(PRINT_PLAIN, color),
-		via_name(ended->via), print_escape(rule, sizeof(rule), event->rule),
+		print_style(ending_style(ended->ending), color), ending_name(ended->ending),
+		print_style(PRINT_PLAIN, color), via_name(ended->via),
+		print_escape(rule, sizeof(rule), event->rule),
 		*event->arm ? (*event->rule ? ", arm " : "arm ") : "",
 		print_escape(arm, sizeof(arm), event->arm));
 }
@@ -255,8 +230,7 @@ static void add_ended(json_t *object, const struct follow_event *event)
 	json_object_set_new(object, "bytes_sent", counted(event, ended->bytes_sent));
 	json_object_set_new(object, "bytes_received",
 			    counted(event, ended->bytes_received));
-	json_object_set_new(object, "ending",
-			    json_string(trace_ending_name(ended->ending)));
+	json_object_set_new(object, "ending", json_string(ending_name(ended->ending)));
 	json_object_set_new(object, "failure",
 			    failed ? json_string(counter_name(
 					 (enum tws_counter)ended->failure, "failed_"))
