@@ -23,6 +23,7 @@
 	COMMAND(enable, "preload the shim into a systemd service, by a drop-in")            \
 	COMMAND(disable, "remove what enable made")                                    \
 	COMMAND(enabled, "list enabled services, and how many processes loaded the shim")     \
+	COMMAND(dump, "print every field of a segment, for a bug report")                 \
 	COMMAND(lab, "try on this kernel what is said about TIME_WAIT")
 /* clang-format on */
 

@@ -59,7 +59,7 @@ static const char *validate_header(const struct tws_header *header, uint64_t siz
 	return NULL;
 }
 
-static const char *validate_section(const struct tws_header *header, unsigned id)
+const char *tws_section_validate(const struct tws_header *header, enum tws_section_id id)
 {
 	const struct tws_section *section = &header->section[id];
 
@@ -89,7 +89,7 @@ const char *tws_segment_validate(const struct tws_header *header, uint64_t lengt
 	if (!why)
 		why = validate_header(header, size);
 	for (unsigned id = 0; !why && id < TWS_SECTIONS; id++)
-		why = validate_section(header, id);
+		why = tws_section_validate(header, (enum tws_section_id)id);
 	if (!why && header->section[TWS_SECTION_PROCESS].count != 1)
 		why = "no process section";
 	return why;

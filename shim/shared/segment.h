@@ -356,6 +356,10 @@ TWS_ASSERT(sizeof(struct tws_header) <= 4096);
 const char *tws_segment_validate(const struct tws_header *header, uint64_t length,
 				 uint64_t size);
 
+/* Why a section of the header cannot be read from a file of header->size bytes; NULL if
+ * it can. An empty section can. Pure. */
+const char *tws_section_validate(const struct tws_header *header, enum tws_section_id id);
+
 /* The bucket of a value in microseconds. Pure. */
 static inline unsigned tws_histogram_bucket(enum tws_histogram_id id,
 					    uint64_t microseconds)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A run-time directory of another user: segments and totals, whatever is in them, read,
- * joined and printed in every format. What comes out must be whole: JSON that is JSON,
+ * A run-time directory of another user: segments and totals with any content, read,
+ * joined and printed in every format, and dumped. The output must be whole: valid JSON,
  * text and metrics without control characters, counters whose identities hold.
  */
 #include <netinet/tcp.h>
@@ -11,6 +11,7 @@
 #include "tools/model/join.h"
 #include "tools/metrics/metrics.h"
 #include "tools/report/report.h"
+#include "tools/segments/dump.h"
 
 #define SOCKETS	  64
 #define NAMESPACE 1
@@ -102,6 +103,20 @@ static void check_output(const struct model *model, enum format format)
 	free(text);
 }
 
+/* Of the input as it is: a dump does not ask whose file it is. */
+static void check_dump(const uint8_t *data, size_t size)
+{
+	char *text = NULL;
+	size_t length = 0;
+	FILE *out = open_memstream(&text, &length);
+
+	FUZZ_CHECK(out);
+	segment_dump(out, "fuzz.seg", data, size);
+	FUZZ_CHECK(fclose(out) == 0);
+	fuzz_check_json(text, length);
+	free(text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct model_options options = {.dir = fuzz_path};
@@ -109,6 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct model *model = model_new(&options);
 	struct reader reader;
 
+	check_dump(data, size);
 	fuzz_write_segments(directory, data, size);
 	FUZZ_CHECK(model && reader_init(&reader) == 0);
 	use_table(model);
