@@ -44,7 +44,8 @@ static json_t *lines(const struct ledger_line *list)
 
 	for (unsigned i = 0; i < TWS_COUNTERS; i++)
 		if (list[i].offset || list[i].shown)
-			json_object_set_new(object, counter_texts[i].name, line(&list[i]));
+			json_object_set_new(object, counter_texts[i].name,
+					    line(&list[i]));
 	return object;
 }
 
@@ -54,7 +55,8 @@ static json_t *values(const uint64_t *list)
 
 	for (unsigned i = 0; i < TWS_COUNTERS; i++)
 		if (list[i])
-			json_object_set_new(object, counter_texts[i].name, integer(list[i]));
+			json_object_set_new(object, counter_texts[i].name,
+					    integer(list[i]));
 	return object;
 }
 
