@@ -186,9 +186,9 @@ void trace_print_text(FILE *out, const struct follow_event *event, bool color)
 		print_address(to, &ended->remote), lifetime,
 		bytes(sent, event, ended->bytes_sent),
 		bytes(received, event, ended->bytes_received),
-		print_style(ending_style(ended->ending), color), ending_name(ended->ending),
-		print_style(PRINT_PLAIN, color), via_name(ended->via),
-		print_escape(rule, sizeof(rule), event->rule),
+		print_style(ending_style(ended->ending), color),
+		ending_name(ended->ending), print_style(PRINT_PLAIN, color),
+		via_name(ended->via), print_escape(rule, sizeof(rule), event->rule),
 		*event->arm ? (*event->rule ? ", arm " : "arm ") : "",
 		print_escape(arm, sizeof(arm), event->arm));
 }
