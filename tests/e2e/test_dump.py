@@ -139,7 +139,7 @@ def test_what_is_no_segment_at_all_is_refused_with_the_reason(t):
     t.file("fine.seg", "")
     os.mkfifo(os.path.join(t.scratch, "fifo.seg"))
     for arguments, status, words in (
-            ((), 2, "name one file"), (("a", "b"), 2, "name one file"),
+            ((), 2, "name one file"), (("a", "b"), 2, "unexpected argument b"),
             ((f"{t.scratch}/none.seg",), 1, "No such file"),
             ((t.scratch,), 1, "not a regular file"),
             ((f"{t.scratch}/fifo.seg",), 1, "not a regular file")):
