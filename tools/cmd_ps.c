@@ -117,10 +117,11 @@ static json_t *ps_process_object(const struct model *model,
 	char name[3 * 256 + 1], exe[3 * TWS_EXE_SIZE + 1];
 
 	return json_pack(
-	    "{s:i, s:s, s:s, s:s, s:I, s:I, s:f, s:o}", "pid", (int)process->pid, "app",
-	    print_utf8(name, sizeof(name), app->name), "exe",
+	    "{s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:f, s:o}", "pid", (int)process->pid,
+	    "app", print_utf8(name, sizeof(name), app->name), "exe",
 	    print_utf8(exe, sizeof(exe), app->exe), "process", lives[process->life],
-	    "open", (json_int_t)ps_open(process), "established",
+	    "observed_by", segment_observed_by(process->observer), "open",
+	    (json_int_t)ps_open(process), "established",
 	    (json_int_t)process->counters.value[TWS_established], "rate", process->rate,
 	    "time_wait",
 	    model->has_table ? json_integer((json_int_t)process->time_wait)

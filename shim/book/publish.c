@@ -209,58 +209,17 @@ static void fill_identity(struct tws_header *header, uint32_t user)
 
 /* ------------------------------------------------------------- the layout */
 
-static uint64_t lay_section(struct tws_header *header, enum tws_section_id id,
-			    size_t element, uint32_t count, uint64_t offset)
-{
-	header->section[id].offset = offset;
-	header->section[id].element_size = (uint32_t)element;
-	header->section[id].count = count;
-	return (offset + element * count + 63) / 64 * 64;
-}
-
-static uint32_t or_default(uint32_t value, uint32_t standard)
-{
-	return value ? value : standard;
-}
-
 static void lay_out(struct tws_header *header, const struct tws_settings *settings)
 {
-	uint64_t end = 4096;
+	const struct tws_segment_sizes sizes = {.connections = settings->connections,
+						.destinations = settings->destinations,
+						.ended = settings->ended,
+						.time_wait = settings->time_wait};
 
-	end =
-	    lay_section(header, TWS_SECTION_PROCESS, sizeof(struct tws_counters), 1, end);
-	end = lay_section(header, TWS_SECTION_FOLDED, sizeof(struct tws_folded), 0, end);
-	end = lay_section(header, TWS_SECTION_RULES, sizeof(struct tws_rule_status),
-			  TWS_RULES, end);
-	end =
-	    lay_section(header, TWS_SECTION_ARMS, sizeof(struct tws_arm), TWS_ARMS, end);
-	end =
-	    lay_section(header, TWS_SECTION_DESTINATIONS, sizeof(struct tws_destination),
-			or_default(settings->destinations, 320), end);
-	end = lay_section(header, TWS_SECTION_CONNECTIONS, sizeof(struct tws_connection),
-			  or_default(settings->connections, 5120), end);
-	end = lay_section(header, TWS_SECTION_ENDED, sizeof(struct tws_ended),
-			  or_default(settings->ended, 2048), end);
-	end = lay_section(header, TWS_SECTION_TIME_WAIT, sizeof(uint64_t),
-			  or_default(settings->time_wait, 65536), end);
-	header->size = (end + sizeof(uint32_t) + 4095) & ~4095ULL;
-	header->section[TWS_SECTION_PROCESS].ready = 1;
-	header->short_lived_ms = or_default(settings->short_lived_ms, 1000);
+	tws_segment_lay_out(header, &sizes);
+	header->short_lived_ms =
+	    settings->short_lived_ms ? settings->short_lived_ms : TWS_SHORT_LIVED_MS;
 	header->detail = settings->detail == 1;
-}
-
-static void fill(struct tws_header *header, const struct tws_header *layout)
-{
-	*header = *layout;
-	header->magic = TWS_MAGIC;
-	header->byte_order = TWS_BYTE_ORDER;
-	header->abi_major = TWS_ABI_MAJOR;
-	header->abi_minor = TWS_ABI_MINOR;
-	header->header_size = sizeof(*header);
-	header->section_count = TWS_SECTIONS;
-	header->section[TWS_SECTION_PROCESS].used = 1;
-	header->state = TWS_SEGMENT_LIVE;
-	((uint32_t *)(void *)((char *)header + header->size))[-1] = sizeof(uint64_t);
 }
 
 /* ------------------------------------------------------------ making one */
@@ -342,7 +301,7 @@ static struct tws_header *make_in(int directory, int fd, const char *temporary,
 		return NULL;
 	set_readers(directory, fd, settings->group);
 	if (back(fd, header, layout->size)) {
-		fill(header, layout);
+		tws_segment_begin(header, layout);
 		if (publish_name(directory, temporary, header, layout))
 			return header;
 	}

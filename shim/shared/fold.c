@@ -49,6 +49,7 @@ static void lay_out(struct tws_header *totals, const struct tws_header *example)
 	totals->ended_tickets = totals->time_wait_tickets = 0;
 	totals->heartbeat_ns = 0;
 	totals->folded_processes = 0;
+	memset(totals->folded_observed, 0, sizeof(totals->folded_observed));
 	totals->section[TWS_SECTION_PROCESS].used = 1;
 	totals->section[TWS_SECTION_DESTINATIONS].used = 1;
 }

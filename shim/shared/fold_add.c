@@ -207,6 +207,19 @@ static void add_arm(struct tws_header *totals, const struct tws_arm *arm)
 	clear_gauges(&entry[i].counters);
 }
 
+static void add_processes(struct tws_header *totals, const struct tws_header *header)
+{
+	if (header->state != TWS_SEGMENT_TOTALS) {
+		totals->folded_processes++;
+		if (header->observer < TWS_OBSERVER_ROOM)
+			totals->folded_observed[header->observer]++;
+		return;
+	}
+	totals->folded_processes += header->folded_processes;
+	for (unsigned i = 0; i < TWS_OBSERVER_ROOM; i++)
+		totals->folded_observed[i] += header->folded_observed[i];
+}
+
 void tws_fold_add(struct tws_header *totals, struct tws_header *header, uint16_t *index)
 {
 	struct tws_destination *from = tws_fold_section(header, TWS_SECTION_DESTINATIONS);
@@ -230,6 +243,5 @@ void tws_fold_add(struct tws_header *totals, struct tws_header *header, uint16_t
 	totals->detail = totals->detail && header->detail;
 	if (header->heartbeat_ns > totals->heartbeat_ns)
 		totals->heartbeat_ns = header->heartbeat_ns;
-	totals->folded_processes +=
-	    header->state == TWS_SEGMENT_TOTALS ? header->folded_processes : 1;
+	add_processes(totals, header);
 }

@@ -42,10 +42,11 @@ static bool died_here(const struct tws_scan *scan, uint64_t pid_namespace, uint3
 	       tws_sys2(SYS_kill, pid, 0) == -ESRCH;
 }
 
-/* A connection that another process may still hold keeps the segment unfolded, for a day
- * at most. */
+/* A connection that another process may still hold, or whose end an observer has not
+ * seen, keeps the segment unfolded, for a day at most. */
 static bool is_held(int fd, const struct tws_header *header)
 {
+	bool observed = header->observer != TWS_OBSERVER_SHIM;
 	const struct tws_section *at = &header->section[TWS_SECTION_CONNECTIONS];
 	uint64_t size =
 	    (uint64_t)tws_fold_used(header, TWS_SECTION_CONNECTIONS) * at->element_size;
@@ -55,10 +56,22 @@ static bool is_held(int fd, const struct tws_header *header)
 	if (slot && tws_fold_read(fd, slot, size, at->offset))
 		for (uint32_t i = 0; i < tws_fold_used(header, TWS_SECTION_CONNECTIONS);
 		     i++)
-			ret |= slot[i].state == TWS_CONN_OPEN &&
-			       slot[i].flags & TWS_CONN_SHARED;
+			ret |= observed ? slot[i].state != TWS_CONN_FREE
+					: slot[i].state == TWS_CONN_OPEN &&
+					      slot[i].flags & TWS_CONN_SHARED;
 	tws_fold_release(slot, size);
 	return ret;
+}
+
+/* An observer wrote it, and nothing is to come: while the observer lives it hears how
+ * what is open ends, also when the process is dead; afterwards nobody does. */
+static bool is_left(const struct tws_scan *scan, int fd, const struct tws_header *header)
+{
+	bool dead = died_here(scan, header->pid_namespace, header->pid);
+	bool observed =
+	    !died_here(scan, header->observer_pid_namespace, header->observer_pid);
+
+	return observed ? dead && !is_held(fd, header) : dead || !is_held(fd, header);
 }
 
 static bool is_candidate(const struct tws_scan *scan, int fd,
@@ -67,6 +80,8 @@ static bool is_candidate(const struct tws_scan *scan, int fd,
 	if (header->state == TWS_SEGMENT_TOTALS)
 		return true; /* the totals of a finished run, moved up under such a name
 			      */
+	if (header->observer != TWS_OBSERVER_SHIM)
+		return is_left(scan, fd, header);
 	if (!died_here(scan, header->pid_namespace, header->pid))
 		return false;
 	return scan->now_ns - header->heartbeat_ns > HELD_AT_MOST_S * SECOND_NS ||

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What follows from the layout of segment.h alone: which file is a usable segment, and
- * what its numbers stand for. Pure: no system call, no allocation, no state; the shim and
- * the tools decide by the same functions.
+ * What follows from the layout of segment.h alone: which file is a usable segment, what
+ * its numbers stand for, and how a new one is laid out. No system call, no allocation, no
+ * state; the shim and the tools decide by the same functions.
  */
 #include "shim/shared/segment.h"
 
@@ -106,4 +106,58 @@ uint64_t tws_histogram_bound(enum tws_histogram_id id, unsigned bucket)
 	if (bucket >= TWS_BUCKETS - 1)
 		return 0;
 	return bucket % 2 ? octave + octave / 2 : octave;
+}
+
+/* ------------------------------------------------------------- a new segment */
+
+static uint64_t lay_section(struct tws_header *header, enum tws_section_id id,
+			    size_t element, uint32_t count, uint64_t offset)
+{
+	header->section[id].offset = offset;
+	header->section[id].element_size = (uint32_t)element;
+	header->section[id].count = count;
+	return (offset + element * count + 63) / 64 * 64;
+}
+
+static uint32_t or_usual(uint32_t value, uint32_t usual)
+{
+	return value ? value : usual;
+}
+
+void tws_segment_lay_out(struct tws_header *header, const struct tws_segment_sizes *sizes)
+{
+	uint64_t end = 4096;
+
+	end =
+	    lay_section(header, TWS_SECTION_PROCESS, sizeof(struct tws_counters), 1, end);
+	end = lay_section(header, TWS_SECTION_FOLDED, sizeof(struct tws_folded), 0, end);
+	end = lay_section(header, TWS_SECTION_RULES, sizeof(struct tws_rule_status),
+			  TWS_RULES, end);
+	end =
+	    lay_section(header, TWS_SECTION_ARMS, sizeof(struct tws_arm), TWS_ARMS, end);
+	end =
+	    lay_section(header, TWS_SECTION_DESTINATIONS, sizeof(struct tws_destination),
+			or_usual(sizes->destinations, 320), end);
+	end = lay_section(header, TWS_SECTION_CONNECTIONS, sizeof(struct tws_connection),
+			  or_usual(sizes->connections, 5120), end);
+	end = lay_section(header, TWS_SECTION_ENDED, sizeof(struct tws_ended),
+			  or_usual(sizes->ended, 2048), end);
+	end = lay_section(header, TWS_SECTION_TIME_WAIT, sizeof(uint64_t),
+			  or_usual(sizes->time_wait, 65536), end);
+	header->size = (end + sizeof(uint32_t) + 4095) & ~4095ULL;
+	header->section[TWS_SECTION_PROCESS].ready = 1;
+}
+
+void tws_segment_begin(struct tws_header *header, const struct tws_header *layout)
+{
+	*header = *layout;
+	header->magic = TWS_MAGIC;
+	header->byte_order = TWS_BYTE_ORDER;
+	header->abi_major = TWS_ABI_MAJOR;
+	header->abi_minor = TWS_ABI_MINOR;
+	header->header_size = sizeof(*header);
+	header->section_count = TWS_SECTIONS;
+	header->section[TWS_SECTION_PROCESS].used = 1;
+	header->state = TWS_SEGMENT_LIVE;
+	((uint32_t *)(void *)((char *)header + header->size))[-1] = sizeof(uint64_t);
 }

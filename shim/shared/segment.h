@@ -18,7 +18,7 @@
 #define TWS_MAGIC      0x314d494853575421ULL /* "!TWSHIM1", little endian */
 #define TWS_BYTE_ORDER 0x01020304u
 #define TWS_ABI_MAJOR  1
-#define TWS_ABI_MINOR  1
+#define TWS_ABI_MINOR  2
 
 /* File names below the run-time directory. A segment: PIDNS-PID-START-IMAGE.seg (decimal;
  * pid namespace inode, pid, start time in clock ticks, number of the exec image). */
@@ -296,6 +296,18 @@ enum tws_segment_state {
 	TWS_SEGMENT_TOTALS = 4, /* no process: folded segments of one application */
 };
 
+/* Who writes a segment. An observer writes on behalf of a process that the shim is not
+ * in; it alone knows how that process's connections end, also after the process is dead.
+ */
+enum tws_observer {
+	TWS_OBSERVER_SHIM = 0,	     /* the process itself */
+	TWS_OBSERVER_BPF = 1,	     /* twshim watch and its kin */
+	TWS_OBSERVER_SUPERVISOR = 2, /* seccomp user notification */
+	TWS_OBSERVERS
+};
+
+#define TWS_OBSERVER_ROOM 4
+
 #define TWS_EXE_SIZE 1024
 
 struct tws_header {
@@ -329,7 +341,13 @@ struct tws_header {
 	uint32_t detail;	    /* bytes are counted: 1 yes, 0 no */
 	uint64_t folded_processes;  /* totals: how many processes are in here */
 	char exe[TWS_EXE_SIZE];	    /* path of the executable, NUL-terminated */
-	uint8_t reserved[512];
+	uint32_t observer;	    /* enum tws_observer; the rest is 0 with the shim's */
+	uint32_t observer_pid;	    /* the writer's, in its own namespace */
+	uint64_t observer_pid_namespace;
+	uint64_t observer_start_time; /* as start_time */
+	/* Totals: of the folded processes, how many each observer wrote. */
+	uint64_t folded_observed[TWS_OBSERVER_ROOM];
+	uint8_t reserved[456];
 };
 
 /* In a totals file: the segments of its last fold, by file name. A segment named here is
@@ -350,6 +368,7 @@ TWS_ASSERT(sizeof(struct tws_connection) == 128);
 TWS_ASSERT(sizeof(struct tws_ended) == 128);
 TWS_ASSERT(sizeof(struct tws_folded) == 96);
 TWS_ASSERT(sizeof(struct tws_header) <= 4096);
+TWS_ASSERT(TWS_OBSERVERS <= TWS_OBSERVER_ROOM);
 
 /* Why a file is no usable segment; NULL: it is one. `size` is the file's, `header` a
  * private copy of its first bytes (of which `length` could be read). Pure. */
@@ -359,6 +378,21 @@ const char *tws_segment_validate(const struct tws_header *header, uint64_t lengt
 /* Why a section of the header cannot be read from a file of header->size bytes; NULL if
  * it can. An empty section can. Pure. */
 const char *tws_section_validate(const struct tws_header *header, enum tws_section_id id);
+
+/* How many elements each section has; 0: the usual number. */
+struct tws_segment_sizes {
+	uint32_t connections, destinations, ended, time_wait;
+};
+
+#define TWS_SHORT_LIVED_MS 1000 /* unless a policy says otherwise */
+
+/* Lays out the sections of a new segment, and with them its size. Pure. */
+void tws_segment_lay_out(struct tws_header *header,
+			 const struct tws_segment_sizes *sizes);
+
+/* Fills the header and the last word of a mapped new segment, of the size that was laid
+ * out; `layout` also says whose it is. */
+void tws_segment_begin(struct tws_header *header, const struct tws_header *layout);
 
 /* The bucket of a value in microseconds. Pure. */
 static inline unsigned tws_histogram_bucket(enum tws_histogram_id id,

@@ -468,6 +468,30 @@ a_process_that_cannot_be_seen_counts_as_living_until_it_went_through_exit(void *
 	model_free(model);
 }
 
+static void
+a_dead_process_is_settled_only_when_its_observer_is_gone_and_by_no_way(void **state)
+{
+	struct model *model = model_with(77, TCP_TIME_WAIT);
+	static struct saved saved;
+	struct segment segment;
+	uint64_t *value;
+
+	(void)state;
+	saved_init(&saved, "/usr/bin/x", NULL);
+	value = saved_destination(&saved, saved_ipv4(7, 6379));
+	play(&saved, COUNTED_ESTABLISHED);
+	saved.header.observer = TWS_OBSERVER_BPF;
+	segment = saved_segment(&saved, PROCESS_DEAD);
+	segment.is_observed = true;
+	model_settle(model, &segment);
+	assert_int_equal(join_ended(&saved.destinations[1].counters), 0);
+	segment.is_observed = false;
+	model_settle(model, &segment);
+	assert_int_equal(value[TWS_ended_local_fin], 1);
+	assert_int_equal(value[TWS_via_kill], 0);
+	model_free(model);
+}
+
 /* A table read before a connection began says nothing of it. */
 static void what_is_younger_than_the_table_stays_open(void **state)
 {
@@ -514,6 +538,8 @@ int main(void)
 	    cmocka_unit_test(the_kernels_states_say_who_closed_and_who_holds),
 	    cmocka_unit_test(sigkill_at_any_step_leaves_one_connection_ended_once),
 	    cmocka_unit_test(a_living_process_is_never_settled),
+	    cmocka_unit_test(
+		a_dead_process_is_settled_only_when_its_observer_is_gone_and_by_no_way),
 	    cmocka_unit_test(
 		a_process_that_cannot_be_seen_counts_as_living_until_it_went_through_exit),
 	    cmocka_unit_test(what_is_younger_than_the_table_stays_open),

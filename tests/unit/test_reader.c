@@ -25,6 +25,7 @@ struct place {
 	uint64_t attempts;
 	enum process_life life; /* of the last one taken */
 	uint32_t ended;
+	bool by_root, is_observed;
 };
 
 static int set_up(void **state)
@@ -54,6 +55,8 @@ static int take(struct segment *segment, void *data)
 
 	place->taken++;
 	place->life = segment->life;
+	place->by_root = segment->by_root;
+	place->is_observed = segment->is_observed;
 	place->ended = segment->used[TWS_SECTION_ENDED];
 	for (uint32_t i = 0; i < segment->used[TWS_SECTION_DESTINATIONS]; i++)
 		place->attempts += segment->destinations[i].counters.value[TWS_attempts];
@@ -152,6 +155,42 @@ static void a_life_is_that_of_the_header_whatever_the_file_is_called(void **stat
 	assert_int_equal(life_as(place, "x.seg"), PROCESS_ALIVE);
 	header->start_time++; /* the pid was given to another process */
 	assert_int_equal(life_as(place, ours), PROCESS_DEAD);
+}
+
+static void roots_observer_speaks_for_another_users_process(void **state)
+{
+	struct place *place = *state;
+	struct tws_header *header = &place->saved.header;
+
+	if (geteuid() != 0)
+		skip();
+	header->uid = 65534;
+	header->observer = TWS_OBSERVER_BPF;
+	write_as(place, "1-2-3-0.seg");
+	read_all(place);
+	assert_int_equal(place->taken, 1);
+	assert_true(place->by_root);
+	header->observer = TWS_OBSERVER_SHIM;
+	write_as(place, "1-2-3-0.seg");
+	assert_string_equal(reason(place), "its owner is not the process's user");
+}
+
+static void an_observer_is_there_as_long_as_it_lives(void **state)
+{
+	struct place *place = *state;
+	struct tws_header *header = &place->saved.header;
+
+	header->observer = TWS_OBSERVER_BPF;
+	header->observer_pid_namespace = header->pid_namespace;
+	header->observer_pid = (uint32_t)getpid();
+	header->observer_start_time = own_start_time();
+	write_as(place, "1-2-3-0.seg");
+	read_all(place);
+	assert_true(place->is_observed);
+	header->observer_start_time++; /* its pid was given to another process */
+	write_as(place, "1-2-3-0.seg");
+	read_all(place);
+	assert_false(place->is_observed);
 }
 
 static void
@@ -408,6 +447,8 @@ int main(void)
 	    IN_PLACE(a_segment_is_taken),
 	    IN_PLACE(what_nobody_wants_is_not_read),
 	    IN_PLACE(a_life_is_that_of_the_header_whatever_the_file_is_called),
+	    IN_PLACE(roots_observer_speaks_for_another_users_process),
+	    IN_PLACE(an_observer_is_there_as_long_as_it_lives),
 	    IN_PLACE(segments_of_runs_are_taken_unless_only_the_directory_is_asked_for),
 	    IN_PLACE(temporary_and_other_files_are_no_business_of_ours),
 	    IN_PLACE(a_directory_that_is_not_there_is_an_error_and_no_crash),

@@ -156,6 +156,25 @@ static bool app_is_hidden(const struct model *model, const struct tws_header *he
 	       strcmp(app, base_name(header->exe)) != 0;
 }
 
+/* A later version's observer is not counted as one of ours. */
+static uint32_t observer_of(const struct tws_header *header)
+{
+	return header->observer < TWS_OBSERVERS ? header->observer : TWS_OBSERVER_SHIM;
+}
+
+/* Totals of an older version do not say who observed: the shim did. */
+static void count_folded(struct model_app *app, const struct tws_header *header)
+{
+	uint64_t others = 0;
+
+	for (uint32_t i = TWS_OBSERVER_SHIM + 1; i < TWS_OBSERVERS; i++) {
+		app->observed[i] += header->folded_observed[i];
+		others += header->folded_observed[i];
+	}
+	app->processes += header->folded_processes;
+	app->observed[TWS_OBSERVER_SHIM] += header->folded_processes - others;
+}
+
 static int add_process(struct model *model, const struct segment *segment, uint32_t app,
 		       uint32_t *ret_index)
 {
@@ -163,13 +182,14 @@ static int add_process(struct model *model, const struct segment *segment, uint3
 
 	*ret_index = MODEL_NOBODY;
 	if (header->state == TWS_SEGMENT_TOTALS) {
-		model->apps[app].processes += header->folded_processes;
+		count_folded(&model->apps[app], header);
 		return 0;
 	}
 	if (make_room((void **)&model->processes, model->process_count,
 		      &model->process_room, sizeof(*model->processes)) != 0)
 		return -ENOMEM;
 	model->apps[app].processes++;
+	model->apps[app].observed[observer_of(header)]++;
 	model->apps[app].alive += segment->life != PROCESS_DEAD;
 	*ret_index = model->process_count++;
 	model->processes[*ret_index] = (struct model_process){
@@ -178,6 +198,7 @@ static int add_process(struct model *model, const struct segment *segment, uint3
 	    .app = app,
 	    .image = header->image,
 	    .life = segment->life,
+	    .observer = observer_of(header),
 	    .created_realtime_ns = header->created_realtime_ns,
 	    .last_event_ns = header->heartbeat_ns,
 	};

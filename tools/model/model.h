@@ -62,7 +62,8 @@ struct model_app {
 	const char *name; /* the last component of the path */
 	bool hidden;	  /* not selected: owns sockets, and is in no total */
 	uint64_t processes;
-	uint64_t alive; /* if unknown, a process counts as alive */
+	uint64_t alive;			  /* if unknown, a process counts as alive */
+	uint64_t observed[TWS_OBSERVERS]; /* of `processes`, by who observed them */
 	uint32_t short_lived_ms;
 	bool detail; /* all its processes counted bytes */
 	struct tws_counters counters;
@@ -82,6 +83,7 @@ struct model_process {
 	uint32_t app;
 	uint32_t image;
 	enum process_life life;
+	uint32_t observer; /* enum tws_observer */
 	uint64_t created_realtime_ns;
 	uint64_t last_event_ns; /* CLOCK_MONOTONIC */
 	struct tws_counters counters;

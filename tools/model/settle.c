@@ -26,9 +26,12 @@ struct settling {
 };
 
 /* If the process cannot be seen from here, a segment that went through exit counts as
- * dead. */
+ * dead. An observed process leaves nothing to settle while its observer lives, because
+ * the observer sees how each connection ends; afterwards nobody does. */
 static bool counts_as_dead(const struct segment *segment)
 {
+	if (segment->header.observer != TWS_OBSERVER_SHIM)
+		return !segment->is_observed;
 	return segment->life == PROCESS_DEAD ||
 	       (segment->life == PROCESS_UNKNOWN &&
 		segment->header.state == TWS_SEGMENT_EXITED);
@@ -162,6 +165,8 @@ static void settle_slot(struct settling *settling, const struct tws_connection *
 	struct join_facts facts = gather(settling, slot);
 	struct join_verdict verdict = join_decide(&facts);
 
+	if (segment->header.observer != TWS_OBSERVER_SHIM)
+		verdict.via = TWS_VIA_NONE;
 	count(settling, &segment->destinations[index].counters, &facts, &verdict);
 	if (arm)
 		count(settling, arm, &facts, &verdict);

@@ -242,7 +242,9 @@ int model_join_time_wait(struct model *model, const struct segment *segment, uin
 	struct joining joining = {
 	    .model = model,
 	    .segment = segment,
-	    .owner = {.app = app, .process = process, .uid = segment->header.uid},
+	    .owner = {.app = app,
+		      .process = process,
+		      .uid = segment->by_root ? 0 : segment->header.uid},
 	    .indexes = indexes,
 	    .found = calloc(segment->used[TWS_SECTION_DESTINATIONS] + 1,
 			    sizeof(struct model_time_wait)),

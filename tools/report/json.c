@@ -149,6 +149,16 @@ static bool is_unused(const struct model_destination *destination)
 	       memcmp(&destination->counters, &none, sizeof(none)) == 0;
 }
 
+/* How many of the processes each observer saw. */
+static json_t *observed_by(const struct model_app *app)
+{
+	json_t *object = json_object();
+
+	for (uint32_t i = 0; i < TWS_OBSERVERS; i++)
+		set(object, segment_observed_by(i), integer(app->observed[i]));
+	return object;
+}
+
 static json_t *app(const struct model *model, const struct model_app *app)
 {
 	json_t *object = json_object(), *destinations = json_array();
@@ -158,6 +168,7 @@ static json_t *app(const struct model *model, const struct model_app *app)
 	set(object, "exe", string(app->exe));
 	set(object, "processes", integer(app->processes));
 	set(object, "alive", integer(app->alive));
+	set(object, "observed_by", observed_by(app));
 	set(object, "bytes_counted", json_boolean(app->detail));
 	set(object, "counters", counters(&app->counters));
 	set(object, "time_wait", time_wait(model, &app->time_wait));

@@ -126,15 +126,32 @@ bool reader_trusts(uint32_t uid)
 	return uid == 0 || uid == geteuid();
 }
 
+const char *segment_observed_by(uint32_t observer)
+{
+	static const char *const names[TWS_OBSERVERS] = {
+	    [TWS_OBSERVER_SHIM] = "shim",
+	    [TWS_OBSERVER_BPF] = "bpf",
+	    [TWS_OBSERVER_SUPERVISOR] = "supervisor",
+	};
+
+	return observer < TWS_OBSERVERS ? names[observer] : "unknown";
+}
+
+/* Root may write on behalf of anybody's process. */
+static bool is_by_root(const struct stat *st, const struct tws_header *header)
+{
+	return st->st_uid == 0 && header->observer != TWS_OBSERVER_SHIM;
+}
+
 /* What a header claims against what we know of the file and of this host. */
 static const char *check_header(struct reader *reader, const struct stat *st,
 				const struct tws_header *header)
 {
-	if (header->uid != st->st_uid)
+	if (header->uid != st->st_uid && !is_by_root(st, header))
 		return "its owner is not the process's user";
 	if (reader->has_boot_id && memcmp(header->boot_id, reader->boot_id, 16) != 0)
 		return "from another boot";
-	if (header->state != TWS_SEGMENT_TOTALS && !reader_trusts(header->uid) &&
+	if (header->state != TWS_SEGMENT_TOTALS && !reader_trusts(st->st_uid) &&
 	    !process_may_be_of(&reader->processes, header->pid_namespace,
 			       (pid_t)header->pid, header->start_time, header->uid))
 		return "claims a process of another user";
@@ -314,6 +331,15 @@ static enum process_life life_of(struct reader *reader, const struct identity *i
 			    (pid_t)identity->pid, identity->start_time);
 }
 
+bool reader_observer_lives(struct reader *reader, const struct tws_header *header)
+{
+	return header->observer != TWS_OBSERVER_SHIM &&
+	       header->state != TWS_SEGMENT_TOTALS &&
+	       process_life(&reader->processes, header->observer_pid_namespace,
+			    (pid_t)header->observer_pid,
+			    header->observer_start_time) == PROCESS_ALIVE;
+}
+
 /* A dead process's segment is at rest only once it is known to be dead: ask first. */
 static const char *read_open_file(struct reader *reader, int fd, struct segment *segment,
 				  const struct identity *named, enum process_life life)
@@ -325,6 +351,8 @@ static const char *read_open_file(struct reader *reader, int fd, struct segment 
 	if (why)
 		return why;
 	segment->life = header->state == TWS_SEGMENT_TOTALS ? PROCESS_DEAD : life;
+	segment->by_root = is_by_root(&st, header);
+	segment->is_observed = reader_observer_lives(reader, header);
 	if (header->state != TWS_SEGMENT_TOTALS && !is_same(named, header)) {
 		segment->life = process_life(&reader->processes, header->pid_namespace,
 					     (pid_t)header->pid, header->start_time);

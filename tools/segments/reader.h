@@ -22,6 +22,9 @@
 #define READER_FOREIGN_FILES 10000u
 #define READER_FOREIGN_BYTES (1ull << 30)
 
+/* Who writes a segment, as JSON names it: "shim", "bpf", "supervisor". */
+const char *segment_observed_by(uint32_t observer);
+
 /* A segment as it was at one moment. Counters were read before connections, so a
  * connection seen here as not ended is in no ended_* here. */
 struct segment {
@@ -29,6 +32,9 @@ struct segment {
 	const char *name;
 	struct tws_header header;
 	enum process_life life; /* totals: dead */
+	bool by_root;		/* written by an observer of root's: whoever's the process
+				   is, this is root's word */
+	bool is_observed;	/* see reader_observer_lives() */
 	struct tws_counters process;
 	/* Each section's used elements, as many as in `used`. */
 	const struct tws_connection *connections;
@@ -69,6 +75,9 @@ struct reader {
 
 /* Whether a user's word is taken: root's and our own is. */
 bool reader_trusts(uint32_t uid);
+
+/* Whether an observer writes a segment and lives: how what is open ends, it will say. */
+bool reader_observer_lives(struct reader *reader, const struct tws_header *header);
 
 extern const char reader_too_much[]; /* a reason for skipping */
 

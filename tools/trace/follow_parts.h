@@ -61,7 +61,8 @@ struct follow {
 /* Reads what has ended since the last call, as events. */
 void follow_read_ring(struct follow *follow, struct followed *segment, uint64_t now);
 
-/* Whether the segment's process is known to be dead. */
+/* Whether nobody writes to the segment any more: its process is known to be dead, or its
+ * observer has finished with it. */
 bool follow_is_dead(struct follow *follow, const struct followed *segment);
 
 /* Begins to follow a file of a directory. */

@@ -173,7 +173,13 @@ void follow_read_ring(struct follow *follow, struct followed *segment, uint64_t 
 bool follow_is_dead(struct follow *follow, const struct followed *segment)
 {
 	const struct tws_header *header = &segment->header;
+	uint32_t state = TWS_SEGMENT_EXITED;
 
+	if (header->observer != TWS_OBSERVER_SHIM)
+		return !reader_observer_lives(&follow->reader, header) ||
+		       pread(segment->fd, &state, sizeof(state),
+			     offsetof(struct tws_header, state)) < 0 ||
+		       state == TWS_SEGMENT_EXITED;
 	return process_life(&follow->reader.processes, header->pid_namespace,
 			    (pid_t)header->pid, header->start_time) == PROCESS_DEAD;
 }
