@@ -20,6 +20,8 @@ VERSION := 0.1.0
 
 BUILD_PACKAGES := pkg-config libconfig-dev libmnl-dev libjansson-dev libelf-dev \
 	libmicrohttpd-dev libncurses-dev libjs-chart.js
+# What twshim watch and its kin run in the kernel; all else is built without them.
+BPF_PACKAGES := clang llvm libbpf-dev libbpf1
 TEST_PACKAGES := libcmocka-dev python3 iproute2 procps curl strace
 BENCH_PACKAGES := bpftrace valgrind util-linux
 LINT_PACKAGES := clang-format clang-tidy cppcheck shellcheck
@@ -51,7 +53,7 @@ TOOL_LIBS = $(shell pkg-config --libs $(filter-out libmicrohttpd,$(LIBRARIES))) 
 
 # The tools compile shim/shared/ as well: it is all that they know of the shim.
 SHIM_SRC := $(wildcard shim/*.c shim/*/*.c)
-TOOL_SRC := $(filter-out tools/main.c,$(wildcard tools/*.c tools/*/*.c)) $(wildcard config/*.c) \
+TOOL_SRC := $(filter-out tools/main.c %.bpf.c,$(wildcard tools/*.c tools/*/*.c)) $(wildcard config/*.c) \
 	$(wildcard shim/shared/*.c)
 SHIM_OBJ := $(SHIM_SRC:%.c=$(BUILD)/shim-pic/%.o)
 TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/obj/%.o)
@@ -96,6 +98,24 @@ $(BUILD)/obj/tools/report/page_files.o: $(wildcard tools/report/page/*) $(CHART)
 $(CHART):
 	@echo "make: $@ is missing: run make deps" >&2; exit 1
 
+# The program that observers load into the kernel is taken into the binary as well. Without
+# clang and libbpf's headers there is none, and the commands say so.
+BPF_CC ?= clang
+BPF_OBJECT := $(BUILD)/twshim.bpf.o
+HAS_BPF := $(shell command -v $(BPF_CC) >/dev/null && pkg-config --exists libbpf && echo yes)
+ifeq ($(HAS_BPF),yes)
+$(BUILD)/obj/tools/observe/bpf_object.o: $(BPF_OBJECT)
+$(BUILD)/obj/tools/observe/bpf_object.o: TOOL_FLAGS += -DTWSHIM_BPF='"$(BPF_OBJECT)"'
+endif
+$(BPF_OBJECT): tools/observe/twshim.bpf.c $(wildcard tools/observe/bpf_*.h) \
+		shim/shared/segment.h shim/shared/counters.def
+	@echo "  BPF  $<"
+	@mkdir -p $(@D)
+	$(Q)$(BPF_CC) -std=gnu11 -O2 -g -target bpf -ffreestanding -I. \
+		-idirafter /usr/include/$(shell $(CC) -print-multiarch) $(filter-out -Wvla,$(WARNINGS)) \
+		-Wno-missing-prototypes -c -o $@ $<
+	$(Q)! command -v llvm-strip >/dev/null || llvm-strip -g $@
+
 # Exported: exactly the wrapped symbols, from the one table.
 $(BUILD)/shim/exports.map: shim/wrapped.def shim/exports.awk
 	@mkdir -p $(@D)
@@ -132,10 +152,11 @@ deps: deps-build deps-test deps-lint
 
 deps-build:
 	@tests/deps $(BUILD_PACKAGES)
+	@tests/deps --optional $(BPF_PACKAGES)
 
 deps-test:
 	@tests/deps $(BUILD_PACKAGES) $(TEST_PACKAGES)
-	@tests/deps --optional $(shell sed 's/\#.*//' tests/packages 2>/dev/null)
+	@tests/deps --optional $(BPF_PACKAGES) $(shell sed 's/\#.*//' tests/packages 2>/dev/null)
 
 deps-lint:
 	@tests/deps $(LINT_PACKAGES)

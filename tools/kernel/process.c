@@ -68,6 +68,19 @@ bool process_parse_stat(const char *text, uint64_t *ret_start_time, bool *ret_zo
 	return true;
 }
 
+uint64_t process_start_time(pid_t pid)
+{
+	char name[24], text[1024];
+	uint64_t start;
+	bool zombie;
+
+	snprintf(name, sizeof(name), "%d", (int)pid);
+	return read_proc(name, "stat", text, sizeof(text)) &&
+		       process_parse_stat(text, &start, &zombie) && !zombie
+		   ? start
+		   : 0;
+}
+
 /* Most are asked about when they are long gone, and then the shortest question does. */
 static enum process_life life_here(pid_t pid, uint64_t start_time)
 {

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the program in the kernel (twshim.bpf.c) and its loader (bpf.c) have between them:
+ * the records in the ring, the values of the maps, and what the loader sets. Fixed widths
+ * only; both are compiled from the same tree, so there is no version.
+ */
+#ifndef TWS_TOOLS_OBSERVE_BPF_EVENT_H
+#define TWS_TOOLS_OBSERVE_BPF_EVENT_H
+
+#include "shim/shared/segment.h"
+
+enum bpf_event_kind {
+	BPF_EVENT_PROCESS = 1,
+	BPF_EVENT_BEGUN,
+	BPF_EVENT_ESTABLISHED,
+	BPF_EVENT_ENDED,
+};
+
+/* A process: as long as its pid, its start and its program are the same. */
+struct bpf_process {
+	uint64_t start_ns; /* since boot */
+	uint64_t image;	   /* grows with each exec */
+	uint32_t tgid;	   /* in the initial pid namespace */
+	uint32_t skip;	   /* set by the loader: not to be observed */
+};
+
+/* A connection: the value in the map while it lives, and the record in the ring at each
+ * step. An ending that the ring had no room for stays in the map, as ENDED. */
+struct bpf_connection {
+	uint32_t kind; /* enum bpf_event_kind */
+	uint32_t net_namespace;
+	struct bpf_process process;
+	uint64_t cookie;
+	uint64_t began_ns; /* CLOCK_MONOTONIC */
+	uint64_t established_ns;
+	uint64_t ended_ns;
+	uint64_t bytes_sent;
+	uint64_t bytes_received;
+	struct tws_address remote;
+	struct tws_address local;
+	uint32_t flags;	    /* enum tws_conn_flag */
+	uint8_t ending;	    /* enum tws_ending */
+	uint8_t time_wait;  /* it left one here */
+	uint8_t peer_first; /* 1: the peer closed first, 2: this side did */
+	uint8_t reserved;
+	int32_t error; /* of an attempt that failed, errno; 0: it was given up */
+	uint32_t reserved2;
+};
+
+#define BPF_ERROR_UNKNOWN (-1) /* connect() failed before it sent anything */
+
+#define BPF_PATH_PARTS 24
+#define BPF_PART_SIZE  64
+#define BPF_ARGS_SIZE  256
+#define BPF_COMM_SIZE  16
+
+/* Who it is, told before its first connection: a process may be gone when this is read.
+ */
+struct bpf_subject {
+	uint32_t kind;
+	uint32_t pid; /* in its own namespace */
+	struct bpf_process process;
+	uint64_t cgroup; /* id, version 2 */
+	uint32_t pid_namespace;
+	uint32_t net_namespace;
+	uint32_t uid;	      /* effective */
+	uint32_t parent;      /* tgid */
+	uint32_t args_length; /* bytes of `args` */
+	uint32_t parts;
+	char comm[BPF_COMM_SIZE];
+	char parent_comm[BPF_COMM_SIZE];
+	char args[BPF_ARGS_SIZE]; /* each ends with NUL; cut */
+	/* The names of the path of its executable, the last first; each is cut. */
+	char part[BPF_PATH_PARTS][BPF_PART_SIZE];
+};
+
+enum bpf_scope_kind { BPF_SCOPE_ALL, BPF_SCOPE_PROCESSES, BPF_SCOPE_CGROUP };
+
+/* Set before the program is loaded. */
+struct bpf_scope {
+	uint32_t kind; /* enum bpf_scope_kind */
+	uint32_t cgroup_level;
+	uint64_t cgroup;
+	uint64_t wake_bytes; /* in the ring: the reader is woken */
+};
+
+/* What went wrong; all 0, nothing did. */
+struct bpf_losses {
+	uint64_t deferred; /* records that the ring had no room for: look into the map */
+	uint64_t lost;	   /* connections that the map had no room for: not counted */
+};
+
+#endif

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The processes that are published: their segments begin with their first connection and
+ * are let go once they are dead and nothing of theirs is open.
+ */
+#include "tools/observe/publish.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shim/shared/clock.h"
+#include "shim/shared/fold.h"
+#include "tools/kernel/process.h"
+#include "tools/observe/publish_parts.h"
+
+#define FOLD_EVERY 10 /* ticks */
+
+int publisher_open(struct publisher **ret_publisher, enum tws_observer source,
+		   const struct publish_place *place)
+{
+	struct publisher *publisher = calloc(1, sizeof(*publisher));
+
+	if (!publisher)
+		return -ENOMEM;
+	publish_writer_init(&publisher->writer, source);
+	publisher->place = *place;
+	*ret_publisher = publisher;
+	return 0;
+}
+
+static void release(struct published *published)
+{
+	publish_file_close(&published->file);
+	free(published->free_slots);
+	free(published);
+}
+
+void publisher_close(struct publisher *publisher)
+{
+	struct published *next;
+
+	if (!publisher)
+		return;
+	for (struct published *at = publisher->first; at; at = next) {
+		next = at->next;
+		release(at);
+	}
+	open_table_free(&publisher->table);
+	free(publisher);
+}
+
+const struct publish_counts *publish_counts(const struct publisher *publisher)
+{
+	return &publisher->counts;
+}
+
+static void note_user(struct publisher *publisher, uint32_t uid)
+{
+	for (uint32_t i = 0; i < publisher->user_count; i++)
+		if (publisher->users[i] == uid)
+			return;
+	if (publisher->user_count < PUBLISH_USERS)
+		publisher->users[publisher->user_count++] = uid;
+}
+
+struct published *publish_process(struct publisher *publisher,
+				  const struct publish_subject *subject)
+{
+	struct published *published = calloc(1, sizeof(*published));
+	int directory =
+	    published ? publisher->place.directory(publisher->place.data, subject->uid)
+		      : -ENOMEM;
+
+	if (directory < 0 || publish_file_make(&published->file, &publisher->writer,
+					       subject, directory) != 0) {
+		free(published);
+		publisher->counts.refused++;
+		return NULL;
+	}
+	publish_file_reach(&published->file, TWS_SECTION_DESTINATIONS, 0);
+	note_user(publisher, subject->uid);
+	published->publisher = publisher;
+	published->subject = *subject;
+	published->next = publisher->first;
+	publisher->first = published;
+	publisher->counts.processes++;
+	return published;
+}
+
+void publish_replaced(struct published *published)
+{
+	published->replaced = true;
+}
+
+struct published *publish_find(const struct publisher *publisher, uint64_t cookie)
+{
+	const struct open_connection *found = open_table_find(&publisher->table, cookie);
+
+	return found ? found->published : NULL;
+}
+
+void publish_on_forgotten(struct publisher *publisher,
+			  void (*forgotten)(void *data, struct published *published),
+			  void *data)
+{
+	publisher->forgotten = forgotten;
+	publisher->forgotten_data = data;
+}
+
+void publish_unseen(struct publisher *publisher,
+		    bool (*gone)(void *data, uint64_t cookie), void *data)
+{
+	struct publish_connection unseen = {.ending = TWS_END_UNSEEN};
+	struct open_table *table = &publisher->table;
+	struct open_connection *open;
+
+	unseen.ended_ns = tws_now();
+	for (size_t i = 0; i < table->room;) {
+		open = &table->places[i];
+		if (!open->cookie || !gone(data, open->cookie)) {
+			i++;
+			continue;
+		}
+		unseen.cookie = open->cookie;
+		unseen.ending = open->established_ns ? TWS_END_UNSEEN : TWS_END_ABANDONED;
+		publish_end(open, &unseen); /* another one may be here now */
+	}
+}
+
+/* ----------------------------------------------------------------------- each second */
+
+static bool is_dead(const struct published *published)
+{
+	const struct publish_subject *subject = &published->subject;
+
+	if (published->replaced)
+		return true;
+	return subject->host_pid &&
+	       ((kill(subject->host_pid, 0) != 0 && errno == ESRCH) ||
+		process_start_time(subject->host_pid) != subject->start_time);
+}
+
+/* Dead, or replaced, and nothing of it is open: no more will be written. */
+static void let_go(struct publisher *publisher)
+{
+	struct published **at = &publisher->first, *published;
+
+	while (*at) {
+		published = *at;
+		if (published->open || !is_dead(published)) {
+			at = &published->next;
+			continue;
+		}
+		__atomic_store_n(&published->file.header->state, TWS_SEGMENT_EXITED,
+				 __ATOMIC_RELEASE);
+		*at = published->next;
+		if (publisher->forgotten)
+			publisher->forgotten(publisher->forgotten_data, published);
+		release(published);
+	}
+}
+
+static void fold(struct publisher *publisher)
+{
+	static const struct tws_fold_limits usual;
+	int directory;
+
+	for (uint32_t i = 0; i < publisher->user_count; i++) {
+		directory = publisher->place.directory(publisher->place.data,
+						       publisher->users[i]);
+		if (directory >= 0)
+			tws_fold(directory, &usual);
+	}
+}
+
+void publish_tick(struct publisher *publisher)
+{
+	let_go(publisher);
+	if (++publisher->ticks % FOLD_EVERY == 0)
+		fold(publisher);
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/observe/publish_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "shim/shared/clock.h"
+#include "tools/kernel/kernel.h"
+#include "tools/kernel/process.h"
+
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+#define IMAGES_MAX                                                                       \
+	1000 /* execs of one process, and observers of it, one after another             \
+	      */
+#define NAME_SIZE 96
+#define PIECE	  8192 /* bytes that are backed at once, at least */
+
+static void read_boot_id(uint8_t ret_id[16])
+{
+	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+	unsigned byte, at = 0;
+	int c;
+
+	memset(ret_id, 0, 16);
+	while (file && at < 16 && (c = fgetc(file)) != EOF) {
+		if (c == '-')
+			continue;
+		ungetc(c, file);
+		if (fscanf(file, "%2x", &byte) != 1)
+			break;
+		ret_id[at++] = (uint8_t)byte;
+	}
+	if (file)
+		fclose(file);
+}
+
+void publish_writer_init(struct publish_writer *ret_writer, enum tws_observer source)
+{
+	*ret_writer = (struct publish_writer){
+	    .source = source,
+	    .pid = (uint32_t)getpid(),
+	    .pid_namespace = kernel_namespace("pid"),
+	    .start_time = process_start_time(getpid()),
+	};
+	read_boot_id(ret_writer->boot_id);
+}
+
+static void lay_out(struct tws_header *layout, const struct publish_writer *writer,
+		    const struct publish_subject *subject)
+{
+	static const struct tws_segment_sizes usual;
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	*layout = (struct tws_header){
+	    .pid_namespace = subject->pid_namespace,
+	    .net_namespace = subject->net_namespace,
+	    .start_time = subject->start_time,
+	    .pid = subject->pid,
+	    .uid = subject->uid,
+	    .created_realtime_ns =
+		(uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec,
+	    .created_monotonic_ns = tws_now(),
+	    .short_lived_ms = TWS_SHORT_LIVED_MS,
+	    .detail = 1,
+	    .observer = writer->source,
+	    .observer_pid = writer->pid,
+	    .observer_pid_namespace = writer->pid_namespace,
+	    .observer_start_time = writer->start_time,
+	};
+	memcpy(layout->boot_id, writer->boot_id, sizeof(layout->boot_id));
+	memcpy(layout->exe, subject->exe, sizeof(layout->exe) - 1);
+	tws_segment_lay_out(layout, &usual);
+}
+
+/* The header, the process counters and the last page. A kernel without
+ * MADV_POPULATE_WRITE (before 5.14) has all of it backed at once. */
+static int back(int fd, struct tws_header *header, uint64_t size)
+{
+	uint64_t first = 4096 + sizeof(struct tws_counters);
+	char *last = (char *)header + size - 4096;
+
+	if (madvise(header, first, MADV_POPULATE_WRITE) == 0)
+		return madvise(last, 4096, MADV_POPULATE_WRITE) == 0 ? 0 : -ENOSPC;
+	if (errno != EINVAL)
+		return -ENOSPC;
+	return -posix_fallocate(fd, 0, (off_t)size);
+}
+
+static int publish_name(int directory, const char *temporary, struct tws_header *header)
+{
+	char name[NAME_SIZE];
+
+	for (header->image = 0; header->image < IMAGES_MAX; header->image++) {
+		snprintf(name, sizeof(name),
+			 "%" PRIu64 "-%" PRIu32 "-%" PRIu64
+			 "-%" PRIu32 TWS_SEGMENT_SUFFIX,
+			 header->pid_namespace, header->pid, header->start_time,
+			 header->image);
+		if (syscall(SYS_renameat2, directory, temporary, directory, name,
+			    RENAME_NOREPLACE) == 0)
+			return 0;
+		if (errno != EEXIST)
+			return -errno;
+	}
+	return -EEXIST;
+}
+
+static int fill(struct publish_file *file, const struct tws_header *layout, int directory,
+		int fd, const char *temporary)
+{
+	int result;
+
+	if (ftruncate(fd, (off_t)layout->size) != 0)
+		return -errno;
+	file->header =
+	    mmap(NULL, layout->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (file->header == MAP_FAILED) {
+		file->header = NULL;
+		return -errno;
+	}
+	result = back(fd, file->header, layout->size);
+	if (result != 0)
+		return result;
+	tws_segment_begin(file->header, layout);
+	return publish_name(directory, temporary, file->header);
+}
+
+int publish_file_make(struct publish_file *ret_file, const struct publish_writer *writer,
+		      const struct publish_subject *subject, int directory)
+{
+	struct tws_header layout;
+	char temporary[NAME_SIZE];
+	int result, fd;
+
+	lay_out(&layout, writer, subject);
+	*ret_file = (struct publish_file){.size = layout.size};
+	memcpy(ret_file->section, layout.section, sizeof(layout.section));
+	snprintf(temporary, sizeof(temporary), "%d-%" PRIu64 TWS_TEMPORARY_SUFFIX,
+		 (int)getpid(), tws_now());
+	fd = openat(directory, temporary,
+		    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	result = fill(ret_file, &layout, directory, fd, temporary);
+	close(fd);
+	if (result != 0) {
+		unlinkat(directory, temporary, 0);
+		publish_file_close(ret_file);
+	}
+	return result;
+}
+
+void publish_file_close(struct publish_file *file)
+{
+	if (file->header)
+		munmap(file->header, file->size);
+	file->header = NULL;
+}
+
+/* EINVAL: a kernel where all was backed when the file was made. */
+static bool back_section(struct publish_file *file, enum tws_section_id id,
+			 uint32_t index)
+{
+	const struct tws_section *section = &file->section[id];
+	uint32_t least = PIECE / section->element_size, ready = file->ready[id] * 2;
+	uint64_t from =
+	    (section->offset + (uint64_t)file->ready[id] * section->element_size) &
+	    ~4095ULL;
+	uint64_t end;
+
+	if (ready < least)
+		ready = least;
+	if (ready <= index)
+		ready = index + 1;
+	if (ready > section->count)
+		ready = section->count;
+	end = section->offset + (uint64_t)ready * section->element_size;
+	if (madvise((char *)file->header + from, end - from, MADV_POPULATE_WRITE) != 0 &&
+	    errno != EINVAL)
+		return false;
+	file->ready[id] = ready;
+	file->header->section[id].ready = ready;
+	return true;
+}
+
+bool publish_file_reach(struct publish_file *file, enum tws_section_id id, uint32_t index)
+{
+	uint32_t *used = &file->header->section[id].used;
+
+	if (index >= file->section[id].count)
+		return false;
+	if (index >= file->ready[id] && !back_section(file, id, index))
+		return false;
+	if (*used <= index)
+		__atomic_store_n(used, index + 1, __ATOMIC_RELEASE);
+	return true;
+}

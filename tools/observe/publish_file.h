@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The file of one process: made whole under a temporary name, mapped, and backed piece by
+ * piece, so that a full tmpfs is an error and no SIGBUS. Part of publish.c.
+ */
+#ifndef TWS_TOOLS_OBSERVE_PUBLISH_FILE_H
+#define TWS_TOOLS_OBSERVE_PUBLISH_FILE_H
+
+#include "tools/observe/publish.h"
+
+struct publish_file {
+	struct tws_header *header; /* mapped; NULL: there is none */
+	struct tws_section section[TWS_SECTIONS];
+	uint64_t size;
+	uint32_t ready[TWS_SECTIONS]; /* elements backed by memory */
+};
+
+/* Who observes; the same in each file. */
+struct publish_writer {
+	enum tws_observer source;
+	uint32_t pid;
+	uint64_t pid_namespace;
+	uint64_t start_time;
+	uint8_t boot_id[16];
+};
+
+/* Finds out who we are. */
+void publish_writer_init(struct publish_writer *ret_writer, enum tws_observer source);
+
+/* Makes the file in an open directory. 0 or -errno. */
+int publish_file_make(struct publish_file *ret_file, const struct publish_writer *writer,
+		      const struct publish_subject *subject, int directory);
+
+/* Unmaps it; the file stays. */
+void publish_file_close(struct publish_file *file);
+
+/* Sees to it that elements 0 to index may be touched, and records them as used. False:
+ * there is no memory for them, or no such element. */
+bool publish_file_reach(struct publish_file *file, enum tws_section_id id,
+			uint32_t index);
+
+/* Element `index` of a section, which was reached. */
+static inline void *publish_file_at(const struct publish_file *file,
+				    enum tws_section_id id, uint32_t index)
+{
+	return (char *)file->header + file->section[id].offset +
+	       (uint64_t)index * file->section[id].element_size;
+}
+
+#endif
