@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * twshim.bpf.c, compiled and embedded at build; of no bytes where it could not be.
+ */
+#ifndef TWS_TOOLS_OBSERVE_BPF_OBJECT_H
+#define TWS_TOOLS_OBSERVE_BPF_OBJECT_H
+
+extern const char bpf_object[], bpf_object_end[];
+
+#endif

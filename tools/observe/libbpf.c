@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/observe/libbpf.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LIBRARY "libbpf.so.1"
+
+struct libbpf libbpf;
+
+/* dlsym() gives functions as pointers to data. */
+static int find(void *library, const char *name, void *ret_function)
+{
+	void *symbol = dlsym(library, name);
+
+	memcpy(ret_function, &symbol, sizeof(symbol));
+	return symbol ? 0 : -ENOENT;
+}
+
+static int find_all(void *library)
+{
+	int result = 0;
+
+#define FUNCTION(returns, name, parameters)                                              \
+	if (result == 0)                                                                 \
+		result = find(library, #name, &libbpf.name);
+	LIBBPF(FUNCTION)
+#undef FUNCTION
+	return result;
+}
+
+/* What it would print, our own messages say. */
+static int print_nothing(int level, const char *format, va_list arguments)
+{
+	(void)level;
+	(void)format;
+	(void)arguments;
+	return 0;
+}
+
+int libbpf_load(char *ret_error, size_t size)
+{
+	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+
+	if (library && find_all(library) == 0) {
+		libbpf.libbpf_set_print(print_nothing);
+		return 0;
+	}
+	snprintf(ret_error, size, "%s: %s", LIBRARY,
+		 library ? "another version: install libbpf 1.0 or newer"
+			 : "install it (Debian: libbpf1)");
+	if (library)
+		dlclose(library);
+	return -ENOENT;
+}

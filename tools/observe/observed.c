@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/observe/observed.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tools/kernel/kernel.h"
+#include "tools/kernel/process.h"
+#include "tools/segments/rundir.h"
+
+/* The first pid namespace's inode, fixed in the kernel. */
+#define INITIAL_PID_NAMESPACE 0xeffffffcu
+#define SECOND_NS	      1000000000ull
+#define LIBRARY		      "/libtwshim.so"
+
+void observed_init(struct observed_table *table)
+{
+	*table = (struct observed_table){.pid_namespace = kernel_namespace("pid"),
+					 .ticks = sysconf(_SC_CLK_TCK)};
+}
+
+void observed_free(struct observed_table *table)
+{
+	struct observed *next;
+
+	for (size_t i = 0; i < OBSERVED_BUCKETS; i++)
+		for (struct observed *at = table->buckets[i]; at; at = next) {
+			next = at->next;
+			free(at);
+		}
+	*table = (struct observed_table){0};
+}
+
+static struct observed **bucket_of(struct observed_table *table, uint32_t tgid)
+{
+	return &table->buckets[tgid % OBSERVED_BUCKETS];
+}
+
+static bool is_same(const struct bpf_process *a, const struct bpf_process *b)
+{
+	return a->tgid == b->tgid && a->start_ns == b->start_ns && a->image == b->image;
+}
+
+struct observed *observed_find(const struct observed_table *table,
+			       const struct bpf_process *process)
+{
+	struct observed *at = table->buckets[process->tgid % OBSERVED_BUCKETS];
+
+	while (at && !is_same(&at->process, process))
+		at = at->next;
+	return at;
+}
+
+static struct observed *new_observed(struct observed_table *table,
+				     const struct bpf_process *process)
+{
+	struct observed **bucket = bucket_of(table, process->tgid);
+	struct observed *made = calloc(1, sizeof(*made));
+
+	if (!made)
+		return NULL;
+	for (struct observed *at = *bucket; at; at = at->next)
+		if (at->process.tgid == process->tgid && at->published)
+			publish_replaced(at->published);
+	made->process = *process;
+	made->subject.start_time =
+	    process->start_ns / (SECOND_NS / (uint64_t)table->ticks);
+	made->next = *bucket;
+	*bucket = made;
+	return made;
+}
+
+/* ---------------------------------------------------------------------- who it is */
+
+/* Whether /proc still speaks of the same process. */
+static bool is_there(const struct observed *observed)
+{
+	return observed->subject.host_pid &&
+	       process_start_time(observed->subject.host_pid) ==
+		   observed->subject.start_time;
+}
+
+static bool read_executable(struct observed *observed)
+{
+	char path[64];
+	ssize_t length;
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)observed->subject.host_pid);
+	length = readlink(path, observed->subject.exe, sizeof(observed->subject.exe) - 1);
+	observed->subject.exe[length > 0 ? length : 0] = '\0';
+	return length > 0 && is_there(observed);
+}
+
+/* The kernel tells the names from the last to the first; mount points are empty. */
+static void join_path(struct observed *observed, const struct bpf_subject *told)
+{
+	char *exe = observed->subject.exe;
+	size_t used = 0, size = sizeof(observed->subject.exe);
+
+	*exe = '\0';
+	for (uint32_t i = told->parts < BPF_PATH_PARTS ? told->parts : BPF_PATH_PARTS;
+	     i-- > 0;)
+		if (*told->part[i] && used < size)
+			used += (size_t)snprintf(exe + used, size - used, "/%.*s",
+						 BPF_PART_SIZE - 1, told->part[i]);
+	if (!*exe)
+		snprintf(exe, size, "%s", observed->comm);
+}
+
+static void take_arguments(struct observed *observed, const char *args, size_t length)
+{
+	size_t at;
+
+	if (length > sizeof(observed->args) - 1)
+		length = sizeof(observed->args) - 1;
+	memcpy(observed->args, args, length);
+	observed->args[length] = '\0';
+	while (length > 0 && !observed->args[length - 1])
+		length--;
+	for (at = 0; at < length; at++)
+		if (!observed->args[at])
+			observed->args[at] = ' ';
+}
+
+/* Its number in our own pid namespace; 0: it has none there. */
+static pid_t host_pid(const struct observed_table *table, uint32_t tgid,
+		      uint64_t pid_namespace, uint32_t pid)
+{
+	if (pid_namespace == table->pid_namespace)
+		return (pid_t)pid;
+	return table->pid_namespace == INITIAL_PID_NAMESPACE ? (pid_t)tgid : 0;
+}
+
+struct observed *observed_tell(struct observed_table *table,
+			       const struct bpf_subject *told)
+{
+	struct observed *observed = observed_find(table, &told->process);
+	struct publish_subject *subject;
+
+	if (observed)
+		return observed;
+	observed = new_observed(table, &told->process);
+	if (!observed)
+		return NULL;
+	subject = &observed->subject;
+	subject->pid = told->pid;
+	subject->pid_namespace = told->pid_namespace;
+	subject->net_namespace = told->net_namespace;
+	subject->uid = told->uid;
+	subject->host_pid =
+	    host_pid(table, told->process.tgid, told->pid_namespace, told->pid);
+	observed->parent = (pid_t)told->parent;
+	observed->cgroup = told->cgroup;
+	memcpy(observed->comm, told->comm, sizeof(observed->comm) - 1);
+	memcpy(observed->parent_comm, told->parent_comm,
+	       sizeof(observed->parent_comm) - 1);
+	take_arguments(observed, told->args, told->args_length);
+	if (!read_executable(observed))
+		join_path(observed, told);
+	return observed;
+}
+
+static uint64_t namespace_of(pid_t pid, const char *name)
+{
+	struct stat st;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid, name);
+	return stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
+static void read_status(struct observed *observed)
+{
+	struct publish_subject *subject = &observed->subject;
+	char path[64], line[256];
+	const char *last;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)subject->host_pid);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file)) {
+		sscanf(line, "Name: %15s", observed->comm);
+		sscanf(line, "Uid: %*u %u", &subject->uid);
+		sscanf(line, "PPid: %d", &observed->parent);
+		last = strrchr(line, '\t'); /* of NSpid, the innermost */
+		if (strncmp(line, "NSpid:", 6) == 0 && last)
+			subject->pid = (uint32_t)strtoul(last, NULL, 10);
+	}
+	if (file)
+		fclose(file);
+}
+
+static void read_arguments(struct observed *observed)
+{
+	char path[64], args[BPF_ARGS_SIZE];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)observed->subject.host_pid);
+	file = fopen(path, "re");
+	if (!file)
+		return;
+	take_arguments(observed, args, fread(args, 1, sizeof(args), file));
+	fclose(file);
+}
+
+struct observed *observed_meet(struct observed_table *table,
+			       const struct bpf_process *process, uint32_t net_namespace)
+{
+	struct observed *observed = observed_find(table, process);
+	struct publish_subject *subject;
+
+	if (!observed)
+		observed = new_observed(table, process);
+	if (!observed || observed->subject.pid)
+		return observed;
+	subject = &observed->subject;
+	subject->pid = process->tgid;
+	subject->host_pid = (pid_t)process->tgid;
+	subject->pid_namespace = namespace_of(subject->host_pid, "pid");
+	subject->net_namespace =
+	    net_namespace ? net_namespace : namespace_of(subject->host_pid, "net");
+	read_status(observed);
+	read_arguments(observed);
+	if (!read_executable(observed))
+		snprintf(subject->exe, sizeof(subject->exe), "%s",
+			 *observed->comm ? observed->comm : "?");
+	return observed;
+}
+
+/* --------------------------------------------------------------------- leaving it */
+
+void observed_forget(struct observed_table *table, const struct published *published,
+		     pid_t host)
+{
+	struct observed **at, *gone;
+
+	/* Where the numbers differ, in a namespace below, all buckets are looked through.
+	 */
+	for (size_t i = 0; i < OBSERVED_BUCKETS; i++) {
+		at = &table->buckets[((uint32_t)host + i) % OBSERVED_BUCKETS];
+		while (*at && (*at)->published != published)
+			at = &(*at)->next;
+		if (!*at)
+			continue;
+		gone = *at;
+		*at = gone->next;
+		free(gone);
+		return;
+	}
+}
+
+void observed_sweep(struct observed_table *table)
+{
+	struct observed **at, *gone;
+
+	for (size_t i = 0; i < OBSERVED_BUCKETS; i++)
+		for (at = &table->buckets[i]; *at;) {
+			gone = *at;
+			if (gone->published || is_there(gone)) {
+				at = &gone->next;
+				continue;
+			}
+			*at = gone->next;
+			free(gone);
+		}
+}
+
+/* ------------------------------------------------------------------------ the shim */
+
+static bool maps_shim(pid_t pid)
+{
+	char path[64], line[512];
+	bool found = false;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	file = fopen(path, "re");
+	while (file && !found && fgets(line, sizeof(line), file))
+		found = strstr(line, LIBRARY) != NULL;
+	if (file)
+		fclose(file);
+	return found;
+}
+
+/* A segment of its own, which only the shim makes there. */
+static int has_segment(int directory, const char *name, void *data)
+{
+	const struct publish_subject *subject = data;
+	struct tws_header header;
+	char file[96];
+	bool shims = false;
+	int fd;
+
+	snprintf(file, sizeof(file), "%llu-%u-%llu-0" TWS_SEGMENT_SUFFIX,
+		 (unsigned long long)subject->pid_namespace, subject->pid,
+		 (unsigned long long)subject->start_time);
+	fd = openat(directory, file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	shims = read(fd, &header, sizeof(header)) == sizeof(header) &&
+		header.observer == TWS_OBSERVER_SHIM;
+	close(fd);
+	return shims;
+}
+
+static int look_below(const char *path, void *data)
+{
+	return tws_rundir_each(path, has_segment, data) > 0;
+}
+
+static bool left_segment(const struct publish_subject *subject)
+{
+	struct publish_subject copy = *subject;
+	char path[4096];
+
+	if (tws_rundir_find(path, sizeof(path)) == 0 && look_below(path, &copy) > 0)
+		return true;
+	return tws_rundir_others(look_below, &copy) > 0;
+}
+
+bool observed_has_shim(const struct observed *observed)
+{
+	if (is_there(observed))
+		return maps_shim(observed->subject.host_pid);
+	return left_segment(&observed->subject);
+}
