@@ -33,6 +33,8 @@ int tws_wrap_bind(int fd, const struct sockaddr *address, socklen_t length)
 	ret = tws_real.bind(fd, address, length);
 	if (ret == 0)
 		tws_hook_bound(fd, address, length);
+	else
+		tws_hook_bind_failed(fd, errno);
 	return ret;
 }
 

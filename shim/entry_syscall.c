@@ -205,5 +205,7 @@ long tws_wrap_syscall(long number, long a, long b, long c, long d, long e, long 
 	ret = call(number, arguments);
 	if (ret >= 0)
 		note_after(number, arguments, ret);
+	else if (number == SYS_bind)
+		tws_hook_bind_failed((int)a, errno);
 	return ret;
 }

@@ -81,6 +81,15 @@ void tws_hook_bound(int fd, const struct sockaddr *address, socklen_t length)
 	tws_conn_flags_change(fd, set, 0);
 }
 
+/* A process all of whose binds fail has no connection and no book, and must be seen. */
+void tws_hook_bind_failed(int fd, int error)
+{
+	if (!tws_fd(fd) || error == EFAULT || !tws_may_work() || !tws_book_own())
+		return;
+	tws_count_process(error == EADDRINUSE ? TWS_bind_failed_in_use
+					      : TWS_bind_failed_other);
+}
+
 void tws_hook_listening(int fd)
 {
 	if (tws_fd(fd) & TWS_FD_SOCKET && tws_may_work())

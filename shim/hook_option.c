@@ -148,6 +148,7 @@ void tws_hook_shutdown(int fd, int how, struct tws_conn *ret_conn, bool *ret_pee
 void tws_hook_shut(const struct tws_conn *conn, int how, bool peer_first)
 {
 	uint32_t flags = how == SHUT_RD ? 0 : TWS_CONN_SHUT_WRITE;
+	uint32_t before;
 
 	if (!conn->book)
 		return;
@@ -155,5 +156,8 @@ void tws_hook_shut(const struct tws_conn *conn, int how, bool peer_first)
 		flags |= TWS_CONN_SHUT_READ;
 	if (peer_first)
 		flags |= TWS_CONN_PEER_FIRST;
-	__atomic_fetch_or(&conn->slot->flags, flags, __ATOMIC_RELAXED);
+	before = __atomic_fetch_or(&conn->slot->flags, flags, __ATOMIC_RELAXED);
+	if (flags & ~before & TWS_CONN_SHUT_WRITE && !peer_first &&
+	    tws_conn_state(conn->slot) != TWS_CONN_CLAIMED)
+		tws_conn_count(conn, TWS_shut_down_first, 1);
 }

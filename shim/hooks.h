@@ -28,6 +28,9 @@ TWS_OURS void tws_hook_socket(int fd, int domain, int type, int protocol);
 void tws_hook_bind(int fd, const struct sockaddr *address, socklen_t length);
 void tws_hook_bound(int fd, const struct sockaddr *address, socklen_t length);
 
+/* bind() failed with `error`. */
+void tws_hook_bind_failed(int fd, int error);
+
 /* It will open no connection: nothing of ours any more. */
 void tws_hook_listening(int fd);
 

@@ -55,6 +55,19 @@ static __attribute__((noinline)) void count_ended_in_arm(struct tws_counters *co
 	count_ended(counters, ended);
 }
 
+/* Whether fin-reset did what it is for is known only now. */
+static __attribute__((noinline)) void count_fin_reset(const struct tws_conn *conn,
+						      enum tws_ending ending)
+{
+	enum tws_counter outcome =
+	    tws_ending_fin_reset_outcome(ending, conn->slot->flags);
+
+	if (outcome == TWS_policy_applied)
+		tws_conn_count_applied(conn);
+	else if (outcome != TWS_COUNTERS)
+		tws_conn_count(conn, outcome, 1);
+}
+
 /* An ending of a connection that came to be. */
 static inline void count_end(const struct tws_end *end, uint64_t now)
 {
@@ -79,6 +92,8 @@ static inline void count_end(const struct tws_end *end, uint64_t now)
 	tws_add(&conn->book->process->value[TWS_open], (uint64_t)-1);
 	if (tws_unlikely(conn->slot->rule))
 		tws_conn_rule_ended(conn, end->verdict.ending);
+	if (tws_unlikely(conn->slot->flags & TWS_CONN_POLICY_LINGER2))
+		count_fin_reset(conn, end->verdict.ending);
 }
 
 /* Begun, and nothing known of them; as the identities have it. What is subtracted is read
@@ -215,13 +230,14 @@ static inline bool may_be_shared(const struct tws_end *end)
 	       !closes_on_exec(end->fd);
 }
 
-/* We shut down first and our close would reset: the peer's FIN may come between this look
- * and the close, and then TIME_WAIT stands before there is anything to reset. */
+/* We shut down first and our close would drop the socket: the peer's FIN may come between
+ * this look and the close, and then TIME_WAIT exists before there is anything to drop. */
 static bool races_with_fin(const struct tws_end *end, uint32_t flags)
 {
 	return flags & TWS_CONN_SHUT_WRITE &&
 	       (end->verdict.ending == TWS_END_RESET_UNREAD ||
-		end->verdict.ending == TWS_END_RESET_APP);
+		end->verdict.ending == TWS_END_RESET_APP ||
+		end->verdict.ending == TWS_END_FIN_RESET);
 }
 
 /* Where one poll() does not tell all. `events`: its answer, -1: not asked. */

@@ -140,6 +140,20 @@ static inline uint32_t tws_conn_rule(const struct tws_conn *conn)
  * more are counted as they were last seen. */
 void tws_conn_sweep(struct tws_book *book);
 
+/* Counts policy_applied for the connection and its rule, once. */
+static inline void tws_conn_count_applied(const struct tws_conn *conn)
+{
+	uint32_t rule = tws_conn_rule(conn);
+
+	if (__atomic_fetch_or(&conn->slot->flags, TWS_CONN_POLICY_COUNTED,
+			      __ATOMIC_RELAXED) &
+	    TWS_CONN_POLICY_COUNTED)
+		return;
+	tws_conn_count(conn, TWS_policy_applied, 1);
+	if (rule)
+		tws_add(&conn->book->rules[rule - 1].applied, 1);
+}
+
 /* Tells the rule of a connection what became of it. */
 static inline void tws_conn_rule_failed(const struct tws_conn *conn)
 {

@@ -181,6 +181,32 @@ static void apply_fin_timeout(int fd, const struct tws_action *action, uint32_t 
 			outcome);
 }
 
+static struct outcome remove_app_linger(int fd, const struct tws_conn *conn)
+{
+	struct outcome outcome = {false, false, false};
+
+	set_linger(fd, 0, 0, &outcome);
+	if (outcome.set)
+		__atomic_fetch_and(&conn->slot->flags, ~(uint32_t)TWS_CONN_APP_LINGER_0,
+				   __ATOMIC_RELAXED);
+	return outcome;
+}
+
+/* Whether it helps is known, and counted, only at the end. */
+static void apply_fin_reset(int fd, const struct tws_conn *conn,
+			    const struct tws_action *action, struct outcome *outcome)
+{
+	uint32_t flags = conn->slot->flags;
+
+	if (flags & TWS_CONN_APP_LINGER_0 && action->flags & TWS_ACTION_OVERRIDE)
+		remove_app_linger(fd, conn);
+	if (!program_decided(action, flags, TWS_CONN_APP_LINGER2, outcome))
+		set_int(fd, IPPROTO_TCP, TCP_LINGER2, -1, outcome);
+	if (outcome->set)
+		conn->slot->flags |= TWS_CONN_POLICY_LINGER2;
+	outcome->set = false;
+}
+
 /* The close modes that are set at connect, and so hold at exit and SIGKILL too. */
 static void apply_close_mode(int fd, const struct tws_conn *conn,
 			     const struct tws_decision *decision, struct outcome *outcome)
@@ -201,12 +227,20 @@ static void apply_close_mode(int fd, const struct tws_conn *conn,
 		if (outcome->set)
 			conn->slot->flags |= TWS_CONN_POLICY_LINGER_N;
 	} else if (action->close == TWS_CLOSE_FIN_RESET && !decision->short_lived_only) {
-		if (!program_decided(action, flags, TWS_CONN_APP_LINGER2, outcome))
-			set_int(fd, IPPROTO_TCP, TCP_LINGER2, -1, outcome);
-		if (outcome->set)
-			conn->slot->flags |= TWS_CONN_POLICY_LINGER2;
+		apply_fin_reset(fd, conn, action, outcome);
 	}
 	outcome->set |= was_set;
+}
+
+/* Whether anything is asked for that takes effect at connect. */
+static bool asks_at_connect(const struct tws_decision *decision)
+{
+	const struct tws_action *action = &decision->action;
+
+	return action->flags & (TWS_ACTION_REUSEADDR_ON | TWS_ACTION_REUSEADDR_OFF |
+				TWS_ACTION_PORT_RANGE | TWS_ACTION_FIN_TIMEOUT |
+				TWS_ACTION_PORT_RING) ||
+	       action->close == TWS_CLOSE_LINGER;
 }
 
 static void remember(const struct tws_conn *conn, const struct tws_decision *decision)
@@ -219,20 +253,10 @@ static void remember(const struct tws_conn *conn, const struct tws_decision *dec
 		word |= CLOSE_SHORT_LIVED;
 	if (decision->action.flags & TWS_ACTION_OVERRIDE)
 		word |= CLOSE_OVERRIDE;
+	if (asks_at_connect(decision))
+		word |= CLOSE_COUNTED;
 	if (decision->action.close != TWS_CLOSE_KEEP)
 		tws_plan_set(conn, word, decision->action.drain_ms);
-}
-
-/* Whether anything is asked for that is set at connect. */
-static bool asks_at_connect(const struct tws_decision *decision)
-{
-	const struct tws_action *action = &decision->action;
-
-	return action->flags & (TWS_ACTION_REUSEADDR_ON | TWS_ACTION_REUSEADDR_OFF |
-				TWS_ACTION_PORT_RANGE | TWS_ACTION_FIN_TIMEOUT |
-				TWS_ACTION_PORT_RING) ||
-	       action->close == TWS_CLOSE_LINGER ||
-	       (action->close == TWS_CLOSE_FIN_RESET && !decision->short_lived_only);
 }
 
 static void set_all(int fd, const struct tws_conn *conn,
@@ -288,19 +312,28 @@ void tws_apply_bind(int fd, bool to_port_0)
 		tws_conn_flags_change(fd, TWS_CONN_LATE_BIND, 0);
 }
 
+/* Whether the plan takes away the program's own SO_LINGER {1,0}. */
+static bool removes_app_linger(const struct tws_plan *plan)
+{
+	enum tws_close_mode mode = plan ? CLOSE_MODE(plan->close) : TWS_CLOSE_KEEP;
+
+	return mode == TWS_CLOSE_GRACEFUL ||
+	       (mode == TWS_CLOSE_FIN_RESET && plan->close & CLOSE_OVERRIDE &&
+		!(plan->close & (CLOSE_SHORT_LIVED | CLOSE_DRY_RUN)));
+}
+
 void tws_apply_app_linger(int fd, const struct tws_conn *conn)
 {
 	const struct tws_plan *plan = tws_plan_of(conn);
-	struct outcome outcome = {false, false, false};
+	struct outcome outcome;
 
-	if (!plan || CLOSE_MODE(plan->close) != TWS_CLOSE_GRACEFUL)
+	if (!removes_app_linger(plan))
 		return;
 	if (plan->close & CLOSE_DRY_RUN) {
 		tws_conn_count(conn, TWS_policy_would_apply, 1);
 		return;
 	}
-	set_linger(fd, 0, 0, &outcome);
-	if (outcome.set)
-		conn->slot->flags &= ~(uint32_t)TWS_CONN_APP_LINGER_0;
-	tws_apply_count(conn, &outcome);
+	outcome = remove_app_linger(fd, conn);
+	if (CLOSE_MODE(plan->close) == TWS_CLOSE_GRACEFUL)
+		tws_apply_count(conn, &outcome);
 }

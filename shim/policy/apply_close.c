@@ -15,18 +15,12 @@
 
 void tws_apply_count(const struct tws_conn *conn, const struct outcome *outcome)
 {
-	uint32_t rule = tws_conn_rule(conn);
-	struct tws_rule_status *status = rule ? &conn->book->rules[rule - 1] : NULL;
-
 	if (outcome->unsupported)
 		tws_conn_count(conn, TWS_policy_unsupported, 1);
 	if (outcome->kept_app_option)
 		tws_conn_count(conn, TWS_policy_skipped_app_option, 1);
-	if (!outcome->set)
-		return;
-	tws_conn_count(conn, TWS_policy_applied, 1);
-	if (status)
-		tws_add(&status->applied, 1);
+	if (outcome->set)
+		tws_conn_count_applied(conn);
 }
 
 /* Why a reset that the rule asks for is not done; TWS_COUNTERS: nothing speaks against.
@@ -39,7 +33,8 @@ static enum tws_counter objection(const struct tws_end *end, uint32_t word)
 		app = TWS_CONN_APP_LINGER2;
 	if (end->verdict.doubtful)
 		return TWS_policy_too_late;
-	if (end->shared)
+	if (end->shared &&
+	    !(CLOSE_MODE(word) == TWS_CLOSE_FIN_RESET && !(word & CLOSE_SHORT_LIVED)))
 		return TWS_policy_skipped_shared;
 	if (end->conn.slot->flags & app && !(word & CLOSE_OVERRIDE))
 		return TWS_policy_skipped_app_option;
@@ -98,7 +93,8 @@ static void fin_reset(struct tws_end *end)
 	struct outcome outcome = {false, false, false};
 
 	set_int(end->fd, IPPROTO_TCP, TCP_LINGER2, -1, &outcome);
-	tws_apply_count(&end->conn, &outcome);
+	if (outcome.unsupported)
+		tws_apply_count(&end->conn, &outcome);
 	if (!outcome.set)
 		return;
 	end->conn.slot->flags |= TWS_CONN_POLICY_LINGER2;
@@ -121,6 +117,13 @@ static void carry_out(struct tws_end *end, const struct tws_plan *plan)
 		reset(end, mode == TWS_CLOSE_RESET ? tws_facts_unsent(end->fd) : 0);
 }
 
+/* Once per connection: a rule with more than its close mode was counted at connect(). */
+static void count_would_apply(const struct tws_end *end, uint32_t word)
+{
+	if (!(word & CLOSE_COUNTED))
+		tws_conn_count(&end->conn, TWS_policy_would_apply, 1);
+}
+
 void tws_carry_out_close(struct tws_end *end)
 {
 	const struct tws_plan *plan = end->conn.book ? tws_plan_of(&end->conn) : NULL;
@@ -129,7 +132,7 @@ void tws_carry_out_close(struct tws_end *end)
 	enum tws_counter against;
 
 	if (mode != TWS_CLOSE_RESET && mode != TWS_CLOSE_RESET_DRAINED &&
-	    !(mode == TWS_CLOSE_FIN_RESET && word & CLOSE_SHORT_LIVED))
+	    !(mode == TWS_CLOSE_FIN_RESET && word & (CLOSE_SHORT_LIVED | CLOSE_DRY_RUN)))
 		return;
 	/* A child's part in an inherited connection is none of the rule's business. */
 	if (!end->ends || !end->verdict.time_wait || !tws_conn_owned(&end->conn))
@@ -140,7 +143,7 @@ void tws_carry_out_close(struct tws_end *end)
 	if (against != TWS_COUNTERS)
 		tws_conn_count(&end->conn, against, 1);
 	else if (word & CLOSE_DRY_RUN)
-		tws_conn_count(&end->conn, TWS_policy_would_apply, 1);
+		count_would_apply(end, word);
 	else
 		carry_out(end, plan);
 }

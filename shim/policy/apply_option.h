@@ -18,6 +18,7 @@
 #define CLOSE_DRY_RUN	  (1u << 8)
 #define CLOSE_SHORT_LIVED (1u << 9)
 #define CLOSE_OVERRIDE	  (1u << 10)
+#define CLOSE_COUNTED	  (1u << 11) /* dry run: would_apply was counted at connect() */
 
 /* How a connection fared with its rule at connect: the worst of its settings tells. */
 struct outcome {

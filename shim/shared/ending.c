@@ -134,6 +134,23 @@ enum tws_counter tws_failure_held(uint8_t failure)
 		   : TWS_failed_other;
 }
 
+enum tws_counter tws_ending_fin_reset_outcome(enum tws_ending ending, uint32_t flags)
+{
+	if (!(flags & TWS_CONN_POLICY_LINGER2))
+		return TWS_COUNTERS;
+	switch (ending) {
+	case TWS_END_FIN_RESET:
+		return flags & TWS_CONN_POLICY_COUNTED ? TWS_COUNTERS
+						       : TWS_policy_applied;
+	case TWS_END_LOCAL_FIN:
+		return TWS_policy_too_late;
+	case TWS_END_RESET_APP:
+		return TWS_policy_skipped_app_option;
+	default:
+		return TWS_COUNTERS;
+	}
+}
+
 enum tws_counter tws_failure_counter(int error)
 {
 	switch (error) {

@@ -68,6 +68,13 @@ static inline bool tws_ending_came_to_be(const struct tws_verdict *verdict)
 enum tws_ending tws_ending_held(uint8_t ending);
 enum tws_counter tws_failure_held(uint8_t failure);
 
+/* What became of a policy that set TCP_LINGER2 = -1 on a connection that ended so:
+ * policy_applied (no TIME_WAIT thanks to it), policy_too_late (TIME_WAIT all the same),
+ * policy_skipped_app_option (the program's own SO_LINGER {1,0} won), or TWS_COUNTERS: the
+ * connection would have left no TIME_WAIT anyway, or it was counted before. `flags`: enum
+ * tws_conn_flag. */
+enum tws_counter tws_ending_fin_reset_outcome(enum tws_ending ending, uint32_t flags);
+
 /* The counter failed_* of an errno of connect(). */
 enum tws_counter tws_failure_counter(int error);
 

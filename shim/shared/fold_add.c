@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "shim/shared/ending.h"
 #include "shim/shared/fold_parts.h"
 
 static void fold_counters(struct tws_counters *to, const struct tws_counters *from)
@@ -90,6 +91,7 @@ static void end_slot(const struct tws_header *header, const struct tws_connectio
 		     struct tws_counters *counters)
 {
 	enum tws_ending ending;
+	enum tws_counter policy;
 	enum tws_via via;
 	bool open = owed_open(counters) > 0;
 
@@ -109,6 +111,9 @@ static void end_slot(const struct tws_header *header, const struct tws_connectio
 	counters->value[TWS_established] += !open;
 	counters->value[tws_ending_counter(ending)]++;
 	counters->value[tws_via_counter(via)]++;
+	policy = tws_ending_fin_reset_outcome(ending, slot->flags);
+	if (policy != TWS_COUNTERS)
+		counters->value[policy]++;
 }
 
 /* Counts what no slot accounts for: the process may have been killed between changing a

@@ -335,6 +335,92 @@ def test_graceful_takes_away_the_programs_own_reset(t):
         t.counters(report, attempts=10, established=10, ended_local_fin=10, ended_reset_app=0)
 
 
+def _socket_left_by(t, server, steps, options):
+    """The report of ten connections, and how many TIME_WAIT sockets they left."""
+    before = time_wait_left(server.port)
+    report = _exchange(t, server, 10, *options, steps=steps)
+    return report, time_wait_left(server.port) - before
+
+
+def test_fin_reset_that_comes_too_late_is_not_counted_as_applied(t):
+    server = t.server()
+    last = ("socket", "connect", "send:1", "recv", "shutdown:wr", "wait-hup", "close")
+    for more, word in ((",dry_run=true", "policy_would_apply"), ("", "policy_applied")):
+        report, left = _socket_left_by(t, server, last,
+                                       ("-p", f"close=fin-reset,to={server.to}{more}"))
+        t.counters(report, attempts=10, established=10, ended_local_fin=10, shut_down_first=10,
+                   policy_too_late=10, **{word: 0})
+        assert left == 10, left
+
+
+def test_fin_reset_is_counted_by_what_it_did(t):
+    server = t.server()
+    rule = f"close=fin-reset,to={server.to}"
+    shut, half = ("shutdown:wr", "close"), ("shutdown:rdwr", "close")
+    for end in (("close",), shut, half, ("exit:0",), ("fork-close", "close")):
+        report, left = _socket_left_by(t, server, ("socket", "connect", "send:1", "recv") + end,
+                                       ("-p", rule))
+        total = report["total"]
+        assert total["policy_applied"] == total["ended_fin_reset"], (end, total)
+        assert total["policy_too_late"] == total["ended_local_fin"] == left, (end, total, left)
+        assert total["policy_applied"] + total["policy_too_late"] == total["attempts"], total
+
+
+def test_fin_reset_of_what_the_peer_closed_first_is_not_counted(t):
+    server = t.server("first")
+    report, left = _socket_left_by(t, server, ("socket", "connect", "send:1", "recv", "wait-readable", "close"),
+                                   ("-p", f"close=fin-reset,to={server.to}"))
+    t.counters(report, established=10, ended_remote_fin=10, policy_applied=0, policy_too_late=0)
+    assert left == 0
+
+
+def test_fin_reset_overrides_the_programs_own_reset(t):
+    server = t.server()
+    rule = f"close=fin-reset,to={server.to}"
+    for steps in (("socket", "linger:0", "connect", "send:1", "recv", "close"),
+                  ("socket", "connect", "linger:0", "send:1", "recv", "close"),
+                  ("socket", "connect", "send:1", "recv", "linger:0", "exit:0")):
+        report, left = _socket_left_by(t, server, steps, ("-p", rule))
+        count = report["total"]["established"]
+        t.counters(report, ended_reset_app=count, policy_skipped_app_option=count,
+                   policy_applied=0)
+        report, left = _socket_left_by(t, server, steps, ("-p", rule + ",app_options=override"))
+        t.counters(report, ended_fin_reset=count, ended_reset_app=0, policy_applied=count,
+                   policy_skipped_app_option=0)
+        assert left == 0, left
+
+
+BINDS = """
+import socket
+for port in 0, 0, 0, 40000:
+    for _ in range(20):
+        s = socket.socket()
+        try:
+            s.bind(("10.77.0.3", port))
+            s.connect((HOST, PORT))
+            s.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        s.close()
+try:
+    socket.socket().bind(("192.0.2.1", 0))
+except OSError:
+    pass
+"""
+
+
+def test_a_bind_that_fails_is_counted_though_nothing_was_begun(t):
+    server = t.server()
+    t.run("ip", "address", "add", "10.77.0.3/32", "dev", "lo", shim=False)
+    t.run("sysctl", "-qw", "net.ipv4.ip_local_port_range=40000 40019", shim=False)
+    report = t.twshim_run("python3", "-c", BINDS.replace("HOST", repr(ADDRESS))
+                          .replace("PORT", str(server.port)))
+    total = report["total"]
+    assert total["attempts"] + total["bind_failed_in_use"] == 80, total
+    assert total["bind_failed_in_use"] >= 40 and total["bind_failed_other"] == 1, total
+    assert total["attempts"] == total["established"] <= 20, total
+
+
 def test_a_sample_takes_its_share(t):
     server = t.server()
     report = _exchange(t, server, 2000, "-p", f"close=fin-reset,sample=25,to={server.to}")

@@ -224,6 +224,27 @@ static void what_others_wrote_is_held_to_what_can_be(void **state)
 	assert_int_equal(tws_failure_held(TWS_failed_no_port), TWS_failed_no_port);
 }
 
+static void fin_reset_is_applied_only_where_no_time_wait_is_left(void **state)
+{
+	const uint32_t set = TWS_CONN_POLICY_LINGER2;
+
+	(void)state;
+	for (int i = TWS_END_ABANDONED; i <= TWS_END_FAILED; i++)
+		assert_int_equal(tws_ending_fin_reset_outcome((enum tws_ending)i, 0),
+				 TWS_COUNTERS);
+	assert_int_equal(tws_ending_fin_reset_outcome(TWS_END_FIN_RESET, set),
+			 TWS_policy_applied);
+	assert_int_equal(tws_ending_fin_reset_outcome(TWS_END_LOCAL_FIN, set),
+			 TWS_policy_too_late);
+	assert_int_equal(tws_ending_fin_reset_outcome(TWS_END_RESET_APP, set),
+			 TWS_policy_skipped_app_option);
+	assert_int_equal(tws_ending_fin_reset_outcome(TWS_END_REMOTE_FIN, set),
+			 TWS_COUNTERS);
+	assert_int_equal(tws_ending_fin_reset_outcome(TWS_END_FIN_RESET,
+						      set | TWS_CONN_POLICY_COUNTED),
+			 TWS_COUNTERS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -234,6 +255,7 @@ int main(void)
 		our_own_shutdown_of_reading_is_not_taken_for_the_peers_close),
 	    cmocka_unit_test(the_usual_end_is_the_tables),
 	    cmocka_unit_test(failures_have_their_counters),
+	    cmocka_unit_test(fin_reset_is_applied_only_where_no_time_wait_is_left),
 	    cmocka_unit_test(what_others_wrote_is_held_to_what_can_be),
 	};
 

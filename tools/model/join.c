@@ -3,6 +3,8 @@
 
 #include <netinet/tcp.h>
 
+#include "shim/shared/ending.h"
+
 /* The order of counters is an ABI, so families of names are ranges. */
 #define FIRST_ENDED  TWS_ended_local_fin
 #define LAST_ENDED   TWS_ended_unseen
@@ -95,7 +97,7 @@ static enum tws_ending ending_of(const struct join_facts *facts)
 struct join_verdict join_decide(const struct join_facts *facts)
 {
 	const struct tws_connection *slot = facts->slot;
-	struct join_verdict verdict = {.failure = TWS_COUNTERS};
+	struct join_verdict verdict = {.failure = TWS_COUNTERS, .policy = TWS_COUNTERS};
 	bool connecting = slot->state == TWS_CONN_CONNECTING;
 
 	if ((!connecting && slot->state != TWS_CONN_OPEN) ||
@@ -116,6 +118,7 @@ struct join_verdict join_decide(const struct join_facts *facts)
 			      verdict.ending != TWS_END_FAILED;
 	if (verdict.ending == TWS_END_FAILED)
 		verdict.failure = (enum tws_counter)slot->failure;
+	verdict.policy = tws_ending_fin_reset_outcome(verdict.ending, slot->flags);
 	return verdict;
 }
 
@@ -144,6 +147,7 @@ void join_count(struct tws_counters *counters, const struct join_verdict *verdic
 	} else {
 		add_one(counters, tws_ending_counter(verdict->ending));
 		add_one(counters, tws_via_counter(verdict->via));
+		add_one(counters, verdict->policy);
 	}
 }
 
@@ -189,6 +193,8 @@ void join_count_ending(struct tws_counters *counters, const struct tws_connectio
 	    .ending = (enum tws_ending)slot->ending,
 	    .via = (enum tws_via)slot->via,
 	    .failure = (enum tws_counter)slot->failure,
+	    .policy =
+		tws_ending_fin_reset_outcome((enum tws_ending)slot->ending, slot->flags),
 	};
 	bool unborn = slot->ending == TWS_END_ABANDONED || slot->ending == TWS_END_FAILED;
 

@@ -45,6 +45,7 @@ struct join_verdict {
 	enum tws_ending ending;
 	enum tws_via via;	  /* if it was established */
 	enum tws_counter failure; /* if `ending` is TWS_END_FAILED */
+	enum tws_counter policy;  /* what fin-reset did; TWS_COUNTERS: nothing to count */
 };
 
 /* For slots in state CONNECTING or OPEN. Adopted connections are not counted in this
