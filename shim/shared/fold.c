@@ -400,8 +400,9 @@ int tws_fold(int directory, const struct tws_fold_limits *limits)
 	const uint64_t size = TWS_FOLD_CANDIDATES * sizeof(struct tws_candidate);
 	struct tws_scan scan = {.directory = directory,
 				.now_ns = tws_now(),
-				.retention_s =
-				    limits->retention_s ? limits->retention_s : 60};
+				.retention_s = limits->retention_s
+						   ? limits->retention_s
+						   : TWS_FOLD_RETENTION_S};
 	int ret = 0;
 	int lock = (int)tws_sys4(SYS_openat, directory, TWS_FOLD_LOCK,
 				 O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);

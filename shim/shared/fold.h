@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * What happens to segments of dead processes. After their retention (60 s, as long as
- * TIME_WAIT lasts) they are added to one totals file per application, each exactly once,
- * even if a process is killed in the middle. The shim (a process that makes a segment
- * folds some others now and then) and the tools share this code: system calls only, no
- * allocation, no errno.
+ * What happens to segments of dead processes. After their retention (by default
+ * as long as TIME_WAIT lasts) they are added to one totals file per application, each
+ * exactly once, even if a process is killed in the middle. The shim (a process that makes
+ * a segment folds some others now and then) and the tools share this code: system calls
+ * only, no allocation, no errno.
  *
  * How each segment counts exactly once: under a lock, a new totals file is written beside
  * the old one, with the names of the segments that it includes. rename() publishes both
@@ -20,6 +20,7 @@
 
 #include "shim/shared/segment.h"
 
+#define TWS_FOLD_RETENTION_S  60 /* the default: as long as TIME_WAIT lasts */
 #define TWS_FOLD_LOCK	      "fold.lock"
 #define TWS_ASIDE_SUFFIX      ".aside" /* a totals file that nobody can read */
 #define TWS_FOLD_BATCH	      64  /* segments that are added to one totals file at once */
@@ -28,7 +29,7 @@
 #define TWS_FOLD_DESTINATIONS 1024u /* in a totals file */
 
 struct tws_fold_limits {
-	uint32_t retention_s;  /* how long a dead segment stays; 0: 60 */
+	uint32_t retention_s;  /* how long a dead segment stays; 0: the default */
 	uint32_t max_segments; /* dead ones beyond this are folded early; 0: 512 */
 	uint32_t most;	       /* most segments to fold in this call; 0: all */
 };
