@@ -12,6 +12,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "shim/shared/clock.h"
 #include "tools/base/cli.h"
 #include "tools/lab/result.h"
 #include "tools/base/print.h"
@@ -145,10 +146,10 @@ static int lab_run_one(struct lab_bench *bench, const struct experiment *experim
 {
 	bool color = print_color_wanted(request->color, stdout);
 	struct lab_result result = {.name = experiment->name};
-	uint64_t start = lab_now_ns();
+	uint64_t start = tws_now();
 	int status = experiment->run(bench, &result);
 
-	result.seconds = (double)(lab_now_ns() - start) / 1e9;
+	result.seconds = (double)(tws_now() - start) / 1e9;
 	if (status != 0) {
 		status = lab_fail_run(experiment->name, status);
 	} else if (request->json) {

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "config/address.h"
+#include "shim/shared/clock.h"
 #include "tools/base/cli.h"
 #include "tools/base/print.h"
 #include "tools/segments/dir_option.h"
@@ -198,24 +199,16 @@ static bool trace_wait(const struct tracing *tracing, const sigset_t *waiting)
 	return !(fds[1].revents & (POLLERR | POLLNVAL));
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static int trace_follow(struct tracing *tracing, const sigset_t *waiting)
 {
-	const uint64_t until = now_ns() + tracing->request->seconds_ns;
+	const uint64_t until = tws_now() + tracing->request->seconds_ns;
 	const struct follow_event *events;
 	size_t count;
 	bool more = true, left = false;
 
 	while (more) {
 		/* After the time is up, or the reader has left, one last look. */
-		more = !left && !(tracing->request->seconds_ns && now_ns() >= until);
+		more = !left && !(tracing->request->seconds_ns && tws_now() >= until);
 		if (follow_read(tracing->follow, &events, &count) != 0)
 			return cli_fail(CLI_FAILURE, "trace: %s", strerror(ENOMEM));
 		if (!trace_show_all(tracing, events, count))

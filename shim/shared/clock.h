@@ -28,4 +28,10 @@ static inline uint64_t tws_now(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* The same in seconds. */
+static inline double tws_now_s(void)
+{
+	return (double)tws_now() / 1e9;
+}
+
 #endif

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "shim/shared/clock.h"
 #include "tools/segments/reader.h"
 #include "tools/segments/rundir.h"
 
@@ -68,14 +69,6 @@ int doctor_count_seen(const char *dir, uint64_t *ret_seen)
 	return result == -ENOENT ? 0 : result;
 }
 
-static double clock_seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
 static uint64_t growth(uint64_t after, uint64_t before)
 {
 	return after > before ? after - before : 0;
@@ -88,7 +81,7 @@ static bool measure_coverage(const char *dir, struct advice_coverage *ret_covera
 	const struct timespec second = {.tv_sec = COVERAGE_NS / 1000000000L};
 	struct host before, after;
 	uint64_t seen_before, seen_after;
-	double began = clock_seconds();
+	double began = tws_now_s();
 
 	host_read(&before, NULL);
 	if (!host_knows(&before, HOST_active_opens) ||
@@ -102,7 +95,7 @@ static bool measure_coverage(const char *dir, struct advice_coverage *ret_covera
 	    .opened = growth(host_get(&after, HOST_active_opens),
 			     host_get(&before, HOST_active_opens)),
 	    .seen = growth(seen_after, seen_before),
-	    .seconds = clock_seconds() - began,
+	    .seconds = tws_now_s() - began,
 	};
 	if (!ret_coverage->opened)
 		*ret_coverage = (struct advice_coverage){

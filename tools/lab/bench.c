@@ -19,6 +19,7 @@
 
 #include <linux/magic.h>
 
+#include "shim/shared/clock.h"
 #include "tools/launch/library.h"
 
 #define PARALLEL 16
@@ -164,7 +165,7 @@ static void show(const struct lab_bench *bench, const char *title, size_t done,
 {
 	if (bench->progress)
 		fprintf(stderr, "\r  lab %s: %zu of %zu cases, %.0f s ", title, done,
-			count, (double)(lab_now_ns() - start_ns) / 1e9);
+			count, (double)(tws_now() - start_ns) / 1e9);
 }
 
 static void wipe(const struct lab_bench *bench)
@@ -224,7 +225,7 @@ int lab_run(struct lab_bench *bench, struct lab_case *cases, size_t count,
 	    unsigned parallel, const char *title)
 {
 	struct running running[PARALLEL] = {0};
-	uint64_t start_ns = lab_now_ns(), shown_ns = 0;
+	uint64_t start_ns = tws_now(), shown_ns = 0;
 	size_t next = 0, done = 0;
 	int result = 0;
 
@@ -236,8 +237,8 @@ int lab_run(struct lab_bench *bench, struct lab_case *cases, size_t count,
 		if (result == 0 && interrupted)
 			result = -EINTR;
 		done += reap(running, parallel, cases);
-		if (lab_now_ns() - shown_ns > 200000000) {
-			shown_ns = lab_now_ns();
+		if (tws_now() - shown_ns > 200000000) {
+			shown_ns = tws_now();
 			show(bench, title, done, count, start_ns);
 		}
 		if (done < count)

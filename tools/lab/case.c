@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "shim/shared/clock.h"
 #include "tools/launch/launch.h"
 #include "tools/model/model.h"
 #include "tools/policy/store.h"
@@ -122,7 +123,7 @@ static int await(pid_t *child, uint64_t until_ns)
 	int status = -1;
 
 	while (waitpid(*child, &status, WNOHANG) == 0) {
-		if (lab_now_ns() >= until_ns) {
+		if (tws_now() >= until_ns) {
 			kill(*child, SIGKILL);
 			waitpid(*child, NULL, 0);
 			status = -1;
@@ -187,7 +188,7 @@ static int enter_client_namespace(const struct performance *all)
 static void drive(struct performance *all)
 {
 	unsigned patience = all->what->patience_ms ? all->what->patience_ms : PATIENCE_MS;
-	uint64_t until = lab_now_ns() + patience * 1000000ull;
+	uint64_t until = tws_now() + patience * 1000000ull;
 	bool link = all->what->world.delay_ms > 0;
 	uint64_t retransmitted, overflows;
 

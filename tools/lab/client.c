@@ -19,6 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "shim/shared/clock.h"
+
 #ifndef IP_BIND_ADDRESS_NO_PORT
 #define IP_BIND_ADDRESS_NO_PORT 24
 #endif
@@ -78,9 +80,9 @@ static int open_connection(struct lab_board *board, int fd, uint32_t index,
 	if (client->flags & LAB_CLIENT_BINDS &&
 	    bind(fd, (void *)&from, sizeof(from)) != 0)
 		return errno;
-	start = lab_now_ns();
+	start = tws_now();
 	error = connect(fd, (void *)&to, sizeof(to)) == 0 ? 0 : errno;
-	*ret_ns = lab_now_ns() - start;
+	*ret_ns = tws_now() - start;
 	return error;
 }
 
@@ -95,10 +97,10 @@ static void await_end(int fd)
 
 static void await_acknowledgement(int fd)
 {
-	uint64_t until = lab_now_ns() + WAIT_MS * 1000000ull;
+	uint64_t until = tws_now() + WAIT_MS * 1000000ull;
 	int unsent = 0;
 
-	while (ioctl(fd, SIOCOUTQ, &unsent) == 0 && unsent > 0 && lab_now_ns() < until)
+	while (ioctl(fd, SIOCOUTQ, &unsent) == 0 && unsent > 0 && tws_now() < until)
 		lab_sleep_ms(1);
 }
 
@@ -154,9 +156,9 @@ static void make_connection(struct lab_board *board, uint32_t index)
 		use_connection(&board->client, fd, record);
 	if (board->client.flags & LAB_CLIENT_LEAVES_OPEN)
 		return;
-	start = lab_now_ns();
+	start = tws_now();
 	close(fd);
-	record->close_ns = lab_now_ns() - start;
+	record->close_ns = tws_now() - start;
 }
 
 static void *make_connections(void *data)

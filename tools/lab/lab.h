@@ -221,7 +221,6 @@ uint64_t lab_netstat(const char *name);
  * to its end, and counts TIME_WAIT on both sides. In the client's namespace. */
 void lab_count_time_wait(struct lab_board *board, unsigned patience_ms);
 
-uint64_t lab_now_ns(void);
 void lab_sleep_ms(unsigned ms);
 
 /* Ends this process when its parent does, whatever happens. `parent`: getpid() before the

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shim/shared/clock.h"
 #include "tools/kernel/kernel.h"
 
 #define NETSTAT_LINE 16384
@@ -50,10 +51,10 @@ static void count_once(struct lab_board *board)
 
 void lab_count_time_wait(struct lab_board *board, unsigned patience_ms)
 {
-	uint64_t until = lab_now_ns() + patience_ms * 1000000ull;
+	uint64_t until = tws_now() + patience_ms * 1000000ull;
 
 	count_once(board);
-	while (board->time_wait.still_closing && lab_now_ns() < until) {
+	while (board->time_wait.still_closing && tws_now() < until) {
 		lab_sleep_ms(10);
 		count_once(board);
 	}

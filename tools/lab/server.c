@@ -14,6 +14,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "shim/shared/clock.h"
+
 #define PEERS	 1024 /* descriptors; a soft limit of most systems */
 #define EVENTS	 256
 #define IDLE_MS	 20
@@ -81,12 +83,12 @@ static void read_from(struct service *service, int fd, unsigned limit)
 		length = recv(fd, buffer, size, MSG_DONTWAIT);
 		if (length > 0) {
 			seen->bytes += (uint64_t)length;
-			service->last_ns = lab_now_ns();
+			service->last_ns = tws_now();
 		}
 	} while (length > 0 && !limit);
 	if (length > 0 || (length < 0 && (errno == EAGAIN || errno == EINTR)))
 		return;
-	service->last_ns = lab_now_ns();
+	service->last_ns = tws_now();
 	if (length == 0 && service->server->flags & LAB_SERVER_HOLDS)
 		epoll_ctl(service->epoll, EPOLL_CTL_DEL, fd, NULL);
 	else
@@ -105,7 +107,7 @@ static void look_at(struct service *service, int fd)
 {
 	const struct lab_server *server = service->server;
 	struct peer *peer = &service->peer[fd];
-	uint64_t age_ns = lab_now_ns() - peer->accepted_ns;
+	uint64_t age_ns = tws_now() - peer->accepted_ns;
 
 	if (!peer->open || age_ns < server->start_ms * 1000000ull)
 		return;
@@ -139,7 +141,7 @@ static void accept_all(struct service *service, int listener)
 	int fd;
 
 	while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
-		service->last_ns = lab_now_ns();
+		service->last_ns = tws_now();
 		service->board->seen.accepted++;
 		if (fd >= PEERS) {
 			service->board->seen.hung++;
@@ -193,11 +195,11 @@ static bool is_over(struct service *service, unsigned hang_ms)
 	if (service->server->flags & LAB_SERVER_HOLDS)
 		return seen->accepted >= done - 1;
 	if (!service->client_done)
-		service->last_ns = lab_now_ns();
+		service->last_ns = tws_now();
 	service->client_done = true;
 	if (seen->accepted >= done - 1 && !service->open)
 		return true;
-	return lab_now_ns() - service->last_ns > hang_ms * 1000000ull;
+	return tws_now() - service->last_ns > hang_ms * 1000000ull;
 }
 
 void lab_server_run(const struct lab_server *server, const int fds[LAB_PORTS],
@@ -212,7 +214,7 @@ void lab_server_run(const struct lab_server *server, const int fds[LAB_PORTS],
 	service->listeners = fds;
 	service->board = board;
 	service->epoll = epoll_create1(EPOLL_CLOEXEC);
-	service->last_ns = lab_now_ns();
+	service->last_ns = tws_now();
 	for (unsigned i = 0; i < LAB_PORTS && fds[i] >= 0; i++) {
 		event.data.fd = fds[i];
 		epoll_ctl(service->epoll, EPOLL_CTL_ADD, fds[i], &event);

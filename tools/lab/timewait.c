@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "shim/shared/clock.h"
 #include "tools/kernel/kernel.h"
 #include "tools/lab/result.h"
 
@@ -76,7 +77,7 @@ static int watch(struct lab_board *board, const int ports[CONNECTIONS], uint64_t
 		int result = kernel_table_read(&table, KERNEL_STATES_ALL, board->failure,
 					       LAB_REASON);
 
-		now = lab_now_ns();
+		now = tws_now();
 		for (unsigned i = 0; result == 0 && i < CONNECTIONS; i++) {
 			struct lab_connection *record = &board->connection[i];
 
@@ -110,7 +111,7 @@ static int live(const struct lab_case *what, struct lab_board *board)
 	close(pairs[CLOSED_BY_US][0]);
 	lab_sleep_ms(1);
 	close(pairs[CLOSED_BY_BOTH][1]);
-	return watch(board, ports, lab_now_ns());
+	return watch(board, ports, tws_now());
 }
 
 static double lived_seconds(const struct lab_case *what, unsigned which)

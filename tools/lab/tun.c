@@ -21,6 +21,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "shim/shared/clock.h"
+
 #define DEVICE	   "lablink"
 #define MTU	   1500
 #define QUEUE	   8192 /* packets under way, each direction */
@@ -111,7 +113,7 @@ static void take_in(struct pipe *pipe, const struct lab_world *world, uint32_t *
 		if (packet == &dropped || is_lost(seed, world->loss_percent))
 			continue;
 		packet->length = (uint16_t)length;
-		packet->due_ns = lab_now_ns() + world->delay_ms * 1000000ull;
+		packet->due_ns = tws_now() + world->delay_ms * 1000000ull;
 		pipe->count++;
 	}
 }
@@ -122,10 +124,10 @@ static uint64_t hand_on(struct pipe *pipe)
 	while (pipe->count) {
 		struct packet *packet = &pipe->packet[pipe->first];
 
-		if (packet->due_ns > lab_now_ns())
+		if (packet->due_ns > tws_now())
 			return packet->due_ns;
 		if (write(pipe->to, packet->bytes, packet->length) < 0 && errno == EAGAIN)
-			return lab_now_ns() + 100000;
+			return tws_now() + 100000;
 		pipe->first = (pipe->first + 1) % QUEUE;
 		pipe->count--;
 	}
@@ -136,7 +138,7 @@ static void wait_for(const struct pipe pipes[2], uint64_t due_ns)
 {
 	struct pollfd fds[2] = {{.fd = pipes[0].from, .events = POLLIN},
 				{.fd = pipes[1].from, .events = POLLIN}};
-	uint64_t now = lab_now_ns();
+	uint64_t now = tws_now();
 	uint64_t wait = due_ns > now ? due_ns - now : 0;
 	struct timespec timeout = {(time_t)(wait / 1000000000u),
 				   (long)(wait % 1000000000u)};

@@ -19,14 +19,6 @@
 #include <time.h>
 #include <unistd.h>
 
-uint64_t lab_now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 void lab_sleep_ms(unsigned ms)
 {
 	struct timespec pause = {ms / 1000, (long)(ms % 1000) * 1000000};

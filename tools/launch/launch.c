@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "shim/shared/clock.h"
 #include "tools/kernel/lineage.h"
 
 struct waiting {
@@ -240,14 +241,6 @@ static void settle_mask(const struct disguise *before)
 
 /* ----------------------------------------------------------------- the command */
 
-static double seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
 /* Starts the command, whose exec reports to the pipe, and waits. 0 or -errno. */
 static int run(const struct launch *launch, const struct disguise *before,
 	       struct waiting *waiting, const int report[2])
@@ -265,7 +258,7 @@ static int run_disguised(const struct launch *launch, int signals, const int rep
 			 struct launch_result *ret_result)
 {
 	struct waiting waiting = {.signals = signals};
-	double began = seconds();
+	double began = tws_now_s();
 	struct disguise before;
 	int result;
 
@@ -275,7 +268,7 @@ static int run_disguised(const struct launch *launch, int signals, const int rep
 	*ret_result = (struct launch_result){
 	    .pid = waiting.child,
 	    .status = waiting.status,
-	    .elapsed_seconds = seconds() - began,
+	    .elapsed_seconds = tws_now_s() - began,
 	    .exec_error = result == 0 ? exec_error(report[0]) : 0,
 	};
 	return result;

@@ -14,20 +14,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "shim/shared/clock.h"
 #include "tools/metrics/parts.h"
 #include "tools/segments/rundir.h"
 
 /* Another exporter finishes much sooner than this, and a scraper waits longer. */
 #define LOCK_TRIES    150
 #define LOCK_PAUSE_NS 20000000L
-
-static double now_s(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
 
 /* Locks a file in a directory that only we can write. Returns 0 with the lock; 0 with -1
  * if the directory is not ours, because then nobody keeps a ledger there; -EBUSY if
@@ -90,7 +83,7 @@ static int collect_locked(struct metrics **ret_metrics, struct ledger *ledger,
 	struct model *model = NULL;
 	struct owners owners = {0};
 	struct traffic traffic = {0};
-	double began = now_s();
+	double began = tws_now_s();
 	int result = model_build(&model, &wanted, ret_error, size);
 
 	if (result != 0)
@@ -101,7 +94,7 @@ static int collect_locked(struct metrics **ret_metrics, struct ledger *ledger,
 	if (result == 0)
 		result =
 		    metrics_make(ret_metrics, model, model->has_table ? &traffic : NULL,
-				 ledger, options->series, now_s() - began);
+				 ledger, options->series, tws_now_s() - began);
 	if (result != 0)
 		snprintf(ret_error, size, "metrics: %s", strerror(-result));
 	traffic_free(&traffic);

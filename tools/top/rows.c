@@ -9,6 +9,7 @@
 #include <strings.h>
 #include <time.h>
 
+#include "shim/shared/clock.h"
 #include "tools/model/join.h"
 #include "tools/base/print.h"
 #include "tools/segments/cache.h"
@@ -29,14 +30,6 @@ struct top_past {
 	double rate;
 	float history[TOP_HISTORY];
 };
-
-static double now_s(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
 
 /* ------------------------------------------------------------------------ rows */
 
@@ -360,7 +353,7 @@ static int take_model(struct top *top, const struct top_view *view, struct model
 
 	model_free(top->model);
 	top->model = model;
-	top->looked = now_s();
+	top->looked = tws_now_s();
 	/* Keep the history of all modes, so that changing the view shows a full minute.
 	 */
 	for (enum top_mode mode = 0; result == 0 && mode < TOP_MODES; mode++)

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "shim/shared/clock.h"
 #include "tools/base/cli.h"
 #include "tools/base/print.h"
 #include "tools/top/top.h"
@@ -309,14 +310,6 @@ static bool press(struct screen *screen, int key)
 	}
 }
 
-static double now_s(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
 /* Looks whenever it is time; between looks, keys rearrange what is known. */
 static int run_view(struct screen *screen, double delay)
 {
@@ -324,7 +317,7 @@ static int run_view(struct screen *screen, double delay)
 	int key, result = 0;
 
 	while (!screen->done && !ended && result == 0) {
-		now = now_s();
+		now = tws_now_s();
 		if (now >= due && !screen->paused) {
 			result = top_look(screen->top, screen->view);
 			due = now + delay;

@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "shim/shared/clock.h"
+
 static struct {
 	int fd;	   /* the descriptor + 1; 0: none */
 	bool over; /* was shut down, and the server has not closed it yet */
@@ -17,14 +19,6 @@ static struct {
 } connections[WEB_CONNECTIONS];
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* Returns the place of a descriptor (0: a free place), or -1. */
 static int find_connection(int wanted)
@@ -68,7 +62,7 @@ void web_deadline_begin(int fd)
 	if (place >= 0) {
 		connections[place].fd = fd + 1;
 		connections[place].over = false;
-		connections[place].since_ms = now_ms();
+		connections[place].since_ms = tws_now() / 1000000;
 		close_oldest();
 	}
 	pthread_mutex_unlock(&lock);
@@ -87,7 +81,7 @@ void web_deadline_end(int fd)
 
 void web_deadline_look(void)
 {
-	uint64_t now = now_ms();
+	uint64_t now = tws_now() / 1000000;
 
 	pthread_mutex_lock(&lock);
 	for (int i = 0; i < WEB_CONNECTIONS; i++)

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "shim/shared/clock.h"
 #include "tools/base/print.h"
 #include "tools/segments/cache.h"
 #include "tools/web/deadline.h"
@@ -38,14 +39,6 @@ struct web {
 	int listener;
 	struct made *made; /* one per resource */
 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* ------------------------------------------------------------------------- host */
 
@@ -130,7 +123,7 @@ static int make_resource(const struct web *web, const struct web_resource *resou
 	FILE *out;
 	int result;
 
-	if (made->text && now_ms() - made->at_ms < FRESH_MS)
+	if (made->text && tws_now() / 1000000 - made->at_ms < FRESH_MS)
 		return 0;
 	out = open_memstream(&text, &size);
 	if (!out)
@@ -143,7 +136,7 @@ static int make_resource(const struct web *web, const struct web_resource *resou
 		return result;
 	}
 	free(made->text);
-	*made = (struct made){text, size, now_ms()};
+	*made = (struct made){text, size, tws_now() / 1000000};
 	return 0;
 }
 
