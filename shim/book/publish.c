@@ -155,29 +155,12 @@ static uint64_t start_time(void)
 	return at ? tws_text_parse(at + 1) : 0;
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static void boot_id(uint8_t ret_id[16])
 {
-	char buffer[64];
-	unsigned nibble = 0;
+	char buffer[64] = "";
 
-	memset(ret_id, 0, 16);
-	if (read_file("/proc/sys/kernel/random/boot_id", buffer, sizeof(buffer)) <= 0)
-		return;
-	for (const char *at = buffer; *at && nibble < 32; at++) {
-		int digit = hex_digit(*at);
-
-		if (digit < 0)
-			continue;
-		ret_id[nibble / 2] |= (uint8_t)(nibble % 2 ? digit : digit << 4);
-		nibble++;
-	}
+	read_file("/proc/sys/kernel/random/boot_id", buffer, sizeof(buffer));
+	tws_text_to_id(buffer, ret_id);
 }
 
 static uint64_t inode_of(const char *path)

@@ -49,4 +49,26 @@ static inline uint64_t tws_text_parse(const char *string)
 	return ret;
 }
 
+/* "0c8e4bfa-....": 32 hexadecimal digits among dashes, as the kernel prints a boot id.
+ * False: there are fewer, and the rest of the id is 0. */
+static inline int tws_text_to_id(const char *string, uint8_t ret_id[16])
+{
+	unsigned digits = 0;
+
+	for (unsigned i = 0; i < 16; i++)
+		ret_id[i] = 0;
+	for (; *string && digits < 32; string++) {
+		char c = *string;
+		int digit = c >= '0' && c <= '9'   ? c - '0'
+			    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+						   : -1;
+
+		if (digit < 0)
+			continue;
+		ret_id[digits / 2] |= (uint8_t)(digits % 2 ? digit : digit << 4);
+		digits++;
+	}
+	return digits == 32;
+}
+
 #endif

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "tools/kernel/kernel.h"
+#include "tools/kernel/proc_file.h"
 
 #define FILE_SIZE (64 * 1024)
 
@@ -78,27 +79,6 @@ void host_take_error(struct host *host, const char *file, int error)
 			host->fact[i] = (struct host_value){.error = error};
 }
 
-/* The whole text, in `buffer`; 0 or an errno. */
-static int read_text(const char *path, char *buffer, size_t size)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC), error = 0;
-	size_t used = 0;
-	ssize_t length = 1;
-
-	if (fd < 0)
-		return errno;
-	while (length > 0 && used + 1 < size) {
-		length = read(fd, buffer + used, size - 1 - used);
-		if (length > 0)
-			used += (size_t)length;
-		else if (length < 0)
-			error = errno;
-	}
-	buffer[used] = '\0';
-	close(fd);
-	return error;
-}
-
 static void read_files(struct host *host, const char *proc)
 {
 	char path[PATH_MAX], *buffer = malloc(FILE_SIZE);
@@ -108,7 +88,7 @@ static void read_files(struct host *host, const char *proc)
 		if (i && strcmp(FACTS[i].file, FACTS[i - 1].file) == 0)
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", proc, FACTS[i].file);
-		error = buffer ? read_text(path, buffer, FILE_SIZE) : ENOMEM;
+		error = buffer ? -proc_read(path, buffer, FILE_SIZE) : ENOMEM;
 		if (error)
 			host_take_error(host, FACTS[i].file, error);
 		else
@@ -135,7 +115,7 @@ void host_read(struct host *ret_host, const char *proc)
 
 /* -------------------------------------------------------------- process 1's namespace */
 
-static void compare(struct host *host, const struct host *init)
+static void host_compare(struct host *host, const struct host *init)
 {
 	size_t used = 0;
 
@@ -168,7 +148,7 @@ static int compare_there(struct host *host, int there)
 		if (setns(here, CLONE_NEWNET) != 0)
 			error = errno;
 		else
-			compare(host, &init);
+			host_compare(host, &init);
 	} else {
 		error = errno;
 	}

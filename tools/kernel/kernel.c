@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "tools/kernel/message.h"
+#include "tools/kernel/proc_file.h"
 
 /* The kernel fills at most 32 KiB of a dump at once; less would cost more system calls.
  */
@@ -228,15 +229,14 @@ int kernel_table_read(struct kernel_table *ret_table, uint32_t states, char *ret
 
 int kernel_port_range(uint16_t *ret_low, uint16_t *ret_high)
 {
-	FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+	char text[64];
 	unsigned low, high;
-	int fields;
+	int result =
+	    proc_read("/proc/sys/net/ipv4/ip_local_port_range", text, sizeof(text));
 
-	if (!file)
-		return -errno;
-	fields = fscanf(file, "%u %u", &low, &high);
-	fclose(file);
-	if (fields != 2 || low > high || high > 65535)
+	if (result != 0)
+		return result;
+	if (sscanf(text, "%u %u", &low, &high) != 2 || low > high || high > 65535)
 		return -EINVAL;
 	*ret_low = (uint16_t)low;
 	*ret_high = (uint16_t)high;
@@ -245,14 +245,12 @@ int kernel_port_range(uint16_t *ret_low, uint16_t *ret_high)
 
 static unsigned read_sysctl(const char *path, unsigned otherwise)
 {
-	FILE *file = fopen(path, "re");
+	char text[64];
 	unsigned value;
 
-	if (!file || fscanf(file, "%u", &value) != 1)
-		value = otherwise;
-	if (file)
-		fclose(file);
-	return value;
+	return proc_read(path, text, sizeof(text)) == 0 && sscanf(text, "%u", &value) == 1
+		   ? value
+		   : otherwise;
 }
 
 unsigned kernel_time_wait_reuse(void)

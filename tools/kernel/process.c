@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "tools/kernel/process.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "tools/kernel/kernel.h"
+#include "tools/kernel/proc_file.h"
 
 /* The first pid namespace's inode, fixed in the kernel: from there all can be seen. */
 #define INITIAL_PID_NAMESPACE 0xeffffffcu
@@ -31,23 +28,6 @@ void process_view_free(struct process_view *view)
 {
 	free(view->below);
 	*view = (struct process_view){0};
-}
-
-/* The file's text, cut to `size`; false if there is none. */
-static bool read_proc(const char *pid, const char *name, char *ret_text, size_t size)
-{
-	char path[64];
-	ssize_t length;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%.20s/%.20s", pid, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	length = read(fd, ret_text, size - 1);
-	close(fd);
-	ret_text[length > 0 ? length : 0] = '\0';
-	return length > 0;
 }
 
 /* The name in parentheses may hold anything, parentheses too: count from the last one. */
@@ -84,37 +64,17 @@ uint64_t process_start_time(pid_t pid)
 /* Most are asked about when they are long gone, and then the shortest question does. */
 static enum process_life life_here(pid_t pid, uint64_t start_time)
 {
-	char name[24], text[1024];
+	char text[1024];
 	uint64_t start;
 	bool zombie;
 
 	if (pid > 0 && kill(pid, 0) != 0 && errno == ESRCH)
 		return PROCESS_DEAD;
-	snprintf(name, sizeof(name), "%d", (int)pid);
-	if (!read_proc(name, "stat", text, sizeof(text)))
+	if (proc_read_of(pid, "stat", text, sizeof(text)) != 0)
 		return PROCESS_DEAD;
 	if (!process_parse_stat(text, &start, &zombie))
 		return PROCESS_UNKNOWN;
 	return start == start_time && !zombie ? PROCESS_ALIVE : PROCESS_DEAD;
-}
-
-/* The pid in the innermost namespace, if that is not ours: NSpid lists one a level. */
-static pid_t innermost_pid(const char *status)
-{
-	const char *line = strstr(status, "\nNSpid:");
-	int levels = 0;
-	pid_t pid = 0;
-	char *end;
-
-	if (!line)
-		return 0;
-	line += strlen("\nNSpid:");
-	for (; *line && *line != '\n'; line = end, levels++) {
-		pid = (pid_t)strtol(line, &end, 10);
-		if (end == line)
-			break;
-	}
-	return levels > 1 ? pid : 0;
 }
 
 /* Real, effective, saved, file system. False: the text has no such line. */
@@ -126,43 +86,38 @@ static bool parse_uids(const char *status, uint32_t ret_uids[4])
 			      &ret_uids[2], &ret_uids[3]) == 4;
 }
 
-static void remember(struct process_view *view, const char *name)
+static int process_remember(pid_t pid, void *data)
 {
+	struct process_view *view = data;
 	struct process_below below, *grown;
 	char text[4096];
+	int levels;
 	bool zombie;
 
-	if (!read_proc(name, "status", text, sizeof(text)))
-		return;
-	below.pid = innermost_pid(text);
-	if (!below.pid || !parse_uids(text, below.uids) ||
-	    !read_proc(name, "stat", text, sizeof(text)) ||
+	if (proc_read_of(pid, "status", text, sizeof(text)) != 0)
+		return 0;
+	below.pid = proc_innermost_pid(text, &levels);
+	if (levels < 2 || !parse_uids(text, below.uids) ||
+	    proc_read_of(pid, "stat", text, sizeof(text)) != 0 ||
 	    !process_parse_stat(text, &below.start_time, &zombie) || zombie)
-		return;
+		return 0;
 	if (view->below_count == view->below_room) {
 		view->below_room = view->below_room ? view->below_room * 2 : 64;
 		grown = reallocarray(view->below, view->below_room, sizeof(*grown));
 		if (!grown) {
 			view->below_room = view->below_count;
-			return;
+			return 0;
 		}
 		view->below = grown;
 	}
 	view->below[view->below_count++] = below;
+	return 0;
 }
 
-static void scan(struct process_view *view)
+static void process_scan(struct process_view *view)
 {
-	DIR *proc = opendir("/proc");
-	struct dirent *entry;
-
 	view->scanned = true;
-	if (!proc)
-		return;
-	while ((entry = readdir(proc)) != NULL)
-		if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9')
-			remember(view, entry->d_name);
-	closedir(proc);
+	proc_each(process_remember, view);
 }
 
 static bool has_uid(const uint32_t uids[4], uint32_t uid)
@@ -173,12 +128,11 @@ static bool has_uid(const uint32_t uids[4], uint32_t uid)
 /* Asked after its uids: the process that we saw is the one that is meant. */
 static bool may_be_of_here(pid_t pid, uint64_t start_time, uint32_t uid)
 {
-	char name[24], text[4096];
+	char text[4096];
 	uint32_t uids[4];
 
-	snprintf(name, sizeof(name), "%d", (int)pid);
-	if (!read_proc(name, "status", text, sizeof(text)) || !parse_uids(text, uids) ||
-	    has_uid(uids, uid))
+	if (proc_read_of(pid, "status", text, sizeof(text)) != 0 ||
+	    !parse_uids(text, uids) || has_uid(uids, uid))
 		return true;
 	return life_here(pid, start_time) != PROCESS_ALIVE;
 }
@@ -193,7 +147,7 @@ bool process_may_be_of(struct process_view *view, uint64_t pid_namespace, pid_t 
 	if (pid_namespace == view->pid_namespace)
 		return may_be_of_here(pid, start_time, uid);
 	if (!view->scanned)
-		scan(view);
+		process_scan(view);
 	for (size_t i = 0; i < view->below_count; i++) {
 		if (view->below[i].pid != pid || view->below[i].start_time != start_time)
 			continue;
@@ -212,7 +166,7 @@ enum process_life process_life(struct process_view *view, uint64_t pid_namespace
 	if (pid_namespace == view->pid_namespace)
 		return life_here(pid, start_time);
 	if (!view->scanned)
-		scan(view);
+		process_scan(view);
 	for (size_t i = 0; i < view->below_count; i++)
 		if (view->below[i].pid == pid && view->below[i].start_time == start_time)
 			return PROCESS_ALIVE;

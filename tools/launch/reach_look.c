@@ -17,6 +17,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "tools/kernel/proc_file.h"
 #include "tools/launch/library.h"
 
 #define FIRST_BYTES   256
@@ -263,34 +264,12 @@ static void proc_path(pid_t pid, const char *file, char *ret_path, size_t size)
 	snprintf(ret_path, size, "/proc/%d/%s", (int)pid, file);
 }
 
-/* Whether any line or string of the file is wanted; -errno if it can't be read. */
-static int any_in(pid_t pid, const char *file, int delimiter,
-		  bool (*wanted)(const char *line))
-{
-	char path[64], *line = NULL;
-	size_t size = 0;
-	int ret = 0;
-	FILE *in;
-
-	proc_path(pid, file, path, sizeof(path));
-	in = fopen(path, "re");
-	if (!in)
-		return -errno;
-	while (!ret && getdelim(&line, &size, delimiter, in) > 0)
-		ret = wanted(line);
-	if (ferror(in) && !ret)
-		ret = -errno;
-	free(line);
-	fclose(in);
-	return ret;
-}
-
-static bool maps_library(const char *line)
+static bool maps_library(const char *line, const void *data)
 {
 	return strstr(line, "/" LIBRARY_NAME) != NULL;
 }
 
-static bool asks_for_library(const char *line)
+static bool asks_for_library(const char *line, const void *data)
 {
 	const char *name = "LD_PRELOAD=";
 
@@ -298,7 +277,7 @@ static bool asks_for_library(const char *line)
 	       library_is_listed(line + strlen(name), NULL);
 }
 
-static bool disables(const char *line)
+static bool disables(const char *line, const void *data)
 {
 	const char *name = "TWSHIM_DISABLED=";
 
@@ -357,7 +336,7 @@ static void look_at_executable(pid_t pid, const char *library, struct reach *rea
 
 static void judge_loaded(pid_t pid, struct reach *reach)
 {
-	if (any_in(pid, "environ", '\0', disables) > 0)
+	if (proc_any_line(pid, "environ", '\0', disables, NULL) > 0)
 		reach_set(reach, REACH_DISABLED,
 			  "process %d was started with TWSHIM_DISABLED", (int)pid);
 	else if (reach->verdict == REACH_YES)
@@ -366,7 +345,7 @@ static void judge_loaded(pid_t pid, struct reach *reach)
 
 static void judge_not_loaded(pid_t pid, struct reach *reach)
 {
-	if (any_in(pid, "environ", '\0', asks_for_library) > 0)
+	if (proc_any_line(pid, "environ", '\0', asks_for_library, NULL) > 0)
 		reach_set(reach, REACH_NOT_LOADED,
 			  "process %d was started with the shim in LD_PRELOAD, and its "
 			  "loader could not load it",
@@ -388,7 +367,7 @@ struct reach reach_pid(pid_t pid, const char *library)
 		return reach;
 	}
 	look_at_executable(pid, library, &reach);
-	loaded = any_in(pid, "maps", '\n', maps_library);
+	loaded = proc_any_line(pid, "maps", '\n', maps_library, NULL);
 	if (loaded < 0 && reach_is_reached(reach.verdict))
 		reach_set(&reach, REACH_UNKNOWN,
 			  "what process %d has loaded can't be "

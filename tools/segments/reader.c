@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tools/kernel/proc_file.h"
 #include "tools/segments/cache.h"
 
 struct reader_buffer {
@@ -34,32 +35,11 @@ struct reader_front {
 const char reader_too_much[] = "its user's files are too many or too large";
 static const char shrank[] = "shrank while it was read";
 
-/* "0c8e4bfa-....": 32 hexadecimal digits and dashes. */
-static bool read_boot_id(uint8_t *ret_id)
-{
-	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
-	unsigned digit, digits = 0;
-	int byte;
-
-	if (!file)
-		return false;
-	memset(ret_id, 0, 16);
-	while (digits < 32 && (byte = fgetc(file)) != EOF) {
-		if (byte == '-')
-			continue;
-		digit = (unsigned)(byte <= '9' ? byte - '0' : byte - 'a' + 10);
-		ret_id[digits / 2] = (uint8_t)(ret_id[digits / 2] << 4 | (digit & 15));
-		digits++;
-	}
-	fclose(file);
-	return digits == 32;
-}
-
 int reader_init(struct reader *reader)
 {
 	*reader = (struct reader){0};
 	process_view_init(&reader->processes);
-	reader->has_boot_id = read_boot_id(reader->boot_id);
+	reader->has_boot_id = proc_boot_id(reader->boot_id);
 	reader->buffers = calloc(TWS_SECTIONS, sizeof(*reader->buffers));
 	reader->front = malloc(sizeof(*reader->front));
 	return reader->buffers && reader->front ? 0 : -ENOMEM;

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tools/kernel/proc_file.h"
 #include "tools/kernel/process.h"
 #include "tools/launch/reach.h"
 #include "tools/segments/rundir.h"
@@ -39,48 +40,22 @@ bool unit_processes_is_in_group(const char *text, const char *unit)
 	return false;
 }
 
-static void read_proc(const char *pid, const char *name, char *ret_text, size_t size)
-{
-	char path[64];
-	ssize_t length = 0;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%.20s/%.20s", pid, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0)
-		length = read(fd, ret_text, size - 1);
-	ret_text[length > 0 ? length : 0] = '\0';
-	if (fd >= 0)
-		close(fd);
-}
-
-/* The last number of the line: the pid in the innermost namespace. */
-static long innermost_pid(const char *status)
-{
-	const char *line = strstr(status, "\nNSpid:");
-	char *end;
-	long ret = 0;
-
-	for (line = line ? line + strlen("\nNSpid:") : ""; *line == '\t'; line = end)
-		ret = strtol(line, &end, 10);
-	return ret;
-}
-
 /* What the name of its segment begins with. False: it can't be told. */
-static bool segment_prefix(const char *pid, char *ret_prefix, size_t size)
+static bool segment_prefix(pid_t pid, char *ret_prefix, size_t size)
 {
 	char path[64], status[4096], stat_text[1024];
 	uint64_t start;
 	struct stat st;
+	int levels;
 	bool zombie;
 
-	snprintf(path, sizeof(path), "/proc/%.20s/ns/pid", pid);
-	read_proc(pid, "status", status, sizeof(status));
-	read_proc(pid, "stat", stat_text, sizeof(stat_text));
+	snprintf(path, sizeof(path), "/proc/%d/ns/pid", (int)pid);
+	proc_read_of(pid, "status", status, sizeof(status));
+	proc_read_of(pid, "stat", stat_text, sizeof(stat_text));
 	if (stat(path, &st) != 0 || !process_parse_stat(stat_text, &start, &zombie))
 		return false;
-	snprintf(ret_prefix, size, "%" PRIu64 "-%ld-%" PRIu64 "-", (uint64_t)st.st_ino,
-		 innermost_pid(status), start);
+	snprintf(ret_prefix, size, "%" PRIu64 "-%d-%" PRIu64 "-", (uint64_t)st.st_ino,
+		 (int)proc_innermost_pid(status, &levels), start);
 	return true;
 }
 
@@ -106,7 +81,7 @@ static int find_in(const char *path, void *data)
 	return tws_rundir_each(path, find_prefix, data) == 1;
 }
 
-static bool publishes(const char *pid)
+static bool publishes(pid_t pid)
 {
 	char prefix[96], path[PATH_MAX];
 
@@ -116,24 +91,29 @@ static bool publishes(const char *pid)
 	       tws_rundir_others(find_in, prefix) == 1;
 }
 
-void unit_processes_count(const char *unit, struct unit_processes *ret_processes)
+struct unit_count {
+	const char *unit;
+	struct unit_processes *processes;
+};
+
+static int unit_count_process(pid_t pid, void *data)
 {
-	DIR *proc = opendir("/proc");
-	struct dirent *entry;
+	const struct unit_count *count = data;
 	char group[4096];
 
+	proc_read_of(pid, "cgroup", group, sizeof(group));
+	if (!unit_processes_is_in_group(group, count->unit))
+		return 0;
+	count->processes->all++;
+	count->processes->loaded += reach_is_reached(reach_pid(pid, NULL).verdict);
+	count->processes->publishing += publishes(pid);
+	return 0;
+}
+
+void unit_processes_count(const char *unit, struct unit_processes *ret_processes)
+{
+	struct unit_count count = {.unit = unit, .processes = ret_processes};
+
 	*ret_processes = (struct unit_processes){0};
-	while (proc && (entry = readdir(proc)) != NULL) {
-		if (entry->d_name[0] < '1' || entry->d_name[0] > '9')
-			continue;
-		read_proc(entry->d_name, "cgroup", group, sizeof(group));
-		if (!unit_processes_is_in_group(group, unit))
-			continue;
-		ret_processes->all++;
-		ret_processes->loaded +=
-		    reach_is_reached(reach_pid(atoi(entry->d_name), NULL).verdict);
-		ret_processes->publishing += publishes(entry->d_name);
-	}
-	if (proc)
-		closedir(proc);
+	proc_each(unit_count_process, &count);
 }
