@@ -50,12 +50,11 @@ bool process_parse_stat(const char *text, uint64_t *ret_start_time, bool *ret_zo
 
 uint64_t process_start_time(pid_t pid)
 {
-	char name[24], text[1024];
+	char text[1024];
 	uint64_t start;
 	bool zombie;
 
-	snprintf(name, sizeof(name), "%d", (int)pid);
-	return read_proc(name, "stat", text, sizeof(text)) &&
+	return proc_read_of(pid, "stat", text, sizeof(text)) == 0 &&
 		       process_parse_stat(text, &start, &zombie) && !zombie
 		   ? start
 		   : 0;
