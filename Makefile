@@ -242,6 +242,18 @@ $(BUILD)/man: $(BUILD)/twshim $(wildcard man/*) shim/shared/counters.def
 	@echo "  MAN  $@"
 	$(Q)man/make-pages $(BUILD)/twshim $@
 
+# Tables in docs/: what stands between <!-- NAME: twshim ... --> and <!-- NAME end -->.
+.PHONY: docs
+docs: $(BUILD)/twshim
+	$(Q)for page in $$(grep -l '^<!-- .*: twshim ' docs/*.md); do \
+		awk -v build=$(BUILD) '/^<!-- .* end -->$$/ { inside = 0 } \
+			!inside { print } \
+			/^<!-- .*: twshim .* -->$$/ { inside = 1; \
+				command = build "/twshim " substr($$0, index($$0, ": twshim ") + 9); \
+				sub(/ -->$$/, "", command); \
+				print ""; while ((command | getline line) > 0) print line; \
+				print "" }' $$page > $(BUILD)/page.md && cat $(BUILD)/page.md > $$page; done
+
 .PHONY: install uninstall clean help man
 man: $(BUILD)/man
 install: all man
@@ -278,6 +290,7 @@ help:
 	@echo 'make chaos       clients killed, stopped, without memory, lied to; CHAOS_SECONDS=$(CHAOS_SECONDS)'
 	@echo 'make machines    the shim on arm64, in emulation: three minutes'
 	@echo 'make bench       what it costs, beside strace and bpftrace; ONLY="cycles reading"'
+	@echo 'make docs        the tables in docs/ that twshim prints, after a change of findings or settings'
 	@echo 'make screenshots the pictures in docs/img, of a real run'
 	@echo 'make install     PREFIX=$(PREFIX) DESTDIR=; make uninstall takes it away again'
 	@echo 'make SAN=address,undefined check   the same with sanitizers in twshim and the unit tests,'

@@ -349,8 +349,8 @@ static void the_manual_is_that_of_the_table(void **state)
 	assert_true(fread(manual, 1, (1 << 20) - 1, file) > 0);
 	fclose(file);
 	if (!strstr(manual, table))
-		fail_msg("docs/doctor.md: put the output of `twshim doctor --markdown` "
-			 "between its markers");
+		fail_msg("docs/doctor.md is not what the table of findings says: run "
+			 "make docs");
 	free(table);
 	free(manual);
 }

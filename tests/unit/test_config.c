@@ -691,8 +691,8 @@ static void the_manual_has_the_table_of_settings(void **state)
 	assert_true(fread(manual, 1, (1 << 20) - 1, file) > 0);
 	fclose(file);
 	if (!strstr(manual, table))
-		fail_msg("docs/policy.md: put the output of `twshim policy settings "
-			 "--markdown` between its markers");
+		fail_msg("docs/policy.md is not what the table of settings says: run "
+			 "make docs");
 	free(table);
 	free(manual);
 }
