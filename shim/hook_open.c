@@ -333,6 +333,13 @@ static void never_ours(int fd, const struct tws_conn *conn)
 	tws_conn_free(conn);
 }
 
+/* The address is what the tools find an MPTCP connection by: its cookie is not that of
+ * the subflow, whose TIME_WAIT stays. */
+static TWS_COLD void note_local(int fd, const struct tws_conn *conn)
+{
+	tws_conn_name(fd, SYS_getsockname, &conn->slot->local);
+}
+
 /* It has not succeeded, or not yet. */
 static __attribute__((noinline)) void
 not_connected(int fd, struct tws_connecting *connecting, int error, uint64_t now)
@@ -375,6 +382,9 @@ TWS_HOT void tws_hook_connected(int fd, struct tws_connecting *connecting, int e
 	now = tws_now();
 	if (tws_unlikely(now - connecting->began_ns > TWS_FRESH_NS))
 		tws_book_check();
+	if (tws_unlikely(conn->slot->flags & TWS_CONN_MPTCP) &&
+	    (!error || error == EINPROGRESS))
+		note_local(fd, conn);
 	if (tws_unlikely(error)) {
 		not_connected(fd, connecting, error, now);
 		return;

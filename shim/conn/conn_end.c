@@ -277,7 +277,7 @@ static inline TWS_ALWAYS_INLINE void judge(struct tws_end *end)
 		end->verdict = tws_ending_usual();
 	else
 		ask_more(end, events);
-	if (tws_unlikely(end->shared || end->recheck || slot->flags & TWS_CONN_MPTCP))
+	if (tws_unlikely(end->shared || end->recheck))
 		tws_conn_name(end->fd, SYS_getsockname, &end->local);
 }
 

@@ -195,3 +195,41 @@ time.sleep(60)
     process.wait()
     assert json.loads(t.run(t.twshim, "ps", "--json", shim=False).stdout)["processes"] == []
     assert b"exited" in t.run(t.twshim, "ps", "--all", shim=False).stdout
+
+
+MPTCP = """
+import os, select, signal, socket, sys
+kind, address, port, ending = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+for _ in range(20):
+    conn = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+    conn.setblocking(kind == "blocking")
+    try:
+        conn.connect((address, port))
+    except BlockingIOError:
+        select.select([], [conn], [])
+    conn.setblocking(True)
+    conn.sendall(b"x")
+    conn.recv(1)
+    if ending == "kill":
+        globals().setdefault("held", []).append(conn)
+    else:
+        conn.close()
+if ending == "kill":
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_mptcp_sockets_are_owned_however_they_connected_and_ended(t):
+    """TIME_WAIT is the subflow's, which has another cookie than the program's socket."""
+    if not os.path.exists("/proc/sys/net/mptcp/enabled"):
+        raise Skip("no MPTCP here")
+    server, script = t.server(), t.file("mptcp.py", MPTCP)
+    for number, (kind, ending) in enumerate((("blocking", "close"), ("waiting", "close"),
+                                             ("blocking", "kill")), 1):
+        report = t.twshim_run(sys.executable, script, kind, ADDRESS, str(server.port), ending,
+                              status=-signal.SIGKILL if ending == "kill" else 0)
+        counters = report["total"]
+        assert (counters["established"], counters["ended_local_fin"]) == (20, 20), (kind, ending)
+        assert report["time_wait"]["confirmed"] == 20 and not report["time_wait"]["gone_early"]
+        said = check_against_ss(t, 20 * number)
+        assert said["owned"] == 20 * number, (kind, ending, said)

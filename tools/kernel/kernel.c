@@ -119,9 +119,36 @@ const struct kernel_socket *kernel_table_find(const struct kernel_table *table,
 	return position ? &table->sockets[*position] : NULL;
 }
 
+/* Only MPTCP connections are found by their addresses, so this map is seldom needed. */
+static void index_pairs(struct kernel_table *table)
+{
+	table->has_pairs = true;
+	for (size_t i = 0; i < table->count; i++) {
+		uint64_t pair =
+		    tws_pair(&table->sockets[i].local, &table->sockets[i].remote);
+
+		if (cookie_map_add(&table->by_pair, pair, (uint32_t)i) < 0)
+			return;
+	}
+}
+
+const struct kernel_socket *kernel_table_find_key(struct kernel_table *table,
+						  uint64_t key)
+{
+	const uint32_t *position;
+
+	if (!(key & TWS_TW_PAIR))
+		return kernel_table_find(table, key);
+	if (!table->has_pairs)
+		index_pairs(table);
+	position = cookie_map_find(&table->by_pair, key);
+	return position ? &table->sockets[*position] : NULL;
+}
+
 void kernel_table_free(struct kernel_table *table)
 {
 	free(table->sockets);
+	cookie_map_free(&table->by_pair);
 	cookie_map_free(&table->by_cookie);
 	*table = (struct kernel_table){0};
 }

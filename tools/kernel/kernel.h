@@ -35,6 +35,8 @@ struct kernel_table {
 	size_t count;
 	size_t room;
 	struct cookie_map by_cookie; /* position in sockets */
+	struct cookie_map by_pair;   /* the same by tws_pair(), once it was asked for */
+	bool has_pairs;
 };
 
 /* Dumps the IPv4 and IPv6 TCP sockets in the states of the mask. 0, or -errno with a
@@ -48,6 +50,11 @@ int kernel_table_add(struct kernel_table *table, const struct kernel_socket *soc
 /* The socket with this cookie, or NULL. Cookie 0 is nobody's. */
 const struct kernel_socket *kernel_table_find(const struct kernel_table *table,
 					      uint64_t cookie);
+
+/* The socket by tws_pair() of its addresses, or by its cookie if TWS_TW_PAIR is not set;
+ * NULL: the table does not have it. */
+const struct kernel_socket *kernel_table_find_key(struct kernel_table *table,
+						  uint64_t key);
 
 void kernel_table_free(struct kernel_table *table);
 

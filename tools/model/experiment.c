@@ -56,8 +56,8 @@ static struct model_arm *find_arm(struct model *model, const struct tws_arm *arm
 
 /* Counts an arm's TIME_WAIT sockets in the kernel's table, as far back as the ring goes.
  */
-static uint64_t count_arm_time_wait(const struct model *model,
-				    const struct segment *segment, uint32_t arm)
+static uint64_t count_arm_time_wait(struct model *model, const struct segment *segment,
+				    uint32_t arm)
 {
 	const struct kernel_socket *socket;
 	uint64_t count = 0;
@@ -66,7 +66,8 @@ static uint64_t count_arm_time_wait(const struct model *model,
 		if (segment->ended[i].arm != arm + 1 ||
 		    !segment_ended_is_whole(segment, i))
 			continue;
-		socket = kernel_table_find(&model->table, segment->ended[i].cookie);
+		socket = kernel_table_find_key(&model->table,
+					       join_ended_key(&segment->ended[i]));
 		count += socket && socket->state == TCP_TIME_WAIT;
 	}
 	return count;

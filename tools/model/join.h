@@ -26,6 +26,19 @@ enum join_where {
 	JOIN_TIME_WAIT,
 };
 
+/* The key of a connection's socket in kernel_table_find_key(). */
+static inline uint64_t join_key(const struct tws_connection *slot)
+{
+	return slot->flags & TWS_CONN_MPTCP ? tws_pair(&slot->local, &slot->remote)
+					    : slot->cookie;
+}
+
+static inline uint64_t join_ended_key(const struct tws_ended *ended)
+{
+	return ended->flags & TWS_CONN_MPTCP ? tws_pair(&ended->local, &ended->remote)
+					     : ended->cookie;
+}
+
 /* `socket` NULL: the table does not have it. */
 enum join_where join_where(const struct kernel_socket *socket);
 

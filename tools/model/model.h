@@ -225,7 +225,7 @@ struct model_destination *model_destination(struct model_app *app,
 
 /* Decides how the connections of a dead process ended, and counts that in our copy of the
  * segment. */
-void model_settle(const struct model *model, struct segment *segment);
+void model_settle(struct model *model, struct segment *segment);
 
 /* Finds the segment's sockets in the kernel's table. `indexes` maps the segment's
  * destinations to the application's; `process` is MODEL_NOBODY for totals. Returns 0 or

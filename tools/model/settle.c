@@ -18,7 +18,7 @@ struct held {
 };
 
 struct settling {
-	const struct model *model;
+	struct model *model;
 	struct segment *segment;
 	bool dead;
 	bool same_kernel; /* the table covers this process's network namespace */
@@ -51,7 +51,7 @@ static const struct kernel_socket *find_socket(const struct settling *settling,
 {
 	if (!settling->same_kernel)
 		return NULL;
-	return kernel_table_find(&settling->model->table, slot->cookie);
+	return kernel_table_find_key(&settling->model->table, join_key(slot));
 }
 
 static struct join_facts gather(const struct settling *settling,
@@ -216,7 +216,7 @@ static void settle_ending_slots(struct settling *settling)
 	}
 }
 
-void model_settle(const struct model *model, struct segment *segment)
+void model_settle(struct model *model, struct segment *segment)
 {
 	uint32_t destinations = segment->used[TWS_SECTION_DESTINATIONS];
 	struct settling settling = {

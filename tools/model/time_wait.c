@@ -80,11 +80,11 @@ static bool may_claim(struct model *model, const struct kernel_socket *socket,
 
 /* The first segment that names a cookie owns the socket; two segments name the same one
  * if a connection was handed on. `closed_here`: TIME_WAIT will follow. */
-static void claim_socket(struct joining *joining, uint64_t cookie, uint32_t destination,
+static void claim_socket(struct joining *joining, uint64_t key, uint32_t destination,
 			 bool closed_here)
 {
 	struct model *model = joining->model;
-	const struct kernel_socket *socket = kernel_table_find(&model->table, cookie);
+	const struct kernel_socket *socket = kernel_table_find_key(&model->table, key);
 	struct model_owner *owner;
 
 	if (!socket)
@@ -144,7 +144,7 @@ static void claim_all(struct joining *joining)
 	for (uint32_t i = 0; i < segment->used[TWS_SECTION_CONNECTIONS]; i++) {
 		slot = &segment->connections[i];
 		if (slot->state >= TWS_CONN_CONNECTING)
-			claim_socket(joining, slot->cookie, slot->destination,
+			claim_socket(joining, join_key(slot), slot->destination,
 				     !(slot->flags & TWS_CONN_POLICY_LINGER2));
 	}
 }
@@ -182,7 +182,7 @@ static void predict_young(struct joining *joining)
 static void predict_old(struct joining *joining)
 {
 	const struct segment *segment = joining->segment;
-	const struct model *model = joining->model;
+	struct model *model = joining->model;
 	const struct tws_ended *ended;
 	struct model_time_wait *found;
 
@@ -196,7 +196,7 @@ static void predict_old(struct joining *joining)
 		found = &joining->found[in_range(joining, ended->destination)];
 		if (!joining->visible)
 			found->predicted++;
-		else if (!kernel_table_find(&model->table, ended->cookie))
+		else if (!kernel_table_find_key(&model->table, join_ended_key(ended)))
 			found->gone_early++;
 	}
 	for (uint32_t i = 0; i < segment->used[TWS_SECTION_DESTINATIONS]; i++) {

@@ -126,7 +126,7 @@ static void end_killed(struct dead *dead, struct tws_connection *slot)
 	if (slot->state == TWS_CONN_ENDING)
 		slot->state = slot->established_ns ? TWS_CONN_OPEN : TWS_CONN_CONNECTING;
 	if (dead->has_table) {
-		socket = kernel_table_find(&dead->table, slot->cookie);
+		socket = kernel_table_find_key(&dead->table, join_key(slot));
 		facts.where = join_where(socket);
 		facts.last_words = last_words(dead->follow, slot->cookie);
 		facts.fresh = facts.last_words != NULL;
