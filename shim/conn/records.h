@@ -7,6 +7,7 @@
 #define TWS_SHIM_RECORDS_H
 
 #include "shim/conn/conn.h"
+#include "shim/shared/pair.h"
 
 #define TWS_TW_COOKIE_BITS 48
 

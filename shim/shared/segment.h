@@ -236,26 +236,7 @@ struct tws_ended {
 #define TWS_TW_COOKIE(word)		 ((word)&0xffffffffffffULL)
 #define TWS_TW_DESTINATION(word)	 ((uint16_t)((word) >> 48))
 #define TWS_TW_PACK(cookie, destination) ((cookie) | (uint64_t)(destination) << 48)
-
-/* An MPTCP connection's TIME_WAIT socket belongs to a subflow, which has a cookie of its
- * own. Such a connection is recorded by a hash of its addresses instead. No cookie has
- * this bit set, because cookies are counted up from 1. */
-#define TWS_TW_PAIR (1ULL << 47)
-
-/* The hash of a connection's addresses, with TWS_TW_PAIR set. Pure. */
-static inline uint64_t tws_pair(const struct tws_address *local,
-				const struct tws_address *remote)
-{
-	const struct tws_address *const ends[] = {local, remote};
-	uint64_t hash = 14695981039346656037ULL;
-
-	for (int end = 0; end < 2; end++) {
-		for (int i = 0; i < 16; i++)
-			hash = (hash ^ ends[end]->bytes[i]) * 1099511628211ULL;
-		hash = (hash ^ ends[end]->port) * 1099511628211ULL;
-	}
-	return ((hash ^ hash >> 47) & (TWS_TW_PAIR - 1)) | TWS_TW_PAIR;
-}
+/* An MPTCP connection stands there by the hash of shim/shared/pair.h. */
 
 /* ------------------------------------------------------------ section: rules */
 

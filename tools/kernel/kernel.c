@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "shim/shared/pair.h"
 #include "tools/kernel/message.h"
 #include "tools/kernel/proc_file.h"
 

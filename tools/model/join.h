@@ -12,6 +12,7 @@
 #define TWS_TOOLS_JOIN_H
 
 #include "shim/shared/segment.h"
+#include "shim/shared/pair.h"
 #include "tools/kernel/kernel.h"
 
 /* Where a socket is in the kernel's table, by its cookie. */
