@@ -61,9 +61,8 @@ static struct tws_book *make_own(void)
 	struct tws_header layout = {0};
 	struct tws_settings settings;
 	struct tws_header *header;
-	char name[96];
 	struct tws_book *other = find_made();
-	int index, directory;
+	int index;
 
 	if (other)
 		return other;
@@ -77,12 +76,7 @@ static struct tws_book *make_own(void)
 		tws_book_take_early(&tws_books[index]);
 		return &tws_books[index];
 	}
-	directory = tws_publish_directory(false);
-	if (directory >= 0) {
-		tws_publish_name(&layout, name);
-		tws_sys3(SYS_unlinkat, directory, name, 0);
-		tws_sys1(SYS_close, directory);
-	}
+	tws_publish_withdraw(&layout);
 	if (index >= 0)
 		__atomic_store_n(&tws_books[index].header, NULL, __ATOMIC_RELEASE);
 	tws_sys2(SYS_munmap, header, layout.size);

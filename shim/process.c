@@ -111,8 +111,6 @@ void tws_process_begin(void)
 		tws_clock_begin();
 		copy_environment("TWSHIM_DIR", tws_self.directory,
 				 sizeof(tws_self.directory));
-		copy_environment("XDG_RUNTIME_DIR", tws_self.runtime,
-				 sizeof(tws_self.runtime));
 		copy_environment(TWS_HANDOVER, tws_process.handover,
 				 sizeof(tws_process.handover));
 		forget_environment(TWS_HANDOVER);

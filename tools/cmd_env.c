@@ -15,6 +15,7 @@
 #include "tools/launch/library.h"
 #include "tools/policy/store.h"
 #include "tools/segments/dir_option.h"
+#include "tools/segments/prepare.h"
 #include "tools/segments/rundir.h"
 
 struct request {
@@ -125,6 +126,7 @@ static int env_print(const struct request *request)
 
 	if (library_find(library, sizeof(library), error, sizeof(error)) != 0)
 		return cli_fail(CLI_FAILURE, "%s", error);
+	prepare_places();
 	result = tws_rundir_find(directory, sizeof(directory));
 	if (result != 0)
 		return cli_fail(CLI_FAILURE,

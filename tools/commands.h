@@ -20,6 +20,7 @@
 	COMMAND(serve, "serve a live page, metrics for Prometheus and JSON over HTTP")             \
 	COMMAND(doctor, "say what is wrong, which program causes it, and the cure")            \
 	COMMAND(policy, "check, explain, load, show and clear policies")                          \
+	COMMAND(prepare, "make the places where programs publish (root)")                  \
 	COMMAND(enable, "preload the shim into a systemd service, by a drop-in")            \
 	COMMAND(disable, "remove what enable made")                                    \
 	COMMAND(enabled, "list enabled services, and how many processes loaded the shim")     \

@@ -7,13 +7,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 
 #include "shim/shared/clock.h"
 #include "shim/shared/fold.h"
@@ -30,86 +28,20 @@
 #define RENAME_NOREPLACE 1
 #endif
 
-static int open_directory(const char *path)
+int tws_publish_directory_from(enum tws_place *place, bool make)
 {
-	return (int)tws_sys4(SYS_openat, AT_FDCWD, path,
-			     O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
-}
+	uint32_t user = tws_identity_user();
 
-/* It belongs to `user`, others cannot write it, and it is in memory. */
-static bool directory_is_safe(int fd, uint32_t user)
-{
-	struct stat stat = {0};
-	struct statfs fs = {0};
-
-	if (tws_sys2(SYS_fstat, fd, &stat) != 0 || tws_sys2(SYS_fstatfs, fd, &fs) != 0)
-		return false;
-	return stat.st_uid == user && !(stat.st_mode & (S_IWGRP | S_IWOTH)) &&
-	       fs.f_type == TMPFS_MAGIC;
-}
-
-static int open_safe(const char *path, uint32_t user, bool make)
-{
-	int fd = open_directory(path);
-
-	if (fd == -ENOENT && make && tws_sys3(SYS_mkdirat, AT_FDCWD, path, 0700) == 0)
-		fd = open_directory(path);
-	if (fd < 0 || directory_is_safe(fd, user))
-		return fd;
-	tws_sys1(SYS_close, fd);
-	return -EPERM;
-}
-
-/* One of each user's, in memory. */
-static int open_users(uint32_t user, bool make)
-{
-	char path[48];
-	struct tws_text text = tws_text_begin(path, sizeof(path));
-
-	tws_text_add(&text, "/dev/shm/twshim-");
-	tws_text_number(&text, user);
-	return open_safe(path, user, make);
-}
-
-/* A directory that exists and belongs to root, who we are not: we were started in it, and
- * gave up being root since. */
-static bool is_roots(const char *path, uint32_t user)
-{
-	struct stat stat = {0};
-
-	return user != 0 &&
-	       tws_sys4(SYS_newfstatat, AT_FDCWD, path, &stat, AT_SYMLINK_NOFOLLOW) ==
-		   0 &&
-	       S_ISDIR(stat.st_mode) && stat.st_uid == 0;
+	return user == TWS_NO_USER
+		   ? -EPERM
+		   : tws_place_find(tws_self.directory, user, make, place);
 }
 
 int tws_publish_directory(bool make)
 {
-	char path[sizeof(tws_self.runtime) + 32];
-	uint32_t user = tws_identity_user();
-	struct tws_text text;
-	int fd;
+	enum tws_place place = TWS_PLACE_GIVEN;
 
-	if (user == TWS_NO_USER)
-		return -EPERM;
-	if (tws_self.directory[0]) {
-		fd = open_safe(tws_self.directory, user, make);
-		return fd < 0 && is_roots(tws_self.directory, user)
-			   ? open_users(user, make)
-			   : fd;
-	}
-	fd = open_safe("/run/twshim", user, false);
-	if (fd >= 0)
-		return fd;
-	if (tws_self.runtime[0]) {
-		text = tws_text_begin(path, sizeof(path));
-		tws_text_add(&text, tws_self.runtime);
-		tws_text_add(&text, "/twshim");
-		fd = open_safe(path, user, make);
-		if (fd >= 0)
-			return fd;
-	}
-	return open_users(user, make);
+	return tws_publish_directory_from(&place, make);
 }
 
 void tws_publish_name(const struct tws_header *header, char *ret_name)
@@ -308,32 +240,59 @@ static void fold_sometimes(int directory, const struct tws_settings *settings)
 		tws_fold(directory, &limits);
 }
 
-struct tws_header *tws_publish(const struct tws_settings *settings,
-			       struct tws_header *ret_layout)
+static struct tws_header *publish_in(int directory, const struct tws_settings *settings,
+				     struct tws_header *ret_layout)
 {
 	char temporary[64];
 	struct tws_text text = tws_text_begin(temporary, sizeof(temporary));
 	struct tws_header *ret = NULL;
-	int directory = tws_publish_directory(true);
 	int fd;
 
-	if (directory < 0)
-		return NULL;
 	tws_text_number(&text, (uint64_t)tws_sys1(SYS_gettid, 0));
 	tws_text_add(&text, "-");
 	tws_text_number(&text, tws_now());
 	tws_text_add(&text, TWS_TEMPORARY_SUFFIX);
 	fd = (int)tws_sys4(SYS_openat, directory, temporary,
 			   O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd >= 0) {
-		ret = make_in(directory, fd, temporary, settings, ret_layout);
-		if (!ret)
-			tws_sys3(SYS_unlinkat, directory, temporary, 0);
-		tws_sys1(SYS_close, fd);
-		fold_sometimes(directory, settings);
-	}
-	tws_sys1(SYS_close, directory);
+	if (fd < 0)
+		return NULL;
+	memset(ret_layout, 0, sizeof(*ret_layout));
+	ret = make_in(directory, fd, temporary, settings, ret_layout);
+	if (!ret)
+		tws_sys3(SYS_unlinkat, directory, temporary, 0);
+	tws_sys1(SYS_close, fd);
+	fold_sometimes(directory, settings);
 	return ret;
+}
+
+/* Where one place is full, the next one is tried. */
+struct tws_header *tws_publish(const struct tws_settings *settings,
+			       struct tws_header *ret_layout)
+{
+	enum tws_place place = TWS_PLACE_GIVEN;
+	struct tws_header *ret = NULL;
+	int directory;
+
+	while (!ret && (directory = tws_publish_directory_from(&place, true)) >= 0) {
+		ret = publish_in(directory, settings, ret_layout);
+		tws_sys1(SYS_close, directory);
+		place++;
+	}
+	return ret;
+}
+
+void tws_publish_withdraw(const struct tws_header *layout)
+{
+	enum tws_place place = TWS_PLACE_GIVEN;
+	char name[96];
+	int directory;
+
+	tws_publish_name(layout, name);
+	while ((directory = tws_publish_directory_from(&place, false)) >= 0) {
+		tws_sys3(SYS_unlinkat, directory, name, 0);
+		tws_sys1(SYS_close, directory);
+		place++;
+	}
 }
 
 /* -------------------------------------------------------- opening another */
@@ -351,20 +310,30 @@ static struct tws_header *map_valid(int fd, uint32_t user, struct tws_header *re
 	return map_file(fd, ret_layout->size);
 }
 
+static struct tws_header *open_in(int directory, const char *name,
+				  struct tws_header *ret_layout)
+{
+	int fd = (int)tws_sys4(SYS_openat, directory, name,
+			       O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+	struct tws_header *ret;
+
+	if (fd < 0)
+		return NULL;
+	ret = map_valid(fd, owner_of(directory), ret_layout);
+	tws_sys1(SYS_close, fd);
+	return ret;
+}
+
 struct tws_header *tws_publish_open(const char *name, struct tws_header *ret_layout)
 {
+	enum tws_place place = TWS_PLACE_GIVEN;
 	struct tws_header *ret = NULL;
-	int directory = tws_publish_directory(true);
-	int fd;
+	int directory;
 
-	if (directory < 0)
-		return NULL;
-	fd = (int)tws_sys4(SYS_openat, directory, name,
-			   O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
-	if (fd >= 0) {
-		ret = map_valid(fd, owner_of(directory), ret_layout);
-		tws_sys1(SYS_close, fd);
+	while (!ret && (directory = tws_publish_directory_from(&place, false)) >= 0) {
+		ret = open_in(directory, name, ret_layout);
+		tws_sys1(SYS_close, directory);
+		place++;
 	}
-	tws_sys1(SYS_close, directory);
 	return ret;
 }

@@ -7,6 +7,7 @@
 #define TWS_SHIM_PUBLISH_H
 
 #include "shim/shared/policy_image.h"
+#include "shim/shared/rundir.h"
 #include "shim/shared/segment.h"
 
 /* A new mapped segment, published, and a private copy of its header, which nobody else
@@ -22,7 +23,14 @@ struct tws_header *tws_publish_open(const char *name, struct tws_header *ret_lay
 /* The file name of a segment, into ret_name (at least 96 bytes). */
 void tws_publish_name(const struct tws_header *header, char *ret_name);
 
-/* Opens the run-time directory; with `make`, makes it if it does not exist. -errno. */
+/* Removes a segment that was just made. */
+void tws_publish_withdraw(const struct tws_header *layout);
+
+/* Opens the first place where this process may publish; with `make`, makes it if it does
+ * not exist. Returns a descriptor; -EPERM while the user IDs differ; -errno. */
 int tws_publish_directory(bool make);
+
+/* The same from `*place` on, which is set to the place that was opened. */
+int tws_publish_directory_from(enum tws_place *place, bool make);
 
 #endif

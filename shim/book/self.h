@@ -15,7 +15,6 @@ struct tws_self {
 	uint32_t spawns; /* atomic; children that may hold our descriptors */
 	int32_t pid;	 /* atomic; the process whose memory this is; 0: not asked yet */
 	char directory[512]; /* TWSHIM_DIR, or empty: look for one */
-	char runtime[256];   /* XDG_RUNTIME_DIR, or empty */
 };
 
 TWS_OURS extern struct tws_self tws_self;

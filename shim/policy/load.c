@@ -120,7 +120,7 @@ static void open_control(void)
 	struct tws_text text = tws_text_begin(path, sizeof(path));
 	int fd;
 
-	tws_text_add(&text, tws_self.directory[0] ? tws_self.directory : "/run/twshim");
+	tws_text_add(&text, tws_self.directory[0] ? tws_self.directory : "/run/twshim/0");
 	tws_text_add(&text, "/" TWS_POLICY_CONTROL);
 	fd =
 	    (int)tws_sys4(SYS_openat, AT_FDCWD, path, O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0);

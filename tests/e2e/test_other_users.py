@@ -144,17 +144,22 @@ def test_users_see_their_own_and_root_sees_all(t):
     assert (owners["owned"], owners["unowned"]) == (5, 0), owners
 
 
-def test_root_sees_what_its_own_user_services_publish(t):
-    """They have an XDG_RUNTIME_DIR where what root starts otherwise has none."""
+def test_no_variable_but_twshim_dir_decides_where_programs_publish(t):
+    """A program that a user service starts has an XDG_RUNTIME_DIR; others have none."""
     world, server, own = World(t), t.server(), "XDG_RUNTIME_DIR=/run/user/0"
-    world.run(0, "mkdir", "-p", "/run/user/0")
+    world.run(0, "mkdir", "-p", "/run/user/0/twshim")
     for number, environment in ((2, (own,)), (3, ())):
         world.run(0, *environment, world.client, ADDRESS, str(server.port), *STEPS * number,
                   shim=True)
-        assert os.path.isdir(f"/proc/{world.pid}/root/run/user/0/twshim")
+        assert os.listdir(f"/proc/{world.pid}/root/run/user/0/twshim") == []
         for reader in ((), (own,)):
             said = world.run(0, *reader, world.twshim, "report", "--json").stdout
             assert _attempts(t.read_report(said)) == (2 if environment else 5), said
+    # Those of the former release are found where they publish, and counted once.
+    [former] = [f for f in os.listdir(world.directory(0)) if f.endswith("-0.seg")][:1]
+    shutil.move(os.path.join(world.directory(0), former),
+                f"/proc/{world.pid}/root/run/user/0/twshim/{former}")
+    assert _attempts(world.report()) == 5
 
 
 def test_coverage_counts_what_root_sees_of_all_users(t):

@@ -22,6 +22,7 @@
 #include "shim/shared/fold.h"
 #include "tools/kernel/lineage.h"
 #include "tools/segments/reader.h"
+#include "tools/segments/prepare.h"
 #include "tools/segments/rundir.h"
 
 #define KEEP_MARK "keep" /* a file: the directory is not to be cleared */
@@ -88,6 +89,7 @@ int run_directory_create(struct run_directory *ret_directory, char *ret_error,
 	int result;
 
 	ret_directory->fd = -1;
+	prepare_places();
 	result = tws_rundir_find(ret_directory->main, sizeof(ret_directory->main));
 	if (result != 0)
 		return explain(ret_error, size, "the run-time directory", -result);

@@ -15,20 +15,12 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "shim/shared/rundir.h"
 #include "shim/shared/segment.h"
 
-#define SYSTEM_DIRECTORY "/run/twshim"
-#define UNIT_SUFFIX	 ".service"
-#define OPEN_FLAGS	 (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-#define SEGMENT_LEAST	 65536 /* bytes: what a new segment takes before it is used */
-
-static bool is_writable_tmpfs(const char *path)
-{
-	struct statfs fs;
-
-	return statfs(path, &fs) == 0 && fs.f_type == TMPFS_MAGIC &&
-	       access(path, W_OK | X_OK) == 0;
-}
+#define UNIT_SUFFIX   ".service"
+#define OPEN_FLAGS    (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+#define SEGMENT_LEAST 65536 /* bytes: what a new segment takes before it is used */
 
 static const char *environment(const char *name)
 {
@@ -37,27 +29,27 @@ static const char *environment(const char *name)
 	return value && *value ? value : NULL;
 }
 
+/* The first place that can be used, or the one that a program would make. */
+static enum tws_place find_place(const char *given)
+{
+	enum tws_place place = TWS_PLACE_GIVEN;
+	int fd = tws_place_find(given, geteuid(), false, &place);
+
+	if (fd >= 0)
+		close(fd);
+	return place > TWS_PLACE_SHM ? TWS_PLACE_SHM : place;
+}
+
 int tws_rundir_find(char *ret_path, size_t size)
 {
 	const char *given = environment("TWSHIM_DIR");
-	const char *user = environment("XDG_RUNTIME_DIR");
-	char path[4096];
-	int length;
 
 	if (given && *given != '/')
 		return -EINVAL;
-	if (given)
-		length = snprintf(path, sizeof(path), "%s", given);
-	else if (is_writable_tmpfs(SYSTEM_DIRECTORY))
-		length = snprintf(path, sizeof(path), "%s", SYSTEM_DIRECTORY);
-	else if (user && *user == '/')
-		length = snprintf(path, sizeof(path), "%s/twshim", user);
-	else
-		length = snprintf(path, sizeof(path), "/dev/shm/twshim-%u",
-				  (unsigned)geteuid());
-	if (length < 0 || (size_t)length >= sizeof(path) || (size_t)length >= size)
+	if (given && strlen(given) >= size)
 		return -ENAMETOOLONG;
-	memcpy(ret_path, path, (size_t)length + 1);
+	tws_place_path(given ? TWS_PLACE_GIVEN : find_place(""), given ? given : "",
+		       geteuid(), ret_path, size);
 	return 0;
 }
 
@@ -150,19 +142,27 @@ static int visit_below(DIR *dir, const char *name, tws_rundir_visitor visit, voi
 	return result;
 }
 
-/* A directory, not a link, that belongs to the user in its name; and, of root's, not the
- * main one, which is read as that. */
+/* Directories that are not read twice: the main one. */
+static bool is_main(const struct stat *st)
+{
+	struct stat main;
+	char path[4096];
+
+	return tws_rundir_find(path, sizeof(path)) == 0 && stat(path, &main) == 0 &&
+	       main.st_dev == st->st_dev && main.st_ino == st->st_ino;
+}
+
+/* A directory, not a link, that belongs to the user in its name. In the name of one of
+ * another user namespace the number is that user's in there. */
 static bool is_users(const char *path, const char *before)
 {
-	unsigned long uid = strtoul(path + strlen(before), NULL, 10);
-	struct stat st, usual;
-	char found[4096];
+	unsigned long uid;
+	struct stat st;
+	char *end;
 
-	if (lstat(path, &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != uid)
-		return false;
-	return uid || tws_rundir_find(found, sizeof(found)) != 0 ||
-	       stat(found, &usual) != 0 || usual.st_dev != st.st_dev ||
-	       usual.st_ino != st.st_ino;
+	uid = strtoul(path + strlen(before), &end, 10);
+	return lstat(path, &st) == 0 && S_ISDIR(st.st_mode) &&
+	       (st.st_uid == uid || *end == '-') && !is_main(&st);
 }
 
 static int visit_pattern(const char *pattern, const char *before,
@@ -180,17 +180,55 @@ static int visit_pattern(const char *pattern, const char *before,
 	return result;
 }
 
+/* Where shims of the former release published. */
+static int visit_former(int (*visit)(const char *path, void *data), void *data)
+{
+	const char *runtime = environment("XDG_RUNTIME_DIR");
+	char path[4096];
+	struct stat st;
+	int result = 0;
+
+	if (lstat(TWS_SYSTEM_DIRECTORY, &st) == 0 && S_ISDIR(st.st_mode) && !is_main(&st))
+		result = visit(TWS_SYSTEM_DIRECTORY, data);
+	if (result != 0)
+		return result;
+	if (geteuid() == 0)
+		return visit_pattern("/run/user/[0-9]*/twshim", "/run/user/", visit,
+				     data);
+	if (!runtime || *runtime != '/' ||
+	    snprintf(path, sizeof(path), "%s/twshim", runtime) >= (int)sizeof(path) ||
+	    lstat(path, &st) != 0 || !S_ISDIR(st.st_mode) || is_main(&st))
+		return 0;
+	return visit(path, data);
+}
+
+/* A user's own other place, or the places of all users. */
+static int visit_places(int (*visit)(const char *path, void *data), void *data)
+{
+	const bool all = geteuid() == 0;
+	char pattern[64];
+	int result;
+
+	snprintf(pattern, sizeof(pattern), all ? "%s/[0-9]*" : "%s/%u",
+		 TWS_SYSTEM_DIRECTORY, (unsigned)geteuid());
+	result = visit_pattern(pattern, TWS_SYSTEM_DIRECTORY "/", visit, data);
+	if (result != 0)
+		return result;
+	if (all)
+		snprintf(pattern, sizeof(pattern), TWS_SHARED_MEMORY "[0-9]*");
+	else
+		tws_place_path(TWS_PLACE_SHM, "", geteuid(), pattern, sizeof(pattern));
+	return visit_pattern(pattern, TWS_SHARED_MEMORY, visit, data);
+}
+
 int tws_rundir_others(int (*visit)(const char *path, void *data), void *data)
 {
 	int result;
 
-	if (geteuid() != 0 || environment("TWSHIM_DIR"))
+	if (environment("TWSHIM_DIR"))
 		return 0;
-	result = visit_pattern("/dev/shm/twshim-[0-9]*", "/dev/shm/twshim-", visit, data);
-	if (result == 0)
-		result =
-		    visit_pattern("/run/user/[0-9]*/twshim", "/run/user/", visit, data);
-	return result;
+	result = visit_places(visit, data);
+	return result ? result : visit_former(visit, data);
 }
 
 bool tws_rundir_is_below(const char *name)

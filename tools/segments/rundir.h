@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The run-time directory: where segments and policies are found. The shim looks for it by
- * the same rules. `twshim run` makes directories of its own, "run-*", below the main one.
- * Nothing here follows a symbolic link in the last component of a path.
+ * The directories where segments and policies are found. shim/shared/rundir.h is the rule
+ * by which programs choose theirs; a reader looks in all of them, and for one release in
+ * those that former shims used. Nothing here follows a symbolic link in the last
+ * component of a path.
  */
 #ifndef TWS_TOOLS_RUNDIR_H
 #define TWS_TOOLS_RUNDIR_H
@@ -10,9 +11,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The path of the main directory: $TWSHIM_DIR, else /run/twshim where it is a tmpfs that
- * we may write, else $XDG_RUNTIME_DIR/twshim, else /dev/shm/twshim-UID. It need not
- * exist. 0, -ENAMETOOLONG, or -EINVAL where $TWSHIM_DIR is not absolute. */
+/* The path of the main directory, where the programs of this user publish first; see
+ * shim/shared/rundir.h. It need not exist. 0, -ENAMETOOLONG, or -EINVAL where
+ * $TWSHIM_DIR is not absolute. */
 int tws_rundir_find(char *ret_path, size_t size);
 
 /* Makes the directory (0700, its parent must exist) or accepts the one that is there, if
@@ -49,11 +50,9 @@ typedef int (*tws_rundir_visitor)(int fd, const char *name, void *data);
  * where `path` itself can't be opened. */
 int tws_rundir_each(const char *path, tws_rundir_visitor visit, void *data);
 
-/* The main directories of other users, for root to read: /dev/shm/twshim-UID and
- * /run/user/UID/twshim, where the directory is that user's; root's own too, where the
- * main one is another: its user's services publish in /run/user/0. Does nothing for
- * others than root, or where $TWSHIM_DIR names the one directory. A value other than 0
- * ends the walk.
+/* Visits the other directories where programs publish: this user's second place, for
+ * root the places of all users, and those of former shims. Visits none where $TWSHIM_DIR
+ * names the one directory. A value other than 0 ends the walk.
  */
 int tws_rundir_others(int (*visit)(const char *path, void *data), void *data);
 

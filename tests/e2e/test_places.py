@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""Where programs publish: root makes the places and users fill them. Each test has a /dev/shm
+and a /run of its own."""
+import os
+import stat
+
+from harness import ADDRESS
+from test_other_users import ALICE, BOB, STEPS, World
+
+WWW = 33  # a user in Debian's /etc/passwd
+
+
+def _attempts(report):
+    return report["total"]["attempts"]
+
+
+def _place(world, uid):
+    return f"/proc/{world.pid}/root/run/twshim/{uid}"
+
+
+def _segments(directory):
+    return [f for f in os.listdir(directory) if f.endswith(".seg")] \
+        if os.path.isdir(directory) else []
+
+
+def test_root_makes_a_place_for_each_user_and_only_root_creates_entries(t):
+    world, server = World(t), t.server()
+    world.run(0, world.twshim, "run", "-q", "--", "true")
+    above = os.stat(_place(world, ""))
+    with open(f"/proc/{world.pid}/mounts", encoding="ascii") as file:
+        [mount] = [line.split() for line in file if line.split()[1] == "/run/twshim"]
+    assert mount[2] == "tmpfs" and {"nosuid", "nodev", "noexec"} <= set(mount[3].split(",")), mount
+    assert "size=" in mount[3] and "nr_inodes=" in mount[3], mount
+    assert (above.st_uid, stat.S_IMODE(above.st_mode)) == (0, 0o755), above
+    for name, uid, mode in (("policy", 0, 0o755), ("run", 0, 0o711), ("0", 0, 0o700),
+                            (str(WWW), WWW, 0o700)):
+        found = os.stat(_place(world, name))
+        assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (uid, mode), (name, found)
+    refused = world.run(WWW, "mkdir", "/run/twshim/12", status=None)
+    assert refused.returncode == 1, refused
+    for uid, number in ((0, 2), (WWW, 3)):
+        world.connect(uid, server, number)
+        assert _segments(_place(world, uid)) and not os.path.exists(world.directory(uid)), uid
+    assert (_attempts(world.report()), _attempts(world.report(WWW))) == (5, 3)
+
+
+def test_a_user_outside_of_passwd_falls_back_and_prepare_cures_it(t):
+    world, server = World(t), t.server()
+    world.run(0, world.twshim, "prepare")
+    world.connect(ALICE, server, 1)
+    assert _segments(world.directory(ALICE)), "in /dev/shm"
+    refused = world.run(ALICE, world.twshim, "prepare", str(ALICE), status=1)
+    assert refused.stderr.startswith(b"twshim: prepare: only root"), refused
+    world.run(0, world.twshim, "prepare", str(ALICE), str(BOB))
+    world.connect(ALICE, server, 2)
+    world.connect(BOB, server, 3)
+    assert _segments(_place(world, ALICE)) and _segments(_place(world, BOB))
+    assert (_attempts(world.report()), _attempts(world.report(ALICE))) == (6, 3)
+    for wrong in ("x", "-1", "4294967295", ""):
+        assert world.run(0, world.twshim, "prepare", wrong, status=None).returncode == 2, wrong
+
+
+def test_names_that_another_user_has_taken_in_shared_memory_do_not_matter(t):
+    world, server = World(t), t.server()
+    for uid in (0, WWW):
+        world.run(BOB, "mkdir", f"/dev/shm/twshim-{uid}")
+    world.run(0, world.twshim, "run", "-q", "--", "true")
+    for uid, number in ((0, 2), (WWW, 3)):
+        world.connect(uid, server, number)
+    assert _attempts(world.report()) == 5
+    assert _attempts(world.report(WWW)) == 3
+
+
+def test_programs_that_began_before_the_mount_are_found(t):
+    world, server = World(t), t.server()
+    held = t.start(*world.words(WWW, (f"LD_PRELOAD={world.library}", world.client, ADDRESS,
+                                      str(server.port), *STEPS[:4], "note:here", "sleep:60000")),
+                   shim=False, stdout=-1)
+    assert held.stdout.readline().startswith(b"here")
+    world.run(0, world.twshim, "prepare")
+    world.connect(WWW, server, 1)
+    report = world.report()
+    assert (_attempts(report), report["total"]["open"]) == (2, 1), report["total"]
+    assert _attempts(world.report(WWW)) == 2
+
+
+def test_a_user_who_fills_the_places_keeps_run_free_and_is_counted_elsewhere(t):
+    world, server = World(t), t.server()
+    world.run(0, "mkdir", "/run/twshim")
+    world.run(0, "mount", "-t", "tmpfs", "-o", "mode=755,size=1M,nr_inodes=200", "none",
+              "/run/twshim")
+    world.run(0, world.twshim, "prepare")
+    for fill in (f"head -c 2M /dev/zero >/run/twshim/{WWW}/fill",
+                 f"rm /run/twshim/{WWW}/fill; touch $(seq -f /run/twshim/{WWW}/%g 300)"):
+        world.run(WWW, "sh", "-c", fill, status=None)
+        world.run(0, "sh", "-c", "echo still room >/run/file")
+        before = _attempts(world.report())
+        for uid in (0, WWW):
+            world.connect(uid, server, 1)
+        assert _attempts(world.report()) - before == 2, fill
+    assert _segments(world.directory(0)) and _segments(world.directory(WWW))
+
+
+def test_what_is_no_place_of_roots_is_not_used(t):
+    """Another user's, or one that others can write, in the place of /run/twshim."""
+    world, server = World(t), t.server()
+    place = _place(world, "").rstrip("/")
+    os.mkdir(place)
+    for uid, mode in ((BOB, 0o755), (0, 0o1777)):
+        os.chown(place, uid, uid)
+        os.chmod(place, mode)
+        said = world.run(0, world.twshim, "prepare", status=1)
+        assert b"/run/twshim: something that is not root's" in said.stderr, said
+        world.run(BOB, "mkdir", "-p", f"/run/twshim/{BOB}", status=None)
+        world.connect(BOB, server, 1)
+        assert not _segments(_place(world, BOB))
+    assert len(_segments(world.directory(BOB))) == 2 and _attempts(world.report()) == 2
