@@ -6,9 +6,9 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio_ext.h>
-#include <sys/uio.h>
 
 #include "shim/entry.h"
+#include "shim/conn/peek.h"
 #include "shim/shared/clock.h"
 #include "shim/shared/hot.h"
 #include "shim/policy/policy.h"
@@ -56,7 +56,7 @@ TWS_HOT int tws_wrap_connect(int fd, const struct sockaddr *address, socklen_t l
 		pthread_testcancel(); /* as connect() does first, and before we count */
 	tws_hook_connect(fd, address, length, &connecting);
 	ret = tws_real.connect(fd, address, length);
-	tws_hook_connected(fd, &connecting, error_of(ret), false);
+	tws_hook_connected(fd, address, length, &connecting, error_of(ret), false);
 	return ret;
 }
 
@@ -70,38 +70,47 @@ ssize_t tws_wrap_sendto(int fd, const void *data, size_t size, int flags,
 		return tws_real.sendto(fd, data, size, flags, address, length);
 	tws_hook_connect(fd, address, length, &connecting);
 	ret = tws_real.sendto(fd, data, size, flags, address, length);
-	tws_hook_connected(fd, &connecting, error_of(ret), true);
+	tws_hook_connected(fd, address, length, &connecting, error_of(ret), true);
 	return ret;
 }
 
 ssize_t tws_wrap_sendmsg(int fd, const struct msghdr *message, int flags)
 {
 	struct tws_connecting connecting;
+	struct msghdr opening;
 	ssize_t ret;
 
-	if (tws_fd_highest() >= 0)
-		tws_hook_rights_sent(message);
-	if (!opens_connection(fd, flags) || !tws_conn_plausible(message))
-		return tws_real.sendmsg(fd, message, flags);
-	tws_hook_connect(fd, message->msg_name, message->msg_namelen, &connecting);
+	if (!opens_connection(fd, flags) ||
+	    !tws_peek(&opening, message, sizeof(opening))) {
+		ret = tws_real.sendmsg(fd, message, flags);
+		if (ret >= 0)
+			tws_hook_rights_sent(fd, message);
+		return ret;
+	}
+	tws_hook_connect(fd, opening.msg_name, opening.msg_namelen, &connecting);
 	ret = tws_real.sendmsg(fd, message, flags);
-	tws_hook_connected(fd, &connecting, error_of(ret), true);
+	tws_hook_connected(fd, opening.msg_name, opening.msg_namelen, &connecting,
+			   error_of(ret), true);
 	return ret;
 }
 
 int tws_wrap_sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags)
 {
 	struct tws_connecting connecting;
+	struct msghdr opening;
 	int ret;
 
-	for (unsigned i = 0; tws_fd_highest() >= 0 && i < count && i < UIO_MAXIOV; i++)
-		tws_hook_rights_sent(&messages[i].msg_hdr);
-	if (!count || !tws_conn_plausible(messages) || !opens_connection(fd, flags))
-		return tws_real.sendmmsg(fd, messages, count, flags);
-	tws_hook_connect(fd, messages->msg_hdr.msg_name, messages->msg_hdr.msg_namelen,
-			 &connecting);
+	if (!count || !opens_connection(fd, flags) ||
+	    !tws_peek(&opening, messages, sizeof(opening))) {
+		ret = tws_real.sendmmsg(fd, messages, count, flags);
+		for (int i = 0; i < ret; i++) /* no further than the kernel came */
+			tws_hook_rights_sent(fd, &messages[i].msg_hdr);
+		return ret;
+	}
+	tws_hook_connect(fd, opening.msg_name, opening.msg_namelen, &connecting);
 	ret = tws_real.sendmmsg(fd, messages, count, flags);
-	tws_hook_connected(fd, &connecting, error_of(ret), true);
+	tws_hook_connected(fd, opening.msg_name, opening.msg_namelen, &connecting,
+			   error_of(ret), true);
 	return ret;
 }
 
@@ -109,7 +118,7 @@ ssize_t tws_wrap_recvmsg(int fd, struct msghdr *message, int flags)
 {
 	ssize_t ret = tws_real.recvmsg(fd, message, flags);
 
-	if (ret >= 0 && message && message->msg_controllen)
+	if (ret >= 0)
 		tws_hook_rights_received(message);
 	return ret;
 }
@@ -196,8 +205,8 @@ int tws_wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *len
 {
 	int ret = tws_real.getsockopt(fd, level, name, value, length);
 
-	if (ret == 0 && length && *length >= sizeof(int))
-		tws_hook_getsockopt(fd, level, name, value);
+	if (ret == 0)
+		tws_hook_getsockopt(fd, level, name, value, length);
 	return ret;
 }
 

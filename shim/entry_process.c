@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "shim/entry.h"
+#include "shim/conn/peek.h"
 #include "shim/process.h"
 
 int tws_wrap_clone(int (*function)(void *), void *stack, int flags, void *argument,
@@ -49,37 +50,47 @@ FILE *tws_wrap_popen(const char *command, const char *mode)
 }
 
 /* The environment of the new image, with our word in it; `envp` itself where there is
- * none. On the stack: an exec may stand in a vfork child or a signal handler. */
+ * none, or where it cannot be read, as the kernel will answer. On the stack: an exec may
+ * stand in a vfork child or a signal handler. */
 #define ENVIRONMENT(envp, exec)                                                          \
-	((exec).handover[0]                                                              \
-	     ? add_handover(alloca((count_strings(envp) + 2) * sizeof(char *)), (envp),  \
+	((exec).handover[0] && count_strings((envp), &(exec).strings)                    \
+	     ? add_handover(alloca(((exec).strings + 2) * sizeof(char *)), (envp),       \
 			    (exec).handover)                                             \
 	     : (envp))
+#define MOST_STRINGS 65536 /* half a megabyte of stack */
 
-static size_t count_strings(char *const *list)
+/* False: the list cannot be read, or is longer than the stack may hold. */
+static bool count_strings(char *const *list, size_t *ret_count)
 {
-	size_t ret = 0;
+	uintptr_t page = 0;
+	size_t count = 0;
 
-	while (list && list[ret])
-		ret++;
-	return ret;
+	for (; list; count++) {
+		if (count > MOST_STRINGS || !tws_peek_next(&page, &list[count]) ||
+		    !tws_peek_next(&page, (const char *)&list[count + 1] - 1))
+			return false;
+		if (!list[count])
+			break;
+	}
+	*ret_count = count;
+	return true;
 }
 
-static bool is_handover(const char *string)
+static bool is_handover(const char *string, uintptr_t *page)
 {
-	const char *name = TWS_HANDOVER "=";
-
-	while (*name && *name == *string)
-		name++, string++;
-	return !*name;
+	for (const char *name = TWS_HANDOVER "="; *name; name++, string++)
+		if (!tws_peek_next(page, string) || *string != *name)
+			return false;
+	return true;
 }
 
 static char *const *add_handover(char **list, char *const *envp, char *handover)
 {
+	uintptr_t page = 0;
 	size_t count = 0;
 
 	for (size_t i = 0; envp && envp[i]; i++)
-		if (!is_handover(envp[i]))
+		if (!is_handover(envp[i], &page))
 			list[count++] = envp[i];
 	list[count++] = handover;
 	list[count] = NULL;

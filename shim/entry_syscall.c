@@ -19,13 +19,14 @@ static long call(long number, const long *a)
 
 static long call_connect(long number, const long *a, int address, bool sent)
 {
+	const struct sockaddr *to = (const struct sockaddr *)a[address];
+	socklen_t length = (socklen_t)a[address + 1];
 	struct tws_connecting connecting;
 	long ret;
 
-	tws_hook_connect((int)a[0], (const struct sockaddr *)a[address],
-			 (socklen_t)a[address + 1], &connecting);
+	tws_hook_connect((int)a[0], to, length, &connecting);
 	ret = call(number, a);
-	tws_hook_connected((int)a[0], &connecting, error_of(ret), sent);
+	tws_hook_connected((int)a[0], to, length, &connecting, error_of(ret), sent);
 	return ret;
 }
 
@@ -136,9 +137,6 @@ static void note_before(long number, const long *a)
 	case SYS_bind:
 		tws_hook_bind((int)a[0], (const struct sockaddr *)a[1], (socklen_t)a[2]);
 		break;
-	case SYS_sendmsg:
-		tws_hook_rights_sent((const struct msghdr *)a[1]);
-		break;
 	case SYS_clone:
 		if (a[0] & CLONE_VM)
 			tws_process_note_clone(a[0] & CLONE_FILES);
@@ -178,7 +176,11 @@ static void note_after(long number, const long *a, long ret)
 				    (socklen_t)a[4]);
 		break;
 	case SYS_getsockopt:
-		tws_hook_getsockopt((int)a[0], (int)a[1], (int)a[2], (const void *)a[3]);
+		tws_hook_getsockopt((int)a[0], (int)a[1], (int)a[2], (const void *)a[3],
+				    (const socklen_t *)a[4]);
+		break;
+	case SYS_sendmsg:
+		tws_hook_rights_sent((int)a[0], (const struct msghdr *)a[1]);
 		break;
 	case SYS_setuid:
 	case SYS_setreuid:

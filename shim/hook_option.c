@@ -100,13 +100,14 @@ void tws_hook_setsockopt(int fd, int level, int name, const void *value, socklen
 
 /* SO_ERROR = 0 is what a program hears when its connect came through; one that asks too
  * early hears it as well, so this is a belief that the end verifies. */
-void tws_hook_getsockopt(int fd, int level, int name, const void *value)
+void tws_hook_getsockopt(int fd, int level, int name, const void *value,
+			 const socklen_t *length)
 {
 	struct tws_conn conn;
 	int error;
 
-	if (level != SOL_SOCKET || name != SO_ERROR || !tws_fd(fd) || !value ||
-	    !tws_may_work())
+	if (level != SOL_SOCKET || name != SO_ERROR || !tws_fd(fd) ||
+	    *length < sizeof(error) || !tws_may_work())
 		return;
 	tws_freshen(fd);
 	conn = tws_conn_of(tws_fd(fd));

@@ -65,9 +65,11 @@ static void each_right(const struct msghdr *message, void (*act)(int fd))
 	}
 }
 
-void tws_hook_rights_sent(const struct msghdr *message)
+/* A connection over TCP carries none. */
+void tws_hook_rights_sent(int fd, const struct msghdr *message)
 {
-	each_right(message, share);
+	if (tws_fd_highest() >= 0 && !tws_fd(fd))
+		each_right(message, share);
 }
 
 void tws_hook_rights_received(struct msghdr *message)

@@ -19,7 +19,7 @@
 /* Environment variable from a former image to its successor: names of segments. */
 #define TWS_HANDOVER "TWSHIM_HANDOVER"
 
-/* ------------------------------------------------- hook_open.c, hook_rights.c: born */
+/* ------ hook_open.c, hook_connect.c, hook_connected.c, hook_rights.c: born */
 
 /* A new descriptor of any kind came up: if its number is in the table, what was there is
  * gone unseen. `word`: its word from now on. */
@@ -37,6 +37,9 @@ void tws_hook_listening(int fd);
 struct tws_connecting {
 	struct tws_conn conn; /* book NULL: nothing to be done afterwards */
 	struct tws_tally tally;
+	bool unnamed;	   /* its destination is not known yet */
+	bool strange;	   /* a descriptor that we did not see made */
+	bool repeated;	   /* on a socket that had its connect() */
 	bool again;	   /* a connect() on a connecting socket */
 	bool deferred;	   /* the SYN goes later (TCP_FASTOPEN_CONNECT) */
 	bool disconnected; /* AF_UNSPEC */
@@ -47,12 +50,12 @@ struct tws_connecting {
 TWS_OURS void tws_hook_connect(int fd, const struct sockaddr *address, socklen_t length,
 			       struct tws_connecting *ret_connecting);
 /* `error`: the errno of a failed call, 0: it succeeded. `sent`: by sendto() and kin. */
-TWS_OURS void tws_hook_connected(int fd, struct tws_connecting *connecting, int error,
-				 bool sent);
+TWS_OURS void tws_hook_connected(int fd, const struct sockaddr *address, socklen_t length,
+				 struct tws_connecting *connecting, int error, bool sent);
 
 /* Descriptors in an SCM_RIGHTS message: sent ones are shared from now on, received ones
- * are adopted. */
-void tws_hook_rights_sent(const struct msghdr *message);
+ * are adopted. To be called after the kernel has taken or filled the message, by `fd`. */
+void tws_hook_rights_sent(int fd, const struct msghdr *message);
 void tws_hook_rights_received(struct msghdr *message);
 
 /* ------------------------------------------------ hook_close.c: dies */
@@ -88,7 +91,8 @@ void tws_hook_copied(int from, int to);
 
 void tws_hook_setsockopt(int fd, int level, int name, const void *value,
 			 socklen_t length);
-void tws_hook_getsockopt(int fd, int level, int name, const void *value);
+void tws_hook_getsockopt(int fd, int level, int name, const void *value,
+			 const socklen_t *length);
 void tws_hook_shutdown(int fd, int how, struct tws_conn *ret_conn, bool *ret_peer_first);
 void tws_hook_shut(const struct tws_conn *conn, int how, bool peer_first);
 
@@ -100,6 +104,7 @@ void tws_hook_exit(void);
 /* Before and after an exec that may fail. `ret_handover` is what the
  * new image is to be told, as NAME=VALUE; empty: nothing. */
 struct tws_exec {
+	size_t strings; /* of the environment, for the caller's use */
 	char handover[1040];
 };
 void tws_hook_exec(struct tws_exec *ret_exec);

@@ -26,11 +26,13 @@
 
 /* More flags, of no use to readers: the program set SO_RCVLOWAT above 1; set
  * IP_BIND_ADDRESS_NO_PORT: its next bind() to port 0 takes none; called connect() again
- * before it was connected. New ones from the top down: those of the enum grow towards
- * them. */
+ * before it was connected. And: its attempt is counted under `other`, until connect() has
+ * returned; whoever clears this decides where it stays. New ones from the top down: those
+ * of the enum grow towards them. */
 #define TWS_CONN_LOW_WATER   (1u << 24)
 #define TWS_CONN_APP_NO_PORT (1u << 29)
 #define TWS_CONN_AGAIN	     (1u << 28)
+#define TWS_CONN_UNNAMED     (1u << 27)
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
@@ -172,7 +174,7 @@ static inline bool tws_conn_address(const struct sockaddr *address, socklen_t le
 	const struct sockaddr_in *in = (const void *)address;
 
 	memset(ret_address, 0, sizeof(*ret_address));
-	if (tws_unlikely(!tws_conn_plausible(address) || length < sizeof(*in)))
+	if (tws_unlikely(length < sizeof(*in)))
 		return false;
 	ret_address->port = ntohs(in->sin_port);
 	if (tws_unlikely(in->sin_family != AF_INET))

@@ -160,6 +160,8 @@ static inline TWS_ALWAYS_INLINE void finish(const struct tws_end *end)
 	if (tws_unlikely(!was_open) &&
 	    !tws_conn_move(conn, TWS_CONN_CONNECTING, TWS_CONN_ENDING))
 		return;
+	if (tws_unlikely(!was_open) && tws_conn_take_unnamed(conn))
+		slot->destination = 0; /* where the attempt is counted */
 	slot->ending = (uint8_t)end->verdict.ending;
 	slot->via = (uint8_t)end->via;
 	slot->failure = (uint8_t)end->verdict.failure;

@@ -29,6 +29,22 @@ static inline bool tws_conn_move(const struct tws_conn *conn, enum tws_conn_stat
 					   __ATOMIC_ACQUIRE);
 }
 
+/* True: its attempt is counted under `other`, and the caller is who decides. */
+static inline bool tws_conn_take_unnamed(const struct tws_conn *conn)
+{
+	return __atomic_fetch_and(&conn->slot->flags, ~TWS_CONN_UNNAMED,
+				  __ATOMIC_ACQ_REL) &
+	       TWS_CONN_UNNAMED;
+}
+
+/* Whether it is in that state, of the same generation. */
+static inline bool tws_conn_is(const struct tws_conn *conn, enum tws_conn_state state)
+{
+	return __atomic_load_n((uint64_t *)(void *)&conn->slot->state,
+			       __ATOMIC_ACQUIRE) ==
+	       ((uint64_t)conn->generation << 32 | state);
+}
+
 /* ENDING or CLAIMED -> FREE. */
 TWS_OURS void tws_conn_free(const struct tws_conn *conn);
 

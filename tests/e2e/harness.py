@@ -515,6 +515,20 @@ class Test:
             + f"\n{bare}\n{shimmed}"
         return shimmed
 
+    def same_under_every_policy(self, bare, *command):
+        """Each line of the output is the bare one when only observed, under each way to close,
+        as a dry run of it, and under a policy for another address."""
+        closes = ("keep", "graceful", "linger,linger_seconds=1", "fin-reset", "reset-drained",
+                  "reset")
+        rules = [f"to=127.0.0.1,close={close}{dry}" for dry in ("", ",dry_run=true")
+                 for close in closes]
+        for policy in ((), *(("-p", rule) for rule in (*rules, "to=192.0.2.1,close=reset"))):
+            result = self.run(self.twshim, "run", "-q", *policy, "--", *command, shim=False)
+            shimmed = result.stdout.decode().splitlines()
+            differs = [pair for pair in zip(bare, shimmed) if pair[0] != pair[1]]
+            assert not differs and len(bare) == len(shimmed) and not result.stderr, \
+                (policy, differs, result.stderr)
+
     # -------------------------------------------------------------- comparing
 
     def counters(self, report, **expected):

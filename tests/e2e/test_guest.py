@@ -98,22 +98,52 @@ def test_another_sockets_low_water_mark_costs_nothing(t):
     assert sum(many.values()) <= 3010, many
 
 
-def test_wrong_pointers_give_the_error_that_they_give_bare(t):
-    script = t.file("efault.py", """
-import ctypes, socket
+def test_pointers_that_cannot_be_read_give_what_they_give_bare(t):
+    bare = t.run(t.prog("pointers"), shim=False).stdout.decode().splitlines()
+    assert len(bare) > 2000 and any("sendmmsg, second, connected, NULL: 1" in l for l in bare), bare
+    t.same_under_every_policy(bare, t.prog("pointers"))
+
+
+def _attempts(report):
+    """{destination: (attempts, established)}, of those that have any."""
+    counted = ((d["to"], d["counters"]) for a in report["apps"] for d in a["destinations"])
+    return {to: (c["attempts"], c["established"]) for to, c in counted if c["attempts"]}
+
+
+def test_a_connect_whose_address_cannot_be_read_is_no_attempt(t):
+    server = t.server()
+    script = t.file("efault.py", f"""
+import ctypes, mmap, socket
 libc = ctypes.CDLL(None, use_errno=True)
-s = socket.socket()
-for pointer in (0, 1, -1):
-    at = ctypes.c_void_p(pointer)
-    for call in (lambda: libc.connect(s.fileno(), at, 16), lambda: libc.bind(s.fileno(), at, 16),
-                 lambda: libc.sendmsg(s.fileno(), at, 0),
-                 lambda: libc.sendmmsg(s.fileno(), at, 1, 0),
-                 lambda: libc.setsockopt(s.fileno(), 1, 13, at, 8),
-                 lambda: libc.sendto(s.fileno(), b"x", 1, 0x20000000, at, 16)):
-        print(call(), ctypes.get_errno())
+libc.mmap.restype = ctypes.c_void_p
+page = ctypes.c_void_p(libc.mmap(None, ctypes.c_size_t(4096), 0, 0x22, -1, ctypes.c_long(0)))
+for _ in range(10):
+    s = socket.socket()
+    libc.connect(s.fileno(), page, 16)
+    libc.sendto(s.fileno(), b"x", 1, 0x20000000, page, 16)
+    s.connect(("{ADDRESS}", {server.port}))
+    libc.connect(s.fileno(), page, 16)
+    s.close()
 """)
-    result = t.bare_and_shimmed("python3", script)
-    assert result.returncode == 0 and len(result.stdout.splitlines()) == 18, result
+    for options in ((), ("-p", f"close=fin-reset,to={ADDRESS}")):
+        report = t.twshim_run("python3", script, options=options)
+        t.counters(report, attempts=10, established=10,
+                   **{"ended_fin_reset" if options else "ended_local_fin": 10})
+        assert _attempts(report) == {server.to: (10, 10)}
+
+
+def test_a_retry_counts_where_it_goes(t):
+    server = t.server()
+    script = t.file("retry.py", f"""
+import socket
+s = socket.socket()
+for port in (1, 2, {server.port}):
+    s.connect_ex(("{ADDRESS}", port))
+s.close()
+""")
+    report = t.twshim_run("python3", script)
+    t.counters(report, attempts=3, established=1, failed_refused=2, ended_local_fin=1)
+    assert _attempts(report) == {server.to: (1, 1), f"{ADDRESS}:1": (1, 0), f"{ADDRESS}:2": (1, 0)}
 
 
 def test_closing_a_plain_file_costs_none(t):

@@ -13,21 +13,11 @@ def _client(t, *steps, mode="echo", status=0):
     return server, report
 
 
-POLICIES = [()] + [("-p", f"to=127.0.0.1,close={close}{dry}") for dry in ("", ",dry_run=true")
-                   for close in ("keep", "graceful", "linger,linger_seconds=1", "fin-reset",
-                                 "reset-drained", "reset")] + \
-    [("-p", "to=192.0.2.1,close=reset")]
-
-
 def test_closing_a_stream_returns_what_it_returns_bare(t):
     bare = t.run(t.prog("streams"), shim=False).stdout.decode().splitlines()
     assert len(bare) == 97 and sum(line.startswith("fclose, reset") and ": -1 " in line
                                    for line in bare) > 5, bare
-    for policy in POLICIES:
-        result = t.run(t.twshim, "run", "-q", *policy, "--", t.prog("streams"), shim=False)
-        differs = [pair for pair in zip(bare, result.stdout.decode().splitlines())
-                   if pair[0] != pair[1]]
-        assert not differs and not result.stderr, (policy, differs, result)
+    t.same_under_every_policy(bare, t.prog("streams"))
 
 
 def test_a_policy_that_resets_lets_a_stream_write_first(t):

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * connect(), after the real call: the kernel has read the address, so it can be read, and
+ * the attempt gets its destination; then what became of it.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include "shim/conn/peek.h"
+#include "shim/connect.h"
+#include "shim/process.h"
+#include "shim/shared/clock.h"
+
+/* After a disconnect the socket may connect again, as a new connection. */
+static TWS_COLD void disconnected(int fd, struct tws_connecting *connecting)
+{
+	struct tws_end *end = &connecting->end;
+	uint32_t keep = TWS_CONN_IPV6 | TWS_CONN_MPTCP | TWS_CONN_APP_LINGER_0 |
+			TWS_CONN_APP_LINGER_N | TWS_CONN_APP_REUSEADDR |
+			TWS_CONN_LOW_WATER | TWS_CONN_APP_NO_PORT;
+	uint32_t flags = end->conn.slot->flags & keep;
+
+	tws_conn_end(end);
+	tws_fd_set(fd, TWS_FD_SOCKET | flags);
+}
+
+/* Code that runs before the C library's own start (.preinit_array of the program): there
+ * is no environment yet that says where to count. */
+static TWS_COLD void note_too_early(int fd)
+{
+	if (!__atomic_load_n(&tws_process.stage, __ATOMIC_ACQUIRE) &&
+	    tws_conn_ask_socket(fd))
+		tws_count_process(TWS_unobserved);
+}
+
+/* What a connect() answers only after it has read the address. */
+static bool has_read_address(int error)
+{
+	return !error || error == EINPROGRESS || error == EALREADY || error == EINTR ||
+	       tws_failure_counter(error) != TWS_failed_other;
+}
+
+/* A call that took its time, so that other threads may have given the memory back; or one
+ * that failed, perhaps before it had read it. */
+static TWS_COLD bool read_late(int fd, const struct sockaddr *address, socklen_t length,
+			       int error, struct tws_address *ret_remote)
+{
+	if (!error && tws_conn_name(fd, SYS_getpeername, ret_remote))
+		return true;
+	return tws_peek_may(address, length) &&
+	       tws_conn_address(address, length, ret_remote);
+}
+
+/* The destination is known, and the attempt is counted there. (A policy, which knows it
+ * before, is not in force: there is no arm.) False: another thread has moved the
+ * connection meanwhile, and it stays where it was counted. */
+static inline TWS_ALWAYS_INLINE bool name(struct tws_connecting *connecting,
+					  const struct tws_address *remote)
+{
+	const struct tws_conn *conn = &connecting->conn;
+	struct tws_connection *slot = conn->slot;
+	struct tws_destination *all = conn->book->destinations;
+	uint16_t at;
+
+	if (tws_unlikely(!tws_conn_is(conn, TWS_CONN_CONNECTING)))
+		return false;
+	at = tws_book_destination(conn->book, remote);
+	slot->remote = *remote;
+	slot->destination = at;
+	connecting->tally = (struct tws_tally){&all[at].counters, NULL};
+	if (tws_unlikely(!tws_conn_take_unnamed(conn)))
+		return true; /* two threads connect it, and the other one has */
+	tws_connect_count(connecting, connecting->tally);
+	tws_add(&all[0].counters.value[TWS_attempts], (uint64_t)-1);
+	return true;
+}
+
+/* A connection to what the kernel has just taken for an address, with none of ours known
+ * beforehand. What was connected or listening already was told EISCONN. */
+static TWS_COLD void meet(int fd, const struct sockaddr *address, socklen_t length,
+			  struct tws_connecting *connecting, int error)
+{
+	struct tws_address remote;
+	uint32_t word;
+
+	if (!has_read_address(error) || !tws_conn_address(address, length, &remote))
+		return;
+	if (!tws_may_work()) {
+		note_too_early(fd);
+		return;
+	}
+	word = tws_conn_ask_socket(fd);
+	if (!word || !tws_connect_claim(fd, word & TWS_FD_FLAGS, &connecting->conn)) {
+		connecting->conn.book = NULL;
+		return;
+	}
+	tws_connect_note_use(connecting->conn.book, tws_now());
+	tws_connect_set_destination(&connecting->conn, &remote);
+	tws_connect_begin(connecting);
+}
+
+/* A first connect() on what is connected already, or listens: it was accepted, or
+ * connected where we could not see it, and is no connection of this process's opening. */
+static void never_ours(int fd, const struct tws_conn *conn)
+{
+	tws_conn_unattempt(conn);
+	if (__atomic_load_n(&conn->slot->descriptors, __ATOMIC_ACQUIRE) != 1)
+		return;
+	tws_fd_set(fd, 0);
+	tws_conn_free(conn);
+}
+
+static TWS_COLD bool learn_remote(int fd, const struct sockaddr *address,
+				  socklen_t length, bool late, int error,
+				  struct tws_address *ret_remote)
+{
+	if (late || !has_read_address(error))
+		return read_late(fd, address, length, error, ret_remote);
+	return tws_conn_address(address, length, ret_remote);
+}
+
+/* Names what did not succeed, or not yet, or late, or was begun by another thread;
+ * returns the error to go on with. -1: there was no attempt, or it is another thread's by
+ * now. */
+static TWS_COLD int name_late(int fd, const struct sockaddr *address, socklen_t length,
+			      struct tws_connecting *connecting, int error, uint64_t now)
+{
+	bool late = now - connecting->began_ns > TWS_FRESH_NS;
+	uint32_t flags = __atomic_load_n(&connecting->conn.slot->flags, __ATOMIC_SEQ_CST);
+	struct tws_address remote;
+
+	if (error == EISCONN && !connecting->again && !(flags & TWS_CONN_AGAIN))
+		return error;
+	if (error == EFAULT && tws_connect_state(fd) != TCP_CLOSE)
+		error = EINPROGRESS; /* the data of a sendto(), not its address */
+	if (error != EFAULT && learn_remote(fd, address, length, late, error, &remote))
+		return name(connecting, &remote) ? error : -1;
+	if (!connecting->again)
+		tws_conn_unattempt(&connecting->conn); /* AF_UNSPEC, or refused */
+	return -1;
+}
+
+/* The address is what the tools find an MPTCP connection by: its cookie is not that of
+ * the subflow, whose TIME_WAIT stays. */
+static TWS_COLD void note_local(int fd, const struct tws_conn *conn)
+{
+	tws_conn_name(fd, SYS_getsockname, &conn->slot->local);
+}
+
+/* It has not succeeded, or not yet. */
+static __attribute__((noinline)) void
+not_connected(int fd, struct tws_connecting *connecting, int error, uint64_t now)
+{
+	const struct tws_conn *conn = &connecting->conn;
+
+	switch (error) {
+	case EISCONN:
+		if (connecting->again ||
+		    __atomic_load_n(&conn->slot->flags, __ATOMIC_SEQ_CST) &
+			TWS_CONN_AGAIN)
+			tws_conn_establish(conn, connecting->tally, now);
+		else
+			never_ours(fd, conn);
+		break;
+	case EINPROGRESS:
+		__atomic_fetch_or(&conn->slot->flags, TWS_CONN_NONBLOCKING,
+				  __ATOMIC_RELAXED);
+		break;
+	case EALREADY:
+	case EINTR:
+	case EAGAIN:
+		break;
+	default:
+		tws_conn_fail(conn, error);
+	}
+}
+
+/* What could not be told before the call. */
+static void look_back(int fd, const struct sockaddr *address, socklen_t length,
+		      struct tws_connecting *connecting, int error)
+{
+	if (connecting->strange)
+		meet(fd, address, length, connecting, error);
+	if (connecting->repeated && !error && address->sa_family == AF_UNSPEC) {
+		connecting->conn.book = NULL;
+		tws_connect_dissolve(fd, connecting);
+	}
+	if (connecting->disconnected && !error)
+		disconnected(fd, connecting);
+}
+
+/* Another thread's connect() is under way. */
+static bool is_unnamed(const struct tws_connecting *connecting)
+{
+	return connecting->again &&
+	       __atomic_load_n(&connecting->conn.slot->flags, __ATOMIC_RELAXED) &
+		   TWS_CONN_UNNAMED;
+}
+
+/* Whatever is not a connection of the usual kind that came to be at once. */
+static __attribute__((noinline)) void
+connected_slowly(int fd, const struct sockaddr *address, socklen_t length,
+		 struct tws_connecting *connecting, int error, bool sent)
+{
+	const struct tws_conn *conn = &connecting->conn;
+	uint64_t now;
+
+	if (!connecting->unnamed)
+		look_back(fd, address, length, connecting, error);
+	if (!conn->book)
+		return;
+	/* A call that took its time: the file may have been cut meanwhile. */
+	now = tws_now();
+	if (now - connecting->began_ns > TWS_FRESH_NS)
+		tws_book_check();
+	if (connecting->unnamed || is_unnamed(connecting))
+		error = name_late(fd, address, length, connecting, error, now);
+	if (error < 0)
+		return;
+	if (conn->slot->flags & TWS_CONN_MPTCP && (!error || error == EINPROGRESS))
+		note_local(fd, conn);
+	if (error) {
+		not_connected(fd, connecting, error, now);
+		return;
+	}
+	if (sent || connecting->deferred)
+		return; /* the SYN is on its way, or not even that */
+	if (tws_conn_establish(conn, connecting->tally, now) && !connecting->again)
+		tws_tally_time(connecting->tally, TWS_HISTOGRAM_connect_latency_seconds,
+			       now - connecting->began_ns);
+}
+
+TWS_HOT void tws_hook_connected(int fd, const struct sockaddr *address, socklen_t length,
+				struct tws_connecting *connecting, int error, bool sent)
+{
+	struct tws_address remote;
+	uint64_t now, took;
+
+	if (tws_unlikely(!connecting->unnamed || error || sent || connecting->deferred ||
+			 connecting->conn.slot->flags & TWS_CONN_MPTCP)) {
+		connected_slowly(fd, address, length, connecting, error, sent);
+		return;
+	}
+	now = tws_now();
+	took = now - connecting->began_ns;
+	if (tws_unlikely(took > TWS_FRESH_NS ||
+			 !tws_conn_address(address, length, &remote))) {
+		connected_slowly(fd, address, length, connecting, error, sent);
+		return;
+	}
+	if (tws_likely(name(connecting, &remote) &&
+		       tws_conn_establish(&connecting->conn, connecting->tally, now)))
+		tws_tally_time(connecting->tally, TWS_HISTOGRAM_connect_latency_seconds,
+			       took);
+}
