@@ -9,6 +9,7 @@
 
 #include "shim/shared/ending.h"
 #include "shim/shared/fold_parts.h"
+#include "shim/shared/match.h"
 
 static void fold_counters(struct tws_counters *to, const struct tws_counters *from)
 {
@@ -25,12 +26,6 @@ static void fold_counters(struct tws_counters *to, const struct tws_counters *fr
 	}
 }
 
-static bool same_address(const struct tws_address *a, const struct tws_address *b)
-{
-	return a->port == b->port && a->family == b->family &&
-	       !memcmp(a->bytes, b->bytes, sizeof(a->bytes));
-}
-
 /* Returns the entry of an address in the totals; 0 (`other`) if they are full. */
 static uint32_t find_total(struct tws_header *totals, const struct tws_address *address)
 {
@@ -39,7 +34,7 @@ static uint32_t find_total(struct tws_header *totals, const struct tws_address *
 	    tws_fold_section(totals, TWS_SECTION_DESTINATIONS);
 
 	for (uint32_t i = 1; i < at->used; i++)
-		if (same_address(&entry[i].address, address))
+		if (tws_same_address(&entry[i].address, address))
 			return i;
 	if (at->used >= at->count)
 		return 0;

@@ -35,6 +35,13 @@ bool tws_match_address(const struct tws_policy_image *image,
  * first rule decides that matches the subject and asks, whatever its `to`. */
 bool tws_action_acts_at_bind(const struct tws_action *action);
 
+static inline bool tws_same_address(const struct tws_address *a,
+				    const struct tws_address *b)
+{
+	return a->port == b->port && a->family == b->family &&
+	       !__builtin_memcmp(a->bytes, b->bytes, sizeof(a->bytes));
+}
+
 /* Draws for sampling and experiments: the n-th draw of a seed, 0 to 2^32-1. */
 uint32_t tws_draw(uint32_t seed, uint64_t n);
 

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/base/array.h"
+
 static const advice_rule rules[] = {
 #define FINDING(id, rule, scope, title, background, sources) rule_##rule,
 #include "tools/advice/findings.def"
@@ -30,16 +32,12 @@ const struct advice_explanation *advice_explain(const char *id)
 
 static int add_finding(struct advice *advice, const struct advice_finding *finding)
 {
-	struct advice_finding *findings;
-	size_t room = advice->room ? advice->room * 2 : 16;
+	struct advice_finding *findings =
+	    array_grow(advice->findings, advice->count, sizeof(*findings));
 
-	if (advice->count == advice->room) {
-		findings = reallocarray(advice->findings, room, sizeof(*findings));
-		if (!findings)
-			return -ENOMEM;
-		advice->findings = findings;
-		advice->room = room;
-	}
+	if (!findings)
+		return -ENOMEM;
+	advice->findings = findings;
 	advice->findings[advice->count++] = *finding;
 	return 0;
 }

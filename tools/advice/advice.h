@@ -125,7 +125,6 @@ struct advice {
 	bool keep_ok; /* keep also what was found to be fine, with its evidence */
 	struct advice_finding *findings; /* most important first */
 	size_t count;
-	size_t room;
 };
 
 enum advice_scope {

@@ -192,6 +192,13 @@ const char *print_plural(uint64_t number, const char *one, const char *many)
 	return number == 1 ? one : many;
 }
 
+const char *print_base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash && slash[1] ? slash + 1 : path;
+}
+
 const char *print_address(char *buffer, const struct tws_address *address)
 {
 	char text[INET6_ADDRSTRLEN];

@@ -60,6 +60,9 @@ const char *print_duration(char *buffer, double seconds);
 /* "connection" or "connections", as one or many. */
 const char *print_plural(uint64_t number, const char *one, const char *many);
 
+/* What follows the last slash of a path; the path itself if nothing follows. */
+const char *print_base_name(const char *path);
+
 /* 10.0.0.7:6379, [fd00::7]:6379, "other" for no family. Of PRINT_ADDRESS_SIZE. */
 const char *print_address(char *buffer, const struct tws_address *address);
 

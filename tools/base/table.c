@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/base/array.h"
 #include "tools/base/print.h"
 
 struct print_table {
@@ -10,7 +11,6 @@ struct print_table {
 	size_t column_count;
 	char **cells; /* row by row */
 	size_t cell_count;
-	size_t cell_room;
 };
 
 struct print_table *print_table_new(const struct print_column *columns, size_t count)
@@ -25,27 +25,15 @@ struct print_table *print_table_new(const struct print_column *columns, size_t c
 	return table;
 }
 
-static int make_room(struct print_table *table)
-{
-	size_t room = table->cell_room * 2 + 16 * table->column_count;
-	char **cells;
-
-	if (table->cell_count + table->column_count <= table->cell_room)
-		return 0;
-	cells = reallocarray(table->cells, room, sizeof(*cells));
-	if (!cells)
-		return -ENOMEM;
-	table->cells = cells;
-	table->cell_room = room;
-	return 0;
-}
-
 int print_table_add(struct print_table *table, const char *const *cells)
 {
-	char **row;
+	char **row,
+	    **grown = array_grow(table->cells, table->cell_count / table->column_count,
+				 table->column_count * sizeof(*table->cells));
 
-	if (make_room(table) != 0)
+	if (!grown)
 		return -ENOMEM;
+	table->cells = grown;
 	row = &table->cells[table->cell_count];
 	for (size_t i = 0; i < table->column_count; i++) {
 		row[i] = strdup(cells[i]);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/base/array.h"
 #include "tools/kernel/kernel.h"
 #include "tools/kernel/proc_file.h"
 
@@ -100,15 +101,10 @@ static int process_remember(pid_t pid, void *data)
 	    proc_read_of(pid, "stat", text, sizeof(text)) != 0 ||
 	    !process_parse_stat(text, &below.start_time, &zombie) || zombie)
 		return 0;
-	if (view->below_count == view->below_room) {
-		view->below_room = view->below_room ? view->below_room * 2 : 64;
-		grown = reallocarray(view->below, view->below_room, sizeof(*grown));
-		if (!grown) {
-			view->below_room = view->below_count;
-			return 0;
-		}
-		view->below = grown;
-	}
+	grown = array_grow(view->below, view->below_count, sizeof(*grown));
+	if (!grown)
+		return 0;
+	view->below = grown;
 	view->below[view->below_count++] = below;
 	return 0;
 }

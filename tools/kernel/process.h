@@ -19,7 +19,6 @@ struct process_view {
 	bool scanned;
 	struct process_below *below; /* processes of namespaces below ours */
 	size_t below_count;
-	size_t below_room;
 };
 
 void process_view_init(struct process_view *view);

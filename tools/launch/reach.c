@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tools/base/print.h"
+
 static const struct {
 	const char *name;
 	const char *instead;
@@ -75,13 +77,6 @@ void reach_set(struct reach *reach, enum reach_verdict verdict, const char *form
 	snprintf(reach->instead, sizeof(reach->instead), "%s", VERDICTS[verdict].instead);
 }
 
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
-}
-
 static bool begins(const char *string, const char *start)
 {
 	return strncmp(string, start, strlen(start)) == 0;
@@ -90,7 +85,7 @@ static bool begins(const char *string, const char *start)
 /* glibc's loaders of all machines: ld-linux-x86-64.so.2, ld64.so.2, ld.so.1. */
 static bool is_glibc_loader(const char *path)
 {
-	const char *name = base_name(path);
+	const char *name = print_base_name(path);
 
 	return begins(name, "ld-linux") || begins(name, "ld64.so") ||
 	       begins(name, "ld.so");
@@ -149,7 +144,7 @@ static void decide_loader(const struct reach_facts *facts, const char *name,
 			  machine_name(facts->machine, facts->class));
 	else if (*loader && !is_glibc_loader(loader))
 		reach_set(ret, REACH_LOADER, "%s is loaded by %.64s, not by glibc's",
-			  name, base_name(loader));
+			  name, print_base_name(loader));
 	else if (facts->elf.needs_asan && !facts->asan_is_first)
 		reach_set(ret, REACH_SANITIZER,
 			  "%s is built with AddressSanitizer, which ends the program "
@@ -169,7 +164,7 @@ void reach_decide(const struct reach_facts *facts, const char *path,
 {
 	char name[80];
 
-	snprintf(name, sizeof(name), "%s", base_name(path));
+	snprintf(name, sizeof(name), "%s", print_base_name(path));
 	if (decide_privileges(facts, name, ret_reach))
 		return;
 	if (!facts->elf.is_elf || !facts->elf.is_program)

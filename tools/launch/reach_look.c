@@ -17,6 +17,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "tools/base/print.h"
 #include "tools/kernel/proc_file.h"
 #include "tools/launch/library.h"
 
@@ -99,13 +100,6 @@ static bool find_command(const char *command, char *ret_path, size_t size)
 	return false;
 }
 
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
-}
-
 /* What is looked at next; false: the verdict is there. */
 static bool follow_env(char *argument, struct reach *reach, char *ret_next, size_t size)
 {
@@ -136,7 +130,7 @@ static bool follow_script(struct reach_script *script, struct reach *reach,
 {
 	struct stat st;
 
-	if (strcmp(base_name(script->interpreter), "env") == 0)
+	if (strcmp(print_base_name(script->interpreter), "env") == 0)
 		return follow_env(script->argument, reach, ret_next, size);
 	snprintf(ret_next, size, "%s", script->interpreter);
 	if (is_executable(ret_next, &st))
@@ -185,7 +179,7 @@ static bool look_at(int level, const struct reach_user *user, struct reach_facts
 	}
 	reach_decide(facts, reach->path, reach);
 	if (reach->verdict == REACH_NOT_PROGRAM)
-		reach_set(reach, REACH_UNKNOWN, "%.80s: %s", base_name(reach->path),
+		reach_set(reach, REACH_UNKNOWN, "%.80s: %s", print_base_name(reach->path),
 			  strerror(errno));
 	return false;
 }
@@ -218,7 +212,8 @@ static void name_script(const char *command, struct reach *reach)
 
 	strcpy(why, reach->why);
 	snprintf(reach->why, sizeof(reach->why), "%.48s is a script for %.48s, and %.*s",
-		 base_name(command), base_name(reach->path), (int)sizeof(why) - 120, why);
+		 print_base_name(command), print_base_name(reach->path),
+		 (int)sizeof(why) - 120, why);
 }
 
 static bool begins_with_asan(const char *preload)

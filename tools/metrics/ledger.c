@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/base/array.h"
+
 /* By how much a reading may lag behind the one before without meaning that data was lost:
  * snapshots of running processes are only this exact. */
 #define TORN_SHARE 100
@@ -374,7 +376,7 @@ static int find_or_add_app(struct ledger *ledger, const char *name,
 		ledger->dropped++;
 	if (*ret_app || ledger->count == LEDGER_APPS)
 		return 0;
-	grown = reallocarray(ledger->apps, ledger->count + 1, sizeof(*grown));
+	grown = array_grow(ledger->apps, ledger->count, sizeof(*grown));
 	if (!grown)
 		return -ENOMEM;
 	ledger->apps = grown;

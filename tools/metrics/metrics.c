@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/base/array.h"
 #include "tools/metrics/parts.h"
 #include "tools/base/print.h"
 
@@ -70,16 +71,12 @@ static void add_series(struct metrics *metrics, unsigned family,
 		metrics->dropped++;
 		return;
 	}
-	if (metrics->count == metrics->room) {
-		metrics->room = metrics->room ? metrics->room * 2 : 256;
-		series = reallocarray(metrics->series, metrics->room, sizeof(*series));
-		if (!series) {
-			metrics->room = metrics->count;
-			metrics->failed = true;
-			return;
-		}
-		metrics->series = series;
+	series = array_grow(metrics->series, metrics->count, sizeof(*series));
+	if (!series) {
+		metrics->failed = true;
+		return;
 	}
+	metrics->series = series;
 	va_start(arguments, format);
 	vsnprintf(labels, sizeof(labels), format, arguments);
 	va_end(arguments);

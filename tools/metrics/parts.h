@@ -61,7 +61,7 @@ struct metrics {
 	uint16_t histograms[TWS_HISTOGRAMS];
 	uint16_t dropped_family;
 	struct metrics_series *series; /* by family */
-	size_t count, room, limit;
+	size_t count, limit;
 	uint64_t dropped;
 	bool has_table;
 	bool failed; /* out of memory */

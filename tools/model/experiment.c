@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/base/array.h"
 #include "tools/model/join.h"
 #include "tools/model/model.h"
 
@@ -23,8 +24,7 @@ static bool stands_behind(const struct model_arm *arm, const struct model_arm *n
  */
 static struct model_arm *insert_arm(struct model *model, const struct model_arm *new)
 {
-	struct model_arm *arms =
-	    reallocarray(model->arms, model->arm_count + 1, sizeof(*arms));
+	struct model_arm *arms = array_grow(model->arms, model->arm_count, sizeof(*arms));
 	uint32_t at = model->arm_count;
 
 	if (!arms)
@@ -77,20 +77,16 @@ static uint64_t count_arm_time_wait(struct model *model, const struct segment *s
  * arm gets no rate. */
 static void note_begun(struct model_arm *arm, uint64_t began_ns)
 {
-	uint32_t room = arm->begun_room ? arm->begun_room * 2 : 64;
-	uint64_t *grown;
+	uint64_t *grown =
+	    arm->begun_count == BEGUN_MAX
+		? NULL
+		: array_grow(arm->begun_ns, arm->begun_count, sizeof(*grown));
 
-	if (arm->begun_count == arm->begun_room) {
-		grown = room > BEGUN_MAX
-			    ? NULL
-			    : reallocarray(arm->begun_ns, room, sizeof(*grown));
-		if (!grown) {
-			arm->known_since_ns = UINT64_MAX;
-			return;
-		}
-		arm->begun_ns = grown;
-		arm->begun_room = room;
+	if (!grown) {
+		arm->known_since_ns = UINT64_MAX;
+		return;
 	}
+	arm->begun_ns = grown;
 	arm->begun_ns[arm->begun_count++] = began_ns;
 }
 

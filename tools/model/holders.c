@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tools/base/array.h"
 #include "tools/base/print.h"
 
 #define NAMED 5 /* most processes named in `connected` */
@@ -26,7 +27,6 @@ struct search {
 	struct cookie_map wanted; /* inode -> index in the table */
 	uint64_t close_wait; /* sockets in CLOSE_WAIT, as long as no process is found for
 				them */
-	size_t room;
 	unsigned named;
 	const char *proc;
 	uint8_t listening[65536 / 8]; /* one bit per local port */
@@ -91,16 +91,11 @@ static void read_comm(const struct search *search, pid_t pid, char *ret_name, si
 static struct holder *add_holder(struct search *search, pid_t pid)
 {
 	struct holders *holders = search->holders;
-	struct holder *list;
-	size_t room = search->room ? search->room * 2 : 8;
+	struct holder *list = array_grow(holders->list, holders->count, sizeof(*list));
 
-	if (holders->count == search->room) {
-		list = reallocarray(holders->list, room, sizeof(*list));
-		if (!list)
-			return NULL;
-		holders->list = list;
-		search->room = room;
-	}
+	if (!list)
+		return NULL;
+	holders->list = list;
 	holders->list[holders->count] = (struct holder){.pid = pid};
 	return &holders->list[holders->count++];
 }

@@ -9,25 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shim/shared/match.h"
+#include "tools/base/array.h"
+#include "tools/base/print.h"
 #include "tools/model/join.h"
 
 #define NONE UINT32_MAX
-
-/* Makes room for one more element. Returns 0 or -ENOMEM. */
-static int make_room(void **array, uint32_t count, uint32_t *room, size_t size)
-{
-	uint32_t more = *room ? *room * 2 : 8;
-	void *grown;
-
-	if (count < *room)
-		return 0;
-	grown = reallocarray(*array, more, size);
-	if (!grown)
-		return -ENOMEM;
-	*array = grown;
-	*room = more;
-	return 0;
-}
 
 /* ------------------------------------------------------------- applications */
 
@@ -38,13 +25,6 @@ static uint64_t hash_exe(const char *exe, bool hidden)
 	for (; *exe; exe++)
 		hash = (hash ^ (uint8_t)*exe) * 1099511628211ULL;
 	return hash ? hash : 1;
-}
-
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash && slash[1] ? slash + 1 : path;
 }
 
 static struct model_app *find_model_app(struct model *model, uint64_t hash,
@@ -81,31 +61,26 @@ static int chain(struct cookie_map *map, uint64_t hash, uint32_t index,
 struct model_app *model_app(struct model *model, const char *exe, bool hidden)
 {
 	uint64_t hash = hash_exe(exe, hidden);
-	struct model_app *app = find_model_app(model, hash, exe, hidden);
+	struct model_app *app = find_model_app(model, hash, exe, hidden), *grown;
 	struct model_app new = {.hidden = hidden, .detail = true};
 
 	if (app)
 		return app;
-	if (make_room((void **)&model->apps, model->app_count, &model->app_room,
-		      sizeof(*app)) != 0)
+	grown = array_grow(model->apps, model->app_count, sizeof(*grown));
+	if (!grown)
 		return NULL;
+	model->apps = grown;
 	new.exe = strdup(exe);
 	if (!new.exe || chain(&model->by_exe, hash, model->app_count, &new.next) != 0) {
 		free(new.exe);
 		return NULL;
 	}
-	new.name = base_name(new.exe);
+	new.name = print_base_name(new.exe);
 	model->apps[model->app_count] = new;
 	return &model->apps[model->app_count++];
 }
 
 /* ------------------------------------------------------------- destinations */
-
-static bool same_address(const struct tws_address *a, const struct tws_address *b)
-{
-	return a->family == b->family && a->port == b->port &&
-	       memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
-}
 
 static struct model_destination *find_model_destination(struct model_app *app,
 							uint64_t hash,
@@ -114,7 +89,7 @@ static struct model_destination *find_model_destination(struct model_app *app,
 	const uint32_t *first = cookie_map_find(&app->by_address, hash);
 
 	for (uint32_t i = first ? *first : NONE; i != NONE; i = app->destinations[i].next)
-		if (same_address(&app->destinations[i].address, address))
+		if (tws_same_address(&app->destinations[i].address, address))
 			return &app->destinations[i];
 	return NULL;
 }
@@ -123,7 +98,7 @@ struct model_destination *model_destination(struct model_app *app,
 					    const struct tws_address *address)
 {
 	static const struct tws_address other;
-	struct model_destination *destination;
+	struct model_destination *destination, *grown;
 	struct model_destination new = {0};
 	uint64_t hash;
 
@@ -135,9 +110,11 @@ struct model_destination *model_destination(struct model_app *app,
 		return destination;
 	if (app->destination_count >= MODEL_DESTINATIONS && address->family)
 		return model_destination(app, &other);
-	if (make_room((void **)&app->destinations, app->destination_count,
-		      &app->destination_room, sizeof(new)) != 0 ||
-	    chain(&app->by_address, hash, app->destination_count, &new.next) != 0)
+	grown = array_grow(app->destinations, app->destination_count, sizeof(*grown));
+	if (!grown)
+		return NULL;
+	app->destinations = grown;
+	if (chain(&app->by_address, hash, app->destination_count, &new.next) != 0)
 		return NULL;
 	new.address = *address;
 	app->destinations[app->destination_count] = new;
@@ -153,7 +130,7 @@ static bool app_is_hidden(const struct model *model, const struct tws_header *he
 	if (model->options.pid && (pid_t)header->pid != model->options.pid)
 		return true;
 	return app && strcmp(app, header->exe) != 0 &&
-	       strcmp(app, base_name(header->exe)) != 0;
+	       strcmp(app, print_base_name(header->exe)) != 0;
 }
 
 /* A later version's observer is not counted as one of ours. */
@@ -179,15 +156,17 @@ static int add_process(struct model *model, const struct segment *segment, uint3
 		       uint32_t *ret_index)
 {
 	const struct tws_header *header = &segment->header;
+	struct model_process *grown;
 
 	*ret_index = MODEL_NOBODY;
 	if (header->state == TWS_SEGMENT_TOTALS) {
 		count_folded(&model->apps[app], header);
 		return 0;
 	}
-	if (make_room((void **)&model->processes, model->process_count,
-		      &model->process_room, sizeof(*model->processes)) != 0)
+	grown = array_grow(model->processes, model->process_count, sizeof(*grown));
+	if (!grown)
 		return -ENOMEM;
+	model->processes = grown;
 	model->apps[app].processes++;
 	model->apps[app].observed[observer_of(header)]++;
 	model->apps[app].alive += segment->life != PROCESS_DEAD;

@@ -71,7 +71,6 @@ struct model_app {
 	struct model_recent recent;
 	struct model_destination *destinations;
 	uint32_t destination_count;
-	uint32_t destination_room;
 	uint32_t *order; /* destinations, most attempts first; see model_finish */
 	struct cookie_map by_address; /* hash -> index */
 	uint32_t next;
@@ -106,7 +105,7 @@ struct model_arm {
 	/* used only while building: when connections began, and since when none is
 	 * missing */
 	uint64_t *begun_ns;
-	uint32_t begun_count, begun_room;
+	uint32_t begun_count;
 	uint64_t known_since_ns;
 };
 
@@ -151,13 +150,11 @@ struct model {
 
 	struct model_app *apps;
 	uint32_t app_count;
-	uint32_t app_room;
 	uint32_t *order; /* apps not hidden, most attempts first */
 	uint32_t order_count;
 	struct cookie_map by_exe;
 	struct model_process *processes;
 	uint32_t process_count;
-	uint32_t process_room;
 	struct model_arm *arms;
 	uint32_t arm_count;
 	struct model_rule *rules; /* of live processes */

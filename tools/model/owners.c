@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/base/array.h"
+
 #define NO_GROUP UINT32_MAX
 
 struct grouping {
@@ -135,16 +137,12 @@ static uint64_t hash_group(const struct model *model, size_t index,
 /* Returns 0 or -ENOMEM. */
 static int add_group(struct owners *owners, const struct owners_group *group)
 {
-	struct owners_group *groups;
-	size_t room = owners->room ? owners->room * 2 : 16;
+	struct owners_group *groups =
+	    array_grow(owners->groups, owners->count, sizeof(*groups));
 
-	if (owners->count == owners->room) {
-		groups = reallocarray(owners->groups, room, sizeof(*groups));
-		if (!groups)
-			return -ENOMEM;
-		owners->groups = groups;
-		owners->room = room;
-	}
+	if (!groups)
+		return -ENOMEM;
+	owners->groups = groups;
 	owners->groups[owners->count++] = *group;
 	return 0;
 }

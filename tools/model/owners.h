@@ -34,7 +34,6 @@ struct owners {
 	const struct model *model;
 	struct owners_group *groups; /* by kind; most sockets first */
 	size_t count;
-	size_t room;
 	uint32_t *group_of; /* group of each socket in the model's table; UINT32_MAX if it
 			       is not in TIME_WAIT */
 };

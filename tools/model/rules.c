@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/base/array.h"
 #include "tools/model/model.h"
 
 static struct model_rule *find_rule(struct model *model, const char *name)
@@ -17,7 +18,7 @@ static struct model_rule *find_rule(struct model *model, const char *name)
 	for (uint32_t i = 0; i < model->rule_count; i++)
 		if (strcmp(model->rules[i].name, name) == 0)
 			return &model->rules[i];
-	grown = reallocarray(model->rules, model->rule_count + 1, sizeof(*grown));
+	grown = array_grow(model->rules, model->rule_count, sizeof(*grown));
 	if (!grown)
 		return NULL;
 	model->rules = grown;

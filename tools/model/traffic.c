@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/base/array.h"
+
 #define SECONDS	 60 /* how long TIME_WAIT lasts */
 #define FORECAST 32 /* pairs that get a forecast */
 
@@ -85,16 +87,12 @@ bool traffic_is_reused(uint64_t tcp_tw_reuse, const struct tws_address *from,
 static int add_pair(struct study *study, const struct kernel_socket *socket)
 {
 	struct traffic *traffic = study->traffic;
-	size_t room = traffic->pair_room ? traffic->pair_room * 2 : 16;
-	struct traffic_pair *pairs;
+	struct traffic_pair *pairs =
+	    array_grow(traffic->pairs, traffic->pair_count, sizeof(*pairs));
 
-	if (traffic->pair_count == traffic->pair_room) {
-		pairs = reallocarray(traffic->pairs, room, sizeof(*pairs));
-		if (!pairs)
-			return -ENOMEM;
-		traffic->pairs = pairs;
-		traffic->pair_room = room;
-	}
+	if (!pairs)
+		return -ENOMEM;
+	traffic->pairs = pairs;
 	pairs = &traffic->pairs[traffic->pair_count++];
 	*pairs = (struct traffic_pair){.from = socket->local,
 				       .to = socket->remote,

@@ -34,7 +34,6 @@ struct traffic_pair {
 struct traffic {
 	struct traffic_pair *pairs; /* fullest first */
 	size_t pair_count;
-	size_t pair_room;
 	uint64_t time_wait;
 	uint16_t port_low, port_high; /* the range of connect(); 0, 0: not known */
 	uint64_t incoming; /* TIME_WAIT sockets at a local port that has a listener */

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "shim/shared/fold.h"
+#include "tools/base/array.h"
 #include "tools/segments/rundir.h"
 
 #define NAMES_MAX 262144 /* of a directory; nobody makes so many who means well */
@@ -26,7 +27,6 @@ static const char lost_totals[] = "totals that were damaged: what they held is l
 struct names {
 	char **list;
 	size_t count;
-	size_t room;
 };
 
 struct tree {
@@ -39,16 +39,11 @@ struct tree {
 
 static int names_add(struct names *names, const char *name)
 {
-	size_t room = names->room ? names->room * 2 : 64;
-	char **list;
+	char **list = array_grow(names->list, names->count, sizeof(*list));
 
-	if (names->count == names->room) {
-		list = reallocarray(names->list, room, sizeof(*list));
-		if (!list)
-			return -ENOMEM;
-		names->list = list;
-		names->room = room;
-	}
+	if (!list)
+		return -ENOMEM;
+	names->list = list;
 	names->list[names->count] = strdup(name);
 	return names->list[names->count] ? (names->count++, 0) : -ENOMEM;
 }
@@ -89,8 +84,7 @@ static void skip(struct tree *tree, const char *name, const char *reason)
 		reader->skipped_count++;
 		return;
 	}
-	skipped =
-	    reallocarray(reader->skipped, reader->skipped_count + 1, sizeof(*skipped));
+	skipped = array_grow(reader->skipped, reader->skipped_count, sizeof(*skipped));
 	if (!skipped)
 		return;
 	reader->skipped = skipped;

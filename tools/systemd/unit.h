@@ -35,7 +35,6 @@ struct unit {
 	char fragment[PATH_MAX];   /* its file, with the root */
 	struct unit_setting *settings;
 	size_t count;
-	size_t room;
 };
 
 /* ------------------------------------------------------------------------- on disk */

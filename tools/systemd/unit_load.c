@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tools/base/print.h"
 #include "tools/systemd/dropin.h"
 
 #define LINKS_MAX     8
@@ -149,13 +150,6 @@ char *unit_read_text(const char *path)
 	return ret;
 }
 
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
-}
-
 /* Follows the last component's links, absolute ones below the root. -ELOOP; 0 also where
  * nothing is there. */
 static int follow_links(const char *root, char *path, size_t size)
@@ -172,7 +166,7 @@ static int follow_links(const char *root, char *path, size_t size)
 			snprintf(next, sizeof(next), "%s%s", root, target);
 		else
 			snprintf(next, sizeof(next), "%.*s%s",
-				 (int)(base_name(path) - path), path, target);
+				 (int)(print_base_name(path) - path), path, target);
 		if ((size_t)snprintf(path, size, "%s", next) >= size)
 			return -ENAMETOOLONG;
 	}
@@ -210,7 +204,7 @@ struct dropins {
 static bool is_hidden(const struct dropins *dropins, const char *name)
 {
 	for (size_t i = 0; i < dropins->count; i++)
-		if (strcmp(base_name(dropins->paths[i]), name) == 0)
+		if (strcmp(print_base_name(dropins->paths[i]), name) == 0)
 			return true;
 	return false;
 }
@@ -262,7 +256,8 @@ static void collect_prefixes(struct dropins *dropins, const struct unit_place *p
 
 static int by_name(const void *a, const void *b)
 {
-	return strcmp(base_name(*(char *const *)a), base_name(*(char *const *)b));
+	return strcmp(print_base_name(*(char *const *)a),
+		      print_base_name(*(char *const *)b));
 }
 
 static int read_dropins(struct unit *unit, const struct unit_place *place)
@@ -313,7 +308,7 @@ static int find(struct unit *unit, const struct unit_place *place, const char *n
 			 name);
 		return -EINVAL;
 	}
-	found = base_name(unit->fragment);
+	found = print_base_name(unit->fragment);
 	if (strcmp(found, name) != 0 && !(is_instance && strcmp(found, template) == 0) &&
 	    !strchr(found, '@') && strlen(found) < sizeof(unit->name))
 		strcpy(unit->name, found);

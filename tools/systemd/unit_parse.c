@@ -10,20 +10,19 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tools/base/array.h"
+
 #define BLANKS " \t\r"
 
-static int add(struct unit *unit, const char *name, size_t length, const char *value)
+static int unit_add_setting(struct unit *unit, const char *name, size_t length,
+			    const char *value)
 {
-	size_t room = unit->room ? unit->room * 2 : 32;
-	struct unit_setting *grown;
+	struct unit_setting *grown =
+	    array_grow(unit->settings, unit->count, sizeof(*grown));
 
-	if (unit->count == unit->room) {
-		grown = reallocarray(unit->settings, room, sizeof(*grown));
-		if (!grown)
-			return -ENOMEM;
-		unit->settings = grown;
-		unit->room = room;
-	}
+	if (!grown)
+		return -ENOMEM;
+	unit->settings = grown;
 	grown = &unit->settings[unit->count];
 	grown->name = strndup(name, length);
 	grown->value = strdup(value);
@@ -42,7 +41,7 @@ void unit_free(struct unit *unit)
 	}
 	free(unit->settings);
 	unit->settings = NULL;
-	unit->count = unit->room = 0;
+	unit->count = 0;
 }
 
 static char *trim(char *line)
@@ -73,7 +72,8 @@ static int take_line(struct unit *unit, char *line, bool *in_service)
 	end = value++;
 	while (end > line && strchr(BLANKS, end[-1]))
 		end--;
-	return add(unit, line, (size_t)(end - line), value + strspn(value, BLANKS));
+	return unit_add_setting(unit, line, (size_t)(end - line),
+				value + strspn(value, BLANKS));
 }
 
 static bool is_comment(const char *line)

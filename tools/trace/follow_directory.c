@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tools/base/array.h"
 #include "tools/trace/follow_parts.h"
 #include "tools/segments/rundir.h"
 
@@ -76,8 +77,7 @@ static void watch_directory(struct follow *follow, int fd, bool main)
 		close(fd);
 		return;
 	}
-	grown = reallocarray(follow->directories, follow->directory_count + 1,
-			     sizeof(*grown));
+	grown = array_grow(follow->directories, follow->directory_count, sizeof(*grown));
 	if (!grown) {
 		follow->failed = true;
 		close(fd);

@@ -45,7 +45,7 @@ struct follow {
 	struct follow_directory *directories;
 	size_t directory_count;
 	struct followed **segments;
-	size_t segment_count, segment_room;
+	size_t segment_count;
 	struct follow_event *events;
 	size_t event_count, event_room;
 	uint64_t unread;

@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "shim/shared/clock.h"
+#include "tools/base/array.h"
+#include "tools/base/print.h"
 #include "tools/trace/follow_parts.h"
 
 #define SECOND_NS 1000000000ull
@@ -195,16 +197,13 @@ static struct followed *find_segment(const struct follow *follow, const struct s
 
 static struct followed *new_segment(struct follow *follow)
 {
-	size_t room = follow->segment_room ? follow->segment_room * 2 : 64;
-	struct followed **grown, *segment;
+	struct followed **grown =
+	    array_grow(follow->segments, follow->segment_count, sizeof(*grown));
+	struct followed *segment;
 
-	if (follow->segment_count == follow->segment_room) {
-		grown = reallocarray(follow->segments, room, sizeof(*grown));
-		if (!grown)
-			return NULL;
-		follow->segments = grown;
-		follow->segment_room = room;
-	}
+	if (!grown)
+		return NULL;
+	follow->segments = grown;
 	segment = calloc(1, sizeof(*segment));
 	if (segment)
 		follow->segments[follow->segment_count++] = segment;
@@ -214,14 +213,13 @@ static struct followed *new_segment(struct follow *follow)
 static void describe_process(struct followed *segment)
 {
 	const struct tws_header *header = &segment->header;
-	const char *slash = strrchr(header->exe, '/');
 
 	segment->process = (struct follow_process){
 	    .pid = header->pid,
 	    .uid = header->uid,
 	    .detail = header->detail,
 	    .exe = header->exe,
-	    .name = slash && slash[1] ? slash + 1 : header->exe,
+	    .name = print_base_name(header->exe),
 	};
 }
 
