@@ -58,6 +58,12 @@ static inline void tws_connect_count(struct tws_connecting *connecting,
 		tws_connect_count_options(conn, conn->slot->flags);
 }
 
+/* The kernel refuses an address of any other length unseen. */
+static inline bool tws_connect_may_have(socklen_t length)
+{
+	return length >= sizeof(sa_family_t) && length <= sizeof(struct sockaddr_storage);
+}
+
 /* Begins an attempt whose destination is set. */
 TWS_COLD void tws_connect_begin(struct tws_connecting *connecting);
 

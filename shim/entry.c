@@ -66,7 +66,7 @@ ssize_t tws_wrap_sendto(int fd, const void *data, size_t size, int flags,
 	struct tws_connecting connecting;
 	ssize_t ret;
 
-	if (!opens_connection(fd, flags))
+	if (!opens_connection(fd, flags) || !address)
 		return tws_real.sendto(fd, data, size, flags, address, length);
 	tws_hook_connect(fd, address, length, &connecting);
 	ret = tws_real.sendto(fd, data, size, flags, address, length);
@@ -81,7 +81,7 @@ ssize_t tws_wrap_sendmsg(int fd, const struct msghdr *message, int flags)
 	ssize_t ret;
 
 	if (!opens_connection(fd, flags) ||
-	    !tws_peek(&opening, message, sizeof(opening))) {
+	    !tws_peek(&opening, message, sizeof(opening)) || !opening.msg_name) {
 		ret = tws_real.sendmsg(fd, message, flags);
 		if (ret >= 0)
 			tws_hook_rights_sent(fd, message);
@@ -101,7 +101,7 @@ int tws_wrap_sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, int 
 	int ret;
 
 	if (!count || !opens_connection(fd, flags) ||
-	    !tws_peek(&opening, messages, sizeof(opening))) {
+	    !tws_peek(&opening, messages, sizeof(opening)) || !opening.msg_name) {
 		ret = tws_real.sendmmsg(fd, messages, count, flags);
 		for (int i = 0; i < ret; i++) /* no further than the kernel came */
 			tws_hook_rights_sent(fd, &messages[i].msg_hdr);

@@ -107,7 +107,7 @@ static bool call_around(long number, const long *a, long *ret_result)
 		*ret_result = call_filter(number, a);
 		return true;
 	case SYS_sendto:
-		if (!opens_connection((int)a[0], (int)a[3]))
+		if (!opens_connection((int)a[0], (int)a[3]) || !a[4])
 			return false;
 		*ret_result = call_connect(number, a, 4, true);
 		return true;

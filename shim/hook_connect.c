@@ -186,7 +186,7 @@ static TWS_COLD void connect_by_policy(int fd, const struct sockaddr *address,
 	struct tws_conn *conn = &connecting->conn;
 	struct tws_address remote;
 
-	if (!tws_peek_may(address, length))
+	if (!tws_connect_may_have(length) || !tws_peek_may(address, length))
 		return;
 	if (address->sa_family == AF_UNSPEC) {
 		tws_connect_dissolve(fd, connecting);
@@ -230,10 +230,6 @@ TWS_HOT void tws_hook_connect(int fd, const struct sockaddr *address, socklen_t 
 	ret_connecting->again = ret_connecting->deferred = false;
 	ret_connecting->strange = ret_connecting->repeated = false;
 	ret_connecting->unnamed = ret_connecting->disconnected = false;
-	if (tws_unlikely(!tws_conn_plausible(address) ||
-			 length - sizeof(sa_family_t) >
-			     sizeof(struct sockaddr_storage) - sizeof(sa_family_t)))
-		return; /* the kernel refuses it */
 	if (tws_unlikely(!tws_fd(fd))) {
 		connect_strange(fd, address, length, ret_connecting);
 		return;

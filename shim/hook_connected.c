@@ -48,7 +48,7 @@ static TWS_COLD bool read_late(int fd, const struct sockaddr *address, socklen_t
 {
 	if (!error && tws_conn_name(fd, SYS_getpeername, ret_remote))
 		return true;
-	return tws_peek_may(address, length) &&
+	return tws_connect_may_have(length) && tws_peek_may(address, length) &&
 	       tws_conn_address(address, length, ret_remote);
 }
 
@@ -182,7 +182,8 @@ static void look_back(int fd, const struct sockaddr *address, socklen_t length,
 {
 	if (connecting->strange)
 		meet(fd, address, length, connecting, error);
-	if (connecting->repeated && !error && address->sa_family == AF_UNSPEC) {
+	if (connecting->repeated && !error && tws_connect_may_have(length) &&
+	    address->sa_family == AF_UNSPEC) {
 		connecting->conn.book = NULL;
 		tws_connect_dissolve(fd, connecting);
 	}
@@ -237,14 +238,15 @@ TWS_HOT void tws_hook_connected(int fd, const struct sockaddr *address, socklen_
 	struct tws_address remote;
 	uint64_t now, took;
 
-	if (tws_unlikely(!connecting->unnamed || error || sent || connecting->deferred ||
-			 connecting->conn.slot->flags & TWS_CONN_MPTCP)) {
+	if (tws_unlikely(!connecting->unnamed || error || sent || connecting->deferred)) {
 		connected_slowly(fd, address, length, connecting, error, sent);
 		return;
 	}
 	now = tws_now();
 	took = now - connecting->began_ns;
+	/* First the time: after a long one, the slot's file may have been cut. */
 	if (tws_unlikely(took > TWS_FRESH_NS ||
+			 connecting->conn.slot->flags & TWS_CONN_MPTCP ||
 			 !tws_conn_address(address, length, &remote))) {
 		connected_slowly(fd, address, length, connecting, error, sent);
 		return;
