@@ -61,6 +61,9 @@ void publisher_close(struct publisher *publisher);
 struct published *publish_process(struct publisher *publisher,
 				  const struct publish_subject *subject);
 
+/* Whose it is. */
+const struct publish_subject *publish_subject_of(const struct published *published);
+
 /* Another process has its pid now, or another program runs in it: no connection will
  * begin here any more. */
 void publish_replaced(struct published *published);
