@@ -42,6 +42,7 @@ static struct publish_connection describe(const struct bpf_source *source,
 	    .cookie = event->cookie,
 	    .began_ns = event->began_ns,
 	    .established_ns = event->established_ns,
+	    .closed_ns = event->closed_ns,
 	    .ended_ns = event->ended_ns,
 	    .bytes_sent = event->bytes_sent,
 	    .bytes_received = event->bytes_received,
@@ -88,6 +89,17 @@ static struct published *published_of(struct bpf_source *source,
 	return observed->published;
 }
 
+static void adopt(struct bpf_source *source, const struct bpf_connection *event,
+		  struct published *published,
+		  const struct publish_connection *connection)
+{
+	struct observed *observed = observed_find(&source->observed, &event->process);
+
+	publish_adopted(published, connection);
+	if (observed && observed->adopted)
+		observed->adopted--;
+}
+
 void bpf_source_take(struct bpf_source *source, const struct bpf_connection *event)
 {
 	struct publish_connection connection = describe(source, event);
@@ -99,7 +111,7 @@ void bpf_source_take(struct bpf_source *source, const struct bpf_connection *eve
 		return;
 	if (event->flags & TWS_CONN_ADOPTED) {
 		if (event->kind == BPF_EVENT_ENDED)
-			publish_adopted(published, &connection);
+			adopt(source, event, published, &connection);
 	} else if (event->kind == BPF_EVENT_BEGUN) {
 		publish_begun(published, &connection);
 	} else if (event->kind == BPF_EVENT_ESTABLISHED) {
@@ -112,8 +124,13 @@ void bpf_source_take(struct bpf_source *source, const struct bpf_connection *eve
 static int take_record(void *data, void *record, size_t size)
 {
 	struct bpf_source *source = data;
+	const struct bpf_closed *closed = record;
 	const uint32_t *kind = record;
 
+	if (*kind == BPF_EVENT_CLOSED) {
+		publish_closed(source->publisher, closed->cookie, closed->closed_ns);
+		return 0;
+	}
 	if (size >= sizeof(struct bpf_subject) && *kind == BPF_EVENT_PROCESS)
 		observed_tell(&source->observed, record);
 	else if (size >= sizeof(struct bpf_connection))

@@ -38,7 +38,7 @@ void bpf_source_tick(struct bpf_source *source);
 
 /* Learns whose the connections are that were open before: their ends are counted as
  * adopted. How many. */
-size_t bpf_source_adopt(struct bpf_source *source);
+size_t bpf_source_adopt(struct bpf_source *source, const struct observe_scope *scope);
 
 /* What was lost, and what cannot be seen here. */
 struct bpf_source_losses {

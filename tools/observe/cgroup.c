@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "tools/kernel/proc_file.h"
+
 int cgroup_root(char *ret_path, size_t size)
 {
 	FILE *mounts = setmntent("/proc/self/mounts", "re");
@@ -84,6 +86,24 @@ int cgroup_of_unit(const char *unit, char *ret_path, size_t size)
 
 	snprintf(name, sizeof(name), "%s%s", unit, strchr(unit, '.') ? "" : ".service");
 	return search(ret_path, size, has_name, name);
+}
+
+/* The line of the unified hierarchy is "0::/path". */
+bool cgroup_has(const char *path, pid_t pid)
+{
+	char text[8192], root[4096];
+	size_t length;
+	const char *line;
+
+	if (cgroup_root(root, sizeof(root)) != 0 ||
+	    proc_read_of(pid, "cgroup", text, sizeof(text)) != 0)
+		return false;
+	path += strlen(root);
+	length = strlen(path);
+	line = strncmp(text, "0::", 3) == 0 ? text : strstr(text, "\n0::");
+	line = line ? strchr(line, '/') : NULL;
+	return line && strncmp(line, path, length) == 0 &&
+	       (length < 2 || strchr("/\n", line[length]));
 }
 
 static int has_id(const FTSENT *entry, const void *data)
