@@ -106,13 +106,35 @@ def test_every_kind_of_ending_is_told_apart(t):
             raise AssertionError(f"{name}: {error}") from error
 
 
-def test_io_uring_and_raw_calls_and_mptcp_are_seen(t):
+def test_raw_system_calls_and_mptcp_are_seen(t):
     server = t.server()
     watch = Watch(t)
     run_client(t, t.prog("client"), server, "socket", "connect-raw", "send:1", "recv",
                "close-raw")
     settle(server.port)
     check(t, watch.end(), server, established=MANY, ended_local_fin=MANY)
+    server = t.server()
+    watch = Watch(t)
+    run_client(t, t.prog("client"), server, "socket:mptcp", "connect", "send:1", "recv", "close")
+    settle(server.port)
+    report = watch.end()
+    t.counters(report, attempts=MANY, established=MANY,
+               ended_local_fin=report["total"]["ended_local_fin"],
+               ended_remote_fin=report["total"]["ended_remote_fin"])
+    t.accounted(report, server)
+
+
+def test_a_container_is_seen_from_outside_and_its_pid_is_its_own(t):
+    watch = Watch(t)
+    inside = ("ip link set lo up; ip address add 10.77.9.1/24 dev lo; "
+              f"{t.prog('client')} 10.77.9.1 1 socket connect? close repeat:7")
+    t.run("unshare", "--net", "--pid", "--fork", "--mount-proc", "sh", "-c", inside, shim=False)
+    wait_for(lambda: watch.live()["total"]["attempts"] == 7, "all are published")
+    ps = json.loads(t.run(t.twshim, "ps", "--json", "--all", shim=False).stdout)
+    assert [p["pid"] < 10 for p in ps["processes"]] == [True], ps
+    report = watch.end()
+    t.counters(report, attempts=7, failed_refused=7)
+    assert report["unseen"]["other_network_namespace"] == 1, report["unseen"]
 
 
 def test_a_killed_process_leaves_what_the_kernel_says(t):
