@@ -172,21 +172,11 @@ int tws_wrap_dup3(int from, int to, int flags)
 	return ret;
 }
 
-FILE *tws_wrap_fdopen(int fd, const char *mode)
-{
-	FILE *ret = tws_real.fdopen(fd, mode);
-
-	if (ret)
-		tws_hook_streamed(fd);
-	return ret;
-}
-
 int tws_wrap_fcntl(int fd, int command, void *argument)
 {
 	int ret = tws_real.fcntl(fd, command, argument);
 
-	if (ret >= 0 && copies_descriptor(command))
-		tws_hook_copied(fd, ret);
+	note_fcntl(fd, command, (long)argument, ret);
 	return ret;
 }
 
@@ -194,8 +184,7 @@ int tws_wrap_fcntl64(int fd, int command, void *argument)
 {
 	int ret = tws_real.fcntl64(fd, command, argument);
 
-	if (ret >= 0 && copies_descriptor(command))
-		tws_hook_copied(fd, ret);
+	note_fcntl(fd, command, (long)argument, ret);
 	return ret;
 }
 

@@ -38,4 +38,13 @@ static inline bool copies_descriptor(int command)
 	return command == F_DUPFD || command == F_DUPFD_CLOEXEC;
 }
 
+/* After fcntl(fd, command, argument) returned `ret`. */
+static inline void note_fcntl(int fd, int command, long argument, int ret)
+{
+	if (ret >= 0 && copies_descriptor(command))
+		tws_hook_copied(fd, ret);
+	else if (ret == 0 && command == F_SETFD && !(argument & FD_CLOEXEC))
+		tws_hook_kept_over_exec(fd);
+}
+
 #endif

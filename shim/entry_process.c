@@ -16,24 +16,42 @@
 int tws_wrap_clone(int (*function)(void *), void *stack, int flags, void *argument,
 		   void *parent, void *tls, void *child)
 {
-	if (flags & CLONE_VM && !(flags & CLONE_THREAD))
-		tws_process_note_clone(flags & CLONE_FILES);
-	else if (!(flags & CLONE_VM))
-		tws_process_note_fork();
+	tws_hook_clone((uint64_t)(unsigned)flags);
 	return tws_real.clone(function, stack, flags, argument, parent, tls, child);
+}
+
+pid_t tws_wrap__Fork(void)
+{
+	tws_process_note_fork();
+	return tws_real._Fork();
+}
+
+int tws_wrap_unshare(int flags)
+{
+	if (flags & CLONE_FILES)
+		tws_process_note_split();
+	return tws_real.unshare(flags);
+}
+
+static void note_spawn(const void *actions)
+{
+	if (actions)
+		tws_process_note_actions();
+	else
+		tws_process_note_spawn();
 }
 
 int tws_wrap_posix_spawn(pid_t *pid, const char *path, const void *actions,
 			 const void *attributes, char *const argv[], char *const envp[])
 {
-	tws_process_note_spawn();
+	note_spawn(actions);
 	return tws_real.posix_spawn(pid, path, actions, attributes, argv, envp);
 }
 
 int tws_wrap_posix_spawnp(pid_t *pid, const char *path, const void *actions,
 			  const void *attributes, char *const argv[], char *const envp[])
 {
-	tws_process_note_spawn();
+	note_spawn(actions);
 	return tws_real.posix_spawnp(pid, path, actions, attributes, argv, envp);
 }
 

@@ -138,10 +138,22 @@ static void note_before(long number, const long *a)
 		tws_hook_bind((int)a[0], (const struct sockaddr *)a[1], (socklen_t)a[2]);
 		break;
 	case SYS_clone:
-		if (a[0] & CLONE_VM)
-			tws_process_note_clone(a[0] & CLONE_FILES);
-		else
-			tws_process_note_fork();
+		tws_hook_clone((uint64_t)a[0]);
+		break;
+	case SYS_clone3:
+		tws_hook_clone3((const void *)a[0]);
+		break;
+#ifdef SYS_fork
+	case SYS_fork:
+		tws_process_note_fork();
+		break;
+	case SYS_vfork:
+		tws_process_note_vfork();
+		break;
+#endif
+	case SYS_unshare:
+		if (a[0] & CLONE_FILES)
+			tws_process_note_split();
 		break;
 	}
 }
@@ -162,8 +174,7 @@ static void note_after(long number, const long *a, long ret)
 		tws_hook_copied((int)a[0], (int)ret);
 		break;
 	case SYS_fcntl:
-		if (copies_descriptor((int)a[1]))
-			tws_hook_copied((int)a[0], (int)ret);
+		note_fcntl((int)a[0], (int)a[1], a[2], (int)ret);
 		break;
 	case SYS_bind:
 		tws_hook_bound((int)a[0], (const struct sockaddr *)a[1], (socklen_t)a[2]);

@@ -84,6 +84,8 @@ static bool kernel_closes(int flags)
 
 void tws_hook_close_range(unsigned first, unsigned last, int flags)
 {
+	if (flags & CLOSE_RANGE_UNSHARE)
+		tws_process_note_split();
 	if (first <= last && has_to_close(first) && kernel_closes(flags))
 		close_each(first, last, flags);
 }
@@ -122,9 +124,20 @@ static struct tws_book *book_for_socket(uint32_t word)
 
 void tws_hook_copied(int from, int to)
 {
-	if ((!tws_fd(from) && !tws_fd(to)) || from == to || !tws_may_work())
+	if ((!tws_fd(from) && !tws_fd(to)) || from == to)
 		return;
+	if (!tws_may_work()) {
+		tws_conn_handed_on(from);
+		return;
+	}
 	tws_freshen(from);
 	tws_freshen(to);
 	tws_conn_copied(from, to, book_for_socket(tws_fd(from)));
+}
+
+/* In a vfork child: it keeps the connection over its exec, whatever our own flag says. */
+void tws_hook_kept_over_exec(int fd)
+{
+	if (tws_fd(fd) && !tws_may_work())
+		tws_conn_handed_on(fd);
 }

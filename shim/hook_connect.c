@@ -74,7 +74,9 @@ static __attribute__((noinline)) bool slot_of_known(int fd, uint32_t word,
 		tws_conn_vanished(fd, word);
 	}
 	word = may_be_opened(fd) ? tws_conn_ask_socket(fd) : 0;
-	return word && tws_connect_claim(fd, word & TWS_FD_FLAGS, ret_conn);
+	/* It was made unseen, perhaps by another process that still holds it. */
+	return word &&
+	       tws_connect_claim(fd, (word & TWS_FD_FLAGS) | TWS_CONN_SHARED, ret_conn);
 }
 
 /* Another thread may have been quicker with the same descriptor, then what it has put

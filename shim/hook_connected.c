@@ -18,7 +18,7 @@ static TWS_COLD void disconnected(int fd, struct tws_connecting *connecting)
 	struct tws_end *end = &connecting->end;
 	uint32_t keep = TWS_CONN_IPV6 | TWS_CONN_MPTCP | TWS_CONN_APP_LINGER_0 |
 			TWS_CONN_APP_LINGER_N | TWS_CONN_APP_REUSEADDR |
-			TWS_CONN_LOW_WATER | TWS_CONN_APP_NO_PORT;
+			TWS_CONN_LOW_WATER | TWS_CONN_APP_NO_PORT | TWS_CONN_SHARED;
 	uint32_t flags = end->conn.slot->flags & keep;
 
 	tws_conn_end(end);

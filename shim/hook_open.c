@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include "shim/conn/alone.h"
 #include "shim/conn/conn_move.h"
 #include "shim/conn/fresh.h"
 #include "shim/conn/peek.h"
@@ -30,6 +31,8 @@ static inline void made(int fd, uint32_t word)
 		return;
 	if (tws_unlikely(stale))
 		gone_unseen(fd);
+	if (word)
+		tws_alone_step();
 	tws_fd_set(fd, word);
 }
 

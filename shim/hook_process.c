@@ -9,7 +9,9 @@
  */
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #include "shim/conn/conn_move.h"
 #include "shim/hooks.h"
@@ -254,6 +256,31 @@ void tws_hook_take_over(void)
 		if (*at == ';')
 			at++;
 	}
+}
+
+/* ----------------------------------------------------------------- children */
+
+void tws_hook_clone(uint64_t flags)
+{
+	if (!(flags & CLONE_VM))
+		tws_process_note_fork();
+	else if (!(flags & CLONE_THREAD))
+		tws_process_note_clone(flags & CLONE_FILES);
+	else if (!(flags & CLONE_FILES))
+		tws_process_note_split();
+}
+
+/* Flags are the first word. They are read by a call that cannot fault; where that is
+ * refused the call is taken for a fork, as nearly all are that come this way. */
+void tws_hook_clone3(const void *arguments)
+{
+	uint64_t flags = 0;
+	struct iovec to = {&flags, sizeof(flags)};
+	struct iovec from = {(void *)(uintptr_t)arguments, sizeof(flags)};
+
+	tws_sys6(SYS_process_vm_readv, tws_sys1(SYS_getpid, 0), (long)&to, 1, (long)&from,
+		 1, 0);
+	tws_hook_clone(flags);
 }
 
 /* ------------------------------------------- functions that must be jumped to

@@ -86,11 +86,9 @@ void tws_hook_overwritten(int from, int to, int result, struct tws_end *end);
 
 /* `to` is now the same open file as `from`. */
 void tws_hook_copied(int from, int to);
+void tws_hook_kept_over_exec(int fd); /* FD_CLOEXEC was taken away */
 
 /* ------------------------------------------- hook_option.c: changed */
-
-/* fdopen(): a stream writes to the descriptor. */
-void tws_hook_streamed(int fd);
 
 void tws_hook_setsockopt(int fd, int level, int name, const void *value,
 			 socklen_t length);
@@ -103,6 +101,10 @@ void tws_hook_shut(const struct tws_conn *conn, int how, bool peer_first);
 
 /* The process goes: every connection ends. */
 void tws_hook_exit(void);
+
+/* Before a clone() or clone3(), with its flags or its arguments. */
+void tws_hook_clone(uint64_t flags);
+void tws_hook_clone3(const void *arguments);
 
 /* Before and after an exec that may fail. `ret_handover` is what the
  * new image is to be told, as NAME=VALUE; empty: nothing. */

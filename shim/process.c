@@ -11,6 +11,7 @@
 #include "shim/book/books.h"
 #include "shim/book/self.h"
 #include "shim/shared/clock.h"
+#include "shim/conn/alone.h"
 #include "shim/conn/conn.h"
 #include "shim/hooks.h"
 #include "shim/own_book.h"
@@ -132,6 +133,7 @@ void tws_process_note_fork(void)
 {
 	if (tws_process.stage != TWS_STAGE_AT_WORK)
 		return;
+	__atomic_fetch_add(&tws_self.forks, 1, __ATOMIC_RELAXED);
 	tws_book_check();
 	tws_conn_share_all();
 }
@@ -142,16 +144,34 @@ void tws_process_become_child(int32_t pid)
 	tws_process.memory_shared = 0;
 	memset(tws_process.vforking, 0, sizeof(tws_process.vforking));
 	tws_process.files_shared = 0;
+	tws_self.tables_split = 0;
 	tws_process.handover[0] = '\0';
 	tws_books_forked();
 	tws_own_book_forked();
 	tws_policy_forked();
+	tws_alone_forked();
 	__atomic_store_n(tws_process.alive, 1, __ATOMIC_RELEASE);
 }
 
 void tws_process_note_spawn(void)
 {
 	__atomic_fetch_add(&tws_self.spawns, 1, __ATOMIC_RELAXED);
+	if (tws_process.stage == TWS_STAGE_AT_WORK)
+		tws_conn_share_sockets();
+}
+
+void tws_process_note_actions(void)
+{
+	tws_process_note_spawn();
+	if (tws_process.stage != TWS_STAGE_AT_WORK || !tws_alone_armed)
+		return;
+	tws_book_check();
+	tws_conn_share_all();
+}
+
+void tws_process_note_split(void)
+{
+	__atomic_store_n(&tws_self.tables_split, 1, __ATOMIC_RELEASE);
 }
 
 static bool is_swapped(int32_t *place, int32_t from, int32_t to)

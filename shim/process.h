@@ -64,6 +64,13 @@ void tws_process_become_child(int32_t pid);
  * now on. */
 void tws_process_note_spawn(void);
 
+/* Before a child that may exec with other descriptors than its flags say: libc duplicates
+ * some for it, past our wrappers. */
+void tws_process_note_actions(void);
+
+/* Before a call by which a thread gets a descriptor table of its own. */
+void tws_process_note_split(void);
+
 /* Before a fork: the child gets every descriptor, close-on-exec or not. */
 void tws_process_note_fork(void);
 

@@ -5,10 +5,12 @@
 #include <dlfcn.h>
 
 #include "shim/book/self.h"
+#include "shim/conn/alone.h"
 #include "shim/hooks.h"
 #include "shim/policy/policy.h"
 #include "shim/process.h"
 #include "shim/real.h"
+#include "shim/shared/clock.h"
 #include "shim/shared/sys.h"
 
 static void after_fork_in_child(void)
@@ -46,6 +48,8 @@ __attribute__((constructor)) static void construct(void)
 		return;
 	register_fork();
 	tws_policy_begin(false);
+	if (tws_policy_active(tws_now()))
+		tws_alone_begin();
 	if (tws_process.handover[0])
 		tws_hook_take_over();
 }

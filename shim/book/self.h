@@ -12,8 +12,10 @@
 #include "shim/shared/hot.h"
 
 struct tws_self {
-	uint32_t spawns; /* atomic; children that may hold our descriptors */
-	int32_t pid;	 /* atomic; the process whose memory this is; 0: not asked yet */
+	uint32_t spawns;       /* atomic; children that may hold our descriptors */
+	uint32_t forks;	       /* atomic; that were seen */
+	uint32_t tables_split; /* atomic; a thread may have descriptors of its own */
+	int32_t pid; /* atomic; the process whose memory this is; 0: not asked yet */
 	char directory[512]; /* TWSHIM_DIR, or empty: look for one */
 };
 

@@ -367,6 +367,26 @@ void tws_conn_copied(int from, int to, struct tws_book *own)
 	tws_fd_set(to, conn.word);
 }
 
+/* In our memory, but not in our process: a vfork child is about to exec. */
+void tws_conn_handed_on(int fd)
+{
+	struct tws_conn conn = tws_conn_of(tws_fd(fd));
+
+	if (conn.book)
+		__atomic_fetch_or(&conn.slot->flags, TWS_CONN_SHARED, __ATOMIC_RELAXED);
+}
+
+void tws_conn_share_sockets(void)
+{
+	for (int fd = 0; fd <= tws_fd_highest(); fd++) {
+		uint32_t word = tws_fd(fd);
+
+		/* Else another thread has just connected or closed it. */
+		if ((word & (TWS_FD_SOCKET | TWS_FD_SLOT)) == TWS_FD_SOCKET)
+			tws_fd_replace(fd, word, word | TWS_CONN_SHARED);
+	}
+}
+
 static void share_book(struct tws_book *book)
 {
 	uint32_t used = tws_book_used(book, TWS_SECTION_CONNECTIONS);
@@ -383,6 +403,7 @@ static void share_book(struct tws_book *book)
 
 void tws_conn_share_all(void)
 {
+	tws_conn_share_sockets();
 	for (int i = 0; i < TWS_BOOKS; i++)
 		if (tws_book_is_ours(&tws_books[i]))
 			share_book(&tws_books[i]);

@@ -27,14 +27,12 @@
 /* More flags, of no use to readers: the program set SO_RCVLOWAT above 1; set
  * IP_BIND_ADDRESS_NO_PORT: its next bind() to port 0 takes none; called connect() again
  * before it was connected. And: its attempt is counted under `other`, until connect() has
- * returned; whoever clears this decides where it stays. And: a stream writes to it, which
- * exit() flushes after us. New ones from the top down: those
+ * returned; whoever clears this decides where it stays. New ones from the top down: those
  * of the enum grow towards them. */
 #define TWS_CONN_LOW_WATER   (1u << 24)
 #define TWS_CONN_APP_NO_PORT (1u << 29)
 #define TWS_CONN_AGAIN	     (1u << 28)
 #define TWS_CONN_UNNAMED     (1u << 27)
-#define TWS_CONN_STREAM	     (1u << 26)
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
@@ -154,6 +152,12 @@ void tws_conn_copied(int from, int to, struct tws_book *own);
 
 /* Marks every open connection of the own book as maybe held by another process. */
 void tws_conn_share_all(void);
+
+/* The same for sockets that are not connected yet, and for them alone. */
+void tws_conn_share_sockets(void);
+
+/* A child that has no part in the books keeps `fd` over its exec. */
+TWS_COLD void tws_conn_handed_on(int fd);
 
 /* Whether a pointer of the client's can be one: before the kernel has looked at it, a
  * wrong one must give EFAULT there and not a fault here. A tag in the top byte is none of

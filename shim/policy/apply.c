@@ -12,6 +12,7 @@
 #include "shim/policy/apply_option.h"
 #include "shim/book/breaker.h"
 #include "shim/book/ring.h"
+#include "shim/conn/alone.h"
 
 #ifndef IP_LOCAL_PORT_RANGE
 #define IP_LOCAL_PORT_RANGE 51
@@ -255,6 +256,9 @@ static void remember(const struct tws_conn *conn, const struct tws_decision *dec
 		word |= CLOSE_OVERRIDE;
 	if (asks_at_connect(decision))
 		word |= CLOSE_COUNTED;
+	if (decision->action.close == TWS_CLOSE_RESET ||
+	    decision->action.close == TWS_CLOSE_RESET_DRAINED)
+		tws_alone_arm();
 	if (decision->action.close != TWS_CLOSE_KEEP)
 		tws_plan_set(conn, word, decision->action.drain_ms);
 }

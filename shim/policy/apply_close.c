@@ -10,6 +10,7 @@
 #include "shim/book/breaker.h"
 #include "shim/conn/facts.h"
 #include "shim/conn/fresh.h"
+#include "shim/conn/alone.h"
 #include "shim/policy/apply_option.h"
 #include "shim/shared/clock.h"
 
@@ -38,10 +39,6 @@ static enum tws_counter objection(const struct tws_end *end, uint32_t word)
 		return TWS_policy_skipped_shared;
 	if (end->conn.slot->flags & app && !(word & CLOSE_OVERRIDE))
 		return TWS_policy_skipped_app_option;
-	/* exit() flushes its streams later than anything of ours runs. */
-	if (CLOSE_MODE(word) == TWS_CLOSE_RESET_DRAINED && end->via == TWS_VIA_EXIT &&
-	    end->conn.slot->flags & TWS_CONN_STREAM)
-		return TWS_policy_skipped_unsent;
 	return TWS_COUNTERS;
 }
 
@@ -106,6 +103,18 @@ static void fin_reset(struct tws_end *end)
 	end->verdict.time_wait = false;
 }
 
+/* Nobody who holds the socket as well may lose what he has still to send. If somebody
+ * may, the kernel is asked after the close whether it lives on. */
+static bool is_held_elsewhere(struct tws_end *end)
+{
+	if (tws_alone(end))
+		return false;
+	end->shared = true;
+	tws_conn_name(end->fd, SYS_getsockname, &end->local);
+	tws_conn_count(&end->conn, TWS_policy_skipped_shared, 1);
+	return true;
+}
+
 static void carry_out(struct tws_end *end, const struct tws_plan *plan)
 {
 	const struct tws_conn *conn = &end->conn;
@@ -115,6 +124,8 @@ static void carry_out(struct tws_end *end, const struct tws_plan *plan)
 		fin_reset(end);
 	else if (mode == TWS_CLOSE_RESET_DRAINED && !drained(end->fd, plan->drain_ms))
 		tws_conn_count(conn, TWS_policy_skipped_unsent, 1);
+	else if (is_held_elsewhere(end)) /* asked last: the wait may have taken long */
+		return;
 	else if (!may_reset(conn))
 		tws_conn_count(conn, TWS_policy_skipped_rate, 1);
 	else
@@ -146,10 +157,10 @@ void tws_carry_out_close(struct tws_end *end)
 	against = objection(end, word);
 	if (against != TWS_COUNTERS)
 		tws_conn_count(&end->conn, against, 1);
-	else if (word & CLOSE_DRY_RUN)
-		count_would_apply(end, word);
-	else
+	else if (!(word & CLOSE_DRY_RUN))
 		carry_out(end, plan);
+	else if (mode == TWS_CLOSE_FIN_RESET || !is_held_elsewhere(end))
+		count_would_apply(end, word);
 }
 
 bool tws_policy_plans_reset(int fd)

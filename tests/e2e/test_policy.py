@@ -753,8 +753,9 @@ ROWS = (
     # rule, at connect, at close
     ("close=fin-reset", 1, 0),
     ("close=linger,linger_seconds=1", 1, 0),
-    ("close=reset-drained", 0, 2),
-    ("close=reset", 0, 2),
+    # Three at socket(); and, to know that nobody else holds it, 15 for this client's descriptors.
+    ("close=reset-drained", 3, 16),
+    ("close=reset", 3, 16),
     ("close=fin-reset,short_lived=true", 0, 2),
     ("reuseaddr=true", 1, 0),
     ("port_range=full", 1, 0),
@@ -763,7 +764,7 @@ ROWS = (
 )
 
 
-def test_a_policy_adds_at_most_one_call_at_connect_and_two_at_close(t):
+def test_a_policy_adds_few_calls_and_a_reset_what_its_proof_takes(t):
     t.need("strace")
     server = t.server()
     number = 2000  # so that what is done once (now and then a folding) is less than 0.1
@@ -786,4 +787,4 @@ def test_a_policy_adds_at_most_one_call_at_connect_and_two_at_close(t):
         assert each <= connect + close + 0.1, (rule, {c: n for c, n in added.items() if n})
 
 
-test_a_policy_adds_at_most_one_call_at_connect_and_two_at_close.options = {"slow": True}
+test_a_policy_adds_few_calls_and_a_reset_what_its_proof_takes.options = {"slow": True}
