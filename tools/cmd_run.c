@@ -22,6 +22,7 @@
 #include "tools/kernel/lineage.h"
 #include "tools/base/output.h"
 #include "tools/policy/store.h"
+#include "tools/model/settler.h"
 #include "tools/base/print.h"
 #include "tools/launch/reach.h"
 #include "tools/report/report.h"
@@ -44,7 +45,7 @@ struct run {
 	struct reach reach;
 	struct run_directory directory;
 	struct output output, page;
-	struct kernel_listener *listener;
+	struct settler *settler; /* NULL: the kernel refused it */
 	char **environment;
 	struct launch_result result;
 };
@@ -160,9 +161,8 @@ static int run_prepare(struct run *run)
 	    run->directory.path);
 	if (!run->environment)
 		return cli_fail(OWN_FAILURE, "run: %s", strerror(ENOMEM));
-	/* Without a listener the report still shows what the programs published. */
-	if (run_wants_report(run))
-		kernel_listener_open(&run->listener, error, sizeof(error));
+	/* Without it the report still shows what the programs published. */
+	settler_open(&run->settler, run->directory.path, true, error, sizeof(error));
 	return 0;
 }
 
@@ -215,7 +215,7 @@ static void run_print_report(struct run *run, FILE *out)
 	    .json = run->json,
 	    .page = run->page.file,
 	    .color = PRINT_COLOR_AUTO,
-	    .listener = run->listener,
+	    .listener = run->settler ? settler_listener(run->settler) : NULL,
 	    .run = &about,
 	};
 
@@ -268,9 +268,9 @@ static void run_name_running(const struct run *run)
 
 /* ---------------------------------------------------------------------- the run */
 
-static void run_drain(void *listener)
+static int run_settle(void *settler)
 {
-	kernel_listener_drain(listener);
+	return settler_look(settler);
 }
 
 /* The file itself may exist (for a program in PATH, reach has its path), while the
@@ -316,9 +316,9 @@ static int run_start(struct run *run)
 	struct launch launch = {
 	    .argv = run->argv,
 	    .environment = run->environment,
-	    .watch = run->listener ? kernel_listener_fd(run->listener) : -1,
-	    .watched = run_drain,
-	    .data = run->listener,
+	    .watch = run->settler ? settler_fd(run->settler) : -1,
+	    .watched = run_settle,
+	    .data = run->settler,
 	};
 	int result = launch_run(&launch, &run->result);
 
@@ -334,8 +334,8 @@ static int run_start(struct run *run)
 
 static void run_conclude(struct run *run)
 {
-	if (run->listener)
-		kernel_listener_drain(run->listener);
+	if (run->settler)
+		settler_finish(run->settler);
 	if (run_wants_report(run))
 		run_report(run);
 	if (!run->quiet)
@@ -351,8 +351,7 @@ static void run_release(struct run *run)
 	output_abandon(&run->page);
 	run_directory_discard(&run->directory);
 	launch_environment_free(run->environment);
-	if (run->listener)
-		kernel_listener_close(run->listener);
+	settler_close(run->settler);
 }
 
 int cmd_run(int argc, char **argv)

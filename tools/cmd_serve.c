@@ -6,17 +6,22 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <time.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 
 #include "config/address.h"
 #include "tools/base/cli.h"
 #include "tools/base/memory.h"
+#include "tools/model/settler.h"
 #include "tools/base/print.h"
 #include "tools/segments/dir_option.h"
 #include "tools/web/web.h"
 #include "tools/web/deadline.h"
+
+#define DEADLINE_MS 5000 /* how often to end connections whose time is over */
 
 static int serve_take_listen(const struct cli_option *option, void *field)
 {
@@ -43,12 +48,37 @@ static const struct cli_option OPTIONS[] = {
 static const struct cli_command COMMAND = {
     .name = "serve",
     .operands = "",
-    .summary = "Serves what is known, read-only, until interrupted: / is a live page, "
-	       "/metrics is for\nPrometheus (text and OpenMetrics), /api/report, "
-	       "/api/owners and /api/doctor are JSON,\n/healthz answers while it runs. "
-	       "It does nothing while nobody asks.\n",
+    .summary =
+	"Serves what is known, read-only, until interrupted: / is a live page, "
+	"/metrics is for\nPrometheus (text and OpenMetrics), /api/report, "
+	"/api/owners and /api/doctor are JSON,\n/healthz answers while it runs. "
+	"While nobody asks, it only notes\nhow the connections of killed processes "
+	"ended.\n",
     .options = OPTIONS,
 };
+
+/* Settles killed processes meanwhile, so that no connection of theirs ends unseen. */
+static void wait_for_signal(const sigset_t *ends, const char *dir)
+{
+	struct settler *settler = NULL;
+	struct pollfd polled[] = {
+	    {.fd = signalfd(-1, ends, SFD_CLOEXEC), .events = POLLIN},
+	    {.fd = -1, .events = POLLIN}};
+	char error[PRINT_ERROR_SIZE];
+	int timeout = -1;
+
+	if (settler_open(&settler, dir, false, error, sizeof(error)) == 0)
+		polled[1].fd = settler_fd(settler);
+	do {
+		/* While messages come, they wait for the next look: one per connection
+		 * would keep a core busy. */
+		poll(polled, timeout < 0 ? 2 : 1, timeout < 0 ? DEADLINE_MS : timeout);
+		web_deadline_look();
+		timeout = settler ? settler_look(settler) : -1;
+	} while (!polled[0].revents);
+	settler_close(settler);
+	close(polled[0].fd);
+}
 
 int cmd_serve(int argc, char **argv)
 {
@@ -58,7 +88,6 @@ int cmd_serve(int argc, char **argv)
 	int status = cli_read(&COMMAND, argc, argv, &options);
 	char where[PRINT_ADDRESS_SIZE], error[PRINT_ERROR_SIZE];
 	struct web *web;
-	const struct timespec pause = {.tv_sec = 5};
 	sigset_t ends;
 
 	if (status != CLI_GO_ON)
@@ -73,8 +102,8 @@ int cmd_serve(int argc, char **argv)
 		return cli_fail(CLI_FAILURE, "serve: %s", error);
 	printf("http://%s/\n", print_address(where, &options.listen));
 	status = cli_finish_output();
-	while (status == 0 && sigtimedwait(&ends, NULL, &pause) < 0)
-		web_deadline_look();
+	if (status == 0)
+		wait_for_signal(&ends, options.metrics.dir);
 	web_stop(web);
 	return status;
 }

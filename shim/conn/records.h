@@ -36,14 +36,6 @@ static inline void tws_records_expect(const struct tws_book *book)
 	    &book->time_wait[(uint32_t)waits & (book->time_wait_count - 1)], 1);
 }
 
-/* What finds the connection's TIME_WAIT socket in the kernel's table. */
-static inline uint64_t tws_time_wait_key(const struct tws_connection *slot)
-{
-	return tws_unlikely(slot->flags & TWS_CONN_MPTCP)
-		   ? tws_pair(&slot->local, &slot->remote)
-		   : slot->cookie;
-}
-
 /* TIME_WAIT stays here. */
 static inline void tws_record_time_wait(const struct tws_conn *conn)
 {
@@ -58,7 +50,7 @@ static inline void tws_record_time_wait(const struct tws_conn *conn)
 	place = tws_ring_place(ticket, count);
 	if (tws_book_reach(conn->book, TWS_SECTION_TIME_WAIT, place))
 		__atomic_store_n(&conn->book->time_wait[place],
-				 TWS_TW_PACK(tws_time_wait_key(conn->slot),
+				 TWS_TW_PACK(tws_socket_key(conn->slot),
 					     (uint64_t)conn->slot->destination),
 				 __ATOMIC_RELEASE);
 }

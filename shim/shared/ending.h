@@ -63,6 +63,20 @@ static inline bool tws_ending_came_to_be(const struct tws_verdict *verdict)
 	return verdict->ending != TWS_END_ABANDONED && verdict->ending != TWS_END_FAILED;
 }
 
+/* How an established connection ended whose process was killed, if nobody heard the
+ * kernel's destroy message: what the options on its socket made certain, else unseen. */
+static inline enum tws_ending tws_ending_unheard(uint32_t flags)
+{
+	if (flags & TWS_CONN_POLICY_RESET)
+		return TWS_END_RESET_POLICY;
+	if (flags & TWS_CONN_APP_LINGER_0)
+		return TWS_END_RESET_APP;
+	/* After a shutdown it would have gone through TIME_WAIT all the same. */
+	return flags & TWS_CONN_POLICY_LINGER2 && !(flags & TWS_CONN_SHUT_WRITE)
+		   ? TWS_END_FIN_RESET
+		   : TWS_END_UNSEEN;
+}
+
 /* An ending and a failure as they stand in shared memory, where anybody of our user may
  * have written: held to what can be, else unseen, else failed_other. */
 enum tws_ending tws_ending_held(uint8_t ending);

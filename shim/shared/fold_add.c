@@ -10,6 +10,7 @@
 #include "shim/shared/ending.h"
 #include "shim/shared/fold_parts.h"
 #include "shim/shared/match.h"
+#include "shim/shared/pair.h"
 
 static void fold_counters(struct tws_counters *to, const struct tws_counters *from)
 {
@@ -47,9 +48,11 @@ void tws_fold_settle(const struct tws_header *header, const struct tws_connectio
 		     enum tws_ending *ret_ending, enum tws_via *ret_via)
 {
 	*ret_via = (enum tws_via)slot->via;
-	*ret_ending = slot->via || slot->state == TWS_CONN_ENDING
-			  ? (enum tws_ending)slot->ending
-			  : TWS_END_UNSEEN;
+	*ret_ending = TWS_END_UNSEEN;
+	if (slot->via || slot->state == TWS_CONN_ENDING)
+		*ret_ending = (enum tws_ending)slot->ending;
+	else if (slot->state == TWS_CONN_OPEN)
+		*ret_ending = tws_ending_unheard(slot->flags);
 	if (slot->via == TWS_VIA_NONE && slot->state != TWS_CONN_ENDING)
 		*ret_via =
 		    header->state == TWS_SEGMENT_EXITED ? TWS_VIA_EXIT : TWS_VIA_KILL;
@@ -106,6 +109,7 @@ static void end_slot(const struct tws_header *header, const struct tws_connectio
 	counters->value[TWS_established] += !open;
 	counters->value[tws_ending_counter(ending)]++;
 	counters->value[tws_via_counter(via)]++;
+	counters->value[TWS_folded_unseen] += ending == TWS_END_UNSEEN;
 	policy = tws_ending_fin_reset_outcome(ending, slot->flags);
 	if (policy != TWS_COUNTERS)
 		counters->value[policy]++;
@@ -120,6 +124,7 @@ static void end_rest(struct tws_counters *counters)
 
 	if (open > 0) {
 		counters->value[TWS_ended_unseen] += (uint64_t)open;
+		counters->value[TWS_folded_unseen] += (uint64_t)open;
 		counters->value[TWS_via_kill] += (uint64_t)open;
 	} else {
 		counters->value[TWS_established] -= (uint64_t)open;
@@ -162,22 +167,50 @@ static void clear_gauges(struct tws_counters *counters)
 	counters->value[TWS_open] = 0;
 }
 
+static void add_word(struct tws_header *totals, const struct tws_header *header,
+		     uint64_t word, const uint16_t *index)
+{
+	struct tws_section *to = &totals->section[TWS_SECTION_TIME_WAIT];
+	uint64_t *ring = tws_fold_section(totals, TWS_SECTION_TIME_WAIT);
+	uint16_t destination = TWS_TW_DESTINATION(word);
+
+	if (word && destination < tws_fold_used(header, TWS_SECTION_DESTINATIONS))
+		ring[totals->time_wait_tickets++ % to->count] =
+		    TWS_TW_PACK(TWS_TW_COOKIE(word), (uint64_t)index[destination]);
+}
+
+/* A connection that was open when its process was killed is not in the segment's ring. */
+static void add_open(struct tws_header *totals, const struct tws_header *header,
+		     const uint16_t *index)
+{
+	const struct tws_connection *slot =
+	    tws_fold_section(header, TWS_SECTION_CONNECTIONS);
+
+	for (uint32_t i = 0; i < tws_fold_used(header, TWS_SECTION_CONNECTIONS); i++) {
+		enum tws_ending ending;
+		enum tws_via via;
+
+		if (slot[i].state < TWS_CONN_CONNECTING ||
+		    slot[i].state > TWS_CONN_ENDING || slot[i].flags & TWS_CONN_ADOPTED)
+			continue;
+		tws_fold_settle(header, &slot[i], &ending, &via);
+		if (ending == TWS_END_LOCAL_FIN || ending == TWS_END_UNSEEN)
+			add_word(totals, header,
+				 TWS_TW_PACK(TWS_TW_COOKIE(tws_socket_key(&slot[i])),
+					     (uint64_t)slot[i].destination),
+				 index);
+	}
+}
+
 static void add_time_wait(struct tws_header *totals, const struct tws_header *header,
 			  const uint16_t *index)
 {
 	struct tws_section *to = &totals->section[TWS_SECTION_TIME_WAIT];
 	const uint64_t *from = tws_fold_section(header, TWS_SECTION_TIME_WAIT);
-	uint64_t *ring = tws_fold_section(totals, TWS_SECTION_TIME_WAIT);
 
-	for (uint32_t i = 0; i < tws_fold_used(header, TWS_SECTION_TIME_WAIT); i++) {
-		uint16_t destination = TWS_TW_DESTINATION(from[i]);
-
-		if (!from[i] ||
-		    destination >= tws_fold_used(header, TWS_SECTION_DESTINATIONS))
-			continue;
-		ring[totals->time_wait_tickets++ % to->count] =
-		    TWS_TW_PACK(TWS_TW_COOKIE(from[i]), (uint64_t)index[destination]);
-	}
+	for (uint32_t i = 0; i < tws_fold_used(header, TWS_SECTION_TIME_WAIT); i++)
+		add_word(totals, header, from[i], index);
+	add_open(totals, header, index);
 	to->used = totals->time_wait_tickets < to->count
 		       ? (uint32_t)totals->time_wait_tickets
 		       : to->count;

@@ -27,4 +27,12 @@ static inline uint64_t tws_pair(const struct tws_address *local,
 	return ((hash ^ hash >> 47) & (TWS_TW_PAIR - 1)) | TWS_TW_PAIR;
 }
 
+/* What finds the connection's socket in the kernel's table. Pure. */
+static inline uint64_t tws_socket_key(const struct tws_connection *slot)
+{
+	return __builtin_expect(slot->flags & TWS_CONN_MPTCP, 0)
+		   ? tws_pair(&slot->local, &slot->remote)
+		   : slot->cookie;
+}
+
 #endif

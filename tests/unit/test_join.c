@@ -20,6 +20,8 @@
 /* Words that the kernel was heard to say, as measured on Linux 6.18. */
 static const struct kernel_destroyed peer_first = {
     .has_info = true, .bytes_acked = 7, .fin_acked = true, .unread = 1};
+static const struct kernel_destroyed dropped = {
+    .has_info = true, .bytes_acked = 7, .fin_acked = true};
 static const struct kernel_destroyed unread = {
     .has_info = true, .bytes_acked = 6, .bytes_received = 7, .unread = 7};
 static const struct kernel_destroyed peer_reset = {
@@ -137,8 +139,30 @@ static const struct row {
      .flags = TWS_CONN_POLICY_LINGER2,
      .owner_gone = true,
      .where = JOIN_GONE,
-     .words = &peer_first,
+     .words = &dropped,
      .wanted = TWS_END_FIN_RESET,
+     .wanted_via = TWS_VIA_KILL},
+    {.what = "the same, and the peer's FIN was not read",
+     .state = TWS_CONN_OPEN,
+     .flags = TWS_CONN_POLICY_LINGER2,
+     .owner_gone = true,
+     .where = JOIN_GONE,
+     .words = &peer_first,
+     .wanted = TWS_END_REMOTE_FIN,
+     .wanted_via = TWS_VIA_KILL},
+    {.what = "the same, and nobody listened",
+     .state = TWS_CONN_OPEN,
+     .flags = TWS_CONN_POLICY_LINGER2,
+     .owner_gone = true,
+     .where = JOIN_GONE,
+     .wanted = TWS_END_FIN_RESET,
+     .wanted_via = TWS_VIA_KILL},
+    {.what = "the same after a shutdown: TIME_WAIT may have come and gone",
+     .state = TWS_CONN_OPEN,
+     .flags = TWS_CONN_POLICY_LINGER2 | TWS_CONN_SHUT_WRITE,
+     .owner_gone = true,
+     .where = JOIN_GONE,
+     .wanted = TWS_END_UNSEEN,
      .wanted_via = TWS_VIA_KILL},
     {.what = "an old kernel's words, data unread",
      .state = TWS_CONN_OPEN,

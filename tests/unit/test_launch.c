@@ -193,13 +193,14 @@ static void a_timer_that_was_set_for_the_command_reaches_it(void **state)
 	assert_true(result.elapsed_seconds < 15);
 }
 
-static void count_bytes(void *data)
+static int count_bytes(void *data)
 {
 	int *pipe_and_count = data;
 	char byte;
 
 	if (read(pipe_and_count[0], &byte, 1) == 1)
 		pipe_and_count[1]++;
+	return -1;
 }
 
 static void what_is_watched_is_read_meanwhile(void **state)

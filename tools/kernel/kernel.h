@@ -116,6 +116,10 @@ int kernel_listener_fd(const struct kernel_listener *listener);
 /* Takes in what has come, without waiting. How many messages, or -errno. */
 int kernel_listener_drain(struct kernel_listener *listener);
 
+/* Keeps at least the newest `count` messages, and at most twice as many; without this
+ * call, 131,072. */
+void kernel_listener_keep(struct kernel_listener *listener, size_t count);
+
 /* How often messages were lost, because nobody drained in time. */
 uint64_t kernel_listener_lost(const struct kernel_listener *listener);
 

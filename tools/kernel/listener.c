@@ -33,6 +33,7 @@ struct kernel_listener {
 	struct mnl_socket *netlink;
 	uint64_t lost;
 	uint64_t now_ns; /* of the drain under way */
+	size_t generation_size;
 	struct generation current;
 	struct generation previous;
 	char buffer[RECEIVE_SIZE] __attribute__((aligned(8)));
@@ -45,7 +46,7 @@ static struct kernel_destroyed *next_record(struct kernel_listener *listener)
 	struct kernel_destroyed *records;
 	size_t room;
 
-	if (current->count == GENERATION_SIZE) {
+	if (current->count >= listener->generation_size) {
 		struct generation oldest = listener->previous;
 
 		listener->previous = *current;
@@ -141,6 +142,7 @@ int kernel_listener_open(struct kernel_listener **ret_listener, char *ret_error,
 	int result = listener ? 0 : -ENOMEM;
 
 	if (result == 0) {
+		listener->generation_size = GENERATION_SIZE;
 		listener->netlink = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
 		if (!listener->netlink ||
 		    mnl_socket_bind(listener->netlink, 0, MNL_SOCKET_AUTOPID) != 0)
@@ -185,6 +187,11 @@ int kernel_listener_drain(struct kernel_listener *listener)
 			return -errno;
 		}
 	}
+}
+
+void kernel_listener_keep(struct kernel_listener *listener, size_t count)
+{
+	listener->generation_size = count;
 }
 
 uint64_t kernel_listener_lost(const struct kernel_listener *listener)

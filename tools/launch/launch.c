@@ -213,15 +213,17 @@ static void wait_for(struct waiting *waiting, const struct launch *launch)
 	    {.fd = waiting->signals, .events = POLLIN},
 	    {.fd = launch->watch, .events = POLLIN},
 	};
+	int ready, timeout = -1;
 
 	look(waiting);
 	while (!waiting->ended) {
-		if (poll(polled, 2, -1) < 0 && errno != EINTR)
+		ready = poll(polled, 2, timeout);
+		if (ready < 0 && errno != EINTR)
 			polled[1].fd = -1;
 		take_signals(waiting);
 		look(waiting);
-		if (polled[1].fd >= 0 && polled[1].revents)
-			launch->watched(launch->data);
+		if (polled[1].fd >= 0 && (polled[1].revents || ready == 0))
+			timeout = launch->watched(launch->data);
 	}
 	take_signals(waiting);
 }

@@ -11,10 +11,12 @@
 #include <sys/types.h>
 
 struct launch {
-	char *const *argv;	     /* argv[0] is looked up in PATH */
-	char *const *environment;    /* of the command */
-	int watch;		     /* a descriptor to read from meanwhile; -1: none */
-	void (*watched)(void *data); /* called when there is something in it */
+	char *const *argv;	  /* argv[0] is looked up in PATH */
+	char *const *environment; /* of the command */
+	int watch;		  /* a descriptor to read from meanwhile; -1: none */
+	/* Called when it is readable. Returns after how many milliseconds to call it
+	 * again, at the latest; -1: when it is readable. */
+	int (*watched)(void *data);
 	void *data;
 };
 

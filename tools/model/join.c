@@ -11,6 +11,9 @@
 #define FIRST_FAILED TWS_failed_refused
 #define LAST_FAILED  TWS_failed_other
 
+/* The destroy message is read a little after the socket has gone. */
+#define FRESH_NS (60000000000ULL - 2000000000ULL)
+
 enum join_where join_where(const struct kernel_socket *socket)
 {
 	if (!socket)
@@ -35,6 +38,14 @@ enum join_where join_where(const struct kernel_socket *socket)
 	}
 }
 
+void join_learn(struct join_facts *facts, const struct kernel_socket *socket,
+		const struct kernel_destroyed *last_words, uint64_t table_ns)
+{
+	facts->where = join_where(socket);
+	facts->last_words = last_words;
+	facts->fresh = last_words && last_words->received_ns + FRESH_NS > table_ns;
+}
+
 /* Decides from the kernel's destroy message how an established connection ended that is
  * not in TIME_WAIT. Our FIN is acknowledged only in LAST_ACK or on the way to TIME_WAIT.
  */
@@ -45,8 +56,9 @@ static enum tws_ending ending_by_words(const struct join_facts *facts)
 	if (words->has_info && words->bytes_acked == 0)
 		return TWS_END_RESET_APP; /* a reset by disconnect: only SO_LINGER {1,0}
 					     does that */
+	/* Unread data would have caused a reset, so what is unread is the peer's FIN. */
 	if (words->fin_acked && facts->slot->flags & TWS_CONN_POLICY_LINGER2)
-		return TWS_END_FIN_RESET;
+		return words->unread ? TWS_END_REMOTE_FIN : TWS_END_FIN_RESET;
 	if (words->fin_acked)
 		return facts->fresh ? TWS_END_REMOTE_FIN : TWS_END_UNSEEN;
 	if (words->has_info)
@@ -59,15 +71,15 @@ static enum tws_ending ending_of_gone(const struct join_facts *facts)
 {
 	const struct tws_connection *slot = facts->slot;
 	const struct kernel_destroyed *words = facts->last_words;
+	enum tws_ending ending;
 
 	if (slot->state == TWS_CONN_CONNECTING &&
 	    !(words && words->has_info && words->bytes_acked))
 		return TWS_END_ABANDONED;
-	if (slot->flags & TWS_CONN_POLICY_RESET)
-		return TWS_END_RESET_POLICY;
-	if (slot->flags & TWS_CONN_APP_LINGER_0)
-		return TWS_END_RESET_APP;
-	return words ? ending_by_words(facts) : TWS_END_UNSEEN;
+	ending = tws_ending_unheard(slot->flags);
+	if (ending == TWS_END_UNSEEN || ending == TWS_END_FIN_RESET)
+		return words ? ending_by_words(facts) : ending;
+	return ending;
 }
 
 static enum tws_ending ending_of(const struct join_facts *facts)

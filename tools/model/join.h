@@ -27,13 +27,7 @@ enum join_where {
 	JOIN_TIME_WAIT,
 };
 
-/* The key of a connection's socket in kernel_table_find_key(). */
-static inline uint64_t join_key(const struct tws_connection *slot)
-{
-	return slot->flags & TWS_CONN_MPTCP ? tws_pair(&slot->local, &slot->remote)
-					    : slot->cookie;
-}
-
+/* The key of an ended connection's socket in kernel_table_find_key(). */
 static inline uint64_t join_ended_key(const struct tws_ended *ended)
 {
 	return ended->flags & TWS_CONN_MPTCP ? tws_pair(&ended->local, &ended->remote)
@@ -61,6 +55,11 @@ struct join_verdict {
 	enum tws_counter failure; /* if `ending` is TWS_END_FAILED */
 	enum tws_counter policy;  /* what fin-reset did; TWS_COUNTERS: nothing to count */
 };
+
+/* Fills in what the kernel says: its socket (NULL: not in the table, which was read at
+ * `table_ns`) and its destroy message (NULL: none). */
+void join_learn(struct join_facts *facts, const struct kernel_socket *socket,
+		const struct kernel_destroyed *last_words, uint64_t table_ns);
 
 /* For slots in state CONNECTING or OPEN. Adopted connections are not counted in this
  * process, so they get no verdict. */

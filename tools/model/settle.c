@@ -8,9 +8,6 @@
 #include "tools/model/join.h"
 #include "tools/model/model.h"
 
-/* The destroy message is read a little after the socket has gone. */
-#define FRESH_NS (MODEL_TIME_WAIT_NS - 2000000000ULL)
-
 /* Connections of a destination that other processes still hold. */
 struct held {
 	int64_t open;
@@ -51,28 +48,27 @@ static const struct kernel_socket *find_socket(const struct settling *settling,
 {
 	if (!settling->same_kernel)
 		return NULL;
-	return kernel_table_find_key(&settling->model->table, join_key(slot));
+	return kernel_table_find_key(&settling->model->table, tws_socket_key(slot));
 }
 
 static struct join_facts gather(const struct settling *settling,
 				const struct tws_connection *slot)
 {
 	const struct model *model = settling->model;
+	const struct kernel_destroyed *words = NULL;
 	struct join_facts facts = {.slot = slot,
 				   .owner_gone = owner_gone(settling, slot)};
 
-	if (settling->same_kernel)
-		facts.where = join_where(find_socket(settling, slot));
+	if (model->options.listener)
+		words = kernel_listener_find(model->options.listener, slot->cookie);
+	join_learn(&facts, find_socket(settling, slot), words, model->table_ns);
+	if (!settling->same_kernel)
+		facts.where = JOIN_UNKNOWN;
 	/* The connection is younger than the table, so nothing can be concluded from its
 	 * absence. */
 	if (facts.where == JOIN_GONE && slot->began_ns > model->table_ns &&
 	    !settling->dead)
 		facts.owner_gone = false;
-	if (model->options.listener)
-		facts.last_words =
-		    kernel_listener_find(model->options.listener, slot->cookie);
-	if (facts.last_words)
-		facts.fresh = facts.last_words->received_ns + FRESH_NS > model->table_ns;
 	return facts;
 }
 

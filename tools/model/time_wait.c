@@ -144,7 +144,7 @@ static void claim_all(struct joining *joining)
 	for (uint32_t i = 0; i < segment->used[TWS_SECTION_CONNECTIONS]; i++) {
 		slot = &segment->connections[i];
 		if (slot->state >= TWS_CONN_CONNECTING)
-			claim_socket(joining, join_key(slot), slot->destination,
+			claim_socket(joining, tws_socket_key(slot), slot->destination,
 				     !(slot->flags & TWS_CONN_POLICY_LINGER2));
 	}
 }

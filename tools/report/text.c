@@ -305,6 +305,15 @@ static void write_unknown(const struct report_text *text)
 			"endings are unseen\n",
 			REPORT_NUMBER(model->listener_lost),
 			print_plural(model->listener_lost, "time", "times"));
+	if (model->total.value[TWS_folded_unseen])
+		fprintf(
+		    text->out,
+		    "  %s %s of killed processes %s added to the totals before a report "
+		    "could ask the kernel how they ended: leave twshim serve running\n",
+		    REPORT_NUMBER(model->total.value[TWS_folded_unseen]),
+		    print_plural(model->total.value[TWS_folded_unseen], "connection",
+				 "connections"),
+		    model->total.value[TWS_folded_unseen] == 1 ? "was" : "were");
 	if (model->total.value[TWS_policy_image_refused])
 		fprintf(text->out,
 			"  %s refused, being damaged or writable by another user; the "

@@ -14,6 +14,7 @@
 
 #include "shim/shared/clock.h"
 #include "tools/kernel/kernel.h"
+#include "tools/model/settler.h"
 #include "tools/trace/follow_parts.h"
 
 #define SECOND_NS 1000000000ull
@@ -44,7 +45,10 @@ static void read_segment(struct follow *follow, struct followed *segment, uint64
 	follow_read_ring(follow, segment, now);
 	if (!dead || segment->stuck_ns)
 		return;
-	follow_read_open(follow, segment);
+	if (!follow_read_open(follow, segment)) {
+		segment->next_look_ns = now;
+		return;
+	}
 	close(segment->fd);
 	segment->fd = -1;
 }
@@ -87,6 +91,8 @@ int follow_read(struct follow *follow, const struct follow_event **ret_events,
 	uint64_t now = tws_now();
 
 	follow->event_count = 0;
+	if (follow->settler)
+		settler_look(follow->settler);
 	drop_finished(follow);
 	renew_view(follow);
 	follow_take_news(follow);
@@ -136,8 +142,8 @@ int follow_open(struct follow **ret_follow, const char *dir, char *ret_error, si
 		return result;
 	}
 	raise_limit();
-	if (kernel_listener_open(&follow->listener, ret_error, size) != 0)
-		follow->listener = NULL;
+	if (settler_open(&follow->settler, dir, false, ret_error, size) == 0)
+		follow->listener = settler_listener(follow->settler);
 	follow_scan(follow);
 	follow->begun = true;
 	follow->unread = 0;
@@ -165,7 +171,7 @@ void follow_close(struct follow *follow)
 	for (size_t i = 0; i < follow->directory_count; i++)
 		close(follow->directories[i].fd);
 	close(follow->inotify);
-	kernel_listener_close(follow->listener);
+	settler_close(follow->settler);
 	free(follow->segments);
 	free(follow->directories);
 	free(follow->events);

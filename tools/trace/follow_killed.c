@@ -16,6 +16,8 @@
 #include "tools/kernel/kernel.h"
 #include "tools/model/model.h"
 
+#define PATIENCE_NS 1000000000ull /* then a message that is missing will not come */
+
 struct dead {
 	struct follow *follow;
 	const struct followed *segment;
@@ -115,41 +117,69 @@ static const struct kernel_destroyed *last_words(const struct follow *follow,
 	return follow->listener ? kernel_listener_find(follow->listener, cookie) : NULL;
 }
 
-static void end_killed(struct dead *dead, struct tws_connection *slot)
+static bool was_open(const struct tws_connection *slot)
 {
-	struct join_facts facts = {.slot = slot, .owner_gone = true};
-	const struct kernel_socket *socket = NULL;
-	struct join_verdict verdict;
+	return slot->state >= TWS_CONN_CONNECTING && slot->state <= TWS_CONN_ENDING &&
+	       !(slot->flags & TWS_CONN_ADOPTED);
+}
 
+/* Returns the slot's socket, or NULL. */
+static const struct kernel_socket *learn(struct dead *dead, struct tws_connection *slot,
+					 struct join_facts *ret_facts)
+{
+	const struct kernel_socket *socket;
+
+	*ret_facts = (struct join_facts){.slot = slot, .owner_gone = true};
 	read_table(dead);
 	/* A kill struck while it was ending: treat the slot as open. */
 	if (slot->state == TWS_CONN_ENDING)
 		slot->state = slot->established_ns ? TWS_CONN_OPEN : TWS_CONN_CONNECTING;
-	if (dead->has_table) {
-		socket = kernel_table_find_key(&dead->table, join_key(slot));
-		facts.where = join_where(socket);
-		facts.last_words = last_words(dead->follow, slot->cookie);
-		facts.fresh = facts.last_words != NULL;
-	}
-	verdict = join_decide(&facts);
+	if (!dead->has_table)
+		return NULL;
+	socket = kernel_table_find_key(&dead->table, tws_socket_key(slot));
+	join_learn(ret_facts, socket, last_words(dead->follow, slot->cookie),
+		   dead->table_ns);
+	return socket;
+}
+
+/* Whether the kernel's message about a socket that has gone may still come. */
+static bool is_message_late(struct dead *dead, struct tws_connection *slot)
+{
+	struct join_facts facts;
+
+	learn(dead, slot, &facts);
+	return facts.where == JOIN_GONE && !facts.last_words && !slot->via;
+}
+
+static void end_killed(struct dead *dead, struct tws_connection *slot)
+{
+	struct join_facts facts;
+	const struct kernel_socket *socket = learn(dead, slot, &facts);
+	struct join_verdict verdict = join_decide(&facts);
+
 	if (verdict.ended)
 		note_killed(dead, slot, &verdict, socket);
 }
 
-void follow_read_open(struct follow *follow, const struct followed *segment)
+bool follow_read_open(struct follow *follow, struct followed *segment)
 {
 	struct dead dead = {.follow = follow, .segment = segment};
 	struct tws_connection *slots;
 	uint32_t count = 0;
+	bool late = false;
 
+	if (!segment->died_ns)
+		segment->died_ns = tws_now();
 	slots = read_slots(segment, &count);
-	for (uint32_t i = 0; slots && i < count; i++)
-		if (slots[i].state >= TWS_CONN_CONNECTING &&
-		    slots[i].state <= TWS_CONN_ENDING &&
-		    !(slots[i].flags & TWS_CONN_ADOPTED))
+	if (follow->listener && tws_now() - segment->died_ns < PATIENCE_NS)
+		for (uint32_t i = 0; slots && i < count && !late; i++)
+			late = was_open(&slots[i]) && is_message_late(&dead, &slots[i]);
+	for (uint32_t i = 0; slots && i < count && !late; i++)
+		if (was_open(&slots[i]))
 			end_killed(&dead, &slots[i]);
 	free(slots);
 	kernel_table_free(&dead.table);
+	return !late;
 }
 
 /* Returns how many could not be filled in yet. */

@@ -14,6 +14,7 @@
 #define FOLLOW_NAME_SIZE 96
 
 struct kernel_listener;
+struct settler;
 
 /* One segment. Its descriptor is closed when the process is dead and everything is read;
  * it is remembered until its file has gone. */
@@ -29,6 +30,7 @@ struct followed {
 	uint64_t stuck_ns; /* since when that ticket's record has been incomplete; 0: it
 			      is not */
 	uint64_t next_look_ns; /* when to check next whether the process lives */
+	uint64_t died_ns;      /* when it was first seen to be dead; 0: it lives */
 };
 
 struct follow_directory {
@@ -51,7 +53,8 @@ struct follow {
 	uint64_t unread;
 	uint64_t scan_ns; /* when to look for new directories */
 	uint64_t net_namespace;
-	struct kernel_listener *listener; /* NULL: the kernel refused it */
+	struct settler *settler;	  /* NULL: the kernel refused it */
+	struct kernel_listener *listener; /* the settler's */
 	bool begun;  /* segments found from now on are read from their start */
 	bool failed; /* out of memory */
 };
@@ -94,7 +97,8 @@ void follow_take_news(struct follow *follow);
  * table. */
 void follow_hear(struct follow *follow);
 
-/* Handles a dead process: adds an event for each connection that it left open. */
-void follow_read_open(struct follow *follow, const struct followed *segment);
+/* Handles a dead process: adds an event for each connection that it left open. False: the
+ * kernel's message about one of them may still come, so nothing was added; ask again. */
+bool follow_read_open(struct follow *follow, struct followed *segment);
 
 #endif

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""Clients that a signal ends with connections open: the kernel says how those ended, and what it
+says outlives the process's segment."""
+import json
+import signal
+import subprocess
+
+from harness import ADDRESS, time_wait, wait_for
+
+STORM = 700  # more processes than segments are kept of
+OPEN = ("socket", "connect", "send:1", "recv")
+FIRST = ("socket", "connect", "send:1", "recv", "wait-hup")
+
+
+def storm(t, server, kills):
+    """The arguments of a shell that starts so many short clients, every third of them killed."""
+    steps = " ".join(OPEN)
+    client = f"{t.prog('client')} {ADDRESS} {server.port} {steps}"
+    return ("sh", "-c", f"n=0; while [ $n -lt {kills} ]; do n=$((n+3)); "
+            f"{client} kill; {client} close; {client} exit:0; done 2>/dev/null; true")
+
+
+def check_storm(t, report, server, number):
+    """All ended as the kernel knows, and every TIME_WAIT socket has its owner."""
+    total = report["total"]
+    assert (total["established"], total["ended_local_fin"]) == (number, number), total
+    assert (total["ended_unseen"], total["folded_unseen"]) == (0, 0), total
+    assert report["kernel"]["owned"] == time_wait(server.port) == number, report["kernel"]
+
+
+def test_a_storm_with_kills_leaves_nothing_unseen_under_run(t):
+    server = t.server()
+    check_storm(t, t.twshim_run(*storm(t, server, STORM)), server, STORM // 3 * 3 + 3)
+    check_storm(t, t.report(), server, STORM // 3 * 3 + 3)
+
+
+def test_a_storm_with_kills_leaves_nothing_unseen_while_serve_runs(t):
+    server = t.server()
+    serve = t.start(t.twshim, "serve", "--listen", f"{ADDRESS}:9464", shim=False,
+                    stdout=subprocess.PIPE)
+    serve.stdout.readline()
+    t.run(*storm(t, server, STORM))
+    wait_for(lambda: not t.report()["total"]["ended_unseen"], "the last ones are settled")
+    serve.send_signal(signal.SIGTERM)
+    assert serve.wait(20) == 0
+    check_storm(t, t.report(), server, STORM // 3 * 3 + 3)
+
+
+def test_a_storm_with_kills_leaves_nothing_unseen_while_trace_runs(t):
+    server = t.server()
+    trace = t.start(t.twshim, "trace", "--json", shim=False, stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE)
+    wait_for(lambda: _sees(t, server, trace), "trace has begun")
+    before = t.report()["total"]["established"]
+    t.run(*storm(t, server, STORM))
+    wait_for(lambda: not t.report()["total"]["ended_unseen"], "the last ones are settled")
+    trace.send_signal(signal.SIGINT)
+    lines = [json.loads(line) for line in trace.communicate(timeout=20)[0].splitlines()]
+    check_storm(t, t.report(), server, STORM // 3 * 3 + 3 + before)
+    assert not [line for line in lines if line.get("ending") == "unseen"]
+
+
+def _sees(t, server, trace):
+    """Whether trace shows a connection that is made now."""
+    t.run(t.prog("client"), ADDRESS, str(server.port), *OPEN, "close")
+    return bool(json.loads(trace.stdout.readline()))
+
+
+def test_without_a_reader_the_report_says_how_many_were_folded_unsettled(t):
+    server = t.server("first")
+    client = f"{t.prog('client')} {ADDRESS} {server.port} {' '.join(FIRST)}"
+    t.run("sh", "-c", f"n=0; while [ $n -lt {STORM} ]; do n=$((n+1)); {client} kill; done "
+          "2>/dev/null; true")
+    total = t.report()["total"]
+    assert total["ended_unseen"] == total["via_kill"] == STORM, total
+    assert 0 < total["folded_unseen"] < STORM, total
+    text = t.run(t.twshim, "report", shim=False).stdout.decode()
+    assert f"{total['folded_unseen']} connections of killed processes" in " ".join(text.split())
+
+
+def _killed(t, server, number, ending):
+    """Five connections, then the process is ended by a signal without a handler."""
+    script = t.file("killed.py", """
+import os, signal, socket, sys, time
+held = [socket.create_connection((sys.argv[1], int(sys.argv[2]))) for _ in range(5)]
+for conn in held:
+    conn.sendall(b"x")
+    conn.recv(1)
+for conn in held:
+    if sys.argv[4] == "peer":
+        while conn.recv(1, socket.MSG_PEEK): conn.recv(1)
+os.kill(os.getpid(), int(sys.argv[3]))
+""")
+    return "python3", script, ADDRESS, str(server.port), str(int(number)), ending
+
+
+def test_sigterm_and_sigkill_end_connections_as_the_kernel_says(t):
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        echo, first = t.server(), t.server("first")
+        total = t.twshim_run(*_killed(t, echo, number, "us"), status=-number)["total"]
+        assert (total["ended_local_fin"], total["via_kill"]) == (5, 5), (number, total)
+        total = t.twshim_run(*_killed(t, first, number, "peer"), status=-number)["total"]
+        assert (total["ended_remote_fin"], total["via_kill"]) == (5, 5), (number, total)
+
+
+def test_a_later_report_knows_what_run_has_settled(t):
+    first = t.server("first")
+    t.twshim_run(*_killed(t, first, signal.SIGTERM, "peer"), status=-signal.SIGTERM)
+    assert t.report()["total"]["ended_remote_fin"] == 5
+
+
+def test_under_fin_reset_a_killed_client_leaves_nothing_unseen_with_or_without_a_reader(t):
+    """Without one, the option on the socket is what makes it certain."""
+    server = t.server()
+    total = t.twshim_run(*_killed(t, server, signal.SIGTERM, "us"), status=-signal.SIGTERM,
+                         options=("-p", "close=fin-reset"))["total"]
+    assert (total["ended_fin_reset"], total["ended_unseen"]) == (5, 0), total
+    t.run(t.twshim, "policy", "load", t.file("fin.conf", """
+rules = ( { name = "all"; match = { to = ["*"]; }; close = "fin-reset"; } );
+"""), shim=False)
+    t.run(*_killed(t, server, signal.SIGTERM, "us"), status=-signal.SIGTERM)
+    wait_for(lambda: time_wait(server.port) == 0, "none is left")
+    total = t.report()["total"]
+    assert (total["ended_fin_reset"], total["ended_unseen"]) == (10, 0), total
