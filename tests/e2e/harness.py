@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What an end-to-end test works with.
+"""The tools of an end-to-end test.
 
 Test      a run-time directory, processes, reports; everything it started ends with it
 Server    a TCP server in a process of its own, whose counts are the truth
@@ -44,7 +44,7 @@ def is_sanitized(t):
 
 
 def skip_under_thread_sanitizer(t, why):
-    """For what this build of twshim cannot do because of it."""
+    """Skips a test that this build of twshim cannot pass because of ThreadSanitizer."""
     with open(t.twshim, "rb") as file:
         if b"__tsan_init" in file.read():
             raise Skip(f"under ThreadSanitizer {why}")
@@ -65,12 +65,12 @@ def how_it_ended(command, environment, returncode, expected):
 
 
 def set_up_network():
-    """lo up, with addresses outside of 127/8, which the kernel exempts from much."""
+    """Sets lo up, with addresses outside 127/8: the kernel treats loopback addresses differently."""
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     subprocess.run(["ip", "address", "add", f"{ADDRESS}/24", "dev", "lo"], check=True)
     subprocess.run(["ip", "address", "add", f"{ADDRESS6}/64", "dev", "lo", "nodad"], check=False)
-    # A stray RST would free a TIME_WAIT socket early, with and without the shim (RFC 1337;
-    # measured without: 82 of 5,862), and what we count in the kernel would not be all.
+    # A stray RST would free a TIME_WAIT socket early, with and without the shim (RFC 1337; 82 of
+    # 5,862 without it), and the kernel's table would show fewer than there were.
     sysctl("net.ipv4.tcp_rfc1337", 1)
 
 
@@ -95,8 +95,8 @@ def wait_for(condition, what, seconds=20):
 
 
 def _bind_below(listener, address):
-    """To a free port below every ephemeral range of a test: a listener within it takes one of
-    the ports that are counted."""
+    """Binds to a free port below every ephemeral range of a test: a listener inside the range would
+    take one of the ports that are counted."""
     for _ in range(100):
         try:
             listener.bind((address, random.randrange(10000, 20000)))
@@ -117,7 +117,7 @@ class Server:
           reset     answers once, then resets (SO_LINGER {1,0})
           http      HTTP/1.0 answers; closes when the client has
           http11    HTTP/1.1 answers, keep-alive; closes when the client has
-          http-close  HTTP/1.1 answers of unsaid length; closes first, after each
+          http-close  HTTP/1.1 answers without a length; closes first, after each
           redis     answers each RESP command; closes when the client has
           late      answers each piece of data, and once more when the client has closed
           slow      small window, reads nothing until told (drain())
@@ -164,7 +164,7 @@ class Server:
         self._ask(b"d")
 
     def wait(self, name, value):
-        """Until a count is reached."""
+        """Waits until a count is reached."""
         wait_for(lambda: self.counts[name] >= value, f"server {name} = {value}")
 
     def close(self):
@@ -187,20 +187,20 @@ class _Serving:
         self.listener = listener
         self.control = control
         self.held = []
-        self.files = files  # what HTTP answers come from; None: "hi" to all
-        self.pending = {}  # of each connection: what is no whole request yet
+        self.files = files  # the directory of HTTP answers; None: "hi" to all
+        self.pending = {}  # by connection: the beginning of a request
         listener.setblocking(False)
         self.selector.register(listener, selectors.EVENT_READ, self.accept)
         self.selector.register(control, selectors.EVENT_READ, self.answer)
 
     def run(self):
-        """Until killed, or the test is gone."""
+        """Serves until killed, or until the test is gone."""
         while True:
             for key, _ in self.selector.select():
                 key.data(key.fileobj)
 
     def answer(self, control):
-        """The test asks for the counts, or tells to drain."""
+        """Answers the test, which asks for the counts or says to drain."""
         what = control.recv(1)
         if not what:
             os._exit(0)
@@ -212,7 +212,7 @@ class _Serving:
         control.sendall(struct.pack("4Q", *self.counts))
 
     def accept(self, listener):
-        """All that wait."""
+        """Accepts all waiting connections."""
         while True:
             try:
                 conn, _ = listener.accept()
@@ -228,7 +228,7 @@ class _Serving:
                 self.selector.register(conn, selectors.EVENT_READ, self.read)
 
     def read(self, conn):
-        """One readable connection."""
+        """Reads from one connection."""
         try:
             data = conn.recv(262144)
         except ConnectionResetError:
@@ -247,7 +247,7 @@ class _Serving:
         self.reply(conn, data)
 
     def reply(self, conn, data):
-        """What the mode answers."""
+        """Answers as the mode says."""
         try:
             if self.mode in ("echo", "first", "reset", "late"):
                 conn.send(data)
@@ -263,7 +263,7 @@ class _Serving:
             self.drop(conn)
 
     def answer_http(self, conn, data):
-        """Each whole request; none has a body."""
+        """Answers each whole request; requests have no body."""
         data = self.pending.pop(conn, b"") + data
         while b"\r\n\r\n" in data:
             head, data = data.split(b"\r\n\r\n", 1)
@@ -286,7 +286,7 @@ class _Serving:
 
     @staticmethod
     def content(path):
-        """(found, what is in the file)."""
+        """(found, the file's content)."""
         try:
             with open(path, "rb") as file:
                 return True, file.read()
@@ -339,12 +339,12 @@ def kernel_sockets(state, port=None, local=False):
 
 
 def time_wait(port=None):
-    """TIME_WAIT sockets that a client keeps, to this port of a server."""
+    """How many TIME_WAIT sockets clients have to this port of a server."""
     return len(kernel_sockets(TIME_WAIT, port))
 
 
 def settle(*ports):
-    """Until no connection of these server ports lives: all are gone or in TIME_WAIT."""
+    """Waits until every connection of these server ports is gone or in TIME_WAIT."""
     def live():
         return [s for state in (1, 2, 3, 4, 5, 8, 9, 11) for s in kernel_sockets(state)
                 if set(s) & set(ports)]
@@ -352,29 +352,29 @@ def settle(*ports):
 
 
 def time_wait_left(port):
-    """What is kept once all connections to that port of a server are closed on both sides: the
-    server's close may come after the client's end."""
+    """How many TIME_WAIT sockets remain once all connections to that port of a server are closed on
+    both sides: the server may close after the client has ended."""
     settle(port)
     return time_wait(port)
 
 
 def time_wait_created():
-    """TIME_WAIT sockets ever made in this namespace: TcpExtTW."""
+    """How many TIME_WAIT sockets were ever created in this namespace: TcpExtTW."""
     with open("/proc/net/netstat", encoding="ascii") as file:
         lines = [l.split() for l in file if l.startswith("TcpExt:")]
     return int(dict(zip(*lines))["TW"])
 
 
 def time_wait_cookies():
-    """The socket cookies of all TIME_WAIT sockets, as ss(8) shows them. A local port may come
-    up twice to one server where the first connection was reset; a cookie never does."""
+    """The socket cookies of all TIME_WAIT sockets, as ss(8) shows them. If a connection was reset, its
+    local port may be used again to the same server; a cookie is never used again."""
     text = subprocess.run(["ss", "-Htnea", "state", "time-wait"], stdout=subprocess.PIPE,
                           check=True).stdout.decode()
     return {int(cookie, 16) for cookie in re.findall(r"\bsk:([0-9a-f]+)", text)}
 
 
 def check_counters(counters, where):
-    """The identities: what was tried became something, what was open ended somehow."""
+    """Checks the identities: every attempt has an outcome, every connection is open or has ended."""
     attempts = counters["established"] + sum(counters[f] for f in FAILURES) \
         + counters["connecting"]
     assert counters["attempts"] == attempts, \
@@ -385,7 +385,7 @@ def check_counters(counters, where):
 
 
 def check_identities(report):
-    """In the whole, in each application, in each destination; and they add up."""
+    """Checks the identities in total, per application and per destination, and that these add up."""
     check_counters(report["total"], "total")
     for app in report["apps"]:
         check_counters(app["counters"], app["app"])
@@ -400,7 +400,7 @@ def check_identities(report):
 
 
 class Test:
-    """One test: its namespace is made, its directory empty."""
+    """One test, in a new namespace with an empty directory."""
 
     def __init__(self, build, seed):
         self.build = build
@@ -412,7 +412,7 @@ class Test:
         os.chmod(self.dir, 0o700)
         self.servers = []
         self.processes = []
-        self.result = None  # of the last twshim_run()
+        self.result = None  # of the last call of twshim_run()
         set_up_network()
         atexit.register(self.close)
 
@@ -431,13 +431,13 @@ class Test:
     # ------------------------------------------------------------ what it needs
 
     def server(self, mode="echo", address=ADDRESS, backlog=4096, files=None):
-        """A server that ends with the test."""
+        """Starts a server that ends with the test."""
         server = Server(mode, address, backlog, files)
         self.servers.append(server)
         return server
 
     def need(self, *programs):
-        """Skips where one of the programs is absent."""
+        """Skips the test if one of the programs is missing."""
         for program in programs:
             if not shutil.which(program):
                 raise Skip(f"{program} is not installed")
@@ -447,7 +447,7 @@ class Test:
         return os.path.join(self.build, "tests", name)
 
     def file(self, name, text):
-        """A file in the scratch directory."""
+        """Writes a file in the scratch directory; its path."""
         path = os.path.join(self.scratch, name)
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
@@ -466,14 +466,14 @@ class Test:
         return environment
 
     def start(self, *command, shim=True, env=None, **options):
-        """A client in the background; it ends with the test."""
+        """Starts a client in the background; it ends with the test."""
         options.setdefault("stdin", subprocess.DEVNULL)
         process = subprocess.Popen(command, env=self.environment(shim, **(env or {})), **options)
         self.processes.append(process)
         return process
 
     def run(self, *command, shim=True, env=None, status=0, timeout=100, **options):
-        """A client; its exit status must be as said (None: any)."""
+        """Runs a client, whose exit status must be `status` (None: any)."""
         options.setdefault("stdout", subprocess.PIPE)
         options.setdefault("stderr", subprocess.PIPE)
         options.setdefault("stdin", subprocess.DEVNULL)
@@ -486,7 +486,7 @@ class Test:
         return result
 
     def twshim_run(self, *command, options=(), status=0, **more):
-        """Under `twshim run`; its report, as JSON, identities checked."""
+        """Runs a command under `twshim run`. Returns the report, with its identities checked."""
         path = os.path.join(self.scratch, "report.json")
         self.result = self.run(self.twshim, "run", "--json", "-o", path, *options, "--",
                                *command, shim=False, status=status, **more)
@@ -495,13 +495,13 @@ class Test:
 
     @staticmethod
     def read_report(text):
-        """A report's JSON, identities checked."""
+        """Parses a report and checks its identities."""
         report = json.loads(text)
         check_identities(report)
         return report
 
     def report(self, *arguments):
-        """What `twshim report` knows of this test's directory, identities checked."""
+        """The report of this test's directory, with its identities checked."""
         result = self.run(self.twshim, "report", "--json", *arguments, shim=False)
         return self.read_report(result.stdout)
 
@@ -532,7 +532,7 @@ class Test:
     # -------------------------------------------------------------- comparing
 
     def counters(self, report, **expected):
-        """The totals are as said; any counter of an ending or failure not named is 0."""
+        """Checks the totals. Counters of endings and failures that are not named must be 0."""
         total = report["total"]
         for name in ("attempts", "established") + ENDINGS + FAILURES:
             if name in expected or name.startswith(("ended_", "failed_", "abandoned")):
@@ -542,7 +542,7 @@ class Test:
             assert total[name] == expected[name], f"{name}: {total[name]}, {expected[name]}"
 
     def time_wait_agrees(self, report, server, number):
-        """The kernel's own table, the prediction and the confirmation are all `number`."""
+        """Checks that the kernel's table, the prediction and the confirmation all say `number`."""
         settle(server.port)
         kernel = time_wait(server.port)
         assert kernel == number, f"{kernel} TIME_WAIT sockets in the kernel, not {number}"
@@ -553,12 +553,12 @@ class Test:
             assert said == number, f"{kind}: {said}, not {number}"
 
     def accounted(self, report, server, accepted=None, late_answers=False):
-        """What the server accepted is what the report says of it, all of it has ended, and
-        the kernel's own table of TIME_WAIT sockets is what was predicted and confirmed.
-        `accepted`: where the server is not one of ours. `late_answers`: the client closes with
-        requests under way, and an answer after its close takes TIME_WAIT away, which nobody can
-        know at the close: what is confirmed must be all, what is predicted no less. Its
-        destination's sums."""
+        """Checks that the report has every connection that the server accepted, that all have
+        ended, and that the kernel's TIME_WAIT sockets are those predicted and confirmed. Returns
+        the sums of the destination. `accepted` is the count of a server that is not a Server.
+        `late_answers` means that the client closes while requests are under way. An answer after
+        its close removes the TIME_WAIT socket, which nobody can know at the close: then the
+        confirmed sockets must be all there are, and the predicted ones at least as many."""
         settle(server.port)
         if accepted is None:
             accepted = server.counts["accepted"]

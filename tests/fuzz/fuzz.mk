@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
-# make fuzz      each target for FUZZ_SECONDS, with libFuzzer; prints executions and coverage
-# make replay    the corpora and found cases, without a fuzzer: part of `make check`
+# make fuzz      runs each target for FUZZ_SECONDS with libFuzzer; prints executions and coverage
+# make replay    runs the corpora and found cases without a fuzzer; part of `make check`
 
 FUZZ_SECONDS ?= 20
 FUZZ_PACKAGES := clang libclang-rt-dev
@@ -9,13 +9,13 @@ FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_BINS := $(FUZZ_NAMES:%=$(BUILD)/fuzz/%)
 FUZZ_OBJ := $(filter-out $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tools/lab/*.c tools/cmd_*.c \
 	tools/top/*.c) tools/launch/launch.c tools/launch/environment.c),$(TOOL_OBJ))
-# With a fuzzer it brings its own main; without, ours reads files.
+# A fuzzer brings its own main; without one, ours reads files.
 FUZZ_MAIN := $(if $(findstring fuzzer,$(SAN)),,tests/fuzz/main.c)
 FUZZ_LINK := $(subst fuzzer-no-link,fuzzer,$(SANFLAGS))
 FUZZ_SAN ?= $(shell echo 'int main(void){return 0;}' | $(CC) -fsanitize=address,undefined \
 	-x c - -o $(BUILD)/probe 2>/dev/null && echo address,undefined)
 
-# An archive: a target that compiles one file in takes the others from here.
+# An archive, so that a target that includes one source file takes only the others from here.
 $(BUILD)/fuzz/all.a: $(FUZZ_OBJ)
 	@mkdir -p $(@D)
 	@rm -f $@
@@ -40,7 +40,7 @@ replay:
 	$(Q)$(MAKE) --no-print-directory SAN=$(FUZZ_SAN) BUILD=$(BUILD)/replay CFLAGS='-O1 -g' \
 		fuzz-targets
 
-# The first inputs of what is no text; the found cases stay as they are.
+# Makes the first inputs that are not text; the found cases are not changed.
 .PHONY: fuzz-seeds
 fuzz-seeds: $(BUILD)/fuzz/all.a
 	$(Q)$(CC) $(COMMON) $(TOOL_FLAGS) -o $(BUILD)/fuzz/seed tests/fuzz/seed.c tests/fuzz/fuzz.c \

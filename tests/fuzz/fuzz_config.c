@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The policy language. Whatever the text: an image that the shim accepts, or a complaint;
- * and an image described as text compiles to one that is described the same.
+ * The policy language. Any text gives an image that the shim accepts, or a complaint. The
+ * description of an image compiles to an image with the same description.
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -12,8 +12,8 @@
 #include "tests/fuzz/fuzz.h"
 #include "tools/policy/store.h"
 
-/* libconfig's scanner forgets the string that it was in when it gives up. Its leak, of a
- * few bytes in a process that ends. */
+/* libconfig's scanner leaks the string that it was reading when it fails: a few bytes, in
+ * a process that ends. */
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Folding, as a client does it when it makes its segment: segments and totals of another
- * hand in the directory, added up. What is left afterwards is whole, and a second fold
- * changes nothing.
+ * Folding, as a client does it when it makes its segment, of segments and totals with any
+ * content. The files that remain are valid, and a second fold changes nothing.
  */
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -34,7 +33,7 @@ static uint64_t folded(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	/* Retention 0 means 60 s: these heartbeats are of long ago. */
+	/* The default retention: these heartbeats are much older. */
 	const struct tws_fold_limits limits = {.retention_s = 1, .max_segments = 1};
 	int directory = fuzz_directory();
 	uint64_t before;

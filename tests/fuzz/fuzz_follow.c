@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Segments as `trace` follows them: those of the first half of the input are there when
- * it begins, those of the second half come, or are written over the first, while it
- * follows. Each event is a line, and few events come of a small file.
+ * Segments as `trace` follows them. Those of the first half of the input exist when it
+ * begins; those of the second half appear, or overwrite the first, while it follows. Each
+ * event must be one line, and a small file must give few events.
  */
 #include <string.h>
 #include <sys/stat.h>

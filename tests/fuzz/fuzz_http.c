@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Bytes of an HTTP client, through libmicrohttpd into the handler of `serve`, over a
- * socket pair; no other thread, no listener. What comes back is HTTP or nothing, and
- * carries nothing of what was sent.
+ * socket pair, without another thread or a listener. The answer must be HTTP or nothing,
+ * and must not repeat anything that was sent.
  */
 #include "tools/web/web.c"
 
@@ -32,7 +32,7 @@ static void begin(void)
 	FUZZ_CHECK(web.made && web.daemon);
 }
 
-/* The answers so far, thrown away but for how the first one begins. */
+/* Discards the answers, except for the beginning of the first. */
 static void receive(int fd, char ret_start[8], size_t *length)
 {
 	char buffer[65536];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Answers of sock_diag to a dump: bytes that need not come from a kernel. The parser is
- * compiled in here, since its inside is what is tried.
+ * Answers to a sock_diag dump: bytes that need not come from a kernel. The parser's
+ * source is included, because its static functions are tested.
  */
 #include "tools/kernel/kernel.c"
 

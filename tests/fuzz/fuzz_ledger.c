@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * metrics.state of another hand: whatever is in it, a ledger that takes in what is known
- * now, that is shown as metrics, and that is the same after it was saved and read again.
+ * A metrics.state with any content. The ledger read from it must accept the current
+ * counts and print as metrics, and must be the same after it is saved and read again.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 #include "tests/unit/saved_segment.h"
 #include "tools/metrics/metrics.h"
 
-/* Two applications, one of them with two destinations, once read from a directory. */
+/* Two applications, one with two destinations, read once from a directory. */
 static struct model *known(void)
 {
 	static const struct model_options options = {0};
@@ -62,7 +62,7 @@ static void show(struct ledger *ledger, const struct model *model)
 	metrics_free(metrics);
 }
 
-/* What was shown is never less. */
+/* Shown values never decrease. */
 static void check_same(const struct ledger *ledger, int directory)
 {
 	struct ledger again;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Announcements of destroyed sockets, from a socket whose other end is not the kernel:
- * each input is one datagram, drained as `trace` and `run` do.
+ * Announcements of destroyed sockets, from a socket whose other end is not the kernel.
+ * Each input is one datagram, read as `trace` and `run` do.
  */
 #include "tools/kernel/listener.c"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A policy image of another hand, as the shim takes it: found by policy.ctl, read,
- * validated, held against connections. The shim's own loader is compiled in here; what it
- * needs of the rest of the shim is below.
+ * A policy image with any content, as the shim takes it: found by policy.ctl, read,
+ * validated and matched against connections. The source of the shim's loader is included;
+ * stubs for the rest of the shim are below.
  */
 #include "shim/policy/load.c"
 
@@ -123,7 +123,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	copy = malloc(size + 1);
 	FUZZ_CHECK(copy);
 	memcpy(copy, data, size);
-	/* All bits set: to be put right, since no fuzzer guesses it. */
+	/* All bits set means that we insert the right checksum: no fuzzer guesses it. */
 	if (size >= sizeof(struct tws_policy_image) && size <= TWS_POLICY_MAX_SIZE) {
 		struct tws_policy_image *image = (void *)copy;
 

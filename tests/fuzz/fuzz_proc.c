@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Texts of /proc: those of the kernel's own hand, and those in which another user's words
- * stand, a process's name among them. In a container /proc may be anything. The inside of
- * process.c is compiled in.
+ * Texts of /proc: those that only the kernel writes, and those that contain another
+ * user's text, such as a process's name. In a container /proc may be anything. The source
+ * of process.c is included.
  */
 #include "tools/kernel/process.c"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Executables that others wrote: what is said of any file is a sentence, of which machine
- * and loader it names; scripts and what env(1) is asked in their first line.
+ * Executables with any content: whatever the file, its machine and loader are described
+ * by a sentence. Also scripts, and the arguments of env(1) in their first line.
  */
 #include <string.h>
 #include <sys/mman.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Rules of one line, as `-p` takes them: one a line of the input.
+ * One-line rules, as `-p` takes them: one per line of the input.
  */
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Unit files that others wrote, and drop-ins of ours that somebody edited: settings,
- * words, specifiers. What ours adds to any of them is read back as it was meant.
+ * Unit files with any content, and our drop-ins after somebody edited them: settings,
+ * words, specifiers. What our drop-in adds to any of them is read back unchanged.
  */
 #include <string.h>
 
@@ -23,7 +23,7 @@ static void read_words(const struct unit *unit, const char *value)
 	}
 }
 
-/* LD_PRELOAD as it stands in the unit: ours comes behind it, and the unit says so. */
+/* Our library is appended to the LD_PRELOAD of the unit, and the unit is read so. */
 static void append(const struct unit *unit, const char *preload)
 {
 	const struct dropin dropin = {

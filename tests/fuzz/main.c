@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A fuzz target without a fuzzer: each argument is a file, or a directory of such; none:
- * standard input is one. AFL++: afl-fuzz -i tests/fuzz/corpus/NAME -o out -- fuzz_NAME @@
+ * A fuzz target without a fuzzer. Each argument is a file or a directory of files;
+ * without arguments, standard input is the file. AFL++: afl-fuzz -i
+ * tests/fuzz/corpus/NAME -o out -- fuzz_NAME @@
  */
 #include <dirent.h>
 #include <string.h>
@@ -19,7 +20,8 @@ static unsigned run_stream(FILE *file)
 
 	FUZZ_CHECK(data);
 	size = fread(data, 1, INPUT_MAX, file);
-	/* Not a byte more than there is: a sanitizer sees the end. */
+	/* Exactly as large as the input, so that a sanitizer sees an access past its end.
+	 */
 	exact = malloc(size ? size : 1);
 	FUZZ_CHECK(exact);
 	memcpy(exact, data, size);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Makes the first inputs of the targets whose inputs are no text: segments, policy
- * images, sock_diag messages. To be run anew when the layout changes: seed CORPUS
+ * Makes the first inputs of the targets whose inputs are not text: segments, policy
+ * images, sock_diag messages. Run it again when the layout changes: seed CORPUS
  */
 #include <arpa/inet.h>
 #include <elf.h>
@@ -62,7 +62,7 @@ static void fill(struct saved *saved, const char *exe)
 	saved->header.section[TWS_SECTION_ARMS].used = 1;
 }
 
-/* What is there when trace begins, and what is there later: another ending. */
+/* The segments when trace begins, and those later, with another ending. */
 static void write_twice(const char *target, const char *name, uint8_t first,
 			const struct saved *saved, size_t count)
 {
@@ -81,7 +81,8 @@ static void write_twice(const char *target, const char *name, uint8_t first,
 	free(bytes);
 }
 
-/* `first` says how many files, and whether the first is totals: fuzz_write_segments(). */
+/* `first` encodes the number of files and whether the first is totals, see
+ * fuzz_write_segments(). */
 static void write_segments(const char *name, uint8_t first, const struct saved *saved,
 			   size_t count)
 {
@@ -135,7 +136,7 @@ static void seed_image(const char *name, const struct tws_source *source)
 		fprintf(stderr, "%s: %s\n", name, complaints.list[0].problem.what);
 	FUZZ_CHECK(image);
 	write_seed("policy", name, image, image->size);
-	image->checksum = UINT32_MAX; /* to be put right by the target */
+	image->checksum = UINT32_MAX; /* the target corrects it */
 	write_seed("policy", "loose", image, image->size);
 	free(image);
 	tws_complaints_free(&complaints);
@@ -169,7 +170,7 @@ static void seed_messages(void)
 
 /* ------------------------------------------------------------------- programs */
 
-/* A dynamic program of Go: its loader, and its note. */
+/* A dynamic Go program: its loader and its note. */
 static void seed_program(void)
 {
 	struct {
