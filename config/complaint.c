@@ -7,9 +7,10 @@
 #include <string.h>
 #include <strings.h>
 
+#include "shim/shared/text.h"
+
 /* Beyond this many nobody reads on; they still count. */
 #define COMPLAINTS_KEPT 256
-#define WORD_MAX	32
 
 static void fill(char *text, size_t size, const char *format, va_list arguments)
 {
@@ -65,44 +66,17 @@ void tws_complaints_free(struct tws_complaints *complaints)
 	*complaints = (struct tws_complaints){0};
 }
 
-static size_t least(size_t a, size_t b, size_t c)
-{
-	size_t ab = a < b ? a : b;
-
-	return ab < c ? ab : c;
-}
-
-/* Levenshtein's distance: insertions, deletions and substitutions of one byte. */
-static size_t distance(const char *a, size_t a_length, const char *b, size_t b_length)
-{
-	size_t row[WORD_MAX + 1], left, above;
-
-	for (size_t j = 0; j <= b_length; j++)
-		row[j] = j;
-	for (size_t i = 1; i <= a_length; i++) {
-		left = row[0];
-		row[0] = i;
-		for (size_t j = 1; j <= b_length; j++) {
-			above = row[j];
-			row[j] = least(above + 1, row[j - 1] + 1,
-				       left + (a[i - 1] != b[j - 1]));
-			left = above;
-		}
-	}
-	return row[b_length];
-}
-
 size_t tws_nearest_word(const char *word, const char *words, const char **ret_word)
 {
 	size_t length = strlen(word), best = length / 3 + 2, found = 0;
 
-	for (const char *next = words; length <= WORD_MAX && next;
+	for (const char *next = words; length <= TWS_TEXT_WORD && next;
 	     words = next ? next + 1 : words) {
 		size_t size, apart;
 
 		next = strchr(words, '|');
 		size = next ? (size_t)(next - words) : strlen(words);
-		apart = size <= WORD_MAX ? distance(word, length, words, size) : best;
+		apart = tws_text_distance(word, length, words, size);
 		if (size == length && strncasecmp(word, words, size) == 0)
 			apart = 0;
 		if (apart < best) {

@@ -14,6 +14,7 @@
 
 #include "shim/shared/clock.h"
 #include "tools/base/cli.h"
+#include "tools/base/json.h"
 #include "tools/lab/result.h"
 #include "tools/base/print.h"
 
@@ -72,15 +73,9 @@ static const struct cli_command COMMAND = {
 /* Prints the object and drops the reference. The exit status. */
 static int lab_dump(json_t *object)
 {
-	int result = json_dumpf(
-	    object, stdout, JSON_INDENT(1) | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6));
-
-	putchar('\n');
-	json_decref(object);
-	/* cli_finish_output() names an error of standard output. */
-	return result == 0 || ferror(stdout)
-		   ? cli_finish_output()
-		   : cli_fail(CLI_FAILURE, "lab: %s", strerror(ENOMEM));
+	if (print_json(stdout, object, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) != 0)
+		return cli_fail(CLI_FAILURE, "lab: %s", strerror(ENOMEM));
+	return cli_finish_output();
 }
 
 static int lab_list_json(void)

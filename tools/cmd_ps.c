@@ -5,11 +5,11 @@
 #include "tools/commands.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tools/base/cli.h"
+#include "tools/base/json.h"
 #include "tools/model/model.h"
 #include "tools/base/print.h"
 #include "tools/segments/dir_option.h"
@@ -114,18 +114,15 @@ static json_t *ps_process_object(const struct model *model,
 	    [PROCESS_UNKNOWN] = "unknown",
 	};
 	const struct model_app *app = &model->apps[process->app];
-	char name[3 * 256 + 1], exe[3 * TWS_EXE_SIZE + 1];
 
-	return json_pack(
-	    "{s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:f, s:o}", "pid", (int)process->pid,
-	    "app", print_utf8(name, sizeof(name), app->name), "exe",
-	    print_utf8(exe, sizeof(exe), app->exe), "process", lives[process->life],
-	    "observed_by", segment_observed_by(process->observer), "open",
-	    (json_int_t)ps_open(process), "established",
-	    (json_int_t)process->counters.value[TWS_established], "rate", process->rate,
-	    "time_wait",
-	    model->has_table ? json_integer((json_int_t)process->time_wait)
-			     : json_null());
+	return json_pack("{s:i, s:o, s:o, s:s, s:I, s:I, s:f, s:o}", "pid",
+			 (int)process->pid, "app", print_json_text(app->name), "exe",
+			 print_json_text(app->exe), "process", lives[process->life],
+			 "open", (json_int_t)ps_open(process), "established",
+			 (json_int_t)process->counters.value[TWS_established], "rate",
+			 process->rate, "time_wait",
+			 model->has_table ? json_integer((json_int_t)process->time_wait)
+					  : json_null());
 }
 
 static int ps_print_json(const struct request *request, const struct model *model)
@@ -139,13 +136,10 @@ static int ps_print_json(const struct request *request, const struct model *mode
 			array, ps_process_object(model, &model->processes[i])) != 0)
 			result = -ENOMEM;
 	object = json_pack("{s:s, s:o}", "schema", "twshim.ps/1", "processes", array);
-	if (result == 0 && (!object || json_dumpf(object, stdout,
-						  JSON_INDENT(1) | JSON_ENSURE_ASCII |
-						      JSON_REAL_PRECISION(10)) != 0))
-		result = -ENOMEM;
-	json_decref(object);
 	if (result == 0)
-		putchar('\n');
+		return print_json(stdout, object,
+				  JSON_INDENT(1) | JSON_REAL_PRECISION(10));
+	json_decref(object);
 	return result;
 }
 

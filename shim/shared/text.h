@@ -71,4 +71,32 @@ static inline int tws_text_to_id(const char *string, uint8_t ret_id[16])
 	return digits == 32;
 }
 
+#define TWS_TEXT_WORD 32 /* the longest word that tws_text_distance() measures */
+
+/* Levenshtein's distance: how many bytes to insert, remove or change. SIZE_MAX: a word is
+ * too long. For config/ and tools/, which guess what was meant. */
+static inline size_t tws_text_distance(const char *a, size_t a_length, const char *b,
+				       size_t b_length)
+{
+	size_t row[TWS_TEXT_WORD + 1];
+
+	if (a_length > TWS_TEXT_WORD || b_length > TWS_TEXT_WORD)
+		return SIZE_MAX;
+	for (size_t j = 0; j <= b_length; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= a_length; i++) {
+		size_t diagonal = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= b_length; j++) {
+			size_t change = diagonal + (a[i - 1] != b[j - 1]);
+			size_t other = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+
+			diagonal = row[j];
+			row[j] = change < other ? change : other;
+		}
+	}
+	return row[b_length];
+}
+
 #endif

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shim/shared/text.h"
+
 #define OPTIONS_MAX 32
 #define HELP_VALUE  512
 #define VALUE_FIRST 256 /* getopt's value of row 0: beyond any letter */
@@ -288,44 +290,14 @@ bool cli_is_pid(const char *word, pid_t *ret_pid)
 
 /* ---------------------------------------------------------------------- words */
 
-static size_t least(size_t a, size_t b, size_t c)
-{
-	size_t smaller = a < b ? a : b;
-
-	return smaller < c ? smaller : c;
-}
-
-/* Letters to insert, remove or change; words over 31 letters are as far as can be. */
-static size_t distance(const char *a, const char *b)
-{
-	size_t row[32], length = strlen(b);
-
-	if (length >= sizeof(row) / sizeof(*row))
-		return SIZE_MAX;
-	for (size_t j = 0; j <= length; j++)
-		row[j] = j;
-	for (size_t i = 1; *a; a++, i++) {
-		size_t diagonal = row[0];
-
-		row[0] = i;
-		for (size_t j = 1; j <= length; j++) {
-			size_t above = row[j];
-
-			row[j] =
-			    least(above + 1, row[j - 1] + 1, diagonal + (*a != b[j - 1]));
-			diagonal = above;
-		}
-	}
-	return row[length];
-}
-
 const char *cli_nearest(const char *word, const char *const *words, size_t count)
 {
 	size_t best = strlen(word) / 2 + 1;
 	const char *ret = NULL;
 
 	for (size_t i = 0; i < count; i++) {
-		size_t now = distance(word, words[i]);
+		size_t now =
+		    tws_text_distance(word, strlen(word), words[i], strlen(words[i]));
 
 		if (now < best && now < strlen(words[i])) {
 			best = now;

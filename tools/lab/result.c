@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/base/json.h"
 #include "tools/base/print.h"
 
 #define CELL	300
@@ -52,14 +53,13 @@ void lab_put_null(json_t *row, const char *key)
 
 void lab_put_text(json_t *row, const char *key, const char *format, ...)
 {
-	char text[CELL], valid[3 * CELL];
+	char text[CELL];
 	va_list arguments;
 
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	json_object_set_new(row, key,
-			    json_string(print_utf8(valid, sizeof(valid), text)));
+	json_object_set_new(row, key, print_json_text(text));
 }
 
 void lab_say(struct lab_result *result, const char *format, ...)

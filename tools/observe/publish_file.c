@@ -14,6 +14,7 @@
 
 #include "shim/shared/clock.h"
 #include "tools/kernel/kernel.h"
+#include "tools/kernel/proc_file.h"
 #include "tools/kernel/process.h"
 
 #ifndef RENAME_NOREPLACE
@@ -29,25 +30,6 @@
 #define NAME_SIZE 96
 #define PIECE	  8192 /* bytes that are backed at once, at least */
 
-static void read_boot_id(uint8_t ret_id[16])
-{
-	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
-	unsigned byte, at = 0;
-	int c;
-
-	memset(ret_id, 0, 16);
-	while (file && at < 16 && (c = fgetc(file)) != EOF) {
-		if (c == '-')
-			continue;
-		ungetc(c, file);
-		if (fscanf(file, "%2x", &byte) != 1)
-			break;
-		ret_id[at++] = (uint8_t)byte;
-	}
-	if (file)
-		fclose(file);
-}
-
 void publish_writer_init(struct publish_writer *ret_writer, enum tws_observer source)
 {
 	*ret_writer = (struct publish_writer){
@@ -56,7 +38,7 @@ void publish_writer_init(struct publish_writer *ret_writer, enum tws_observer so
 	    .pid_namespace = kernel_namespace("pid"),
 	    .start_time = process_start_time(getpid()),
 	};
-	read_boot_id(ret_writer->boot_id);
+	proc_boot_id(ret_writer->boot_id);
 }
 
 static void lay_out(struct tws_header *layout, const struct publish_writer *writer,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tools/policy/actions.h"
 
+#include <errno.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,28 +9,16 @@
 
 #include "config/address.h"
 #include "config/describe.h"
+#include "tools/base/json.h"
 #include "tools/policy/explain.h"
 #include "tools/policy/host_ports.h"
 #include "tools/base/print.h"
 
 int policy_print_json(json_t *object)
 {
-	int result = json_dumpf(
-	    object, stdout, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(12));
-
-	fputc('\n', stdout);
-	json_decref(object);
-	/* What standard output refuses is said where it is finished. */
-	return result == 0 || ferror(stdout)
-		   ? 0
-		   : cli_fail(CLI_FAILURE, "policy: the JSON could not be written");
-}
-
-json_t *policy_json_text(const char *text)
-{
-	char buffer[4096];
-
-	return json_string(print_utf8(buffer, sizeof(buffer), text));
+	if (print_json(stdout, object, JSON_COMPACT | JSON_REAL_PRECISION(12)) == 0)
+		return 0;
+	return cli_fail(CLI_FAILURE, "policy: %s", strerror(ENOMEM));
 }
 
 /* ------------------------------------------------------------------ compiling */
@@ -50,10 +39,10 @@ json_t *policy_json_complaints(const struct tws_complaints *complaints, bool war
 			json_array_append_new(
 			    ret,
 			    json_pack("{s:o, s:i, s:o, s:o}", "file",
-				      policy_json_text(complaint->file), "line",
+				      print_json_text(complaint->file), "line",
 				      (int)complaint->line, "what",
-				      policy_json_text(complaint->problem.what), "cure",
-				      policy_json_text(complaint->problem.cure)));
+				      print_json_text(complaint->problem.what), "cure",
+				      print_json_text(complaint->problem.cure)));
 	}
 	return ret;
 }
@@ -170,7 +159,7 @@ static int explain_image(const struct policy_options *options,
 	object = tws_policy_explain_json(image, subject, address);
 	json_object_set_new(object, "schema", json_string("twshim.policy-explain/1"));
 	if (path) {
-		json_object_set_new(object, "directory", policy_json_text(path));
+		json_object_set_new(object, "directory", print_json_text(path));
 		json_object_set_new(object, "generation",
 				    json_integer((json_int_t)image->generation));
 	}
@@ -183,7 +172,7 @@ static int explain_none(const struct policy_options *options, const char *path)
 		return policy_print_json(
 		    json_pack("{s:s, s:s, s:[], s:o, s:i}", "schema",
 			      "twshim.policy-explain/1", "decides", "none", "considered",
-			      "directory", policy_json_text(path), "generation", 0));
+			      "directory", print_json_text(path), "generation", 0));
 	policy_print_none(path);
 	return 0;
 }

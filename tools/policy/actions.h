@@ -34,9 +34,6 @@ int policy_settings(const struct policy_options *options);
 /* Prints the object on one line and drops the reference. The exit status. */
 int policy_print_json(json_t *object);
 
-/* Any text as a JSON string: what is no UTF-8 in it is replaced. A new reference. */
-json_t *policy_json_text(const char *text);
-
 /* The errors, or the warnings, as an array. A new reference. */
 json_t *policy_json_complaints(const struct tws_complaints *complaints, bool warnings);
 

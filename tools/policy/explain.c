@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "config/describe.h"
+#include "tools/base/json.h"
 #include "tools/base/print.h"
 
 /* One that is asked: an image's experiment, or its rule of that index. */
@@ -173,13 +174,6 @@ void tws_policy_explain_text(FILE *out, const struct tws_policy_image *image,
 
 /* --------------------------------------------------------------------- JSON */
 
-static json_t *name_json(const char *name)
-{
-	char valid[SAFE_SIZE];
-
-	return json_string(print_utf8(valid, sizeof(valid), name));
-}
-
 static json_t *candidate_json(const struct candidate *candidate)
 {
 	json_t *ret = json_object();
@@ -188,7 +182,7 @@ static json_t *candidate_json(const struct candidate *candidate)
 		json_object_set_new(ret, "rule", json_integer(candidate->rule));
 	if (candidate->line)
 		json_object_set_new(ret, "line", json_integer(candidate->line));
-	json_object_set_new(ret, "name", name_json(candidate->name));
+	json_object_set_new(ret, "name", print_json_text(candidate->name));
 	json_object_set_new(ret, "matches", json_boolean(!candidate->refuses));
 	if (candidate->refuses)
 		json_object_set_new(ret, "why", json_string(candidate->refuses));
@@ -212,10 +206,11 @@ static json_t *arms_json(const struct query *query)
 
 	for (unsigned i = 0; i < list->count; i++)
 		json_array_append_new(
-		    ret, json_pack("{s:o, s:f, s:o}", "name",
-				   name_json(tws_policy_at(query->image, arms[i].name)),
-				   "share", 1.0 * arms[i].weight / total_weight(query),
-				   "action", action_json(&arms[i].action)));
+		    ret,
+		    json_pack("{s:o, s:f, s:o}", "name",
+			      print_json_text(tws_policy_at(query->image, arms[i].name)),
+			      "share", 1.0 * arms[i].weight / total_weight(query),
+			      "action", action_json(&arms[i].action)));
 	return ret;
 }
 
@@ -228,7 +223,7 @@ static void add_verdict(json_t *object, const struct query *query,
 	}
 	json_object_set_new(object, "decides",
 			    json_string(decider->rule ? "rule" : "experiment"));
-	json_object_set_new(object, "name", name_json(decider->name));
+	json_object_set_new(object, "name", print_json_text(decider->name));
 	if (!decider->rule) {
 		json_object_set_new(object, "arms", arms_json(query));
 		return;

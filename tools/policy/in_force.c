@@ -12,6 +12,7 @@
 
 #include "config/describe.h"
 #include "tools/base/cli.h"
+#include "tools/base/json.h"
 #include "tools/policy/store.h"
 #include "tools/segments/dir_option.h"
 #include "tools/segments/rundir.h"
@@ -75,7 +76,7 @@ static int put_in_force(const struct policy_options *options,
 	if (options->json)
 		return policy_print_json(
 		    json_pack("{s:s, s:o, s:I, s:i}", "schema", "twshim.policy-load/1",
-			      "directory", policy_json_text(path), "generation",
+			      "directory", print_json_text(path), "generation",
 			      (json_int_t)loading.generation, "runs", (int)loading.runs));
 	printf("%s in %s", verb, path);
 	if (loading.runs)
@@ -129,9 +130,9 @@ static int show_image(const struct policy_options *options, const char *path,
 	if (options->json)
 		return policy_print_json(json_pack(
 		    "{s:s, s:o, s:I, s:s, s:o, s:o}", "schema", "twshim.policy/1",
-		    "directory", policy_json_text(path), "generation",
+		    "directory", print_json_text(path), "generation",
 		    (json_int_t)image->generation, "compiled", compiled, "source",
-		    policy_json_text(source), "policy", tws_describe_json(image)));
+		    print_json_text(source), "policy", tws_describe_json(image)));
 	printf("# generation %llu in %s, compiled %s from %s\n",
 	       (unsigned long long)image->generation, path, compiled, source);
 	policy_print(image);
@@ -149,7 +150,7 @@ static int show_none(const struct policy_options *options, const char *path)
 	if (options->json)
 		return policy_print_json(
 		    json_pack("{s:s, s:o, s:i}", "schema", "twshim.policy/1", "directory",
-			      policy_json_text(path), "generation", 0));
+			      print_json_text(path), "generation", 0));
 	policy_print_none(path);
 	return 0;
 }

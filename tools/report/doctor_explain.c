@@ -4,10 +4,10 @@
  * and for the manual's chapter, docs/doctor.md.
  */
 #include <errno.h>
-#include <jansson.h>
 #include <string.h>
 
 #include "tools/advice/doctor.h"
+#include "tools/base/json.h"
 
 #define WIDTH 90
 
@@ -81,20 +81,14 @@ static json_t *explanation_object(const struct advice_explanation *about)
 
 int doctor_print_explanations_json(FILE *out, const struct advice_explanation *only)
 {
-	json_t *array = json_array(), *object;
-	int result;
+	json_t *array = json_array();
 
 	for (size_t i = 0; i < advice_explanation_count; i++)
 		if (!only || only == &advice_explanations[i])
 			json_array_append_new(
 			    array, explanation_object(&advice_explanations[i]));
-	object = json_pack("{s:s, s:o}", "schema", "twshim.doctor-explain/1",
-			   "explanations", array);
-	result =
-	    object && json_dumpf(object, out, JSON_INDENT(1) | JSON_ENSURE_ASCII) == 0
-		? 0
-		: -ENOMEM;
-	json_decref(object);
-	fputc('\n', out);
-	return result;
+	return print_json(out,
+			  json_pack("{s:s, s:o}", "schema", "twshim.doctor-explain/1",
+				    "explanations", array),
+			  JSON_INDENT(1));
 }

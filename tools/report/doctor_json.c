@@ -3,23 +3,15 @@
  * `twshim doctor` as JSON: schema twshim.doctor/1.
  */
 #include <errno.h>
-#include <jansson.h>
 #include <time.h>
 
 #include "tools/advice/doctor.h"
 
+#include "tools/base/json.h"
 static const char *const facts[HOST_FACTS] = {
 #define HOST(name, file, form, key, help) #name,
 #include "tools/kernel/host.def"
 };
-
-static json_t *text_or_null(const char *untrusted)
-{
-	char valid[3 * ADVICE_TEXT_SIZE + 1];
-
-	return *untrusted ? json_string(print_utf8(valid, sizeof(valid), untrusted))
-			  : json_null();
-}
 
 static json_t *finding_object(const struct advice_finding *finding)
 {
@@ -27,8 +19,8 @@ static json_t *finding_object(const struct advice_finding *finding)
 
 	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:s, s:s}", "id", finding->id,
 			 "verdict", advice_verdict_name(finding->verdict), "title",
-			 finding->title, "app", text_or_null(finding->app), "to",
-			 text_or_null(finding->to), "evidence",
+			 finding->title, "app", print_json_text_or_null(finding->app),
+			 "to", print_json_text_or_null(finding->to), "evidence",
 			 print_utf8(evidence, sizeof(evidence), finding->evidence),
 			 "advice", print_utf8(advice, sizeof(advice), finding->advice),
 			 "certainty", advice_certainty_name(finding->certainty));
@@ -73,14 +65,13 @@ static json_t *reach(const struct doctor *doctor)
 	return json_pack("{s:b, s:s, s:o}", "reached",
 			 reach_is_reached(doctor->reach.verdict), "verdict",
 			 reach_name(doctor->reach.verdict), "path",
-			 text_or_null(doctor->reach.path));
+			 print_json_text_or_null(doctor->reach.path));
 }
 
 int doctor_print_json(FILE *out, const struct doctor *doctor)
 {
 	size_t flags = JSON_REAL_PRECISION(10) |
-		       (doctor->request.watch ? JSON_COMPACT : JSON_INDENT(1)) |
-		       JSON_ENSURE_ASCII;
+		       (doctor->request.watch ? JSON_COMPACT : JSON_INDENT(1));
 	char now[PRINT_TIME_SIZE];
 	json_t *object = json_pack(
 	    "{s:s, s:s, s:s, s:o, s:o, s:o, s:I, s:o}", "schema", "twshim.doctor/1",
@@ -88,11 +79,7 @@ int doctor_print_json(FILE *out, const struct doctor *doctor)
 	    advice_verdict_name(doctor_worst(doctor)), "findings", findings(doctor),
 	    "reach", reach(doctor), "host", host(&doctor->host), "time_wait",
 	    (json_int_t)doctor->model->kernel.time_wait, "error",
-	    text_or_null(doctor->model->table_error));
-	int result = object && json_dumpf(object, out, flags) == 0 ? 0 : -ENOMEM;
+	    print_json_text_or_null(doctor->model->table_error));
 
-	json_decref(object);
-	if (result == 0)
-		fputc('\n', out);
-	return result;
+	return print_json(out, object, flags);
 }

@@ -4,11 +4,11 @@
  * appears here without a change.
  */
 #include <errno.h>
-#include <jansson.h>
 #include <netinet/tcp.h>
 #include <string.h>
 
 #include "tools/advice/advice.h"
+#include "tools/base/json.h"
 #include "tools/model/arms.h"
 #include "tools/model/join.h"
 #include "tools/model/model.h"
@@ -36,14 +36,6 @@ static void append(json_t *array, json_t *value)
 static json_t *integer(uint64_t value)
 {
 	return json_integer((json_int_t)(value & INT64_MAX));
-}
-
-/* A JSON string from an untrusted one. */
-static json_t *string(const char *text)
-{
-	char valid[3 * TWS_EXE_SIZE + 1];
-
-	return json_string(print_utf8(valid, sizeof(valid), text));
 }
 
 static json_t *histogram(enum tws_histogram_id id, const struct tws_histogram *histogram)
@@ -164,8 +156,8 @@ static json_t *app(const struct model *model, const struct model_app *app)
 	json_t *object = json_object(), *destinations = json_array();
 	const struct model_destination *one;
 
-	set(object, "app", string(app->name));
-	set(object, "exe", string(app->exe));
+	set(object, "app", print_json_text(app->name));
+	set(object, "exe", print_json_text(app->exe));
 	set(object, "processes", integer(app->processes));
 	set(object, "alive", integer(app->alive));
 	set(object, "observed_by", observed_by(app));
@@ -201,7 +193,7 @@ static json_t *run(const struct report_run *run)
 		json_decref(object);
 		return json_null();
 	}
-	set(object, "command", string(run->command));
+	set(object, "command", print_json_text(run->command));
 	set(object, "exit_status", json_integer(run->exit_status));
 	set(object, "elapsed_seconds", json_real(run->elapsed_seconds));
 	return object;
@@ -215,7 +207,7 @@ static json_t *kernel(const struct model *model)
 	set(object, "time_wait", known ? integer(model->kernel.time_wait) : json_null());
 	set(object, "owned", known ? integer(model->kernel.owned) : json_null());
 	set(object, "unowned", known ? integer(model->kernel.unowned) : json_null());
-	set(object, "error", known ? json_null() : string(model->table_error));
+	set(object, "error", known ? json_null() : print_json_text(model->table_error));
 	/* Read only if sockets ended early; otherwise null, which is not 0. */
 	known = model->buckets || model->overflowed;
 	set(object, "max_tw_buckets", known ? integer(model->buckets) : json_null());
@@ -230,8 +222,8 @@ static json_t *arms(const struct model *model, const struct report_run *run)
 
 	for (uint32_t i = 0; i < model->arm_count; i++) {
 		object = json_object();
-		set(object, "experiment", string(model->arms[i].experiment));
-		set(object, "arm", string(model->arms[i].name));
+		set(object, "experiment", print_json_text(model->arms[i].experiment));
+		set(object, "arm", print_json_text(model->arms[i].name));
 		set(object, "weight", integer(model->arms[i].weight));
 		set(object, "time_wait_confirmed", integer(model->arms[i].time_wait));
 		set(object, "counters", counters(&model->arms[i].counters));
@@ -249,12 +241,12 @@ static json_t *finding(const struct advice_finding *finding)
 	snprintf(text, sizeof(text), "%s: %s.", finding->evidence, finding->advice);
 	set(object, "id", json_string(finding->id));
 	set(object, "verdict", json_string(advice_verdict_name(finding->verdict)));
-	set(object, "app", string(finding->app));
+	set(object, "app", print_json_text(finding->app));
 	set(object, "to", *finding->to ? json_string(finding->to) : json_null());
-	set(object, "text", string(text));
+	set(object, "text", print_json_text(text));
 	set(object, "title", json_string(finding->title));
-	set(object, "evidence", string(finding->evidence));
-	set(object, "advice", string(finding->advice));
+	set(object, "evidence", print_json_text(finding->evidence));
+	set(object, "advice", print_json_text(finding->advice));
 	return object;
 }
 
@@ -277,7 +269,7 @@ static json_t *skipped(const struct model *model)
 
 	for (size_t i = 0; i < model->skipped_count && i < READER_SKIPPED_MAX; i++) {
 		object = json_object();
-		set(object, "file", string(model->skipped[i].name));
+		set(object, "file", print_json_text(model->skipped[i].name));
 		set(object, "reason", json_string(model->skipped[i].reason));
 		append(array, object);
 	}
@@ -321,7 +313,7 @@ int report_print_json(FILE *out, const struct model *model,
 {
 	json_t *object = json_object();
 	char now[PRINT_TIME_SIZE];
-	int result = 0;
+	int result;
 
 	failed = false;
 	set(object, "schema", json_string("twshim.report/1"));
@@ -335,14 +327,10 @@ int report_print_json(FILE *out, const struct model *model,
 	set(object, "arms", arms(model, options->run));
 	set(object, "advice", advice_list(model));
 	set(object, "unseen", unseen(model));
-	if (failed)
-		result = -ENOMEM;
-	else if (json_dumpf(object, out,
-			    JSON_INDENT(1) | JSON_ENSURE_ASCII |
-				JSON_REAL_PRECISION(10)) != 0)
-		result = ferror(out) ? -errno : -ENOMEM;
-	json_decref(object);
-	if (result == 0)
-		fputc('\n', out);
-	return result;
+	if (failed) {
+		json_decref(object);
+		return -ENOMEM;
+	}
+	result = print_json(out, object, JSON_INDENT(1) | JSON_REAL_PRECISION(10));
+	return result == 0 && ferror(out) ? -errno : result;
 }

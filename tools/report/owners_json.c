@@ -3,9 +3,9 @@
  * `twshim owners` as JSON: schema twshim.owners/1.
  */
 #include <errno.h>
-#include <jansson.h>
 #include <string.h>
 
+#include "tools/base/json.h"
 #include "tools/model/owners.h"
 #include "tools/base/print.h"
 
@@ -14,13 +14,6 @@ static const char *const kinds[] = {
     [OWNERS_OUTGOING] = "outgoing",
     [OWNERS_INCOMING] = "incoming",
 };
-
-static json_t *string_json(const char *untrusted)
-{
-	char valid[3 * TWS_EXE_SIZE + 1];
-
-	return json_string(print_utf8(valid, sizeof(valid), untrusted));
-}
 
 static json_t *address_or_null(const struct tws_address *address)
 {
@@ -62,9 +55,9 @@ static json_t *owner(const struct owners *owners, const struct owners_group *gro
 	const struct model_app *app = &owners->model->apps[group->app];
 
 	return json_pack("{s:o, s:o, s:o, s:o, s:I, s:f, s:f, s:s, s:o}", "app",
-			 string_json(app->name), "exe", string_json(app->exe), "pid",
-			 pid(owners, group), "to", address_or_null(&group->to), "count",
-			 (json_int_t)group->count, "oldest_leaves_s",
+			 print_json_text(app->name), "exe", print_json_text(app->exe),
+			 "pid", pid(owners, group), "to", address_or_null(&group->to),
+			 "count", (json_int_t)group->count, "oldest_leaves_s",
 			 group->oldest_leaves_ms / 1e3, "newest_leaves_s",
 			 group->newest_leaves_ms / 1e3, "process", life(owners, group),
 			 "exited_s", exited(owners, group));
@@ -105,7 +98,7 @@ static json_t *socket_object(const struct owners *owners, size_t index)
 
 	return json_pack(
 	    "{s:o, s:o, s:s, s:o, s:o, s:f}", "app",
-	    known ? string_json(owners->model->apps[group->app].name) : json_null(),
+	    known ? print_json_text(owners->model->apps[group->app].name) : json_null(),
 	    "pid", pid(owners, group), "looks", kinds[group->kind], "from",
 	    address_or_null(&socket->local), "to", address_or_null(&socket->remote),
 	    "leaves_s", socket->expires_ms / 1e3);
@@ -133,16 +126,10 @@ int owners_print_json(FILE *out, const struct owners *owners, bool all)
 	    (json_int_t)model->kernel.time_wait, "owned", (json_int_t)model->kernel.owned,
 	    "unowned", (json_int_t)model->kernel.unowned, "owners", groups(owners, true),
 	    "unowned_groups", groups(owners, false));
-	int result = object ? 0 : -ENOMEM;
 
-	if (result == 0 && all && json_object_set_new(object, "sockets", sockets(owners)))
-		result = -ENOMEM;
-	if (result == 0 &&
-	    json_dumpf(object, out,
-		       JSON_INDENT(1) | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(10)) != 0)
-		result = -ENOMEM;
-	json_decref(object);
-	if (result == 0)
-		fputc('\n', out);
-	return result;
+	if (object && all && json_object_set_new(object, "sockets", sockets(owners))) {
+		json_decref(object);
+		return -ENOMEM;
+	}
+	return print_json(out, object, JSON_INDENT(1) | JSON_REAL_PRECISION(10));
 }

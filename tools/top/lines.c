@@ -4,10 +4,10 @@
  * terminal), and as JSON.
  */
 #include <errno.h>
-#include <jansson.h>
 #include <math.h>
 #include <string.h>
 
+#include "tools/base/json.h"
 #include "tools/base/print.h"
 #include "tools/segments/names.h"
 #include "tools/top/top.h"
@@ -282,7 +282,6 @@ static json_t *row_object(const struct top_row *row, bool has_table)
 int top_print_json(FILE *out, const struct top *top, const struct top_view *view)
 {
 	json_t *rows = json_array(), *object;
-	int result;
 
 	for (size_t i = 0; i < top->count; i++)
 		json_array_append_new(rows, row_object(&top->rows[i], top->has_table));
@@ -290,12 +289,5 @@ int top_print_json(FILE *out, const struct top *top, const struct top_view *view
 	    "{s:s, s:s, s:s, s:o, s:o}", "schema", "twshim.top/1", "generated", top->time,
 	    "by", top_mode_names[view->mode], "time_wait",
 	    top->has_table ? integer(top->time_wait) : json_null(), "rows", rows);
-	result = object && json_dumpf(object, out,
-				      JSON_COMPACT | JSON_ENSURE_ASCII |
-					  JSON_REAL_PRECISION(10)) == 0
-		     ? 0
-		     : -ENOMEM;
-	json_decref(object);
-	fputc('\n', out);
-	return result;
+	return print_json(out, object, JSON_COMPACT | JSON_REAL_PRECISION(10));
 }

@@ -3,12 +3,12 @@
  * Endings as lines: which ones are wanted, and how they are printed.
  */
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "shim/shared/clock.h"
+#include "tools/base/json.h"
 #include "tools/base/print.h"
 #include "tools/segments/names.h"
 #include "tools/trace/trace.h"
@@ -195,13 +195,6 @@ void trace_print_text(FILE *out, const struct follow_event *event, bool color)
 
 /* ----------------------------------------------------------------------- JSON */
 
-static json_t *string(const char *text)
-{
-	char valid[3 * TWS_EXE_SIZE + 1];
-
-	return *text ? json_string(print_utf8(valid, sizeof(valid), text)) : json_null();
-}
-
 static json_t *address(const struct tws_address *address)
 {
 	char text[PRINT_ADDRESS_SIZE];
@@ -239,8 +232,8 @@ static void add_ended(json_t *object, const struct follow_event *event)
 			    ended->via ? json_string(via_name(ended->via)) : json_null());
 	json_object_set_new(object, "short_lived",
 			    json_boolean(ended->flags & TWS_CONN_SHORT_LIVED));
-	json_object_set_new(object, "rule", string(event->rule));
-	json_object_set_new(object, "arm", string(event->arm));
+	json_object_set_new(object, "rule", print_json_text_or_null(event->rule));
+	json_object_set_new(object, "arm", print_json_text_or_null(event->arm));
 	json_object_set_new(object, "cookie", json_integer((json_int_t)ended->cookie));
 }
 
@@ -251,8 +244,8 @@ int trace_print_json(FILE *out, const struct follow_event *event)
 	    json_pack("{s:s, s:s, s:I, s:o, s:o}", "schema", "twshim.trace/1", "time",
 		      print_when(when, sizeof(when), event->ended.ended_ns), "pid",
 		      (json_int_t)event->process->pid, "app",
-		      string(event->process->name), "exe", string(event->process->exe));
-	int result;
+		      print_json_text_or_null(event->process->name), "exe",
+		      print_json_text_or_null(event->process->exe));
 
 	if (!object)
 		return -ENOMEM;
@@ -261,9 +254,5 @@ int trace_print_json(FILE *out, const struct follow_event *event)
 				    json_integer((json_int_t)event->missed));
 	else
 		add_ended(object, event);
-	result = json_dumpf(object, out,
-			    JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(10));
-	json_decref(object);
-	fputc('\n', out);
-	return result == 0 || ferror(out) ? 0 : -ENOMEM;
+	return print_json(out, object, JSON_COMPACT | JSON_REAL_PRECISION(10));
 }
