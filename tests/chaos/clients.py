@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The clients of `make chaos`: unmodified programs of several languages. Each opens a number of
-connections one after the other to a server of ours and says how many answers it had."""
+connections, one after another, to our server and prints how many answers it got."""
 import os
 import shutil
 import sys
@@ -91,8 +91,8 @@ os._exit(0)
 
 
 class Client:
-    """A program. `command(test, server)` starts it; `whole`: its output says nothing but what
-    it did, and is compared to the byte; `paced`: it sleeps between its connections."""
+    """A program. `command(test, server)` starts it. `whole`: its output depends only on what
+    it did, and is compared byte by byte. `paced`: it sleeps between its connections."""
 
     def __init__(self, name, program, command, mode="echo", whole=True, paced=False):
         self.name = name

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What `make chaos` does while clients run. Each harm is begun with the round and takes a step
-now and then until the round ends; `undo` leaves the machine as a user would find it."""
+"""What `make chaos` does while clients run. Each harm begins with the round and takes a step
+now and then until the round ends. `undo` restores the machine."""
 import errno
 import os
 import random
@@ -15,10 +15,10 @@ POLICIES = ("close = \"keep\";", "close = \"fin-reset\";", "close = \"reset-drai
 
 
 class Harm:
-    """One kind. `exact`: what is counted must be exact in spite of it."""
+    """One kind. `exact`: the counts must be exact in spite of it."""
 
     exact = True
-    counted = True  # what is counted can be read at all
+    counted = True  # the counts can be read at all
 
     def __init__(self, chaos):
         self.chaos = chaos
@@ -168,8 +168,8 @@ class Delete(Harm):
 
 
 class Cut(Harm):
-    """Segments truncated under clients that are asleep: in the microseconds in which the shim
-    works on a segment nothing could help."""
+    """Truncates segments of clients that are asleep. In the microseconds in which the shim
+    uses a segment, nothing could prevent the damage."""
 
     exact = False
 
@@ -186,7 +186,7 @@ class Cut(Harm):
 
     @staticmethod
     def is_asleep(pid):
-        """Stopped in its sleep, which the kernel shows until it goes on."""
+        """Stops a client that sleeps; the kernel shows this until it continues."""
         try:
             with open(f"/proc/{pid}/syscall", encoding="ascii") as file:
                 return file.read().split()[0] in SLEEPING
@@ -202,7 +202,7 @@ class Cut(Harm):
 
 
 class Scribble(Harm):
-    """Random words written over segments, at any time."""
+    """Overwrites segments with random words, at any time."""
 
     exact = counted = False
 

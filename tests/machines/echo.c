@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The guest's server: a byte for a byte, to one client after another, each until it
+ * The guest's server: echoes each byte, to one client after another, until the client
  * closes. Prints its port.
  *
  * echo ADDRESS

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What can be counted and does not vary: system calls, instructions, memory; and, timed, what a
-process pays at its start and a plain file at its close."""
+"""Figures that do not vary (system calls, instructions, memory), and the time that a process needs
+to start and a plain file to close."""
 import os
 import random
 import re
@@ -22,7 +22,7 @@ def rule(settings):
 
 
 def _calls_of(test, client, name, conf, number):
-    """A `strace -c` summary of that many connections."""
+    """The `strace -c` summary of a run with that many connections."""
     path = os.path.join(test.scratch, name)
     options = ("-c", conf) if conf else ()
     command = ("strace", "-f", "-c", "-o", path, *client, f"repeat:{number}")
@@ -34,7 +34,7 @@ def _calls_of(test, client, name, conf, number):
 
 
 def calls(test, rows):
-    """Added system calls a connection, over 1,000."""
+    """Added system calls per connection, over 1,000 connections."""
     cases = (("observe", STEPS, "", 4), ("observe, non-blocking", NONBLOCKING, "", 4),
              ("observe, detail = true", STEPS, DETAIL, 4),
              ("close = fin-reset", STEPS, rule('close = "fin-reset";'), None),
@@ -110,8 +110,8 @@ def _spawn(command, environment):
 
 
 def start(test, rows):
-    """What a process pays that opens nothing: bare, with a preload that only counts, which is
-    the least of any, and with the shim; in drawn order."""
+    """The start and end of a process that opens nothing: bare, with a preload that only counts
+    (the least that any preload costs), and with the shim, in random order."""
     environments = {"bare": test.environment(False), "shim": test.environment(True)}
     environments["least"] = {**environments["bare"], "LD_PRELOAD": test.prog("pass_through.so")}
     times = []
@@ -140,7 +140,7 @@ def plain(test, rows):
 
 
 def machine_call(test, rows):
-    """What this machine takes for any system call: three a connection are the shim's."""
+    """How long this machine takes for any system call; the shim makes three per connection."""
     times = [int(test.run(test.prog("cycle"), "call", "20000", shim=False).stdout)
              for _ in range(20)]
     rows.add("getppid(), a system call that does next to nothing", table.median(times), "ns")

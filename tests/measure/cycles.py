@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a connection costs in time: connect, request, reply, close, against the same cycle bare.
+"""The time of a connection: connect, request, reply, close, compared with the same cycle bare.
 
-Two processes compared with each other differ by 5 % here for reasons that have nothing to do
-with what is compared. So tests/progs/paired.c runs all variants inside one process, in short
-batches whose order is drawn anew each round, and each round gives one ratio.
+Two processes differ by 5 % here for reasons unrelated to the shim. Therefore tests/progs/paired.c runs all variants inside one process, in short
+batches whose order is random in each round, and each round gives one ratio.
 """
 import os
 import shutil
@@ -17,10 +16,10 @@ from measure import table
 from measure.counts import DETAIL, rule
 
 BATCH = 30
-# Of a variant that is alone with the bare client, as a program has one shim and not eleven: a
-# batch long enough that what it finds cold at its start weighs nothing.
+# For a variant that runs alone with the bare client, because a program has one shim, not eleven.
+# The batch is long enough that cold caches at its start do not matter.
 ALONE = 300
-# What no shim of three calls can be below.
+# The least that a shim of three system calls can reach.
 CALLS = "the three system calls alone"
 POLICIES = (("close = fin-reset", 'close = "fin-reset";', 1.06), ("close = reset", 'close = "reset";', None),
             ("close = reset-drained", 'close = "reset-drained";', None),
@@ -102,7 +101,7 @@ class Traced:
 
 
 def bpftrace(test, rows, repeat=7):
-    """The bare cycle with and without bpftrace, in turn; and ours in the same runs."""
+    """Times the bare cycle with and without bpftrace, in turn, and ours in the same runs."""
     if not shutil.which("bpftrace"):
         return
     ours, theirs = [], []
@@ -165,7 +164,7 @@ def measure_cycles(test, rows):
 
 
 def measure_others(test, rows):
-    """The section of those that do the same work otherwise."""
+    """The section of other tools that do the same work."""
     sysctl("net.ipv4.tcp_tw_reuse", 1)
     bpftrace(test, rows)
     strace(test, rows)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The bench as a picture: two charts of bars in one SVG, readable on white and on black."""
+"""The bench as a picture: two charts of bars in one SVG, readable on white and on black backgrounds."""
 import html
 import math
 
@@ -52,7 +52,7 @@ def _css(what):
 
 
 def _cycles(rows, top):
-    """What each adds to a cycle, in percent; on a logarithmic scale, or strace alone is seen."""
+    """What each adds to a cycle, in percent; on a logarithmic scale, because of strace."""
     rows = sorted((r for r in rows if r.get("group") == "cycle"), key=lambda r: r["value"])
     bars = []
     for row in rows:

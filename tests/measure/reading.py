@@ -12,14 +12,14 @@ from measure import table
 
 PORT = 9464
 SS = "ss -ant | grep -c TIME-WAIT"
-# Dead segments stay as they are while we look.
+# Dead segments must not be folded while we measure.
 KEEP = "max_segments = 4096; retention_seconds = 3600;"
-# Of ss's time at the same number of sockets: what the project sets itself.
+# The project's own limit, relative to the time of ss with the same number of sockets.
 LIMITS = {"report": 0.5, "owners": 0.3, "doctor": 0.5}
 
 
 def fill(test, server, sockets, segments):
-    """That many TIME_WAIT sockets of that many processes; how many there are."""
+    """Creates that many TIME_WAIT sockets of that many processes. Returns how many there are."""
     client = (test.prog("client"), ADDRESS, str(server.port), "socket", "connect", "send:1",
               "recv", "close")
     environment = test.environment()
@@ -46,7 +46,7 @@ def fetch():
 
 
 def timed(name, call):
-    """Milliseconds. An answer of serve is good for half a second: after that it is made anew."""
+    """Milliseconds. serve reuses an answer for half a second, then makes a new one."""
     if name == "/metrics":
         time.sleep(0.6)
     started = time.perf_counter_ns()
@@ -72,7 +72,7 @@ def first(test):
 
 
 def one(test, rows, sockets, segments):
-    """Every reader at this size, in turn, in a drawn order."""
+    """Times every reader at this size, in turn, in random order."""
     test.run(test.twshim, "policy", "load", "--dir", test.dir, test.file("keep.conf", KEEP),
              shim=False)
     server = Server("echo")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The rows of the bench: measured, held against their limits, printed, kept as JSON."""
+"""The rows of the bench: compares them with their limits, prints them, keeps them as JSON."""
 import json
 import math
 import os
@@ -51,7 +51,7 @@ class Rows:
 
 
 def number(value, unit):
-    """As many digits as are worth reading."""
+    """The number with a sensible number of digits."""
     digits = {"x": 3, "ms": 1, "us": 1, "calls": 2}.get(unit, 0)
     return f"{value:,.{digits}f}"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A preload that does nothing but count: the least that any wrapper costs. The bench
- * times it beside the shim. With PASS_THROUGH_COUNTS=FILE it writes there, at exit, how
- * many calls of socket(), connect() and close() came by.
+ * A preload that only counts: the least that any wrapper costs. The bench times it beside
+ * the shim. With PASS_THROUGH_COUNTS=FILE it writes to that file at exit how many calls
+ * of socket(), connect() and close() it saw.
  */
 #include <dlfcn.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A preload that makes the three system calls a connection by which the shim knows
- * whose it is and how it ends, and does nothing with their answers: what of the shim's
- * cost is the kernel's and the machine's. The bench times it beside the shim.
+ * A preload that makes the shim's three system calls per connection and ignores their
+ * results. It shows which part of the shim's cost is the cost of system calls on this
+ * machine. The bench times it beside the shim.
  */
 #include <dlfcn.h>
 #include <poll.h>

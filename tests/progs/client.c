@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A client that does what a script tells it, one word a step, so that each way in which
- * programs open, share and drop connections is one line of a test.
+ * A client that follows a script, one word per step, so that each way in which programs
+ * open, share and drop connections is one line of a test.
  *
  * client ADDRESS PORT STEP...
  *
@@ -143,7 +143,7 @@ static void wait_by_select(const char *step)
 	need(select(c + 1, NULL, &set, NULL, &limit) == 1, step);
 }
 
-/* The outcome, as programs ask for it. */
+/* The outcome, by SO_ERROR, as programs ask for it. */
 static void ask_outcome(const char *step)
 {
 	int error = 0;
@@ -166,7 +166,7 @@ static void do_connect_wait(const char *step)
 	ask_outcome(step);
 }
 
-/* Says how it ended, as the program sees it. */
+/* Prints how the connection ended, as the program sees it. */
 static void do_connect_maybe(void)
 {
 	if (connect(c, &server.any, server_length) != 0 && errno != EINPROGRESS)
@@ -208,7 +208,7 @@ static void do_connect_raw(const char *step)
 #endif
 }
 
-/* What the stack holds below us is not what it held before. */
+/* Overwrites the stack below us. */
 static __attribute__((noinline)) void leave_traces(void)
 {
 	volatile char trace[4096];

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * The cycle that the bench times: connect, request, reply, close, against an echo server
- * in a process of its own. Prints nanoseconds a cycle.
+ * The cycle that the bench times: connect, request, reply, close, with an echo server in
+ * a process of its own. Prints nanoseconds per cycle.
  *
  * cycle ADDRESS CYCLES THREADS
  * cycle close N                closes no descriptor N times, and prints nothing
  * cycle file N                 opens and closes a file N times
- * cycle call N                 makes the least system call N times
+ * cycle call N                 makes the cheapest system call N times
  */
 #include <arpa/inet.h>
 #include <fcntl.h>

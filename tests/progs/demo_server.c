@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The server of `make demo`: answers each request with HTTP/1.0, and leaves it to the
- * client to close first, as curl then does after each answer. Prints its port, serves
+ * The server of `make demo`: answers each request with HTTP/1.0, and lets the
+ * client close first, as curl does after each answer. Prints its port, serves
  * until killed, until its parent ends, or until 60 seconds pass without a client.
  *
  * demo_server ADDRESS PARENT

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Opens and closes connections at each time at which code of a program can run: before
- * its libraries' constructors, in its own, in main, at exit, after main's destructors.
- * The same source makes a program (with -DNO_PREINIT one that begins later), and with
- * -DLIBRARY a library whose constructor does it. It also has functions of its own by the
- * names of a configuration library and of our wrappers' neighbours, which nobody else may
- * call.
+ * Opens and closes connections whenever code of a program can run: before the
+ * constructors of its libraries, in its own constructor, in main, at exit, after main's
+ * destructors. The same source makes a program (with -DNO_PREINIT, one that begins later)
+ * and, with -DLIBRARY, a library whose constructor does the same. It also defines
+ * functions with the names of functions in libconfig and next to our wrappers, which
+ * nobody else may call.
  *
  * early ADDRESS PORT        prints how many connections it made
  */
@@ -27,7 +27,7 @@ static void one(void)
 	    connect(fd, (struct sockaddr *)&server, sizeof(server)) != 0 ||
 	    write(fd, &byte, 1) != 1 || read(fd, &byte, 1) != 1)
 		_exit(9);
-	if (close(fd) != 0 || close(fd) == 0) /* the second time it is not there */
+	if (close(fd) != 0 || close(fd) == 0) /* the second time it does not exist */
 		_exit(8);
 	made++;
 }
@@ -67,7 +67,7 @@ __attribute__((section(".preinit_array"),
 	       used)) static void (*const before_all)(int, char **, char **) = preinit;
 #endif
 
-/* Called by name by whoever was linked into this process by mistake. */
+/* Only called if a library was loaded into this process by mistake. */
 void config_init(void *config);
 int config_lookup(void *config);
 void tws_hook_close(void);
@@ -100,7 +100,7 @@ int main(void)
 	if (atexit(one) != 0)
 		return 1;
 	one();
-	/* At exit two more: atexit's and the destructor's. */
+	/* Two more connections at exit: atexit's and the destructor's. */
 	printf("%d\n", made + 2);
 	return 0;
 }

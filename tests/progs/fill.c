@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * fill COUNT [ADDRESS...]: opens COUNT connections, one after another, in turn to a
+ * fill COUNT [ADDRESS...]: opens COUNT connections one after another, in turn to a
  * listener of its own on each ADDRESS (default 127.0.0.1), and closes each first, so that
- * COUNT TIME_WAIT sockets stay. Prints the listeners as ADDRESS:PORT, then "done". With
+ * COUNT TIME_WAIT sockets remain. Prints the listeners as ADDRESS:PORT, then "done". With
  * FILL_KILL set, dies of SIGKILL instead of exiting; with FILL_WAIT set, waits for the
  * end of stdin first; with FILL_PORT, listens on that port.
  */
@@ -43,7 +43,7 @@ static struct listener listen_on(const char *text)
 	return listener;
 }
 
-/* The whole range flat, where the kernel can: else the second half is slow to find. */
+/* Avoids the slow search in the second half of the range, if the kernel can. */
 static void connect_and_close(const struct listener *listener)
 {
 	int client = socket(AF_INET, SOCK_STREAM, 0), server;

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
  * Times connect-request-reply-close cycles of several variants inside one process, so
- * that what differs between two processes (memory, scheduling, another tenant's minute)
- * is the same for all of them: in each round every variant does one short batch, in a
- * drawn order. A variant is a library whose socket(), connect() and close() are called in
- * the place of libc's; a copy of the shim for each, since each has its own run-time
+ * that differences between processes (memory, scheduling, other tenants of the machine)
+ * affect all variants equally. In each round every variant does one short batch, in
+ * random order. A variant is a library whose socket(), connect() and close() are called
+ * instead of libc's: a copy of the shim for each, because each has its own run-time
  * directory.
  *
  * paired ADDRESS ROUNDS BATCH THREADS [LIBRARY DIRECTORY]...
  *
- * Prints one line a round: nanoseconds a cycle of the bare client and of each variant.
+ * Prints one line per round: nanoseconds per cycle of the bare client and of each
+ * variant.
  */
 #include <arpa/inet.h>
 #include <dlfcn.h>
@@ -24,7 +25,7 @@
 
 #include "tests/progs/parent.h"
 
-#define LISTENERS 32 /* so many destinations that none runs out of ports */
+#define LISTENERS 32 /* enough destinations that none runs out of ports */
 #define VARIANTS  32
 #define THREADS	  64
 
@@ -39,7 +40,7 @@ static int listener[LISTENERS];
 static struct variant variant[VARIANTS];
 static int variants, batch, threads;
 
-/* What the threads do now. */
+/* The current work of the threads. */
 static const struct variant *current;
 static pthread_barrier_t begin, end;
 
@@ -148,7 +149,7 @@ static double now(void)
 	return (double)at.tv_sec * 1e9 + (double)at.tv_nsec;
 }
 
-/* Nanoseconds a cycle of one batch: with one thread in this one, without any barrier. */
+/* Nanoseconds per cycle of one batch. One thread means this one, without a barrier. */
 static double time_batch(const struct variant *with, int to)
 {
 	double start;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * For the child that a test program forks: it ends when its parent does.
+ * For children that a test program forks: they end when their parent does.
  */
 #ifndef TWS_TESTS_PARENT_H
 #define TWS_TESTS_PARENT_H
@@ -10,8 +10,8 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-/* First of all in the child; `parent`: getpid() before the fork. Who has ended by then
- * sends no signal any more. */
+/* To be called first in the child, with getpid() of before the fork as `parent`. It also
+ * detects a parent that has ended already, which sends no signal. */
 static inline void die_with(pid_t parent)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);

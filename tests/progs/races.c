@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Threads, signals and odd children at once with connections. Each mode prints, as one
- * line, how many connections it established itself: the truth to hold the shim against.
+ * Threads, signals and unusual children, while connections are being made. Each mode
+ * prints on one line how many connections it established: the number that the shim must
+ * report.
  *
  * races ADDRESS PORT MODE
  *   churn           8 threads of 500 connections
@@ -90,7 +91,7 @@ static void run_threads(void *(*work)(void *), void *(*other)(void *))
 static int arrived; /* atomic */
 static int wanted;
 
-/* Of the two, each time; spinning, as one that is woken comes too late. */
+/* The two threads meet here, spinning: a thread that is woken comes too late. */
 static void meet(int number)
 {
 	__atomic_add_fetch(&arrived, 1, __ATOMIC_SEQ_CST);
@@ -99,15 +100,14 @@ static void meet(int number)
 			sched_yield();
 }
 
-/* One of the two is told 0, the other EISCONN; or EALREADY, while the first waits. */
+/* One gets 0, the other EISCONN, or EALREADY while the first waits. */
 static void connect_wanted(void)
 {
 	if (connect(wanted, (struct sockaddr *)&server, sizeof(server)) == 0)
 		note();
 }
 
-/* Where others keep the cores busy the two would not meet; no matter, where it is not
- * allowed. */
+/* On busy cores the two threads would rarely meet. Not being allowed to is harmless. */
 static void hurry(void)
 {
 	struct sched_param first = {.sched_priority = 1};
@@ -144,7 +144,7 @@ static void same(void)
 
 /* -------------------------------------------------------------- cancellation */
 
-/* Keeps what it opened in `*slot`, so that the main thread can close what was left. */
+/* Keeps its descriptor in `*slot`, so that the main thread can close it if we did not. */
 static void *cancelled(void *slot)
 {
 	for (;;) {
@@ -157,7 +157,7 @@ static void *cancelled(void *slot)
 		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 		note();
 		pthread_setcancelstate(state, NULL);
-		/* Cancelled in here, the descriptor stays open. */
+		/* If cancelled here, the descriptor stays open. */
 		close(fd);
 		*(int *)slot = -1;
 	}

@@ -18,12 +18,12 @@ def count(outcomes):
 
 
 def hung(run):
-    """Whether the unit had to be killed: it says nothing of the tests that were still to come."""
+    """Whether the unit had to be killed, so that the outcome of its later tests is unknown."""
     return run["outcomes"][STATUS] == "timed out"
 
 
 def outcome(run, test):
-    """A test's, also where it is not there; None where the run hung before it."""
+    """A test's outcome, also of a missing test; None if the run hung before it."""
     if test == ENDS:
         return "no" if hung(run) else "yes"
     return run["outcomes"].get(test, None if hung(run) else "absent")
@@ -41,7 +41,7 @@ def differing(bare, run):
 
 
 def first(run, test):
-    """What a run, and those before it that hung, say of a test."""
+    """A test's outcome in a run and the runs before it that hung."""
     return list(run["ends"]) if test == ENDS else [outcome(run, test)]
 
 
@@ -92,7 +92,7 @@ def verdicts(runs, unit, once):
 
 
 def line(result):
-    """One line a unit."""
+    """One line per unit."""
     state = "DIFFERS" if result["differs"] else "flaky" if result["flaky"] or result["once"] \
         else "same"
     shim = [s for s in result["shim"].values() if s]
@@ -103,7 +103,7 @@ def line(result):
 
 
 def details(result):
-    """What is not the same, a line each."""
+    """One line for each test that is not the same."""
     def said(counts):
         return ", ".join(f"{n} {o}" for o, n in counts.items())
     for kind in ("differs", "flaky", "once"):
@@ -117,8 +117,8 @@ def details(result):
 
 
 def unproven(report):
-    """What makes a comparison worth nothing: suites in which the shim was never seen loaded,
-    and reports of the shim's own that do not add up."""
+    """What makes a comparison worthless: suites in which the shim was never loaded, and reports
+    of the shim that do not add up."""
     found = [f"{name}: the shim was never seen loaded" for name, counts
              in report["suites"].items() if not counts["loaded"]]
     if report["total"]["broken_identities"]:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """CPython's own tests, of libpython3.11-testsuite, with Debian's interpreter: everything that
-has to do with descriptors, sockets, processes, signals and threads."""
+concerns descriptors, sockets, processes, signals and threads."""
 import os
 
 from suites.unit import Suite, Unit, parse_junit
@@ -25,7 +25,7 @@ FILES = ("fcntl", "ioctl", "file", "fileio", "io", "bufio", "largefile", "mmap",
          "shutil", "tarfile", "zipfile", "gzip", "mailbox", "pathlib", "dbm", "dbm_gnu",
          "dbm_ndbm", "dbm_dumb", "fileinput", "pipes", "shelve", "threadedtempfile",
          "contextlib", "contextlib_async", "gc", "finalization", "weakref", "getpass")
-# Waits for ever, bare, for a virtual machine's host to answer.
+# Waits for ever, also without the shim, for the host of a virtual machine.
 UNFIT = "*VSOCK*"
 # What `make check` runs: the classes of a few seconds each, by regrtest's own --match.
 QUICK = {

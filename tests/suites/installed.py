@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Suites that Debian ships as "installed tests": a key file with a command each, TAP mostly.
+"""Suites that Debian ships as "installed tests": a key file with a command for each, mostly TAP.
 GLib's sockets, D-Bus and subprocesses, the TLS of glib-networking, libsoup's HTTP, D-Bus."""
 import configparser
 import os
@@ -12,7 +12,7 @@ from suites.unit import Suite, Unit, parse_tap
 FOLDER = "/usr/share/installed-tests"
 PROGRAMS = "/usr/libexec/installed-tests"
 NO_TEST = re.compile("performance")  # GLib's benchmarks of minutes
-# libsoup's tests start an Apache on a file that holds a line which newer ones refuse.
+# libsoup's tests start an Apache with a configuration line that newer versions refuse.
 MENDED_APACHE = r"""
 cp -r "$1" "$2" && sed -i '/AuthDigestQop none/d' "$2/httpd.conf" || exit 99
 export G_TEST_SRCDIR="$2" G_TEST_BUILDDIR="$2"

@@ -27,7 +27,7 @@ def filled(text, scratch):
 
 
 def die_with(parent):
-    """PR_SET_PDEATHSIG: nothing is left running where the runner is killed, or was before."""
+    """PR_SET_PDEATHSIG: nothing keeps running if the runner is killed, or was killed before."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
@@ -124,7 +124,7 @@ def start(spec, environment):
 
 
 def end_all():
-    """Everything but us, which is process 1 here."""
+    """Kills every process except us, who are process 1 here."""
     if os.getpid() != 1:
         return
     try:
@@ -160,14 +160,14 @@ def broken_identity(report):
 
 
 def protect_the_host():
-    """Suites run as root may remove what is not theirs, /dev/null even: here they can't."""
+    """Suites that run as root may remove foreign files, even /dev/null; this prevents it."""
     for folder in ("/dev", "/etc", "/usr"):
         subprocess.run(["mount", "--rbind", folder, folder], check=True)
         subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
 
 
 def inside():
-    """The command, then what the shim says of it."""
+    """Runs the command, then reads the report of the shim."""
     spec = json.load(sys.stdin)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)

@@ -28,7 +28,7 @@ def module(path):
 
 
 def pytest_units(*folders, timeout=300, options=()):
-    """A unit for each test file. pytest writes no cache and loads no plug-in by itself."""
+    """A unit for each test file. pytest must not write a cache or load plug-ins by itself."""
     def units(_):
         return [Unit(module(path),
                      [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir",
@@ -39,7 +39,7 @@ def pytest_units(*folders, timeout=300, options=()):
     return units
 
 
-# trial, which gives a test that waits for what never comes 10 s instead of 120.
+# trial with a time limit of 10 s per test instead of 120.
 TRIAL = ("from twisted.trial import util; util.DEFAULT_TIMEOUT_DURATION = 10; "
          "from twisted.scripts.trial import run; run()")
 

@@ -29,7 +29,7 @@ def codename():
 
 
 def run(*command, directory):
-    """A step of fetching; raises with what it said."""
+    """Runs a step of fetching; raises with its output if it fails."""
     result = subprocess.run(command, cwd=directory, check=False, stdin=subprocess.DEVNULL,
                             timeout=900, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     if result.returncode:
@@ -71,7 +71,7 @@ def files(directory, *patterns):
 # --------------------------------------------------------------------- perl
 
 def taint(path):
-    """-T, where the first line of a test has it."""
+    """-T if the first line of the test has it."""
     with open(path, encoding="utf-8", errors="replace") as file:
         return ["-" + how for how in re.findall(r"\s-\w*([tT])\b", file.readline())]
 
@@ -123,7 +123,7 @@ def tcl_units(directory):
 
 
 def parse_ruby(output, scratch):
-    """Ruby's runner: a line a test, and below who failed or skipped."""
+    """Ruby's runner: one line per test; failed and skipped tests are named below."""
     found = Outcomes()
     for name in re.findall(r"^\[ *\d+/\d+\] (\S+#\S+) = ", output, re.M):
         found.add(name, PASS)
@@ -181,7 +181,7 @@ NODE_AT_ONCE = 20
 
 
 def node_units(directory):
-    """Node's test/parallel, each file a test, twenty of a group a unit."""
+    """Node's test/parallel, each file is a test, twenty of a group are a unit."""
     for group in NODE_GROUPS:
         paths = [path for path, _ in files(directory, f"test/parallel/test-{group}-*.js")]
         for at in range(0, len(paths), NODE_AT_ONCE):

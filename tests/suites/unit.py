@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What a conformance suite is made of, and how the output of its tests is read.
 
-Unit      one command of a suite that nobody here wrote: its tests are compared by name
-parse_*   output -> {test: outcome}; a test that comes up twice gets a number
+Unit      one command of another project's suite; its tests are compared by name
+parse_*   output -> {test: outcome}; a test that appears twice gets a number
 """
 import dataclasses
 import os
@@ -38,10 +38,10 @@ class Suite:
 
 
 class Outcomes(dict):
-    """{test: outcome}, in which no test is lost for want of a name of its own."""
+    """{test: outcome}; tests with the same name get a number."""
 
     def add(self, name, outcome):
-        """One result. Ports, times, keys, temporary files in its name are others each time."""
+        """Adds one result. Ports, times, keys and temporary files in its name vary from run to run."""
         name = re.sub(r"\S*twshim-conformance-[^\s']*", "PATH", name)
         name = re.sub(r"[\w+/]{43}=", "DIGEST", name)
         name = re.sub(r"\b0x[0-9a-f]+\b|\b\d{4,}\b|\b\d+(\.\d+)?( ?m?s| ?secs?)\b", "N", name)
@@ -83,7 +83,7 @@ def parse_tap(output, scratch):
 
 
 def by_pattern(pattern, outcomes):
-    """A parser of one line a test: the pattern's groups `name` and `outcome`."""
+    """A parser of one line per test, with the pattern's groups `name` and `outcome`."""
     compiled = re.compile(pattern, re.M)
 
     def parse(output, scratch):
