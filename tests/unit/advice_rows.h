@@ -174,7 +174,7 @@ struct host_row {
 };
 
 static const struct host_row host_rows[] = {
-    /* tcp_tw_reuse: of interest only where ports run out */
+    /* tcp_tw_reuse matters only if ports run out */
     {"TW201", VERDICT_OK, "loopback destinations only", {{HOST_tw_reuse, 2}}},
     {"TW201", VERDICT_UNKNOWN, "Permission denied", {{HOST_tw_reuse, 0, EACCES}}},
     {"TW201",
@@ -203,14 +203,14 @@ static const struct host_row host_rows[] = {
      NULL,
      {{HOST_tw_reuse, 0}, {HOST_timestamps, 1}},
      .pair = {.to = FAR_AWAY, .used = 49, .time_wait = 49, .range = 100}},
-    /* what is open, no setting gives back */
+    /* no setting frees ports of open connections */
     {"TW201",
      VERDICT_OK,
      "most TIME_WAIT sockets are to 10.0.0.7:6379 and hold 40 of 100 ports",
      {{HOST_tw_reuse, 2}, {HOST_timestamps, 1}},
      .pair = {.to = FAR_AWAY, .used = 85, .time_wait = 40, .range = 100}},
     {"TW201", VERDICT_OK, "never reuses a TIME_WAIT port", {{HOST_tw_reuse, 0}}},
-    /* ports inside the range are everybody's */
+    /* every program uses the ports inside the range */
     {"TW201",
      VERDICT_NOTICE,
      "'close=fin-reset,to=10.0.0.7:6379' leaves no TIME_WAIT; for one program, -p "
@@ -336,7 +336,7 @@ static const struct host_row host_rows[] = {
      "see TW101; otherwise widen net.ipv4.ip_local_port_range: the default is",
      {{HOST_port_low, 1000}, {HOST_port_high, 1999}},
      .pair = {.to = FAR_AWAY, .used = 500, .range = 1000}},
-    /* the range is as wide as ever, and a list takes it */
+    /* the range is wide, and a list of reserved ports takes most of it */
     {"TW217",
      VERDICT_NOTICE,
      "see TW101; otherwise remove from net.ipv4.ip_local_reserved_ports what no server "

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A run-time directory of a test's own, with a reader for it and a segment to save there.
- * To be included after cmocka.h.
+ * A run-time directory for one test, with a reader for it and a segment to save there.
+ * Include it after cmocka.h.
  */
 #ifndef TWS_TESTS_SAVED_DIRECTORY_H
 #define TWS_TESTS_SAVED_DIRECTORY_H

@@ -48,7 +48,7 @@ static inline struct tws_address saved_ipv4(uint8_t last, uint16_t port)
 	    .bytes = {10, 0, 0, last}, .port = port, .family = TWS_IPV4};
 }
 
-/* A whole, empty segment of this boot, made by a process that can't be alive. */
+/* A valid, empty segment of this boot, made by a process that cannot be alive. */
 static inline void saved_init(struct saved *saved, const char *exe,
 			      const struct reader *reader)
 {
@@ -136,7 +136,7 @@ static inline struct tws_ended *saved_ended(struct saved *saved, uint64_t cookie
 	return &saved->ended[index];
 }
 
-/* As the reader would hand it over, of a process that is dead or alive. */
+/* The segment as the reader delivers it, of a process that is dead or alive. */
 static inline struct segment saved_segment(struct saved *saved, enum process_life life)
 {
 	struct segment segment = {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * How fast the arms of an experiment opened connections: by the times of their own, from
- * rings that hold all of them, and from rings that do not.
+ * The rates at which the arms of an experiment opened connections, from the times of
+ * their connections: with rings that hold all of them, and with rings that do not.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -72,7 +72,7 @@ static void an_experiment_lasts_from_its_first_connection_to_its_last(void **sta
 	struct model *model;
 
 	begin();
-	connection(0, 1000, 1001); /* of no arm: before, and after */
+	connection(0, 1000, 1001); /* without an arm: before and after the experiment */
 	for (uint64_t i = 0; i < 6; i++)
 		connection(i % 3 ? 1 : 2, 10000 + 100 * i, 10001 + 100 * i);
 	connection(0, 90000, 90001);
@@ -106,7 +106,7 @@ static void a_ring_that_lost_some_tells_of_what_began_since_its_oldest(void **st
 
 	begin();
 	for (uint64_t i = 0; i < SAVED_RING;
-	     i++) /* the last is the oldest that is left */
+	     i++) /* the last one is the oldest that remains */
 		connection(1, 10000 + 100 * i, 10150 + 100 * i);
 	saved.header.ended_tickets = SAVED_RING + 5;
 	for (unsigned i = 0; i < 5; i++)

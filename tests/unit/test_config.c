@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The policy language: what it takes, what it says about what it does not take, and that
- * what comes out of an image goes in again. Run from the root of the tree.
+ * The policy language: what it accepts, what it says about the rest, and that the text of
+ * an image compiles to the same image. Run it from the root of the tree.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -37,7 +37,7 @@ static struct tws_policy_image *compile_text(const char *text,
 	return tws_compile(&source, complaints);
 }
 
-/* Compiles what must have no errors. */
+/* Compiles a policy that must have no errors. */
 static struct tws_policy_image *accept(const char *text)
 {
 	struct tws_complaints complaints;
@@ -399,7 +399,7 @@ static void an_unreadable_file_is_an_error(void **state)
 	}
 }
 
-/* `root` leads from the directory of the policy, or from that of nobody, to /. */
+/* `root` leads to / from the directory of the policy, or from one that does not exist. */
 static void refuse_include(const char *root, const char *path)
 {
 	struct tws_complaints complaints;
@@ -413,7 +413,7 @@ static void refuse_include(const char *root, const char *path)
 	tws_complaints_free(&complaints);
 }
 
-/* Were it opened, a FIFO would have us wait for ever. */
+/* Opening a FIFO would block for ever. */
 static void an_include_is_refused_and_not_opened(void **state)
 {
 	char path[] = "/tmp/twshim-include-XXXXXX";

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The table of endings: each row is a case measured on Linux 6.18 (tcp(7), RFC 9293
- * section 3.6), held against the verdict from TCP_INFO and, where poll() alone can tell,
- * from poll().
+ * section 3.6), compared with the verdict from TCP_INFO and, if poll() suffices, with the
+ * verdict from poll().
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -35,7 +35,7 @@ struct row {
 #define RESET	   TWS_CONN_POLICY_RESET
 #define NEVER_SENT TWS_CONN_FASTOPEN_CONNECT
 #define LINGER2	   TWS_CONN_POLICY_LINGER2
-#define UNSENT	   (1u << 31) /* no flag of a connection: bytes that never left */
+#define UNSENT	   (1u << 31) /* not a flag of a connection: bytes that never left */
 
 /* clang-format off */
 static const struct row rows[] = {
@@ -172,8 +172,8 @@ static void our_own_shutdown_of_reading_is_not_taken_for_the_peers_close(void **
 	assert_true(tws_ending_needs_info(&facts));
 }
 
-/* tws_ending_usual() is a short cut: the table, asked for any two flags at once, says the
- * same of what is writable and nothing else. */
+/* tws_ending_usual() is a short cut. For any two flags at once, the table gives the same
+ * answer for a socket that is only writable. */
 static void the_usual_end_is_the_tables(void **state)
 {
 	const struct tws_verdict usual = tws_ending_usual();

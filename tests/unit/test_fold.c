@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Folding counts each segment once, whatever is in its way: totals that nobody can read,
- * files that cannot be removed, a lock that is taken away, a process killed at any step.
+ * Folding counts each segment once, in spite of totals that nobody can read, files that
+ * cannot be removed, a lock that is deleted, and a process that is killed at any step.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -32,7 +32,7 @@ struct place {
 	int fd;
 	struct reader reader;
 	struct saved saved;
-	struct tws_counters sum; /* of all destinations read */
+	struct tws_counters sum; /* the sum over all destinations read */
 	struct tws_counters arms;
 	uint64_t processes;
 };
@@ -110,7 +110,7 @@ static void write_many(struct place *place, unsigned from, unsigned to)
 	}
 }
 
-/* How many files have a name that ends so; the last of them. */
+/* How many files have a name with this suffix; the last of them in the result. */
 static unsigned files(struct place *place, const char *suffix,
 		      char ret_name[NAME_MAX + 1])
 {
@@ -217,7 +217,7 @@ static void nothing_in_the_place_of_totals_stops_the_folding(void **state)
 
 /* --------------------------------------------------------------- exactly once */
 
-/* From here on this process can remove nothing. */
+/* From now on this process cannot remove files. */
 static void forbid_unlink(void)
 {
 	struct sock_filter filter[] = {
@@ -312,7 +312,8 @@ static void a_lock_that_is_taken_away_costs_no_count(void **state)
 
 /* ---------------------------------------------------------------- endings */
 
-/* Killed in tws_conn_fail() and its like: the slot is moved on, nothing is counted. */
+/* Killed in tws_conn_fail() or a similar function: the slot has its new state, and
+ * nothing is counted. */
 static void one_killed_between_two_steps_is_settled(void **state)
 {
 	struct place *place = *state;
@@ -404,8 +405,8 @@ static void another_users_file_is_not_removed(void **state)
 	assert_true(is_there(place, "1-2-3.tmp"));
 }
 
-/* As a client does it: at most 128 at a time, which is too few where short processes come
- * faster than the look at all of them can be afforded. */
+/* As a client folds: at most 128 segments at a time, which is too few if short processes
+ * come faster than a client can afford to look at all of them. */
 static void a_storm_of_short_processes_does_not_outrun_the_folding(void **state)
 {
 	struct place *place = *state;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Who holds connections that their peers have closed, and which way these were opened; in
- * a /proc that the test makes.
+ * Which processes hold connections that their peers have closed, and which side opened
+ * them, in a /proc that the test makes.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -42,7 +42,7 @@ static void remove_link(const char *proc)
 	}
 }
 
-/* The port that a connection in CLOSE_WAIT is said to have come in at; 0: it went out. */
+/* The listening port at which a connection in CLOSE_WAIT came in; 0 if it is outgoing. */
 static uint16_t came_in_at(const char *proc, uint16_t local, uint16_t remote,
 			   uint16_t listening)
 {

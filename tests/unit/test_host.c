@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The host's numbers, from saved texts of /proc: each form, what is missing, what is
- * damaged; ports and their forecast.
+ * The host's numbers from saved texts of /proc, in each form, with missing and damaged
+ * values; ports and their forecast.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -222,7 +222,7 @@ static void a_burst_of_late_runs_out_of_ports(void **state)
 	for (unsigned s = 50; s < 60; s++)
 		leaving[s] = 1000;
 	traffic_forecast(&pair, leaving);
-	assert_int_equal(pair.exhausted_in_s, 19); /* 18,232 left at 1,000 a second */
+	assert_int_equal(pair.exhausted_in_s, 19); /* 18,232 left, at 1,000 per second */
 }
 
 static void no_new_ones_never_run_out(void **state)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What became of a connection whose process could not say: the whole table, and that the
- * identities of the counters hold wherever a process was struck down.
+ * What became of a connection whose process could not record it: the whole table, and
+ * that the identities of the counters hold wherever a process was killed.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,7 +17,7 @@
 #include "tools/model/join.h"
 #include "tools/model/model.h"
 
-/* Words that the kernel was heard to say, as measured on Linux 6.18. */
+/* Messages of the kernel about destroyed sockets, as measured on Linux 6.18. */
 static const struct kernel_destroyed peer_first = {
     .has_info = true, .bytes_acked = 7, .fin_acked = true, .unread = 1};
 static const struct kernel_destroyed dropped = {
@@ -31,7 +31,7 @@ static const struct kernel_destroyed never_answered = {.has_info = true, .unacke
 static const struct kernel_destroyed old_kernel_unread = {.unread = 7};
 static const struct kernel_destroyed old_kernel = {.unread = 1};
 
-/* The verdict "stays as it is" (NOT_ENDED), with or without having come to be. */
+/* The verdict "stays as it is" (NOT_ENDED), whether or not it was established. */
 #define NOT_ENDED TWS_END_NONE
 
 static const struct row {
@@ -361,8 +361,8 @@ static void assert_identities(const struct tws_counters *counters)
 	assert_int_equal(value[TWS_established], value[TWS_open] + join_ended(counters));
 }
 
-/* The steps of a connection's counting, as the shim takes them; SIGKILL may strike before
- * any of them. */
+/* The steps in which the shim counts a connection. SIGKILL may come before any of them.
+ */
 enum step {
 	CLAIMED,
 	CONNECTING,
@@ -516,7 +516,7 @@ a_dead_process_is_settled_only_when_its_observer_is_gone_and_by_no_way(void **st
 	model_free(model);
 }
 
-/* A table read before a connection began says nothing of it. */
+/* A table that was read before a connection began says nothing about it. */
 static void what_is_younger_than_the_table_stays_open(void **state)
 {
 	struct model *model = model_with(0, 0);

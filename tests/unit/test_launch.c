@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * A command is started as if we were not there; LD_PRELOAD is appended to.
+ * A command is started as if without twshim; the library is appended to LD_PRELOAD.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -82,7 +82,7 @@ static void what_cannot_be_run_is_told_from_what_is_not_there(void **state)
 	assert_int_equal(run_words(plain).exec_error, EACCES);
 }
 
-/* Ends in the place of twshim, as the command ended. */
+/* Ends as twshim ends after the command. */
 static int end_like(const char *script)
 {
 	int status;

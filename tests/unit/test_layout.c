@@ -15,7 +15,7 @@
 
 #include "shim/shared/segment.h"
 
-/* A header that is a segment, small and whole. */
+/* The header of a small, valid segment. */
 static struct tws_header good(void)
 {
 	static const uint32_t size[TWS_SECTIONS] = {sizeof(struct tws_counters),
@@ -102,7 +102,7 @@ static void every_damage_is_refused_with_a_reason(void **state)
 	assert_non_null(tws_segment_validate(&whole, sizeof(whole), 0));
 }
 
-/* Whatever the bytes: no crash, and what is accepted lies inside of the file. */
+/* Whatever the bytes are, nothing crashes, and accepted sections lie inside the file. */
 static void mutated_headers_never_lead_outside_of_the_file(void **state)
 {
 	unsigned seed = (unsigned)time(NULL);
@@ -131,7 +131,7 @@ static void mutated_headers_never_lead_outside_of_the_file(void **state)
 	}
 }
 
-/* Readers load the counters in this order: what a connection counts last stands first. */
+/* Readers load the counters in this order: what a connection counts last comes first. */
 static void endings_stand_before_establishments_before_attempts(void **state)
 {
 	(void)state;

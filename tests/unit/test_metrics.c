@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Metrics: counters that never go back whatever segments do, destinations that keep their
- * series, the cap, label escaping, negotiation, the ledger as a file.
+ * Metrics: counters that never decrease whatever segments do, destinations that keep
+ * their series, the cap, label escaping, negotiation, the ledger as a file.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -175,7 +175,7 @@ static void fewer_wanted_are_fewer_at_once_and_nothing_is_counted_twice(void **s
 	ledger_free(&ledger);
 }
 
-/* Of what it did while it was part of `other`, nothing is counted twice. */
+/* Connections that were counted in `other` are not counted again. */
 static void an_idle_destination_gives_way_and_sums_stay_whole(void **state)
 {
 	struct ledger ledger = {0};
@@ -202,8 +202,8 @@ static void an_idle_destination_gives_way_and_sums_stay_whole(void **state)
 	ledger_free(&ledger);
 }
 
-/* Of three that are idle and one that is busy, two have series: the busy one takes a
- * place, once, and the idle do not take turns in it, nor in others'. */
+/* Three destinations are idle and one is busy; two of them have series. The busy one
+ * takes a place once, and the idle ones do not alternate. */
 static void the_idle_do_not_take_turns(void **state)
 {
 	struct ledger ledger = {0};
@@ -227,7 +227,7 @@ static void the_idle_do_not_take_turns(void **state)
 		assert_int_equal(shown(slot_of(app, 3)->lines), 10 * turn);
 		assert_int_equal(app->other[TWS_ended_local_fin], 0);
 	}
-	/* It wakes, and what it did before is not counted again. */
+	/* It becomes active, and its earlier connections are not counted again. */
 	model = begin();
 	put(model, "/bin/a", 1, 107);
 	put(model, "/bin/a", 2, 90);
@@ -293,7 +293,7 @@ static void a_file_brings_it_all_back(void **state)
 	rmdir(path);
 }
 
-/* Seen at the end of time, it would never be long ago; its offset is the last number. */
+/* A time in the far future would never be long ago; its offset is the largest number. */
 static void what_the_file_says_of_the_future_is_not_believed(void **state)
 {
 	static const char text[] =
@@ -420,7 +420,7 @@ static void pairs_beyond_their_number_are_counted_as_dropped(void **state)
 		pairs[i].to = address((uint16_t)(i + 1));
 		pairs[i].used = i == METRICS_PAIRS + 1 ? 0 : 1; /* of a hundred */
 		pairs[i].range =
-		    i == METRICS_PAIRS ? 0 : 100; /* that one shows nothing */
+		    i == METRICS_PAIRS ? 0 : 100; /* the hundredth has no series */
 	}
 	assert_int_equal(model_finish(model), 0);
 	assert_true(value_of(model, &traffic, &ledger, name) == 0);
@@ -456,7 +456,7 @@ static void a_cap_holds_and_says_what_it_cost(void **state)
 	ledger_free(&ledger);
 }
 
-/* A histogram without its last buckets would be a lie. */
+/* A histogram without its last buckets would be wrong. */
 static void a_cap_never_cuts_a_histogram(void **state)
 {
 	const char *name = "\ntwshim_connection_lifetime_seconds_";

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Which way a TIME_WAIT socket of nobody looks: by listeners, by the range that connect()
- * chooses from, and, where neither tells, by which end several of them have in common.
+ * Whether a TIME_WAIT socket without an owner looks outgoing: by listeners, by the range
+ * that connect() uses, and otherwise by which end several of them have in common.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,7 +31,7 @@ static void add(uint8_t state, uint16_t local, uint8_t host, uint16_t remote)
 	assert_int_equal(kernel_table_add(&table, &socket), 0);
 }
 
-/* With the range of 40,000 to 40,999, of which 40,500 is reserved. */
+/* With the range 40,000 to 40,999, in which 40,500 is reserved. */
 static struct owners group(struct model **ret_model)
 {
 	struct model_options options = {0};

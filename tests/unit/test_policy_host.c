@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a policy that is in order is warned of on a host with these ports.
+ * The warnings about a valid policy on a host with these ports.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +14,7 @@
 
 #include "tools/policy/host_ports.h"
 
-/* Warnings of a source on a host with this range and these reserved ports. */
+/* The warnings about a source on a host with this range and these reserved ports. */
 static struct tws_complaints warn(const struct tws_source *source, uint16_t low,
 				  uint16_t high, const char *reserved)
 {
@@ -31,7 +31,7 @@ static struct tws_complaints warn(const struct tws_source *source, uint16_t low,
 	return ret;
 }
 
-/* A rule of one line gets one warning that has both texts; NULL: none. */
+/* A one-line rule gets one warning that contains both texts; NULL: no warning. */
 static void expect(const char *rule, uint16_t low, uint16_t high, const char *reserved,
 		   const char *what, const char *cure)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Whether an image may be believed: whatever its bytes, validation reads nothing outside
- * of them, and what it lets through can be matched and described without harm.
+ * Whether an image can be trusted: whatever its bytes, validation reads nothing outside
+ * them, and an accepted image can be matched and described safely.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -74,7 +74,8 @@ static void any_truncation_is_noticed(void **state)
 	struct tws_policy_image *image = make_image();
 
 	for (uint32_t size = 0; size < image->size; size++) {
-		char *copy = malloc(size + 1); /* so that a read beyond is seen */
+		char *copy =
+		    malloc(size + 1); /* so that a read beyond the end is detected */
 
 		memcpy(copy, image, size);
 		assert_non_null(tws_policy_validate(copy, size));
@@ -190,7 +191,7 @@ static uint64_t next_random(uint64_t *seed)
 	return *seed;
 }
 
-/* Uses everything in an image that validation let through. */
+/* Uses everything in an image that validation accepted. */
 static void use(const struct tws_policy_image *image, bool describe)
 {
 	const struct tws_rule *rules = tws_policy_at(image, image->rules.offset);

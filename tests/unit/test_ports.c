@@ -211,7 +211,7 @@ static void the_cure_for_running_out_gives_ports_back(void **state)
 	says(the(&scene, "TW103"), "port_range=full saves CPU but adds no ports");
 	assert_int_equal(the(&scene, "TW103")->verdict, VERDICT_WARNING);
 
-	make(&scene, REDIS); /* ten a second, for a minute: there it stays */
+	make(&scene, REDIS); /* ten per second for a minute, then constant */
 	for (unsigned age = 0; age < 60; age++)
 		hold(&scene, PYTHON, 10, TCP_TIME_WAIT, age);
 	report(&scene);
@@ -272,7 +272,7 @@ static void fill_with_time_wait(struct tws_address to, unsigned reuse)
 	scene.destinations[PYTHON].recent.ended = 1000;
 }
 
-/* Of both, the verdict on TW103. */
+/* The verdict on TW103 for both. */
 static enum advice_verdict verdict_of_fill(void)
 {
 	const struct advice_finding *finding = NULL;
@@ -338,7 +338,7 @@ static void a_port_ring_goes_on_where_all_others_fail(void **state)
 
 /* -------------------------------------------------------- who takes them from others */
 
-/* Perl found no port for another server, where none is in use. */
+/* Perl found no free port to another server, although none is in use there. */
 static void starve(void)
 {
 	make(&scene, REDIS);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the reader makes of a directory: good segments are taken, everything else is named
- * with a reason and skipped, nothing is followed and nothing waits.
+ * How the reader treats a directory: it takes valid segments, skips everything else and
+ * names it with a reason, follows no link and waits for nothing.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -110,7 +110,7 @@ static void what_nobody_wants_is_not_read(void **state)
 	assert_int_equal(place->attempts, 1);
 }
 
-/* Of this process, as its segment's file would be named. */
+/* The file name of a segment of this process. */
 static uint64_t own_start_time(void)
 {
 	FILE *file = fopen("/proc/self/stat", "re");
@@ -386,7 +386,7 @@ static void only_the_first_hundred_reasons_are_kept_and_all_are_counted(void **s
 	assert_int_equal(place->reader.skipped_count, 150);
 }
 
-/* Whatever is in the file: the reader comes back, and has read inside of its copy. */
+/* Whatever is in the file, the reader returns and reads only inside its copy. */
 static void damaged_segments_never_harm(void **state)
 {
 	struct place *place = *state;
@@ -420,7 +420,7 @@ static void a_ring_gives_only_records_that_are_whole(void **state)
 	segment.header.ended_tickets++; /* record 0 is about to be overwritten */
 	assert_false(segment_ended_is_whole(&segment, 0));
 	assert_true(segment_ended_is_whole(&segment, 2));
-	saved->ended[2].sequence = 4; /* lies in another's place */
+	saved->ended[2].sequence = 4; /* is in the place of another record */
 	assert_false(segment_ended_is_whole(&segment, 2));
 }
 

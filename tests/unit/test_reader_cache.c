@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Segments that nobody writes to any more are kept from reading to reading: with the same
- * result as reading them again, and no longer than they are as they were.
+ * Segments that nobody writes any more are kept between readings, with the same result as
+ * reading them again, and only as long as the file is unchanged.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,7 +24,7 @@ struct place {
 	struct reader_cache *cache;
 	struct saved saved;
 	unsigned taken;
-	struct segment last; /* its pointers are good no more */
+	struct segment last; /* its pointers are no longer valid */
 	char directory[32];  /* its directory */
 	uint64_t attempts, failed, ended, time_wait;
 };
@@ -59,7 +59,7 @@ static int tear_down(void **state)
 	return 0;
 }
 
-/* Settles in what it takes, as the model does. */
+/* Settles connections in the segment, as the model does. */
 static int take(struct segment *segment, void *data)
 {
 	struct place *place = data;
@@ -87,7 +87,7 @@ static void write_as(struct place *place, const char *name)
 	    saved_write(&place->saved, place->fd, name, sizeof(place->saved)), 0);
 }
 
-/* How many of the files are kept after it: all are of one size. */
+/* How many of the files are kept after it; all have the same size. */
 static size_t read_all(struct place *place)
 {
 	place->taken = 0;
@@ -221,7 +221,7 @@ static void a_process_that_may_live_is_not_kept(void **state)
 {
 	struct place *place = *state;
 
-	place->saved.header.pid_namespace = 0; /* nothing can be known of it */
+	place->saved.header.pid_namespace = 0; /* its process cannot be looked up */
 	write_as(place, NAME);
 	assert_int_equal(read_all(place), 0);
 	assert_int_equal(place->last.life, PROCESS_UNKNOWN);
@@ -230,7 +230,7 @@ static void a_process_that_may_live_is_not_kept(void **state)
 	assert_true(read_all(place) > 0);
 }
 
-/* A child that inherited it may end it yet, in its parent's books. */
+/* A child that inherited it may still end it, in its parent's book. */
 static void a_connection_left_open_keeps_a_segment_from_being_kept(void **state)
 {
 	struct place *place = *state;
@@ -261,7 +261,7 @@ static void files_of_one_name_in_two_directories_are_two(void **state)
 	}
 }
 
-/* Of another user's directory as much is read each time, and what it costs is bounded. */
+/* Another user's directory is read in full each time, and the cost is bounded. */
 static void another_users_directory_is_read_each_time(void **state)
 {
 	struct place *place = *state;

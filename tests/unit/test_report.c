@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The report of saved segments and a saved kernel table: the text is held against
- * tests/unit/golden/report.txt (TWSHIM_UPDATE_GOLDEN=1 writes it anew), JSON against its
- * schema and the identities.
+ * The report of saved segments and a saved kernel table. The text is compared with
+ * tests/unit/golden/report.txt (TWSHIM_UPDATE_GOLDEN=1 rewrites it), JSON with its schema
+ * and the identities.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -45,8 +45,8 @@ static void add_socket(struct kernel_table *table, uint64_t cookie, uint8_t stat
 	must(kernel_table_add(table, &socket));
 }
 
-/* Ten of the first program, one that goes on, one that its peer took away, and two of
- * nobody. */
+/* Ten of the first program, one still open, one that its peer removed, and two without an
+ * owner. */
 static struct kernel_table saved_table(void)
 {
 	struct kernel_table table = {0};
@@ -60,8 +60,8 @@ static struct kernel_table saved_table(void)
 	return table;
 }
 
-/* A long-lived program: 1,000 connections, most of them long ago; of the last minute's
- * eleven ten are in TIME_WAIT. */
+/* A long-lived program with 1,000 connections, most of them long ago. Of the eleven in
+ * the last minute, ten are in TIME_WAIT. */
 static void take_worker(struct model *model)
 {
 	static struct saved saved;
@@ -87,7 +87,7 @@ static void take_worker(struct model *model)
 	must(model_take(&segment, model));
 }
 
-/* A name that no terminal should see as it is; killed with one open, one refused. */
+/* A name with control characters; killed with one connection open and one refused. */
 static void take_killed(struct model *model)
 {
 	static struct saved saved;
@@ -452,7 +452,7 @@ static void sockets_that_the_kernel_never_made_are_no_peers_doing(void **state)
 	model_free(model);
 }
 
-/* How many of the last minute, of a process this old, whose slot is so. */
+/* How many connections of the last minute, for a process of this age with this slot. */
 static uint64_t no_port_lately(uint64_t age_s, uint32_t state, uint64_t ago_s,
 			       uint8_t failure, bool established)
 {

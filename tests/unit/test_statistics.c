@@ -194,7 +194,7 @@ static void add_connection(struct tws_counters *arm, const struct world *world)
 	}
 }
 
-/* Connections drawn into two arms that are the same. True: a difference was shown. */
+/* Draws connections into two equal arms. True if a difference is shown. */
 static bool shows_difference(const struct world *world)
 {
 	struct model_arm arms[2] = {{.weight = 1}, {.weight = 1}};

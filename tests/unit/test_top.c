@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The lines of `top`: never wider than the terminal, whatever is in them.
+ * The lines of `top` are never wider than the terminal, whatever they contain.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Which endings `trace` shows, and as what line.
+ * Which endings `trace` shows, and how it prints them.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * systemd's unit files as we read them, and the drop-in as we write it.
+ * How we read systemd's unit files, and the drop-in that we write.
  */
 #include <setjmp.h>
 #include <stdarg.h>

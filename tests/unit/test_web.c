@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Which Host headers may come from a page of ours, and what can be asked for.
+ * Which Host headers our own page can send, and which paths can be requested.
  */
 #include <setjmp.h>
 #include <stdarg.h>
