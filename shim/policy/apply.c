@@ -80,16 +80,18 @@ static bool lacks_port(uint32_t flags)
 	       flags & TWS_CONN_LATE_BIND;
 }
 
-static void apply_port_range(int fd, const struct tws_action *action, uint32_t flags,
-			     struct outcome *outcome)
+static void apply_port_range(int fd, const struct tws_conn *conn,
+			     const struct tws_action *action, struct outcome *outcome)
 {
 	uint32_t range = (uint32_t)action->port_high << 16 | action->port_low;
 
-	if (!(action->flags & TWS_ACTION_PORT_RANGE) || !lacks_port(flags))
+	if (!(action->flags & TWS_ACTION_PORT_RANGE) || !lacks_port(conn->slot->flags))
 		return;
 	if (!range)
 		range = full_range();
 	set_option(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, &range, sizeof(range), outcome);
+	if (!outcome->unsupported)
+		conn->slot->flags |= TWS_CONN_PORT_RANGE;
 }
 
 static bool is_blocking(int fd)
@@ -270,7 +272,7 @@ static void set_all(int fd, const struct tws_conn *conn,
 	uint32_t flags = conn->slot->flags;
 
 	apply_reuseaddr(fd, &decision->action, flags, &outcome);
-	apply_port_range(fd, &decision->action, flags, &outcome);
+	apply_port_range(fd, conn, &decision->action, &outcome);
 	apply_port_ring(fd, conn, &decision->action, &outcome);
 	apply_fin_timeout(fd, &decision->action, flags, &outcome);
 	apply_close_mode(fd, conn, decision, &outcome);

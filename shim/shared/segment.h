@@ -146,6 +146,7 @@ enum tws_conn_flag {
 	TWS_CONN_SHUT_READ = 1u << 23,	      /* the program called shutdown(SHUT_RD) */
 	TWS_CONN_ADOPTED = 1u << 22,	      /* inherited or received: not opened here */
 	TWS_CONN_PORT_RING = 1u << 25,	      /* policy bound it to a port of its ring */
+	TWS_CONN_PORT_RANGE = 1u << 27,	      /* policy set IP_LOCAL_PORT_RANGE */
 	TWS_CONN_POLICY_COUNTED = 1u << 26,   /* counted as policy_applied already */
 };
 

@@ -51,6 +51,9 @@ static int apply_rule(struct advice *advice, size_t index,
 	    .id = about->id,
 	    .title = about->title,
 	    .certainty = by_app ? CERTAINTY_COUNTED : CERTAINTY_READ,
+	    .period = !by_app		     ? PERIOD_NOW
+		      : facts->client.recent ? PERIOD_GOING
+					     : PERIOD_ALL,
 	};
 
 	rules[index](facts, &finding);
@@ -111,6 +114,18 @@ const char *advice_verdict_name(enum advice_verdict verdict)
 	};
 
 	return names[verdict];
+}
+
+const char *advice_period_name(enum advice_period period)
+{
+	static const char *const names[] = {
+	    [PERIOD_ALL] = "all",
+	    [PERIOD_GOING] = "all, still going on",
+	    [PERIOD_MINUTE] = "last minute",
+	    [PERIOD_NOW] = "now",
+	};
+
+	return names[period];
 }
 
 const char *advice_certainty_name(enum advice_certainty certainty)

@@ -12,6 +12,7 @@
 struct host;
 struct traffic;
 struct traffic_pair;
+struct traffic_pool;
 struct holders;
 struct holder;
 struct reach;
@@ -29,6 +30,14 @@ enum advice_certainty {
 	CERTAINTY_COUNTED,  /* the shim counted each connection */
 	CERTAINTY_READ,	    /* the kernel's tables and settings say so */
 	CERTAINTY_INFERRED, /* it follows from what they show */
+};
+
+/* The period that a finding covers. */
+enum advice_period {
+	PERIOD_ALL,    /* since counting began */
+	PERIOD_GOING,  /* since counting began, and still in the last minute */
+	PERIOD_MINUTE, /* the last minute */
+	PERIOD_NOW,    /* this moment */
 };
 
 /* -------- the facts that a rule judges, one struct per subject. NULL: not known. */
@@ -54,6 +63,8 @@ struct advice_ports {
 	 * application reports it. */
 	const struct traffic_pair *pair;
 	const struct traffic_pair *there; /* the same, whoever reports it */
+	/* The fullest pool of a source address that this application uses most. */
+	const struct traffic_pool *pool;
 	bool pair_is_ours; /* no other application holds more ports of the pair */
 	/* Connects failed although most ports to this destination were free. */
 	bool is_starved;
@@ -119,6 +130,7 @@ struct advice_finding {
 	char evidence[ADVICE_TEXT_SIZE];
 	char advice[ADVICE_TEXT_SIZE];
 	enum advice_certainty certainty;
+	enum advice_period period;
 };
 
 struct advice {
@@ -158,6 +170,9 @@ void advice_free(struct advice *advice);
 
 /* "ok", "unknown", "notice", "warning", "problem". */
 const char *advice_verdict_name(enum advice_verdict verdict);
+
+/* "all", "all, still going on", "last minute", "now". */
+const char *advice_period_name(enum advice_period period);
 
 /* "counted", "read", "inferred". */
 const char *advice_certainty_name(enum advice_certainty certainty);

@@ -6,7 +6,7 @@
  */
 #include <stdio.h>
 
-#include "tools/advice/rule.h"
+#include "tools/advice/cure.h"
 #include "tools/base/print.h"
 #include "tools/model/holders.h"
 #include "tools/model/traffic.h"
@@ -23,22 +23,40 @@ struct view {
 };
 
 /* Whether connects to the destination found no port although, as far as can still be
- * seen, at most half of its ports were in use. */
+ * seen, at most half of its ports were in use, by this program or by others. */
 static bool is_starved(const struct view *view, const struct model_destination *there)
 {
 	const struct traffic_pair *pair;
+	const uint64_t *value = there->counters.value;
 	uint64_t range = there->ports.range;
+	uint64_t own = value[TWS_peak_open] + value[TWS_connecting] +
+		       there->recent.ending[TWS_END_ABANDONED];
 
 	if (!view->traffic || !there->recent.no_port || !there->address.family)
 		return false;
 	pair = traffic_find(view->traffic, &there->address);
-	return there->counters.value[TWS_peak_open] * 2 < range &&
-	       (!pair || pair->used * 2 < range);
+	return own * 2 < range && (!pair || pair->used * 2 < range);
 }
 
 static uint64_t bound_by(const struct model_app *app)
 {
-	return app->recent.early_bind + app->recent.port_ring;
+	const struct model_recent *recent = &app->recent;
+
+	return recent->early_bind + recent->open_early_bind + advice_rings_inside(recent);
+}
+
+/* The fullest pool of which no other application holds more. If binds of this one failed,
+ * it may have none: then the fullest of all. */
+static const struct traffic_pool *find_pool(const struct view *view, uint32_t app)
+{
+	const struct traffic *traffic = view->traffic;
+
+	for (size_t i = 0; traffic && i < traffic->pool_count; i++)
+		if (traffic->pools[i].app == app)
+			return &traffic->pools[i];
+	return traffic && traffic->pool_count && view->model->apps[app].recent.bind_failed
+		   ? &traffic->pools[0]
+		   : NULL;
 }
 
 static void find_binder(struct view *view)
@@ -107,6 +125,7 @@ static int judge_app(struct advice *advice, const struct view *view, uint32_t in
 	struct advice_facts facts = {
 	    .client = client_of(view, app),
 	    .rivals = {.starved = view->starved},
+	    .ports = {.pool = find_pool(view, index)},
 	    .host = {.traffic = view->traffic},
 	};
 	int result;
@@ -116,7 +135,8 @@ static int judge_app(struct advice *advice, const struct view *view, uint32_t in
 		facts.rivals.binder =
 		    print_escape(binder_name, sizeof(binder_name), binder->name);
 		facts.rivals.binder_rings =
-		    binder->recent.port_ring > binder->recent.early_bind;
+		    advice_rings_inside(&binder->recent) >
+		    binder->recent.early_bind + binder->recent.open_early_bind;
 	}
 	result = advice_examine(advice, ADVICE_APP, &facts);
 	for (uint32_t i = 0; result == 0 && i < app->destination_count; i++) {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * The rules about local ports: how full they are for a destination, who holds them, and
- * what frees them.
+ * The rules about local ports: how full they are for a destination or for a source
+ * address, who holds them, and what frees them.
  */
 #include <stdio.h>
 #include <string.h>
 
-#include "tools/advice/rule.h"
+#include "tools/advice/cure.h"
 #include "tools/base/print.h"
 #include "tools/model/traffic.h"
 
@@ -20,6 +20,17 @@ static const char *say_rate(char *text, size_t size, double rate)
 	return text;
 }
 
+/* "10.0.0.1", without a port. */
+static const char *say_source(char *text, const struct tws_address *from)
+{
+	char address[PRINT_ADDRESS_SIZE];
+
+	print_address(address, from);
+	snprintf(text, PRINT_ADDRESS_SIZE, "%.*s",
+		 (int)strlen(address) - (from->family ? 2 : 0), address);
+	return text;
+}
+
 /* " from 10.0.0.1; growing by 421 per second, they run out in 12 s". There is no forecast
  * if no socket is added, if the number stays the same, or if TIME_WAIT ports are reused
  * (`runs_out` is false). */
@@ -27,14 +38,11 @@ static void say_forecast(char *text, size_t size, const struct traffic_pair *pai
 			 bool runs_out)
 {
 	char address[PRINT_ADDRESS_SIZE], rate[PRINT_NUMBER_SIZE];
-	int used;
 
 	*text = '\0';
 	if (!pair)
 		return;
-	print_address(address, &pair->from);
-	used = (int)strlen(address) - (pair->from.family ? 2 : 0); /* without ":0" */
-	snprintf(text, size, " from %.*s", used, address);
+	snprintf(text, size, " from %s", say_source(address, &pair->from));
 	text += strlen(text);
 	size -= strlen(text);
 	say_rate(rate, sizeof(rate), pair->rate);
@@ -58,15 +66,11 @@ struct fill {
 	bool ring;	    /* ... by a port_ring */
 };
 
-static bool is_most(const struct advice_facts *facts, uint64_t count)
-{
-	return count && count * 2 >= facts->client.lately->ended;
-}
-
 /* A TIME_WAIT port that connect() may take over counts as free, unless it was bound
  * before connect(). */
 static struct fill fill_of(const struct advice_facts *facts)
 {
+	const struct model_recent *lately = facts->client.lately;
 	const struct traffic_pair *pair =
 	    facts->ports.pair && facts->ports.pair->range ? facts->ports.pair : NULL;
 	struct fill fill = {
@@ -75,10 +79,11 @@ static struct fill fill_of(const struct advice_facts *facts)
 	    .time_wait = pair ? pair->time_wait : 0,
 	};
 
-	if (facts->client.lately && (!pair || facts->ports.pair_is_ours)) {
-		fill.ring = is_most(facts, facts->client.lately->port_ring);
+	if (lately && (!pair || facts->ports.pair_is_ours)) {
+		fill.ring = advice_is_most(facts, advice_rings_inside(lately));
 		fill.bound =
-		    fill.ring || is_most(facts, facts->client.lately->early_bind);
+		    fill.ring ||
+		    advice_is_most(facts, lately->early_bind + lately->open_early_bind);
 	}
 	if (pair && pair->reuse && !fill.bound) {
 		fill.used -= pair->time_wait;
@@ -92,16 +97,13 @@ static struct fill fill_of(const struct advice_facts *facts)
 }
 
 /* "; TIME_WAIT sockets hold 993: 350 of curl, 643 of others". */
-static void say_holder(char *text, size_t size, const struct advice_facts *facts,
-		       const struct fill *fill)
+static void say_time_wait(char *text, size_t size, const struct advice_facts *facts,
+			  const struct fill *fill)
 {
-	bool nobodys = facts->ports.pair && facts->ports.pair->app == MODEL_NOBODY &&
-		       facts->ports.pair_is_ours;
+	bool nobodys =
+	    facts->ports.pair->app == MODEL_NOBODY && facts->ports.pair_is_ours;
 
-	*text = '\0';
-	if (!facts->ports.pair)
-		return;
-	if (!fill->time_wait || nobodys)
+	if (nobodys)
 		snprintf(text, size, "; TIME_WAIT sockets hold %s",
 			 advice_number(fill->time_wait));
 	else if (fill->own == fill->time_wait)
@@ -112,6 +114,25 @@ static void say_holder(char *text, size_t size, const struct advice_facts *facts
 			 "; TIME_WAIT sockets hold %s: %s of %s, %s of others",
 			 advice_number(fill->time_wait), advice_number(fill->own),
 			 facts->client.app, advice_number(fill->time_wait - fill->own));
+}
+
+static void say_holders(char *text, size_t size, const struct advice_facts *facts,
+			const struct fill *fill)
+{
+	const struct traffic_pair *pair = facts->ports.pair;
+
+	*text = '\0';
+	if (!pair)
+		return;
+	if (fill->time_wait)
+		say_time_wait(text, size, facts, fill);
+	for (unsigned i = 0; i < advice_held_count; i++)
+		if (pair->state[advice_held[i].state])
+			snprintf(
+			    text + strlen(text), size - strlen(text), "; %s %s %s",
+			    advice_number(pair->state[advice_held[i].state]),
+			    print_plural(pair->state[advice_held[i].state], "is", "are"),
+			    advice_held[i].name);
 }
 
 /* Says what the fill means now. port_range=full shortens the search for a free port but
@@ -127,27 +148,26 @@ static const char *consequence(const struct fill *fill, const struct traffic_pai
 	return "above 50 % used, connect() can cost 100 times the CPU";
 }
 
+static bool runs_out(const struct advice_facts *facts, const struct fill *fill)
+{
+	return fill->percent >= EXHAUSTED ||
+	       (facts->ports.pair && facts->ports.pair->exhausted_in_s);
+}
+
 static void say_cure(char *text, size_t size, const struct advice_facts *facts,
 		     const struct fill *fill)
 {
-	bool runs_out = fill->percent >= EXHAUSTED ||
-			(facts->ports.pair && facts->ports.pair->exhausted_in_s);
 	bool over = fill->time_wait && fill->time_wait * 2 >= fill->used;
 
-	if (over && runs_out)
-		snprintf(text, size,
-			 "keep connections open; otherwise -p 'close=fin-reset,to=%s' "
-			 "leaves no TIME_WAIT (port_range=full saves CPU but adds no "
-			 "ports)",
-			 facts->client.to);
-	else if (!runs_out)
+	if (!runs_out(facts, fill))
 		snprintf(text, size, "%s-p 'port_range=full,to=%s'",
 			 over ? "keep connections open; otherwise " : "",
 			 facts->client.to);
+	else if (over)
+		advice_cure_time_wait(text, size, facts,
+				      " (port_range=full saves CPU but adds no ports)");
 	else
-		snprintf(text, size,
-			 "open connections hold most of them: keep fewer open, or use "
-			 "more source or destination addresses");
+		advice_cure_held(text, size, facts, facts->ports.pair);
 }
 
 /* A ring reuses its own ports, but every other connect() must do without them. */
@@ -183,20 +203,32 @@ static uint64_t range_of(const struct advice_facts *facts, const struct fill *fi
 		   : fill->range;
 }
 
+/* TW105 judges ports that were bound before connect(), for all destinations together. And
+ * port_range=full is the cure for the search through a range that does not run out. */
+static bool is_judged_elsewhere(const struct advice_facts *facts, const struct fill *fill)
+{
+	const struct model_recent *lately = facts->client.lately;
+
+	return (fill->bound && !fill->ring) ||
+	       (!runs_out(facts, fill) && lately &&
+		advice_is_most(facts, lately->port_range));
+}
+
 void rule_port_fill(const struct advice_facts *facts, struct advice_finding *ret_finding)
 {
 	struct fill fill = fill_of(facts);
-	char forecast[160] = "", holder[160], cure[256], more[ADVICE_MORE_SIZE];
+	char forecast[160] = "", holder[256], cure[400], more[ADVICE_MORE_SIZE];
 
-	if (fill.percent < BROWNOUT)
+	if (fill.percent < BROWNOUT || is_judged_elsewhere(facts, &fill))
 		return;
 	advice_set(ret_finding,
 		   fill.percent >= EXHAUSTED ? VERDICT_PROBLEM : VERDICT_WARNING,
 		   fill.used);
 	ret_finding->certainty = CERTAINTY_READ;
+	ret_finding->period = PERIOD_NOW;
 	say_forecast(forecast, sizeof(forecast), facts->ports.pair,
 		     !fill.ring && !(facts->ports.pair && facts->ports.pair->reuse));
-	say_holder(holder, sizeof(holder), facts, &fill);
+	say_holders(holder, sizeof(holder), facts, &fill);
 	EVIDENCE("%s of %s ephemeral ports (%s %%) to %s are in use%s%s",
 		 advice_number(fill.used), advice_number(fill.range),
 		 advice_number(fill.percent), facts->client.to, forecast, holder);
@@ -229,86 +261,223 @@ static void advise_starved(const struct advice_facts *facts,
 		       "'late_bind=true,exe=%s', see TW105",
 		       facts->rivals.binder, facts->rivals.binder);
 	else
-		ADVICE("something else holds ports: sockets of a program without the "
-		       "shim that were bound before connect() (ss -tan lists them), "
-		       "net.ipv4.ip_local_reserved_ports, or the program's own "
-		       "port_range");
+		ADVICE("something else holds ports: other sockets that were bound before "
+		       "connect() (ss -tan lists them; twshim doctor names the program "
+		       "if it runs under the shim), net.ipv4.ip_local_reserved_ports, "
+		       "or the program's own port_range");
 }
 
-static void advise_no_port(const struct advice_facts *facts,
-			   struct advice_finding *ret_finding)
+/* The program chose the port itself: its own socket between the same addresses and ports
+ * is in the way, and no other program. */
+static bool has_fixed_port(const struct advice_facts *facts)
+{
+	return facts->client.lately &&
+	       advice_is_most(facts, facts->client.lately->fixed_port);
+}
+
+static void advise_fixed_port(const struct advice_facts *facts,
+			      struct advice_finding *ret_finding)
+{
+	ADVICE("the program binds to a fixed source port, and an earlier connection of "
+	       "its own with the same addresses and ports, in TIME_WAIT or still open, "
+	       "holds it: bind to port 0 instead; if the port must be fixed, keep "
+	       "SO_REUSEADDR and tcp_timestamps=1, or leave no TIME_WAIT by -p "
+	       "'close=fin-reset,to=%s'",
+	       facts->client.to);
+}
+
+/* Attempts that were never answered, each of which held a port. */
+static uint64_t unanswered(const struct advice_facts *facts)
+{
+	return advice_count(facts, TWS_connecting) + advice_count(facts, TWS_abandoned);
+}
+
+static void advise_own_ports(const struct advice_facts *facts,
+			     struct advice_finding *ret_finding)
 {
 	uint64_t peak = advice_count(facts, TWS_peak_open);
 	const struct traffic_pair *there = facts->ports.there;
+	char cure[400];
 
 	if (there && there->used * 2 >= there->range &&
-	    there->time_wait * 2 < there->used)
-		ADVICE("open connections hold most ports to %s: keep fewer open, or use "
-		       "more source or destination addresses",
-		       facts->client.to);
-	else if (!peak)
+	    there->time_wait * 2 < there->used) {
+		advice_cure_held(cure, sizeof(cure), facts, there);
+		ADVICE("%s", cure);
+	} else if (unanswered(facts) > peak) {
+		ADVICE("%s attempts were not answered, and each held a port: the peer "
+		       "does not answer (a full backlog, a firewall, or no host); let "
+		       "the program give up sooner, or retry less often",
+		       advice_number(unanswered(facts)));
+	} else if (!peak) {
 		ADVICE("other sockets already held every port to %s; see twshim owners, "
 		       "TW103 and TW105",
 		       facts->client.to);
-	else
-		ADVICE("at most %s %s open at once%s: keep connections open and reuse "
-		       "them, or leave no TIME_WAIT by -p 'close=fin-reset,to=%s'",
-		       advice_number(peak),
+	} else {
+		advice_cure_time_wait(cure, sizeof(cure), facts, "");
+		ADVICE("at most %s %s open at once%s: %s", advice_number(peak),
 		       print_plural(peak, "connection was", "connections were"),
-		       advice_in_one_process(facts), facts->client.to);
+		       advice_in_one_process(facts), cure);
+	}
 }
 
 void rule_no_port(const struct advice_facts *facts, struct advice_finding *ret_finding)
 {
-	uint64_t failed = advice_count(facts, TWS_failed_no_port);
-	uint64_t attempts = advice_count(facts, TWS_attempts);
-
-	if (!failed || advice_is_over(facts, RECENT(facts, no_port), 1))
-		return;
-	advice_set(ret_finding, VERDICT_PROBLEM, failed);
-	if (facts->ports.is_starved) {
-		EVIDENCE(
-		    "%s of %s connects of %s to %s failed with EADDRNOTAVAIL, although "
-		    "only %s of %s ephemeral ports to it are in use",
-		    advice_number(failed), advice_number(attempts), facts->client.app,
-		    facts->client.to,
-		    advice_number(facts->ports.there ? facts->ports.there->used : 0),
-		    advice_number(facts->ports.fill.range));
-		advise_starved(facts, ret_finding);
-		return;
-	}
-	EVIDENCE("%s of %s connects of %s to %s failed with EADDRNOTAVAIL: no free port",
-		 advice_number(failed), advice_number(attempts), facts->client.app,
-		 facts->client.to);
-	advise_no_port(facts, ret_finding);
-}
-
-/* Such a port is taken from all destinations, and from all programs. */
-void rule_early_bind(const struct advice_facts *facts, struct advice_finding *ret_finding)
-{
-	uint64_t bound = advice_count(facts, TWS_bound_before_connect);
 	uint64_t failed = advice_count(facts, TWS_failed_no_port) +
 			  advice_count(facts, TWS_failed_address_in_use);
-	bool starves = facts->rivals.starved && facts->client.lately &&
-		       facts->client.lately->early_bind;
-	char others[96] = "";
+	uint64_t attempts = advice_count(facts, TWS_attempts);
+	uint64_t recent = RECENT(facts, no_port);
+	char lately[64] = "";
 
-	if (advice_is_over(facts, RECENT(facts, early_bind), 1) || !bound ||
-	    (bound < MANY && !failed))
+	if (!failed || advice_is_over(facts, recent, 1))
 		return;
-	advice_set(ret_finding, failed ? VERDICT_WARNING : VERDICT_NOTICE, bound);
-	if (starves) {
-		advice_set(ret_finding, VERDICT_PROBLEM, bound);
+	advice_set(ret_finding, VERDICT_PROBLEM, recent ? recent : failed);
+	if (recent && recent < failed)
+		snprintf(lately, sizeof(lately), " (at least %s in the last minute)",
+			 advice_number(recent));
+	EVIDENCE("%s of %s connects of %s to %s failed with EADDRNOTAVAIL%s",
+		 advice_number(failed), advice_number(attempts), facts->client.app,
+		 facts->client.to, lately);
+	if (has_fixed_port(facts)) {
+		advise_fixed_port(facts, ret_finding);
+		return;
+	}
+	if (!facts->ports.is_starved) {
+		strcat(ret_finding->evidence, ": no free port");
+		advise_own_ports(facts, ret_finding);
+		return;
+	}
+	snprintf(ret_finding->evidence + strlen(ret_finding->evidence), 128,
+		 ", although only %s of %s ephemeral ports to it are in use",
+		 advice_number(facts->ports.there ? facts->ports.there->used : 0),
+		 advice_number(facts->ports.fill.range));
+	advise_starved(facts, ret_finding);
+}
+
+/* -------- ports that are bound before connect() */
+
+/* ", of which 100 (100 %) are in use". */
+static void say_pool(char *text, size_t size, const struct traffic_pool *pool)
+{
+	char from[PRINT_ADDRESS_SIZE];
+
+	if (pool)
+		snprintf(text, size,
+			 "share the %s ports of the source address %s, of which %s (%s "
+			 "%%) are in use",
+			 advice_number(pool->range), say_source(from, &pool->from),
+			 advice_number(pool->used),
+			 advice_number(advice_percent(pool->used, pool->range)));
+	else
+		snprintf(text, size, "share one pool of ports");
+}
+
+static enum advice_verdict verdict_of_pool(const struct advice_facts *facts,
+					   uint64_t failed, bool starves)
+{
+	const struct traffic_pool *pool = facts->ports.pool;
+	uint64_t percent = pool ? advice_percent(pool->used, pool->range) : 0;
+
+	if (failed || starves || percent >= EXHAUSTED)
+		return VERDICT_PROBLEM;
+	if (percent >= BROWNOUT || advice_count(facts, TWS_failed_no_port) ||
+	    advice_count(facts, TWS_failed_address_in_use))
+		return VERDICT_WARNING;
+	return VERDICT_NOTICE;
+}
+
+/* With ip_autobind_reuse, bind() gives sockets with SO_REUSEADDR a port that is in use to
+ * another destination. */
+static bool shares_ports(const struct advice_facts *facts)
+{
+	const struct model_recent *lately = facts->client.lately;
+
+	return facts->host.traffic && facts->host.traffic->autobind_reuse && lately &&
+	       lately->reuseaddr * 2 >= lately->early_bind;
+}
+
+/* Binds that failed, in the last minute if only that is judged. */
+static uint64_t failed_binds(const struct advice_facts *facts)
+{
+	return facts->client.recent ? facts->client.recent->bind_failed
+				    : advice_count(facts, TWS_bind_failed_in_use);
+}
+
+void rule_early_bind(const struct advice_facts *facts, struct advice_finding *ret_finding)
+{
+	const struct model_recent *lately = facts->client.lately;
+	uint64_t bound = advice_count(facts, TWS_bound_before_connect);
+	uint64_t failed = failed_binds(facts);
+	uint64_t now = lately ? lately->early_bind + lately->open_early_bind : 0;
+	bool starves = facts->rivals.starved && now;
+	char pool[160], in_vain[96] = "", others[128] = "";
+
+	if (!bound || advice_is_over(facts, now, 1) || has_fixed_port(facts) ||
+	    shares_ports(facts))
+		return;
+	advice_set(ret_finding, verdict_of_pool(facts, failed, starves), bound + failed);
+	if (ret_finding->verdict == VERDICT_NOTICE && bound < MANY) {
+		advice_set(ret_finding, VERDICT_OK, 0);
+		return;
+	}
+	if (failed)
+		snprintf(in_vain, sizeof(in_vain),
+			 "; %s bind() %s failed with EADDRINUSE: no free port",
+			 advice_number(failed), print_plural(failed, "call", "calls"));
+	if (starves)
 		snprintf(others, sizeof(others),
 			 "; in the last minute at least %s %s of other programs found no "
 			 "port for this reason",
 			 advice_number(facts->rivals.starved),
 			 print_plural(facts->rivals.starved, "connect", "connects"));
+	say_pool(pool, sizeof(pool), facts->ports.pool);
+	EVIDENCE(
+	    "%s called bind() before %s of its connects, so all its destinations %s%s%s",
+	    facts->client.app, advice_number(bound), pool, in_vain, others);
+	ADVICE(
+	    "-p 'late_bind=true,exe=%s' gives each destination the whole range of ports; "
+	    "in the program, set IP_BIND_ADDRESS_NO_PORT before bind()",
+	    facts->client.app);
+}
+
+static void advise_failed_bind(const struct advice_facts *facts,
+			       struct advice_finding *ret_finding)
+{
+	if (has_fixed_port(facts))
+		ADVICE("the program binds to a fixed source port, which an earlier "
+		       "connection of its own still holds: bind to port 0 instead; if "
+		       "the port must be fixed, set SO_REUSEADDR before bind(), or -p "
+		       "'reuseaddr=true,exe=%s'",
+		       facts->client.app);
+	else
+		ADVICE("another socket uses the port: ss -tanp shows it; a client should "
+		       "bind to port 0, or not at all");
+}
+
+/* No connection begins with a bind() that fails, so nothing else shows these. */
+void rule_bind_failed(const struct advice_facts *facts,
+		      struct advice_finding *ret_finding)
+{
+	const struct model_recent *lately = facts->client.lately;
+	uint64_t failed = failed_binds(facts);
+	uint64_t other =
+	    facts->client.recent ? 0 : advice_count(facts, TWS_bind_failed_other);
+	bool pooled = lately && lately->early_bind + lately->open_early_bind &&
+		      !has_fixed_port(facts);
+
+	if (failed && !pooled) {
+		advice_set(ret_finding, VERDICT_PROBLEM, failed);
+		EVIDENCE("%s bind() %s of %s failed with EADDRINUSE",
+			 advice_number(failed), print_plural(failed, "call", "calls"),
+			 facts->client.app);
+		advise_failed_bind(facts, ret_finding);
+	} else if (other) {
+		advice_set(ret_finding, VERDICT_WARNING, other);
+		EVIDENCE("%s bind() %s of %s failed, but not with EADDRINUSE",
+			 advice_number(other), print_plural(other, "call", "calls"),
+			 facts->client.app);
+		ADVICE(
+		    "check that the address is one of this host's (ip address), and "
+		    "that a port below net.ipv4.ip_unprivileged_port_start is not "
+		    "bound without privilege; strace -f -e trace=bind shows the error");
 	}
-	EVIDENCE("%s called bind() to a source address before %s of its connects to %s, "
-		 "so all destinations share one pool of ports%s",
-		 facts->client.app, advice_number(bound), facts->client.to, others);
-	ADVICE("set IP_BIND_ADDRESS_NO_PORT before bind(), or try "
-	       "-p 'late_bind=true,to=%s'",
-	       facts->client.to);
 }

@@ -6,9 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tools/advice/rule.h"
+#include "tools/advice/cure.h"
 #include "tools/model/join.h"
 #include "tools/base/print.h"
+#include "tools/model/traffic.h"
 
 /* If the peer closes most of them, no TIME_WAIT stays here and a pool would not last. */
 static bool advise_peer_ends(const struct advice_facts *facts,
@@ -74,26 +75,47 @@ void rule_churn(const struct advice_facts *facts, struct advice_finding *ret_fin
 		       advice_number(established));
 }
 
+/* A port_ring reuses the ports of its TIME_WAIT sockets, so they do no harm. */
+static bool is_ring(const struct advice_facts *facts)
+{
+	return facts->client.lately &&
+	       advice_is_most(facts, facts->client.lately->port_ring);
+}
+
 void rule_closes_first(const struct advice_facts *facts,
 		       struct advice_finding *ret_finding)
 {
 	uint64_t first = advice_count(facts, TWS_ended_local_fin);
 	uint64_t ended = join_ended(facts->client.counters);
+	uint64_t shut = advice_beyond_help(facts);
+	char cure[600], how[64] = "";
 
 	if (advice_is_over(facts,
 			   facts->client.time_wait.confirmed +
 			       facts->client.time_wait.pending,
 			   MANY) ||
-	    first < MANY || first * 2 < ended)
+	    first < MANY || first * 2 < ended || is_ring(facts))
 		return;
 	advice_set(ret_finding, advice_by_number(first), first);
-	EVIDENCE("%s closed first on %s of %s connections to %s; the side that closes "
+	if (shut)
+		snprintf(how, sizeof(how), ", on %s of them by shutdown()",
+			 advice_number(shut));
+	EVIDENCE("%s closed first on %s of %s connections to %s%s; the side that closes "
 		 "first keeps the TIME_WAIT socket, for 60 s each",
 		 facts->client.app, advice_number(first), advice_number(ended),
-		 facts->client.to);
-	ADVICE("let the server close first, or try -p 'close=fin-reset,to=%s': the peer "
-	       "still reads all data, and no TIME_WAIT socket remains",
-	       facts->client.to);
+		 facts->client.to, how);
+	advice_cure_time_wait(cure, sizeof(cure), facts, "; " ADVICE_FIN_RESET_RISK);
+	ADVICE("%s", cure);
+}
+
+/* Whether SO_REUSEADDR does something for this program. */
+static bool needs_reuseaddr(const struct advice_facts *facts)
+{
+	const struct model_recent *lately = facts->client.lately;
+	const struct traffic *traffic = facts->host.traffic;
+
+	return lately && (lately->fixed_port ||
+			  (traffic && traffic->autobind_reuse && lately->early_bind));
 }
 
 void rule_reuseaddr(const struct advice_facts *facts, struct advice_finding *ret_finding)
@@ -101,7 +123,7 @@ void rule_reuseaddr(const struct advice_facts *facts, struct advice_finding *ret
 	uint64_t calls = advice_count(facts, TWS_setsockopt_reuseaddr);
 
 	if (advice_is_over(facts, RECENT(facts, reuseaddr), 1) || !calls ||
-	    !advice_count(facts, TWS_ended_local_fin))
+	    !advice_count(facts, TWS_ended_local_fin) || needs_reuseaddr(facts))
 		return;
 	advice_set(ret_finding, VERDICT_NOTICE, calls);
 	EVIDENCE(
@@ -144,9 +166,13 @@ void rule_own_resets(const struct advice_facts *facts, struct advice_finding *re
 	EVIDENCE("%s itself reset %s of %s connections to %s, by setting SO_LINGER {1,0}",
 		 facts->client.app, advice_number(resets),
 		 advice_number(join_ended(facts->client.counters)), facts->client.to);
-	ADVICE("undelivered data is lost, and the peer reads ECONNRESET: "
-	       "-p 'close=graceful,to=%s' removes the option; 'close=fin-reset' loses "
-	       "nothing and leaves no TIME_WAIT",
+	ADVICE("undelivered data is lost, and the peer reads ECONNRESET: %s-p "
+	       "'close=fin-reset,app_options=override,to=%s' removes the option, loses "
+	       "nothing and leaves no TIME_WAIT; with close=graceful instead, TIME_WAIT "
+	       "remains",
+	       advice_has_fin_reset(facts)
+		   ? "close=fin-reset is in force, but the program's own option wins: "
+		   : "",
 	       facts->client.to);
 }
 
@@ -176,7 +202,7 @@ void rule_unseen(const struct advice_facts *facts, struct advice_finding *ret_fi
 	uint64_t unseen = advice_count(facts, TWS_ended_unseen);
 	uint64_t share = advice_percent(unseen, advice_count(facts, TWS_established));
 
-	if (!unseen)
+	if (!unseen || advice_is_over(facts, RECENT(facts, ending[TWS_END_UNSEEN]), 1))
 		return;
 	advice_set(ret_finding, share >= 5 ? VERDICT_WARNING : VERDICT_NOTICE, unseen);
 	EVIDENCE("the shim could not see how %s of %s connections of %s (%s %%) ended",
@@ -203,17 +229,21 @@ void rule_unobserved(const struct advice_facts *facts, struct advice_finding *re
 	       "make room on the tmpfs");
 }
 
+/* Judged by the processes of the last minute: after deepbind = "strip" takes effect, new
+ * processes load no library in this way. */
 void rule_deepbind(const struct advice_facts *facts, struct advice_finding *ret_finding)
 {
-	uint64_t loads = advice_count(facts, TWS_deepbind_loads);
+	uint64_t processes =
+	    facts->client.lately ? facts->client.lately->deepbind_processes : 0;
 
-	if (!loads)
+	if (!processes)
 		return;
-	advice_set(ret_finding, VERDICT_WARNING, loads);
-	EVIDENCE("%s loaded %s %s with RTLD_DEEPBIND; connections that they open may "
-		 "be missed",
-		 facts->client.app, advice_number(loads),
-		 print_plural(loads, "library", "libraries"));
+	advice_set(ret_finding, VERDICT_WARNING, processes);
+	ret_finding->period = PERIOD_MINUTE;
+	EVIDENCE("%s %s of %s loaded libraries with RTLD_DEEPBIND in the last minute; "
+		 "connections that they open may be missed",
+		 advice_number(processes),
+		 print_plural(processes, "process", "processes"), facts->client.app);
 	ADVICE("set `deepbind = \"strip\"` in the policy file and restart the program");
 }
 
@@ -231,6 +261,7 @@ void rule_bytes_discarded(const struct advice_facts *facts,
 	EVIDENCE("a policy reset %s connections of %s to %s and discarded up to %s",
 		 advice_number(resets), facts->client.app, facts->client.to,
 		 print_bytes(text, bytes));
-	ADVICE("close=reset-drained resets a connection only if all data was "
-	       "acknowledged; close=fin-reset loses nothing");
+	ADVICE("-p 'close=fin-reset,to=%s' loses nothing; close=reset-drained resets a "
+	       "connection only if all data was acknowledged",
+	       facts->client.to);
 }

@@ -66,6 +66,9 @@ int kernel_port_range(uint16_t *ret_low, uint16_t *ret_high);
 struct kernel_ports {
 	uint16_t low, high; /* of the range, inclusive; 0, 0: not known */
 	uint32_t count;	    /* of those to choose from */
+	/* net.ipv4.ip_autobind_reuse: bind() to port 0 may share a port between sockets
+	 * that all set SO_REUSEADDR. */
+	bool autobind_reuse;
 	uint8_t reserved[UINT16_MAX / 8 + 1]; /* a bit each */
 };
 

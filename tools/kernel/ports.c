@@ -10,6 +10,7 @@
 #include "tools/kernel/kernel.h"
 
 #define RESERVED "/proc/sys/net/ipv4/ip_local_reserved_ports"
+#define AUTOBIND "/proc/sys/net/ipv4/ip_autobind_reuse"
 
 static bool is_reserved(const struct kernel_ports *ports, uint32_t port)
 {
@@ -49,6 +50,16 @@ bool kernel_ports_hold(const struct kernel_ports *ports, uint16_t port)
 	return port >= ports->low && port <= ports->high && !is_reserved(ports, port);
 }
 
+static bool read_autobind_reuse(void)
+{
+	FILE *file = fopen(AUTOBIND, "re");
+	bool ret = file && fgetc(file) == '1';
+
+	if (file)
+		fclose(file);
+	return ret;
+}
+
 void kernel_ports_read(struct kernel_ports *ret_ports)
 {
 	FILE *file = fopen(RESERVED, "re");
@@ -61,6 +72,7 @@ void kernel_ports_read(struct kernel_ports *ret_ports)
 		*reserved = '\0';
 	if (kernel_port_range(&low, &high) == 0)
 		kernel_ports_set(ret_ports, low, high, reserved ? reserved : "");
+	ret_ports->autobind_reuse = read_autobind_reuse();
 	free(reserved);
 	if (file)
 		fclose(file);

@@ -307,9 +307,11 @@ static void add_rules(struct metrics *metrics, const struct model *model)
 	char name[6 * TWS_NAME_SIZE];
 
 	for (uint32_t i = 0; i < model->rule_count; i++)
-		add_series(metrics, METRICS_RULE_STOPPED, METRICS_PLAIN,
-			   (double)model->rules[i].stopped, "rule=\"%s\"",
-			   metrics_escape(name, sizeof(name), model->rules[i].name));
+		if (model->rules[i].processes)
+			add_series(
+			    metrics, METRICS_RULE_STOPPED, METRICS_PLAIN,
+			    (double)model->rules[i].stopped, "rule=\"%s\"",
+			    metrics_escape(name, sizeof(name), model->rules[i].name));
 }
 
 static void add_host(struct metrics *metrics, const struct model *model,

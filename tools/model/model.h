@@ -46,6 +46,20 @@ struct model_recent {
 	uint64_t port_ring;   /* bound by the policy to a port of its port_ring */
 	uint64_t reuseaddr;   /* the program's own SO_REUSEADDR */
 	uint64_t linger_time; /* the program's own SO_LINGER {1,n} */
+	uint64_t fixed_port;  /* bound by the program to a port that it chose */
+	uint64_t mptcp;
+	uint64_t fin_reset;	    /* a policy set TCP_LINGER2 = -1 */
+	uint64_t fin_reset_left;    /* ... and TIME_WAIT remains all the same */
+	uint64_t port_range;	    /* a policy set IP_LOCAL_PORT_RANGE */
+	uint64_t port_ring_outside; /* ... to a port that connect() cannot choose, as far
+				      as the kernel still shows it */
+	/* Open now. */
+	uint64_t open;
+	uint64_t open_early_bind;
+	uint64_t open_port_ring;
+	/* Of processes that live or ended within the minute. */
+	uint64_t bind_failed;	     /* EADDRINUSE, of processes younger than a minute */
+	uint64_t deepbind_processes; /* that loaded libraries with RTLD_DEEPBIND */
 };
 
 struct model_destination {
@@ -109,11 +123,13 @@ struct model_arm {
 	uint64_t known_since_ns;
 };
 
-/* A rule of the policy, summed over all live processes that have it. */
+/* A rule of the policy, summed over all processes that have it. */
 struct model_rule {
 	char name[TWS_NAME_SIZE];
-	uint64_t matched;
+	uint64_t matched; /* of all processes that are known one by one */
 	uint64_t applied;
+	bool closes;	    /* it acted on how connections close */
+	uint64_t time_wait; /* of its connections, in TIME_WAIT in the kernel's table */
 	uint64_t processes;
 	uint64_t stopped;     /* processes in which its stop_if has tripped */
 	uint32_t stopped_why; /* enum tws_stop_reason, from one of them */
@@ -157,7 +173,7 @@ struct model {
 	uint32_t process_count;
 	struct model_arm *arms;
 	uint32_t arm_count;
-	struct model_rule *rules; /* of live processes */
+	struct model_rule *rules; /* of processes that are known one by one */
 	uint32_t rule_count;
 	struct tws_counters total; /* of all applications that are not hidden */
 	struct model_time_wait time_wait;
@@ -244,7 +260,7 @@ static inline uint64_t model_mix(uint64_t hash, uint64_t word)
 /* Never returns 0. */
 uint64_t model_hash_address(const struct tws_address *address);
 
-/* Adds the results of the policy's rules in a live process. Returns 0 or -ENOMEM. */
+/* Adds the results of the policy's rules in a process. Returns 0 or -ENOMEM. */
 int model_note_rules(struct model *model, const struct segment *segment);
 
 /* Adds the segment's arms. Returns 0 or -ENOMEM. */

@@ -139,6 +139,8 @@ static int count_pair(struct study *study, size_t index)
 	pair = &traffic->pairs[at];
 	pair->used++;
 	pair->time_wait += socket->state == TCP_TIME_WAIT;
+	if (socket->state < TRAFFIC_STATES)
+		pair->state[socket->state]++;
 	return count_owner(study, at, study->model->owners[index].app);
 }
 
@@ -255,6 +257,20 @@ static void take_unowned(struct traffic *traffic, const struct owners *owners)
 	}
 }
 
+/* Whether a program chose, or tried to choose, a port before connect(). */
+static bool binds_early(const struct model *model)
+{
+	const struct model_recent *recent;
+
+	for (uint32_t i = 0; i < model->app_count; i++) {
+		recent = &model->apps[i].recent;
+		if (recent->early_bind || recent->open_early_bind ||
+		    model->apps[i].counters.value[TWS_bind_failed_in_use])
+			return true;
+	}
+	return false;
+}
+
 int traffic_study(struct traffic *ret_traffic, const struct model *model,
 		  const struct owners *owners)
 {
@@ -264,6 +280,7 @@ int traffic_study(struct traffic *ret_traffic, const struct model *model,
 	*ret_traffic = (struct traffic){
 	    .port_low = model->ports.low,
 	    .port_high = model->ports.high,
+	    .autobind_reuse = model->ports.autobind_reuse,
 	};
 	if (result == 0) {
 		study->traffic = ret_traffic;
@@ -272,6 +289,8 @@ int traffic_study(struct traffic *ret_traffic, const struct model *model,
 	}
 	if (result == 0)
 		result = forecast_all(study);
+	if (result == 0 && binds_early(model))
+		result = traffic_count_pools(ret_traffic, model);
 	if (result == 0 && owners)
 		take_unowned(ret_traffic, owners);
 	if (study) {
@@ -285,6 +304,7 @@ int traffic_study(struct traffic *ret_traffic, const struct model *model,
 void traffic_free(struct traffic *traffic)
 {
 	free(traffic->pairs);
+	free(traffic->pools);
 	*traffic = (struct traffic){0};
 }
 

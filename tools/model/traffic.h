@@ -11,6 +11,7 @@
 
 #include "tools/model/owners.h"
 
+#define TRAFFIC_STATES 13 /* TCP_ESTABLISHED is 1 */
 #define TRAFFIC_RATE_S 10 /* the period of a rate, seconds */
 
 /* The ports in use from one source address to one destination. */
@@ -18,22 +19,36 @@ struct traffic_pair {
 	struct tws_address from; /* port 0 */
 	struct tws_address to;
 	uint32_t used;
-	uint32_t time_wait; /* in TIME_WAIT */
-	uint32_t range;	    /* size of the port range; 0: not known */
-	uint32_t app;	    /* index in the model of the application with most of them;
-			       MODEL_NOBODY: unowned sockets are more */
-	uint32_t owned;	    /* how many that application has */
-	bool reuse;	    /* connect() reuses the ports of its TIME_WAIT sockets */
-	double rate;	    /* new TIME_WAIT sockets per second */
+	uint32_t time_wait;		/* in TIME_WAIT */
+	uint32_t state[TRAFFIC_STATES]; /* by TCP state, see netinet/tcp.h */
+	uint32_t range;			/* size of the port range; 0: not known */
+	uint32_t app;	/* index in the model of the application with most of them;
+			   MODEL_NOBODY: unowned sockets are more */
+	uint32_t owned; /* how many that application has */
+	bool reuse;	/* connect() reuses the ports of its TIME_WAIT sockets */
+	double rate;	/* new TIME_WAIT sockets per second */
 	/* Seconds until no port is left at this rate; 0: ports do not run out. */
 	uint32_t exhausted_in_s;
 	uint32_t levels_at; /* the number of ports in use at which this rate levels off,
 			       if there are enough */
 };
 
+/* The ports of one source address that are in use to any destination. bind() to this
+ * address and port 0 finds only the others. */
+struct traffic_pool {
+	struct tws_address from; /* port 0 */
+	uint32_t used;
+	uint32_t range;
+	uint32_t app; /* as in struct traffic_pair */
+	uint32_t owned;
+};
+
 struct traffic {
 	struct traffic_pair *pairs; /* fullest first */
 	size_t pair_count;
+	struct traffic_pool *pools; /* fullest first; none unless a program needs them */
+	size_t pool_count;
+	bool autobind_reuse; /* see struct kernel_ports */
 	uint64_t time_wait;
 	uint16_t port_low, port_high; /* the range of connect(); 0, 0: not known */
 	uint64_t incoming; /* TIME_WAIT sockets at a local port that has a listener */
@@ -59,6 +74,9 @@ bool traffic_is_reused(uint64_t tcp_tw_reuse, const struct tws_address *from,
 		       const struct tws_address *to);
 
 void traffic_free(struct traffic *traffic);
+
+/* Fills in the pools, from the model's table. Returns 0 or -ENOMEM. */
+int traffic_count_pools(struct traffic *traffic, const struct model *model);
 
 /* Returns the fullest pair to this destination, or NULL. */
 const struct traffic_pair *traffic_find(const struct traffic *traffic,

@@ -17,13 +17,15 @@ static json_t *finding_object(const struct advice_finding *finding)
 {
 	char evidence[3 * ADVICE_TEXT_SIZE], advice[3 * ADVICE_TEXT_SIZE];
 
-	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:s, s:s}", "id", finding->id,
-			 "verdict", advice_verdict_name(finding->verdict), "title",
-			 finding->title, "app", print_json_text_or_null(finding->app),
-			 "to", print_json_text_or_null(finding->to), "evidence",
+	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:s, s:s, s:s}", "id",
+			 finding->id, "verdict", advice_verdict_name(finding->verdict),
+			 "title", finding->title, "app",
+			 print_json_text_or_null(finding->app), "to",
+			 print_json_text_or_null(finding->to), "evidence",
 			 print_utf8(evidence, sizeof(evidence), finding->evidence),
 			 "advice", print_utf8(advice, sizeof(advice), finding->advice),
-			 "certainty", advice_certainty_name(finding->certainty));
+			 "certainty", advice_certainty_name(finding->certainty), "period",
+			 advice_period_name(finding->period));
 }
 
 static json_t *findings(const struct doctor *doctor)

@@ -37,6 +37,18 @@ static const char *certainty_sentence(enum advice_certainty certainty)
 	return sentences[certainty];
 }
 
+static const char *period_sentence(enum advice_period period)
+{
+	static const char *const sentences[] = {
+	    [PERIOD_ALL] = "since the first connection",
+	    [PERIOD_GOING] = "since the first connection, and still in the last minute",
+	    [PERIOD_MINUTE] = "in the last minute",
+	    [PERIOD_NOW] = "now",
+	};
+
+	return sentences[period];
+}
+
 static void print_paragraph(FILE *out, const char *text)
 {
 	fprintf(out, "%*s", INDENT, "");
@@ -62,8 +74,9 @@ static void print_one_finding(FILE *out, const struct advice_finding *finding, b
 		print_paragraph(out, text);
 	}
 	if (finding->verdict > VERDICT_UNKNOWN)
-		fprintf(out, "%*s%s%s%s\n", INDENT, "", print_style(PRINT_DIM, color),
+		fprintf(out, "%*s%s%s, %s%s\n", INDENT, "", print_style(PRINT_DIM, color),
 			certainty_sentence(finding->certainty),
+			period_sentence(finding->period),
 			print_style(PRINT_PLAIN, color));
 	fputc('\n', out);
 }

@@ -40,6 +40,55 @@ static void say_subject(const struct report_text *text, char *sentence)
 		    REPORT_NUMBER(report_text_app(model, 0)->processes));
 }
 
+static const struct {
+	enum tws_counter counter;
+	const char *why;
+} REASONS[] = {
+    {TWS_failed_no_port, "no free port"},
+    {TWS_failed_address_in_use, "address in use"},
+    {TWS_failed_refused, "refused"},
+    {TWS_failed_timed_out, "timed out"},
+    {TWS_failed_unreachable, "unreachable"},
+    {TWS_failed_other, "other errors"},
+};
+
+/* "no free port", or "40 no free port, 2 refused". */
+static void say_reasons(const uint64_t *value, uint64_t failed, char *sentence)
+{
+	bool first = true;
+
+	for (size_t i = 0; i < sizeof(REASONS) / sizeof(*REASONS); i++) {
+		if (!value[REASONS[i].counter])
+			continue;
+		if (value[REASONS[i].counter] == failed)
+			say(sentence, "%s", REASONS[i].why);
+		else
+			say(sentence, "%s%s %s", first ? "" : ", ",
+			    REPORT_NUMBER(value[REASONS[i].counter]), REASONS[i].why);
+		first = false;
+	}
+}
+
+/* Nothing opened: the failures are the news. */
+static void say_failed(const struct report_text *text, char *sentence)
+{
+	const uint64_t *value = text->model->total.value;
+	uint64_t failed = join_failed(&text->model->total);
+
+	if (failed) {
+		say(sentence, ": all %s %s failed", REPORT_NUMBER(failed),
+		    print_plural(failed, "connect", "connects"));
+	} else {
+		say(sentence, " opened no connection");
+	}
+	if (text->options->run)
+		say(sentence, " in %s",
+		    REPORT_DURATION(text->options->run->elapsed_seconds));
+	if (failed)
+		say(sentence, ": ");
+	say_reasons(value, failed, sentence);
+}
+
 static void say_opened(const struct report_text *text, char *sentence)
 {
 	const uint64_t *value = text->model->total.value;
@@ -53,8 +102,31 @@ static void say_opened(const struct report_text *text, char *sentence)
 	if (value[TWS_short_lived])
 		say(sentence, ", %s of them short-lived",
 		    REPORT_NUMBER(value[TWS_short_lived]));
-	if (failed)
-		say(sentence, " (%s more failed)", REPORT_NUMBER(failed));
+	if (!failed)
+		return;
+	say(sentence, " (%s more failed: ", REPORT_NUMBER(failed));
+	say_reasons(value, failed, sentence);
+	say(sentence, ")");
+}
+
+/* What never became a connection, and is neither open nor failed. */
+static void say_others(const struct report_text *text, char *sentence)
+{
+	const uint64_t *value = text->model->total.value;
+	uint64_t binds = value[TWS_bind_failed_in_use] + value[TWS_bind_failed_other];
+
+	if (value[TWS_abandoned])
+		say(sentence, "; %s %s given up unanswered",
+		    REPORT_NUMBER(value[TWS_abandoned]),
+		    print_plural(value[TWS_abandoned], "attempt was", "attempts were"));
+	if (value[TWS_connecting])
+		say(sentence, "; %s %s still unanswered",
+		    REPORT_NUMBER(value[TWS_connecting]),
+		    print_plural(value[TWS_connecting], "attempt is", "attempts are"));
+	if (binds)
+		say(sentence, "; %s bind() %s failed%s", REPORT_NUMBER(binds),
+		    print_plural(binds, "call", "calls"),
+		    value[TWS_bind_failed_in_use] == binds ? ": address in use" : "");
 }
 
 static void say_confirmed(const struct report_text *text, char *sentence)
@@ -63,7 +135,7 @@ static void say_confirmed(const struct report_text *text, char *sentence)
 
 	if (!text->model->has_table)
 		say(sentence, " (the kernel could not be read)");
-	else if (time_wait->predicted)
+	else if (time_wait->predicted > time_wait->pending)
 		say(sentence, " (%s confirmed by the kernel)",
 		    REPORT_NUMBER(time_wait->confirmed));
 }
@@ -73,8 +145,9 @@ static void say_closed(const struct report_text *text, char *sentence)
 	const uint64_t *value = text->model->total.value;
 	uint64_t here = report_text_closed_first(&text->model->total);
 	uint64_t treated = report_text_by_policy(&text->model->total);
-	uint64_t gone = text->model->time_wait.gone_early;
-	uint64_t left = text->model->time_wait.predicted - gone;
+	const struct model_time_wait *time_wait = &text->model->time_wait;
+	uint64_t gone = time_wait->gone_early;
+	uint64_t left = time_wait->predicted - gone - time_wait->pending;
 
 	say(sentence, "; %s closed first on %s", text->several ? "they" : "it",
 	    here ? REPORT_NUMBER(here) : "none");
@@ -83,6 +156,10 @@ static void say_closed(const struct report_text *text, char *sentence)
 	if (left)
 		say(sentence, " and left %s TIME_WAIT %s", REPORT_NUMBER(left),
 		    print_plural(left, "socket", "sockets"));
+	else if (time_wait->pending)
+		say(sentence, "; %s of these %s for the peer to close (FIN_WAIT)",
+		    REPORT_NUMBER(time_wait->pending),
+		    print_plural(time_wait->pending, "waits", "wait"));
 	else if (gone)
 		say(sentence, ", and none of these TIME_WAIT sockets remains");
 	else if (value[TWS_ended_local_fin])
@@ -98,8 +175,15 @@ void report_text_headline(const struct report_text *text)
 	char sentence[SENTENCE_SIZE] = "";
 
 	say_subject(text, sentence);
-	say_opened(text, sentence);
-	say_closed(text, sentence);
+	if (text->model->total.value[TWS_established])
+		say_opened(text, sentence);
+	else
+		say_failed(text, sentence);
+	say_others(text, sentence);
+	if (text->model->total.value[TWS_established])
+		say_closed(text, sentence);
+	else
+		say(sentence, ".");
 	fputs(print_style(PRINT_BOLD, text->color), text->out);
 	print_wrapped(text->out, sentence, 0, REPORT_WIDTH);
 	fputs(print_style(PRINT_PLAIN, text->color), text->out);

@@ -247,6 +247,7 @@ static json_t *finding(const struct advice_finding *finding)
 	set(object, "title", json_string(finding->title));
 	set(object, "evidence", print_json_text(finding->evidence));
 	set(object, "advice", print_json_text(finding->advice));
+	set(object, "period", json_string(advice_period_name(finding->period)));
 	return object;
 }
 

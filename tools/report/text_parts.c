@@ -9,7 +9,9 @@ const struct model_app *report_text_app(const struct model *model, uint32_t rank
 bool report_text_is_empty(const struct tws_counters *counters)
 {
 	return !counters->value[TWS_attempts] && !counters->value[TWS_unobserved] &&
-	       !counters->value[TWS_adopted];
+	       !counters->value[TWS_adopted] &&
+	       !counters->value[TWS_bind_failed_in_use] &&
+	       !counters->value[TWS_bind_failed_other];
 }
 
 uint32_t report_text_busy(const struct model *model)
