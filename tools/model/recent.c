@@ -180,7 +180,7 @@ static void note_counters(const struct segment *segment, struct model_app *app,
 static void note_process(const struct model *model, const struct segment *segment,
 			 struct model_app *app)
 {
-	if (segment->life != PROCESS_DEAD ||
+	if (segment->life != PROCESS_DEAD || is_young(model, segment) ||
 	    segment->header.heartbeat_ns + MODEL_TIME_WAIT_NS >= model->table_ns)
 		app->recent.deepbind_processes +=
 		    segment->process.value[TWS_deepbind_loads] != 0;

@@ -226,7 +226,7 @@ static bool say_outcomes(const uint64_t *value, char *sentence, size_t size,
 		if (!value[POLICY[i].counter])
 			continue;
 		length += (size_t)snprintf(
-		    sentence + length, size - length, "%s %s %s", some ? "," : before,
+		    sentence + length, size - length, "%s%s %s", some ? ", " : before,
 		    REPORT_NUMBER(value[POLICY[i].counter]), POLICY[i].what);
 		some = true;
 	}
