@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/base/array.h"
 #include "tools/model/traffic.h"
 
 struct counting {
 	struct traffic *traffic;
 	const struct model *model;
-	size_t room;
 	struct cookie_map by_address; /* position in the pools */
 	struct cookie_map by_port;    /* ports of a pool that were counted */
 	struct cookie_map by_owner;   /* ports of a pool that an application holds */
@@ -21,16 +21,12 @@ struct counting {
 static int add_pool(struct counting *counting, const struct kernel_socket *socket)
 {
 	struct traffic *traffic = counting->traffic;
-	size_t room = counting->room ? counting->room * 2 : 4;
-	struct traffic_pool *pools;
+	struct traffic_pool *pools =
+	    array_grow(traffic->pools, traffic->pool_count, sizeof(*pools));
 
-	if (traffic->pool_count == counting->room) {
-		pools = reallocarray(traffic->pools, room, sizeof(*pools));
-		if (!pools)
-			return -ENOMEM;
-		traffic->pools = pools;
-		counting->room = room;
-	}
+	if (!pools)
+		return -ENOMEM;
+	traffic->pools = pools;
 	pools = &traffic->pools[traffic->pool_count++];
 	*pools = (struct traffic_pool){.from = socket->local,
 				       .range = counting->model->ports.count,
