@@ -143,3 +143,9 @@ void advice_cure_time_wait(char *text, size_t size, const struct advice_facts *f
 			 facts->client.to, share, remark);
 	}
 }
+
+bool advice_has_fixed_port(const struct advice_facts *facts)
+{
+	return facts->client.lately &&
+	       advice_is_most(facts, facts->client.lately->fixed_port);
+}

@@ -43,6 +43,11 @@ uint64_t advice_rings_inside(const struct model_recent *recent);
  * the program called shutdown() first. */
 uint64_t advice_beyond_help(const struct advice_facts *facts);
 
+/* Whether the program chooses the source ports itself. If one is in use, the program's
+ * own earlier socket between the same addresses and ports holds it, and no other program.
+ */
+bool advice_has_fixed_port(const struct advice_facts *facts);
+
 /* Whether fin-reset acts on connections to the destination already. */
 bool advice_has_fin_reset(const struct advice_facts *facts);
 

@@ -89,3 +89,13 @@ const char *advice_more_ports(char *text, uint64_t all, uint64_t usable)
 			 narrow ? "; or " : "", narrow ? wider : "");
 	return text;
 }
+
+const char *advice_source(char *text, const struct tws_address *from)
+{
+	char address[PRINT_ADDRESS_SIZE];
+
+	print_address(address, from);
+	snprintf(text, PRINT_ADDRESS_SIZE, "%.*s",
+		 (int)strlen(address) - (from->family ? 2 : 0), address);
+	return text;
+}

@@ -25,6 +25,10 @@ const char *advice_number(uint64_t value);
 /* Rounded down; 0 if `whole` is 0. */
 uint64_t advice_percent(uint64_t part, uint64_t whole);
 
+/* Writes an address without its port: "10.0.0.1". Returns `text`, which has
+ * PRINT_ADDRESS_SIZE bytes. */
+const char *advice_source(char *text, const struct tws_address *from);
+
 uint64_t advice_count(const struct advice_facts *facts, enum tws_counter counter);
 
 /* Whether the last minute is known and had fewer than `least` of these events. */

@@ -20,17 +20,6 @@ static const char *say_rate(char *text, size_t size, double rate)
 	return text;
 }
 
-/* "10.0.0.1", without a port. */
-static const char *say_source(char *text, const struct tws_address *from)
-{
-	char address[PRINT_ADDRESS_SIZE];
-
-	print_address(address, from);
-	snprintf(text, PRINT_ADDRESS_SIZE, "%.*s",
-		 (int)strlen(address) - (from->family ? 2 : 0), address);
-	return text;
-}
-
 /* " from 10.0.0.1; growing by 421 per second, they run out in 12 s". There is no forecast
  * if no socket is added, if the number stays the same, or if TIME_WAIT ports are reused
  * (`runs_out` is false). */
@@ -42,7 +31,7 @@ static void say_forecast(char *text, size_t size, const struct traffic_pair *pai
 	*text = '\0';
 	if (!pair)
 		return;
-	snprintf(text, size, " from %s", say_source(address, &pair->from));
+	snprintf(text, size, " from %s", advice_source(address, &pair->from));
 	text += strlen(text);
 	size -= strlen(text);
 	say_rate(rate, sizeof(rate), pair->rate);
@@ -267,14 +256,6 @@ static void advise_starved(const struct advice_facts *facts,
 		       "or the program's own port_range");
 }
 
-/* The program chose the port itself: its own socket between the same addresses and ports
- * is in the way, and no other program. */
-static bool has_fixed_port(const struct advice_facts *facts)
-{
-	return facts->client.lately &&
-	       advice_is_most(facts, facts->client.lately->fixed_port);
-}
-
 static void advise_fixed_port(const struct advice_facts *facts,
 			      struct advice_finding *ret_finding)
 {
@@ -337,7 +318,7 @@ void rule_no_port(const struct advice_facts *facts, struct advice_finding *ret_f
 	EVIDENCE("%s of %s connects of %s to %s failed with EADDRNOTAVAIL%s",
 		 advice_number(failed), advice_number(attempts), facts->client.app,
 		 facts->client.to, lately);
-	if (has_fixed_port(facts)) {
+	if (advice_has_fixed_port(facts)) {
 		advise_fixed_port(facts, ret_finding);
 		return;
 	}
@@ -351,133 +332,4 @@ void rule_no_port(const struct advice_facts *facts, struct advice_finding *ret_f
 		 advice_number(facts->ports.there ? facts->ports.there->used : 0),
 		 advice_number(facts->ports.fill.range));
 	advise_starved(facts, ret_finding);
-}
-
-/* -------- ports that are bound before connect() */
-
-/* ", of which 100 (100 %) are in use". */
-static void say_pool(char *text, size_t size, const struct traffic_pool *pool)
-{
-	char from[PRINT_ADDRESS_SIZE];
-
-	if (pool)
-		snprintf(text, size,
-			 "share the %s ports of the source address %s, of which %s (%s "
-			 "%%) are in use",
-			 advice_number(pool->range), say_source(from, &pool->from),
-			 advice_number(pool->used),
-			 advice_number(advice_percent(pool->used, pool->range)));
-	else
-		snprintf(text, size, "share one pool of ports");
-}
-
-static enum advice_verdict verdict_of_pool(const struct advice_facts *facts,
-					   uint64_t failed, bool starves)
-{
-	const struct traffic_pool *pool = facts->ports.pool;
-	uint64_t percent = pool ? advice_percent(pool->used, pool->range) : 0;
-
-	if (failed || starves || percent >= EXHAUSTED)
-		return VERDICT_PROBLEM;
-	if (percent >= BROWNOUT || advice_count(facts, TWS_failed_no_port) ||
-	    advice_count(facts, TWS_failed_address_in_use))
-		return VERDICT_WARNING;
-	return VERDICT_NOTICE;
-}
-
-/* With ip_autobind_reuse, bind() gives sockets with SO_REUSEADDR a port that is in use to
- * another destination. */
-static bool shares_ports(const struct advice_facts *facts)
-{
-	const struct model_recent *lately = facts->client.lately;
-
-	return facts->host.traffic && facts->host.traffic->autobind_reuse && lately &&
-	       lately->reuseaddr * 2 >= lately->early_bind;
-}
-
-/* Binds that failed, in the last minute if only that is judged. */
-static uint64_t failed_binds(const struct advice_facts *facts)
-{
-	return facts->client.recent ? facts->client.recent->bind_failed
-				    : advice_count(facts, TWS_bind_failed_in_use);
-}
-
-void rule_early_bind(const struct advice_facts *facts, struct advice_finding *ret_finding)
-{
-	const struct model_recent *lately = facts->client.lately;
-	uint64_t bound = advice_count(facts, TWS_bound_before_connect);
-	uint64_t failed = failed_binds(facts);
-	uint64_t now = lately ? lately->early_bind + lately->open_early_bind : 0;
-	bool starves = facts->rivals.starved && now;
-	char pool[160], in_vain[96] = "", others[128] = "";
-
-	if (!bound || advice_is_over(facts, now, 1) || has_fixed_port(facts) ||
-	    shares_ports(facts))
-		return;
-	advice_set(ret_finding, verdict_of_pool(facts, failed, starves), bound + failed);
-	if (ret_finding->verdict == VERDICT_NOTICE && bound < MANY) {
-		advice_set(ret_finding, VERDICT_OK, 0);
-		return;
-	}
-	if (failed)
-		snprintf(in_vain, sizeof(in_vain),
-			 "; %s bind() %s failed with EADDRINUSE: no free port",
-			 advice_number(failed), print_plural(failed, "call", "calls"));
-	if (starves)
-		snprintf(others, sizeof(others),
-			 "; in the last minute at least %s %s of other programs found no "
-			 "port for this reason",
-			 advice_number(facts->rivals.starved),
-			 print_plural(facts->rivals.starved, "connect", "connects"));
-	say_pool(pool, sizeof(pool), facts->ports.pool);
-	EVIDENCE(
-	    "%s called bind() before %s of its connects, so all its destinations %s%s%s",
-	    facts->client.app, advice_number(bound), pool, in_vain, others);
-	ADVICE(
-	    "-p 'late_bind=true,exe=%s' gives each destination the whole range of ports; "
-	    "in the program, set IP_BIND_ADDRESS_NO_PORT before bind()",
-	    facts->client.app);
-}
-
-static void advise_failed_bind(const struct advice_facts *facts,
-			       struct advice_finding *ret_finding)
-{
-	if (has_fixed_port(facts))
-		ADVICE("the program binds to a fixed source port, which an earlier "
-		       "connection of its own still holds: bind to port 0 instead; if "
-		       "the port must be fixed, set SO_REUSEADDR before bind(), or -p "
-		       "'reuseaddr=true,exe=%s'",
-		       facts->client.app);
-	else
-		ADVICE("another socket uses the port: ss -tanp shows it; a client should "
-		       "bind to port 0, or not at all");
-}
-
-/* No connection begins with a bind() that fails, so nothing else shows these. */
-void rule_bind_failed(const struct advice_facts *facts,
-		      struct advice_finding *ret_finding)
-{
-	const struct model_recent *lately = facts->client.lately;
-	uint64_t failed = failed_binds(facts);
-	uint64_t other =
-	    facts->client.recent ? 0 : advice_count(facts, TWS_bind_failed_other);
-	bool pooled = lately && lately->early_bind + lately->open_early_bind &&
-		      !has_fixed_port(facts);
-
-	if (failed && !pooled) {
-		advice_set(ret_finding, VERDICT_PROBLEM, failed);
-		EVIDENCE("%s bind() %s of %s failed with EADDRINUSE",
-			 advice_number(failed), print_plural(failed, "call", "calls"),
-			 facts->client.app);
-		advise_failed_bind(facts, ret_finding);
-	} else if (other) {
-		advice_set(ret_finding, VERDICT_WARNING, other);
-		EVIDENCE("%s bind() %s of %s failed, but not with EADDRINUSE",
-			 advice_number(other), print_plural(other, "call", "calls"),
-			 facts->client.app);
-		ADVICE(
-		    "check that the address is one of this host's (ip address), and "
-		    "that a port below net.ipv4.ip_unprivileged_port_start is not "
-		    "bound without privilege; strace -f -e trace=bind shows the error");
-	}
 }
