@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Headless Chromium, driven over WebDriver by the standard library alone."""
+"""Headless Chromium, driven over WebDriver with only the standard library."""
 import base64
 import http.client
 import json
@@ -60,21 +60,21 @@ class Browser:
         self._ask("POST", self.session + "/url", {"url": address})
 
     def run(self, script, *arguments):
-        """What a script in the page returns."""
+        """The return value of a script in the page."""
         return self._ask("POST", self.session + "/execute/sync",
                          {"script": script, "args": list(arguments)})
 
     def text(self, name):
-        """The text of an element, by its id; as the page has it, shown or not."""
+        """The text of an element, by its id, whether it is shown or not."""
         return self.run("return document.getElementById(arguments[0])?.textContent", name)
 
     def number(self, name):
-        """The number that is an element's text; None: it is no number."""
+        """The text of an element as a number; None if it is not a number."""
         text = (self.text(name) or "").replace(",", "")
         return int(text) if re.fullmatch(r"\d+", text) else None
 
     def wait(self, condition, what=None, seconds=60):
-        """Until an expression of the page is true; its value."""
+        """Waits until an expression of the page is true. Returns its value."""
         got = []
 
         def holds():
@@ -84,7 +84,7 @@ class Browser:
         return got[0]
 
     def console(self):
-        """What our pages said on the console since it was last asked."""
+        """The console messages of our pages since the last call."""
         return [entry["message"] for entry in
                 self._ask("POST", self.session + "/se/log", {"type": "browser"})
                 if not entry["message"].startswith("chrome://")]
@@ -95,16 +95,16 @@ class Browser:
                          {"cmd": command, "params": parameters})
 
     def minimize(self):
-        """Its pages are not visible any more."""
+        """Hides its pages."""
         self._ask("POST", self.session + "/window/minimize", {})
 
     def restore(self, width=1280, height=900):
-        """Visible again."""
+        """Shows its pages again."""
         self._ask("POST", self.session + "/window/rect",
                   {"x": 0, "y": 0, "width": width, "height": height})
 
     def size(self, width, height, mobile=False):
-        """As on a screen of this size."""
+        """Sets the size of the screen."""
         self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=height,
                       deviceScaleFactor=1, mobile=mobile)
 
@@ -114,7 +114,7 @@ class Browser:
                       features=[{"name": "prefers-color-scheme", "value": name}])
 
     def screenshot(self, path, whole=False):
-        """A PNG of what is shown, or of the whole page."""
+        """Takes a PNG of the visible part, or of the whole page."""
         shot = self.devtools("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         with open(path, "wb") as file:
             file.write(base64.b64decode(shot["data"]))

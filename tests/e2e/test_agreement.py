@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""One number, wherever it is shown: text, JSON, metrics, the live view and doctor say the same
-of the same moment, and it is what the kernel does."""
+"""One number, wherever it is shown: text, JSON, metrics, the live view and doctor agree for the same
+moment, and match the kernel."""
 import json
 import socket
 
@@ -17,13 +17,13 @@ def doctor(t, *options):
 
 
 def test_a_reserved_port_is_none_to_choose_from_wherever_ports_are_shown(t):
-    """600 of 1,000 are reserved, and so are some outside of the range."""
+    """600 of 1,000 ports are reserved, and some outside the range."""
     sysctl("net.ipv4.ip_local_port_range", "20000 20999")
     sysctl("net.ipv4.ip_local_reserved_ports", "9000-9099,20100-20699")
     server = t.server()
     client = (t.prog("client"), ADDRESS, str(server.port))
     with socket.socket() as conn:
-        conn.bind((ADDRESS, 20200))  # which only who names it gets
+        conn.bind((ADDRESS, 20200))  # which only programs that name it get
         conn.connect((ADDRESS, server.port))
     t.run(*client, *STEPS, "repeat:390")
     wait_for(lambda: time_wait(server.port) == 391, "TIME_WAIT")

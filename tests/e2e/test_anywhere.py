@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What programs do that no client of ours does, and that a library in every process of a host
-meets: calls that must fail, filters, limits. The program ends as it does bare."""
+"""What a library in every process of a host meets, and no client of ours does: calls that must
+fail, filters, limits. Each program must end as it does without the shim."""
 import glob
 import os
 import subprocess
@@ -103,7 +103,7 @@ c.close()
     t.counters(report, attempts=1, established=1, ended_local_fin=1)
 
 
-# What the shim calls and a client does not: getpid, gettid, getsockopt, poll, ftruncate, madvise,
+# System calls that the shim makes and a client does not: getpid, gettid, getsockopt, poll, ftruncate, madvise,
 # prlimit64, renameat2, statfs, fallocate.
 FILTERED = """
 kept = connected() if "before" in sys.argv else None
@@ -133,7 +133,7 @@ def test_a_program_that_puts_a_filter_upon_itself_is_not_killed_by_it(t):
                              ("prctl", (), 0), ("seccomp", (), 0)):
         lines, report = _as_bare(t, FILTERED, by, *more)
         assert lines[0] == "0" and lines[-2] == "1792", lines
-        # All that was opened before it is told: as of a process that was killed.
+        # All connections opened before are reported, as those of a killed process.
         t.counters(report, attempts=number, established=number, ended_local_fin=number,
                    stood_aside=number)
         for path in glob.glob(t.dir + "/*.seg"):

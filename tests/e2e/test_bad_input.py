@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What others may do to us: segments that are not what they seem, and a machine without memory,
-descriptors or a directory. Readers name and skip; clients run as if alone."""
+"""Hostile and damaged segments, and a machine without memory, descriptors or a directory. Readers
+skip such files and name them; clients run as without the shim."""
 import glob
 import itertools
 import json
@@ -29,7 +29,7 @@ def _client(t, server, *steps):
 # --------------------------------------------------------- segments, by hostile hands
 
 def _good(t, number=3):
-    """One segment of a real process, which must be counted whatever lies beside it."""
+    """One segment of a real process, which must be counted whatever is beside it."""
     server = t.server()
     t.run(*_client(t, server), *(STEPS * (number - 1)))
     [path] = glob.glob(os.path.join(t.dir, "*.seg"))
@@ -46,7 +46,8 @@ def _put(t, name, data):
 
 
 def _report(t, *arguments):
-    """Text and JSON: both must come, whatever is in the directory. The JSON, unchecked."""
+    """Prints the report as text and as JSON, which must work whatever is in the directory. Returns
+    the JSON, unchecked."""
     text = t.run(t.twshim, "report", *arguments, shim=False, timeout=30)
     assert b"\x1b" not in text.stdout, text.stdout
     result = t.run(t.twshim, "report", "--json", *arguments, shim=False, timeout=30)
@@ -59,7 +60,7 @@ def _skipped(report):
 
 
 def _with(data, offset, form, *values):
-    """The bytes with something else at an offset."""
+    """The bytes with other values at an offset."""
     data = bytearray(data)
     struct.pack_into(form, data, offset, *values)
     return bytes(data)
@@ -85,7 +86,7 @@ def test_what_is_no_segment_is_named_and_skipped(t):
     }
     for number in range(SECTIONS):
         at = SECTION_AT + number * SECTION_SIZE
-        if struct.unpack_from("<I", data, at + 12)[0]:  # an empty one has no place to be wrong
+        if struct.unpack_from("<I", data, at + 12)[0]:  # the offset of an empty section is not used
             bad[f"offset-{number}.seg"] = _with(data, at, "<Q", (1 << 63) + 64)
         bad[f"count-{number}.seg"] = _with(data, at + 12, "<II", 0xffffffff, 0xffffffff)
     for name, content in bad.items():
@@ -164,7 +165,7 @@ def test_mutations_never_crash_a_reader(t):
         for number in range(40):
             mutated = bytearray(data)
             for _ in range(source.choice((1, 3, 20, 300))):
-                # Mostly where the structure is: the header, its table, the first records.
+                # Mostly in the structure: the header, its table, the first records.
                 at = source.choice((source.randrange(600), source.randrange(4096),
                                     source.randrange(len(data))))
                 if source.random() < 0.5:
@@ -182,7 +183,7 @@ def test_mutations_never_crash_a_reader(t):
 
 
 def test_mutated_counters_stay_behind_a_readers_arithmetic(t):
-    """Everything plausible, each number a lie."""
+    """A plausible segment in which each number is false."""
     _, data = _good(t)
     source = random.Random(t.seed)
     sections = [struct.unpack_from("<QIII", data, SECTION_AT + n * SECTION_SIZE)
@@ -254,8 +255,8 @@ def test_lies_about_pids_and_time_do_not_reach_anybody(t):
 
 
 def test_nobody_can_make_a_client_without_a_policy_reset_its_connections(t):
-    """What a rule wants at close stands in no file. Where it stood once, in the slot, another
-    process writes `reset` between connect and close."""
+    """What a rule wants at close is not in a file that others can write. Another process writes `reset`
+    into the slot, where it was once, between connect and close."""
     server = t.server()
     process = t.start(*_client(t, server, "socket", "connect", "send:1", "recv",
                                "sleep:600", "close"))
@@ -275,7 +276,7 @@ def test_nobody_can_make_a_client_without_a_policy_reset_its_connections(t):
 # --------------------------------------------------------------- the client, if alone
 
 def _alone(t, *command, number=None, wrap=(), repeat=1, **more):
-    """The client ends as it does bare, and its server sees the same."""
+    """The client ends as it does without the shim, and its server sees the same."""
     seen = []
     for shim in (False, True):
         server = t.server()
@@ -284,7 +285,7 @@ def _alone(t, *command, number=None, wrap=(), repeat=1, **more):
         if shim:
             environment["LD_PRELOAD"] = t.library
         for _ in range(repeat):
-            # The preload is set behind the wrapper: it is the client's alone.
+            # The preload is set behind the wrapper, so only the client has it.
             assignment = [f"{k}={v}" for k, v in environment.items()]
             result = t.run(*wrap, "env", *assignment, *words, shim=False, status=None)
         seen.append((result.returncode, result.stdout, result.stderr, server.counts["accepted"],
@@ -300,7 +301,7 @@ def _many(t, number=20):
 
 
 def _mounted(options, path):
-    """A wrapper: the command runs where a tmpfs of its own lies over the path."""
+    """A wrapper that runs the command with a tmpfs of its own mounted over the path."""
     return ("unshare", "-m", "sh", "-c",
             f'mount -t tmpfs -o {options} none {path} && exec "$@"', "sh")
 
@@ -357,7 +358,7 @@ def test_a_full_tmpfs_is_named_by_whoever_is_asked_why_nothing_was_counted(t):
         result = t.run(*_mounted("size=1m,nr_inodes=10,mode=700", t.dir), *command, shim=False,
                        status=None)
         said = " ".join((result.stdout + result.stderr).decode().split())
-        # `run` needs an inode for its directory, and fails without.
+        # `run` needs an inode for its directory, and fails without one.
         if arguments[0] == "run" and "mkdir" in fill:
             words = "No space left on device"
         assert words in said, (fill, arguments, said)
@@ -393,7 +394,7 @@ wait $!
 """)
     server = t.server()
     client = _client(t, server, "socket", "connect", "send:1", "recv", "close", "sleep:300")
-    # Its room grows with its use: many open at once, and many ended.
+    # The segment grows with its use: many connections open at once, and many ended.
     more = ("socket", "connect", "send:1", "recv") * 600
     t.run("unshare", "-m", "sh", script, "env", f"LD_PRELOAD={t.library}", *client, *more,
           shim=False)
@@ -422,7 +423,7 @@ def test_a_segment_that_claims_memory_which_is_not_there_is_not_believed(t):
     _need_mounts(t)
     server = t.server()
     script = t.file("many.py", OPENS_MANY)
-    # 300 connections at once need more slots than the first piece of memory holds.
+    # 300 connections at once need more slots than the first allocation has.
     result = t.run(*_mounted("size=1m,mode=700", t.dir), "env", f"LD_PRELOAD={t.library}",
                    sys.executable, script, t.dir, ADDRESS, str(server.port), "300", shim=False)
     assert result.stdout == b"300\n" and server.counts["accepted"] == 301
@@ -472,7 +473,7 @@ print("well")
 
 def test_no_descriptor_left_leaves_the_client_alone(t):
     script = t.file("limited.py", LIMITED)
-    # From so few that the first connection takes the last, to plenty.
+    # From a limit that the first connection reaches, to plenty.
     for limit in (4, 5, 6, 7, 10, 30):
         _alone(t, sys.executable, script, ADDRESS, "PORT", "NOFILE", str(limit),
                env={"TWSHIM_DIR": t.dir})
@@ -489,8 +490,8 @@ def test_a_file_size_limit_leaves_the_client_alone(t):
 def test_an_address_space_limit_leaves_the_client_alone(t):
     def limited(kilobytes, *command):
         return ("sh", "-c", f"ulimit -v {kilobytes} && exec \"$@\"", "sh", *command)
-    # The least in which the loader finds room for the library; from there on, step by step,
-    # until there is room for a segment too.
+    # The least in which the loader has room for the library; then step by step, until there is room
+    # for a segment too.
     probe = ("env", f"LD_PRELOAD={t.library}", t.prog("client"), ADDRESS, "1")
     least = next(kilobytes for kilobytes in range(2500, 40000, 64)
                  if (result := t.run(*limited(kilobytes, *probe), shim=False, status=None))
@@ -571,7 +572,7 @@ print("well")
 # --------------------------------------------------- under a client's feet, while it runs
 
 def _running(t, *steps_after, mode="echo", env=None):
-    """A client with a segment, which waits to be let on: (process, server, go on)."""
+    """A client with a segment, which waits until it may continue: (process, server, go on)."""
     server = t.server(mode)
     other = t.server("first")
     process = t.start(*_client(t, server, *STEPS, "socket", f"port:{other.port}", "connect",
@@ -607,7 +608,7 @@ def test_a_segment_that_is_overwritten_does_not_disturb_its_client(t):
         _goes_on(process, server, other, 21)
         _report(t)
         for path in glob.glob(os.path.join(t.dir, "*.seg")):
-            os.unlink(path)  # its own, and another where that was seen to be spoilt
+            os.unlink(path)  # its own, and another one if the damage was seen
 
 
 def test_a_segment_that_is_cut_does_not_end_its_client(t):
@@ -616,7 +617,7 @@ def test_a_segment_that_is_cut_does_not_end_its_client(t):
         [path] = glob.glob(os.path.join(t.dir, "*.seg"))
         os.truncate(path, size)
         _goes_on(process, server, other, 21)
-        # What was in it is lost; from the next connection on there is another.
+        # Its content is lost; the next connection makes a new segment.
         [new] = [p for p in glob.glob(os.path.join(t.dir, "*.seg")) if p != path]
         total = _report(t)["total"]
         assert total["attempts"] == total["ended_local_fin"] == 20, total
@@ -639,7 +640,7 @@ def test_a_segment_whose_last_word_is_written_over_is_left_for_another(t):
 
 
 def test_no_step_on_a_connection_is_ended_by_a_segment_that_was_cut_since(t):
-    """The steps that ask nothing of the socket before they touch its slot."""
+    """The steps that use the slot without asking the socket anything first."""
     for step in ("linger:0", "reuseaddr", "linger2:5", "dup", "dup2", "fdupfd", "shutdown:wr",
                  "connect-again", "unspec", "so-error", "dup2-over", "close-raw socket"):
         server = t.server()
@@ -654,7 +655,7 @@ def test_no_step_on_a_connection_is_ended_by_a_segment_that_was_cut_since(t):
 
 
 def test_a_segment_that_is_cut_during_a_long_connect_does_not_end_its_client(t):
-    # The server's queue is full: the connect stands until it takes one off.
+    # The server's queue is full: the connect waits until the server accepts.
     server = t.server(backlog=0)
     os.kill(server.pid, signal.SIGSTOP)
     held = [t.start(*_client(t, server, *STEPS), shim=False) for _ in range(3)]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Every client that Debian has: what its server accepted and what the kernel's table holds is
-what the shim says, and the client does what it does bare.
+"""Many clients from Debian: the report must match what the server accepted and the kernel's table,
+and the client must behave as without the shim.
 
-Each scenario runs twice, bare as the control and under `twshim run`, against a server each.
+Each scenario runs twice, bare as the control and under `twshim run`, with a server for each.
 """
 import glob
 import os
@@ -29,9 +29,9 @@ def _left(server):
 
 def _client(t, arguments, mode="http", number=MANY, exact=True, ended=None,
             late_answers=False, **more):
-    """Bare and shimmed. `arguments`: of a server, the command. `number`: the connections that
-    each server must have accepted; None: this client draws them itself. `exact`: what stays
-    in TIME_WAIT is the same each time. `ended`: counters that must be there."""
+    """Runs the command of `arguments(server)` bare and shimmed. `number`: how many connections each
+    server must have accepted; None: the client decides. `exact`: the number of TIME_WAIT sockets is
+    the same each time. `ended`: counters that must have these values."""
     alone, server = t.server(mode), t.server(mode)
     bare = t.run(*arguments(alone), shim=False, status=None, **more)
     kept = _left(alone)
@@ -228,7 +228,7 @@ def test_node_fetch(t):
   process.exit(0);
 })();
 """)
-    # How many connections it takes for them is up to its pool.
+    # Its pool decides how many connections it opens.
     report, _ = _client(t, _script("node", script), mode="http11", number=None, exact=False)
     total = report["total"]
     assert t.result.stdout == b"hi\n" * MANY
@@ -443,7 +443,7 @@ def test_wrk_that_exits_in_the_middle(t):
     report, server = _client(t, lambda s: ("wrk", "-t1", "-c", "10", "-d", "1s", _url(s)),
                              mode="http11", number=None, exact=False, late_answers=True)
     assert server.counts["accepted"] >= 10, server.counts
-    # It asks of no connect() what became of it; ten are open all the time, one is the first try.
+    # It never asks for the result of connect(). Ten are always open; one is the first attempt.
     assert report["total"]["peak_open"] == 10, report["total"]["peak_open"]
 
 
@@ -470,7 +470,7 @@ def test_redis_cli(t):
 # -------------------------------------------------------------------- postgresql
 
 class _Postgres:
-    """A real server, run bare; what it logged as received is the truth."""
+    """A real server without the shim, whose log is the truth."""
 
     def __init__(self, t):
         found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"))
@@ -502,7 +502,7 @@ class _Postgres:
             file.write("host all all 0.0.0.0/0 trust\n")
 
     def wait(self):
-        """Until it is up."""
+        """Waits until it answers."""
         wait_for(lambda: b"ready to accept connections" in self.read(), "postgres is up")
 
     def read(self):
@@ -511,7 +511,7 @@ class _Postgres:
             return file.read()
 
     def received(self):
-        """Connections, ever."""
+        """How many connections it has ever received."""
         return self.read().count(b"connection received: host=" + ADDRESS.encode())
 
     def close(self):
@@ -534,11 +534,11 @@ def _postgres_client(t, command, number):
         assert server.received() == number, server.received()
         settle(server.port)
         before = time_wait(server.port)
-        assert before > 0 or number == 1  # one may be the one whose server was faster
+        assert before > 0 or number == 1  # in one of them the server may have been faster
         report = t.twshim_run(*command[:1], *connection, *command[1:])
         assert server.received() == 2 * number, server.received()
         settle(server.port)
-        # Now and then the server is told good-bye and is faster: bare as well.
+        # Sometimes the server closes faster after the client says good-bye, also without the shim.
         kernel = time_wait(server.port) - before
         t.counters(report, attempts=number, established=number, ended_local_fin=kernel,
                    ended_remote_fin=number - kernel, open=0)
@@ -554,7 +554,7 @@ def test_psql(t):
 
 
 def test_pgbench_that_opens_each_time(t):
-    # One connection of its own at the start, and one a transaction.
+    # One connection of its own at the start, and one per transaction.
     script = t.file("one.sql", "select 1;\n")
     os.chmod(t.scratch, 0o755)
     _postgres_client(t, ("pgbench", "-n", "-C", "-c", "2", "-t", "50", "-f", script, "postgres"),
@@ -613,7 +613,7 @@ def test_nginx_as_a_proxy(t):
                                signal.SIGQUIT)
     total = t.accounted(report, upstream)
     assert total["established"] == total["ended_local_fin"] == MANY, total
-    # What it accepted is not what it opened.
+    # It accepted other connections than it opened.
     assert report["total"]["attempts"] == MANY, report["total"]
 
 
@@ -691,7 +691,7 @@ def test_git_over_http(t):
     t.run("git", "-C", bare, "update-server-info", shim=False, env=who)
     bare_server, server = (t.server("http11", files=os.path.join(t.scratch, "root"))
                            for _ in range(2))
-    # How many connections it takes is up to its helpers' pools.
+    # The pools of its helpers decide how many connections it opens.
     t.run("git", "clone", "-q", _url(bare_server, "r.git"), f"{t.scratch}/bare-clone", shim=False,
           env=who)
     report = t.twshim_run("git", "clone", "-q", _url(server, "r.git"), f"{t.scratch}/clone",
@@ -741,7 +741,7 @@ def test_bash_dev_tcp_left_to_the_next(t):
 
 
 def _dropbear(t):
-    """An SSH server of our own, whose root is at home in the scratch directory."""
+    """An SSH server of the test; the home of its root is the scratch directory."""
     t.need("ssh", "ssh-keygen", "dropbear", "dropbearkey")
     home = os.path.join(t.scratch, "home")
     os.makedirs(os.path.join(home, ".ssh"), 0o700)
@@ -776,7 +776,7 @@ done
     report = t.twshim_run("sh", script)
     assert t.result.stdout == bare.stdout, t.result
     settle(2299)
-    kernel = time_wait(2299) - before  # dropbear or ssh, whoever closes first
+    kernel = time_wait(2299) - before  # dropbear or ssh, depending on which closes first
     t.counters(report, attempts=3, established=3, ended_local_fin=kernel,
                ended_remote_fin=3 - kernel)
     dropbear.terminate()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The shipped examples for containers, acted out: what they say is parsed and done, with
-namespaces in the place of containers."""
+"""The shipped examples for containers: the tests parse them and do what they say, with namespaces
+instead of containers."""
 import http.client
 import json
 import os
@@ -72,7 +72,7 @@ def ask(path):
 
 
 def act_out(t, volume, user, init, app_environment, sidecar):
-    """The library is copied, the application opens five connections, the sidecar is asked."""
+    """The library is copied, the application opens five connections, and the sidecar is queried."""
     server = t.server("http")
     pod = Pod(t, volume, user)
     pod.run(init, {})
@@ -90,7 +90,7 @@ def act_out(t, volume, user, init, app_environment, sidecar):
     t.time_wait_agrees(report, server, 5)
     assert re.search(r'twshim_connections_opened_total\{app="curl",to="[^"]*"\} 5\n',
                      ask("/metrics"))
-    # Who can read: the same user, and nobody else.
+    # The same user can read, and nobody else.
     command = ["twshim", "report", "--json", "--dir", app_environment["TWSHIM_DIR"]]
     assert json.loads(pod.run(command, {}).stdout)["total"]["established"] == 5
     other = pod.run(command, {}, user=user + 1, status=None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""tests/deps, which installs what tests need: it starts no service, and leaves nothing behind."""
+"""tests/deps, which installs what tests need: it starts no service and leaves nothing behind."""
 import os
 import signal
 import subprocess
@@ -7,7 +7,7 @@ import subprocess
 from harness import Skip, wait_for
 
 DEPS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "deps")
-# An apt-get that says what Debian would be told of services, and installs until it is let go.
+# An apt-get that records what policy-rc.d answers, and installs until it may continue.
 APT = """#!/bin/sh
 /usr/sbin/policy-rc.d nginx start
 echo $? >"$ANSWER"
@@ -16,8 +16,8 @@ while [ ! -e "$GO" ]; do sleep 0.01; done
 
 
 def start(t, go):
-    """tests/deps of a package that is missing, with that apt-get and a /usr/sbin of its own.
-    Once it installs: the process, and what the services' start was answered."""
+    """Starts tests/deps for a missing package, with that apt-get and a /usr/sbin of its own. Once it
+    installs, returns the process and the answer about starting services."""
     programs = os.path.join(t.scratch, "bin")
     os.makedirs(programs, exist_ok=True)
     os.makedirs(os.path.join(t.scratch, "sbin"), exist_ok=True)
@@ -55,7 +55,7 @@ def test_no_service_is_started_and_a_killed_deps_forbids_none(t):
     t.file("go", "")
     assert process.wait(20) == 0
     assert not os.path.exists(policy)
-    # What is somebody else's stays.
+    # A foreign policy-rc.d is kept.
     t.file("sbin/policy-rc.d", "#!/bin/sh\nexit 104\n")
     os.chmod(policy, 0o755)
     process, answer = start(t, go)

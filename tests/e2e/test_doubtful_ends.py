@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Endings that poll() alone would tell wrong, each held against what the peer and the kernel's
-table saw of it: bytes too few for SO_RCVLOWAT, an urgent byte, an error queue, CLOSING,
-LAST_ACK. Each with `detail` too, which asks the kernel more."""
+"""Endings that poll() alone would get wrong, each compared with what the peer and the kernel's table
+saw: fewer bytes than SO_RCVLOWAT, an urgent byte, an error queue, CLOSING, LAST_ACK. Each also runs
+with `detail`, which asks the kernel for more."""
 from harness import ADDRESS, kernel_sockets, settle
 
-# Both ends; the accepted one is no connection that this program opened. Prints the client's
-# port and how its close came to the peer: fin, reset, or "gone" where that closed before.
+# Both ends; the program did not open the accepted one. Prints the client's port and how its close
+# reached the peer: fin, reset, or "gone" if the peer had closed before.
 SCRIPT = """
 import select, socket, struct, sys
 

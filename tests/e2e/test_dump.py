@@ -63,7 +63,7 @@ def test_every_field_of_every_structure_is_printed(t):
 
 
 def test_arms_rules_and_folded_names_are_printed_in_full(t):
-    """Of these sections a plain client uses none: one element of each is made up."""
+    """A plain client uses none of these sections, so the test makes up one element of each."""
     structures, _ = golden()
     path, data, _ = segment(t)
     data = bytearray(data)
@@ -124,7 +124,7 @@ def test_a_damaged_file_is_printed_as_far_as_it_goes_and_the_damage_is_named(t):
 
 
 def test_bytes_at_random_never_end_the_command(t):
-    """Mutations of the header, of the section table, and of what lies in the sections."""
+    """Random bytes in the header, in the section table and in the sections."""
     draw = random.Random(t.seed)
     _, data, _ = segment(t, "socket", "connect", "close")
     for _ in range(100):

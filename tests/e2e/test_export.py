@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""twshim export: what Prometheus reads, against the report; counters never go back."""
+"""twshim export: the metrics match the report, and counters never decrease."""
 import fcntl
 import os
 import re
@@ -37,7 +37,7 @@ def total(series, name, **labels):
 
 
 def counters(series):
-    """What must never go back."""
+    """The series that must never decrease."""
     return {k: v for k, v in series.items()
             if k[0].endswith(("_total", "_bucket", "_sum", "_count"))}
 
@@ -106,7 +106,7 @@ def test_counters_never_go_back(t):
 
 
 def test_exporters_at_once_keep_one_ledger(t):
-    """None starts anew because another is at it: it waits, or says so and shows nothing."""
+    """No exporter starts from zero because another is running: it waits, or says so and prints nothing."""
     server = t.server()
     t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:5")
     export(t)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A fleet on Prometheus: what is shipped in config/prometheus and config/grafana, with the real
-promtool, Prometheus and node_exporter, on three hosts that are network namespaces."""
+"""A fleet on Prometheus: the files of config/prometheus and config/grafana with the real promtool,
+Prometheus and node_exporter, on three hosts that are network namespaces."""
 import json
 import os
 import re
@@ -65,7 +65,7 @@ def metric_names(expression):
 
 
 def promtool(*arguments, **more):
-    """Its exit status must be 0; what it said."""
+    """Runs it; its exit status must be 0. Returns its output."""
     result = subprocess.run(["promtool", *arguments], stdout=subprocess.PIPE, check=False,
                             stderr=subprocess.STDOUT, timeout=60, **more)
     assert result.returncode == 0, result.stdout.decode()
@@ -80,7 +80,7 @@ def fetch(url):
 
 
 def can_fetch(url):
-    """Whether somebody answers."""
+    """Whether it answers."""
     try:
         return fetch(url) is not None
     except OSError:
@@ -232,15 +232,15 @@ class Host:
         return ["nsenter", "-t", self.pid, "-n", *command]
 
     def run(self, *command, **more):
-        """A client there, until it ends."""
+        """Runs a client there."""
         return self.t.run(*self.inside(command), env={"TWSHIM_DIR": self.dir}, **more)
 
     def start(self, *command, **more):
-        """One in the background."""
+        """Starts a client there in the background."""
         return self.t.start(*self.inside(command), env={"TWSHIM_DIR": self.dir}, **more)
 
     def serve(self):
-        """Its exporter, when it answers."""
+        """Starts its exporter and waits until it answers."""
         process = self.start(self.t.twshim, "serve", "--listen", self.instance, shim=False,
                              stdout=subprocess.PIPE)
         assert process.stdout.readline().startswith(b"http://")
@@ -258,7 +258,7 @@ class Host:
 
 
 class Prometheus:
-    """A real one with what is shipped, at a test's pace: each second, `for` a second too."""
+    """A real Prometheus with the shipped files, but with an interval and a `for` of one second."""
 
     def __init__(self, t, hosts):
         import yaml  # pylint: disable=import-outside-toplevel
@@ -290,7 +290,7 @@ class Prometheus:
                 for r in self.api("query", query=expression)["result"]]
 
     def value(self, expression):
-        """Of one series; None: there is none."""
+        """The value of one series; None if there is none."""
         found = self.query(expression)
         return found[0][1] if found else None
 
@@ -310,7 +310,7 @@ def clients(hosts, servers, times):
 
 
 def check_expressions(prometheus):
-    """Dashboard, rules and alerts ask for metrics that there are, and Prometheus takes each."""
+    """Dashboard, rules and alerts use metrics that exist, and Prometheus accepts each of them."""
     exported = set(prometheus.api("label/__name__/values"))
     recorded = {r["record"] for r in rules() if "record" in r}
     known = {n for n in exported if n.startswith("twshim_")} | recorded
@@ -320,10 +320,10 @@ def check_expressions(prometheus):
         name = rule.get("alert") or rule["record"]
         assert not metric_names(rule["expr"]) - known, (name, metric_names(rule["expr"]) - known)
         prometheus.query(rule["expr"])
-    silent = {"Time until no port is left"}  # nothing grows any more, perhaps
+    silent = {"Time until no port is left"}  # perhaps nothing grows any more
     for title, expression in dashboard_expressions():
         assert not metric_names(expression) - known, (title, metric_names(expression) - known)
-        # A rate is of two samples.
+        # A rate needs two samples.
         wait_for(lambda: prometheus.query(expression) or title in silent,
                  f"{title}: nothing: {expression}")
     assert {n for n in recorded if not prometheus.query(n)} <= \

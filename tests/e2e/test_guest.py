@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The shim as a guest: what it needs, exports, costs, and leaves alone."""
+"""The shim as a guest in programs: what it needs, exports, costs, and does not touch."""
 import glob
 import os
 import re
@@ -52,7 +52,7 @@ def test_a_process_that_never_connects_makes_no_file_and_no_call_after_start(t):
     for path in (bare, shimmed):
         with open(path, encoding="utf-8") as file:
             calls = [l.split("(")[0] for l in file]
-        # From the client's own first act on: it opens its file.
+        # From the first action of the client itself: it opens its file.
         with open(path, encoding="utf-8") as file:
             start = next(i for i, l in enumerate(file) if "/etc/hostname" in l and "open" in l)
         after.append(calls[start:])
@@ -244,7 +244,7 @@ def test_a_client_built_with_address_sanitizer(t):
         raise Skip("no gcc with sanitizers")
     runtime = _lines("gcc", "-print-file-name=libasan.so")[0]
     server = t.server()
-    # The runtime has to come first: it says so itself, and would end the client otherwise.
+    # The runtime must come first; otherwise it complains and ends the client.
     t.run(client, ADDRESS, str(server.port), *STEPS, "repeat:10",
           env={"LD_PRELOAD": f"{runtime} {t.library}"})
     t.counters(t.report(), attempts=10, established=10, ended_local_fin=10)
@@ -276,7 +276,7 @@ def _early(t, *flags):
 
 
 def _early_counts(t, command, number, **environment):
-    """All of them, in a process that ends well; first without the shim, as the control."""
+    """Runs all of them; the process must exit with 0. First without the shim, as the control."""
     before = environment.pop("LD_PRELOAD", "")
     server = t.server()
     words = (*command, ADDRESS, str(server.port))
@@ -289,7 +289,7 @@ def _early_counts(t, command, number, **environment):
         assert server.counts["accepted"] == count * number, server.counts
     total = number * len(preloads)
     counted = t.report()["total"]
-    # What comes too early to be counted is said to have been.
+    # Connections that come too early to be counted are reported as unobserved.
     assert counted["attempts"] + counted["unobserved"] == total, counted
     assert counted["attempts"] == counted["ended_local_fin"] == counted["via_close"], counted
 
@@ -307,7 +307,7 @@ def test_so_are_those_of_a_program_bound_at_load_and_of_one_without_pie(t):
 
 
 def test_those_of_a_librarys_constructor_are_counted_beside_ours(t):
-    # As a preload before ours and after it; any program will do.
+    # As a preload before ours and after it, with any program.
     library = _early(t, "-shared", "-fPIC", "-DLIBRARY")
     _early_counts(t, (t.prog("client"),), 2, LD_PRELOAD=library)
 
@@ -361,7 +361,7 @@ def test_a_close_while_the_loader_still_binds_the_program(t):
 
 
 def test_a_preload_that_cannot_be_loaded_is_no_harm_of_ours(t):
-    # The control for all that follows from LD_PRELOAD: what is said is the loader's.
+    # The control for tests of LD_PRELOAD: the loader prints the error, and the shim works.
     server = t.server()
     t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS,
           env={"LD_PRELOAD": f"{t.library}:/nonexistent/other.so"})

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Whoever holds a connection beside the client loses nothing by a policy, also if nobody could
-see how he came by it."""
+"""A process that holds a connection beside the client loses no data by a policy, even if the shim
+cannot see how it got the connection."""
 import os
 import sys
 

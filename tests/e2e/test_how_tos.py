@@ -32,7 +32,7 @@ def named_paths(path, text):
 
 
 def exists(path):
-    """Whether it is there: as written, or with NAME, * and {a,b} standing for something."""
+    """Whether it exists: as written, or with NAME, * and {a,b} as patterns."""
     pattern = re.sub(r"NAME|\*", "*", path)
     alternatives = [pattern]
     braces = re.search(r"\{([^}]+)\}|\[([a-z]+)\]", pattern)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The report as one page, --html: by itself, in a real browser, from a file."""
+"""The report as one page, --html, opened from a file in a real browser."""
 import json
 import math
 import os
@@ -26,7 +26,7 @@ def read(path):
 
 
 def opened(t, path):
-    """A browser that shows the file, which fetched nothing and complained of nothing."""
+    """A browser that shows the file; the page fetched nothing and logged no error."""
     browser = Browser(t)
     browser.open(f"file://{path}")
     assert not browser.run("return document.body.matches('.waiting, .stale')")
@@ -73,14 +73,14 @@ exit 3
 
 
 def text_and_page(t, *command):
-    """What a run says as text, its lines joined; and its page in a browser."""
+    """The text report of a run, with its lines joined, and its page in a browser."""
     page = f"{t.scratch}/page.html"
     result = t.run(t.twshim, "run", "--html", page, *command, shim=False)
     return " ".join(result.stderr.decode().split()), opened(t, page)
 
 
 def shown(browser, selector):
-    """The text of an element, "" while it is not shown."""
+    """The text of an element; "" if it is not shown."""
     return browser.run("const one = document.querySelector(arguments[0]);"
                        "return one?.checkVisibility() ? one.textContent : ''", selector)
 
@@ -136,7 +136,7 @@ def test_names_in_a_page_are_never_markup(t):
 
 
 def test_a_page_runs_no_script_but_its_own(t):
-    """Whatever should get into it: the browser refuses what has not this page's nonce."""
+    """Even if a script got into the page: the browser refuses one without the page's nonce."""
     pages = [t.run(t.twshim, "report", "--html", "-", shim=False).stdout.decode()
              for _ in range(2)]
     nonces = [set(re.findall(r'nonce[-=]"?([0-9a-f]{32})', page)) for page in pages]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Programs that change their user. Whoever may truncate a file that a process maps must be
-somebody who may kill the process, and nobody else's policy decides how it closes."""
+"""Programs that change their user. A user who can truncate a file that a process maps must be able to
+kill the process, and no other user's policy decides how it closes."""
 import os
 import subprocess
 
@@ -22,7 +22,7 @@ def _load(world, uid, rule):
 
 
 def _files_of_others(pid):
-    """The files of others than root that a process maps from memory file systems."""
+    """The files on memory file systems that a process maps and root does not own."""
     with open(f"/proc/{pid}/maps", encoding="utf-8") as maps:
         lines = [line.split(None, 5) for line in maps]
     paths = {line[5].strip() for line in lines if len(line) == 6 and line[5].startswith("/dev/shm")}
@@ -30,7 +30,7 @@ def _files_of_others(pid):
 
 
 def _daemon(world, server, way, shim=True):
-    """Root's daemon that is ALICE now and then; what it printed, and what it mapped."""
+    """Root's daemon that becomes ALICE from time to time. Returns what it printed and mapped."""
     command = (world.users, ADDRESS, str(server.port), str(ALICE), way, str(ROUNDS))
     if shim:
         command = (f"LD_PRELOAD={world.library}", *command)
@@ -53,7 +53,7 @@ def _world(t):
 
 def test_a_daemon_that_is_another_user_for_a_moment_maps_none_of_that_users_files(t):
     world, server = _world(t), t.server()
-    world.connect(ALICE, server, 1)  # her directory is there, with a policy in it
+    world.connect(ALICE, server, 1)  # her directory exists, with a policy in it
     _load(world, ALICE, "close=reset")
     for number, way in enumerate(WAYS, 1):
         bare, _ = _daemon(world, server, way, shim=False)

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Clients that a signal ends with connections open: the kernel says how those ended, and what it
-says outlives the process's segment."""
+"""Clients that a signal kills with connections open: the kernel says how these ended, and the answer
+outlives the segment of the process."""
 import json
 import signal
 import subprocess
 
 from harness import ADDRESS, time_wait, wait_for
 
-STORM = 700  # more processes than segments are kept of
+STORM = 700  # more processes than the number of segments that are kept
 OPEN = ("socket", "connect", "send:1", "recv")
 FIRST = ("socket", "connect", "send:1", "recv", "wait-hup")
 
 
 def storm(t, server, kills):
-    """The arguments of a shell that starts so many short clients, every third of them killed."""
+    """The arguments of a shell that starts this many short clients and kills every third."""
     steps = " ".join(OPEN)
     client = f"{t.prog('client')} {ADDRESS} {server.port} {steps}"
     return ("sh", "-c", f"n=0; while [ $n -lt {kills} ]; do n=$((n+3)); "
@@ -21,7 +21,7 @@ def storm(t, server, kills):
 
 
 def check_storm(t, report, server, number):
-    """All ended as the kernel knows, and every TIME_WAIT socket has its owner."""
+    """All endings are known, and every TIME_WAIT socket has its owner."""
     total = report["total"]
     assert (total["established"], total["ended_local_fin"]) == (number, number), total
     assert (total["ended_unseen"], total["folded_unseen"]) == (0, 0), total
@@ -110,7 +110,7 @@ def test_a_later_report_knows_what_run_has_settled(t):
 
 
 def test_under_fin_reset_a_killed_client_leaves_nothing_unseen_with_or_without_a_reader(t):
-    """Without one, the option on the socket is what makes it certain."""
+    """Without a reader, the option on the socket decides."""
     server = t.server()
     total = t.twshim_run(*_killed(t, server, signal.SIGTERM, "us"), status=-signal.SIGTERM,
                          options=("-p", "close=fin-reset"))["total"]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The main job: run an unmodified client, see who leaves TIME_WAIT; held against the server's
-counts and the kernel's own table."""
+"""The main job: run an unmodified client and see which program leaves TIME_WAIT, compared with the
+server's counts and the kernel's own table."""
 import os
 import signal
 import sys

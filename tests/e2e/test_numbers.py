@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The same calls by their numbers, through syscall(2), as libuv and others make them."""
+"""The same calls by number, through syscall(2), as libuv and others make them."""
 import os
 import sys
 

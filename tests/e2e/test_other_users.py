@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Several users on one machine: who sees what, and a root reader that faces what another user
-has written. Each test has a /dev/shm and a /run of its own."""
+"""Several users on one machine: which user sees what, and a root reader that reads files of other
+users. Each test has a /dev/shm and a /run of its own."""
 import http.client
 import json
 import os
@@ -22,7 +22,7 @@ HOSTILE = b"cl\x1b]0;x\x07\x1b[31mi\nent\xff\t\"\\<b>&\xe2\x80\xae"
 
 
 class World:
-    """A mount namespace with memory file systems that are this test's alone."""
+    """A mount namespace with memory file systems that only this test uses."""
 
     def __init__(self, t):
         if os.getuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False,
@@ -54,11 +54,11 @@ class World:
         return self.t.run(*self.words(uid, command, group), shim=False, **more)
 
     def connect(self, uid, server, number, exe=None):
-        """So many connections of a user."""
+        """Opens this many connections as a user."""
         self.run(uid, exe or self.client, ADDRESS, str(server.port), *STEPS * number, shim=True)
 
     def directory(self, uid):
-        """Where a user's segments are, as we reach it."""
+        """The path of a user's segments, from outside the namespace."""
         return f"{self.shm}/twshim-{uid}"
 
     def segments(self, uid):
@@ -99,7 +99,7 @@ def _section(data, number):
 
 
 def _claim(data, pid=None, start=None, exe=None, cookies=()):
-    """The segment, with lies in it."""
+    """The segment with false claims in it."""
     data = bytearray(data)
     if pid is not None:
         struct.pack_into("<Q", data, START_AT, start)
@@ -155,7 +155,7 @@ def test_no_variable_but_twshim_dir_decides_where_programs_publish(t):
         for reader in ((), (own,)):
             said = world.run(0, *reader, world.twshim, "report", "--json").stdout
             assert _attempts(t.read_report(said)) == (2 if environment else 5), said
-    # Those of the former release are found where they publish, and counted once.
+    # Segments of the former release are found where it published, and counted once.
     [former] = [f for f in os.listdir(world.directory(0)) if f.endswith("-0.seg")][:1]
     shutil.move(os.path.join(world.directory(0), former),
                 f"/proc/{world.pid}/root/run/user/0/twshim/{former}")
@@ -163,7 +163,7 @@ def test_no_variable_but_twshim_dir_decides_where_programs_publish(t):
 
 
 def test_coverage_counts_what_root_sees_of_all_users(t):
-    """As a server does that root starts, and whose workers are another user's."""
+    """A server that root starts and whose workers run as another user."""
     world, server = World(t), t.server()
     for uid, number in ((ALICE, 30), (BOB, 20), (0, 10)):
         world.connect(uid, server, number)
@@ -238,7 +238,7 @@ def test_a_policy_that_another_user_could_write_is_refused_and_said(t):
         os.chmod(path, 0o600)
         os.chown(path, ALICE, ALICE)
     assert b"policies were refused" in world.run(0, world.twshim, "report").stdout
-    world.connect(ALICE, server, 1)  # the control: it is obeyed when it is hers alone
+    world.connect(ALICE, server, 1)  # the control: it is obeyed if only she can write it
     assert world.report()["total"]["ended_fin_reset"] == 1
     # A directory that others could write is not used at all, and no tool puts a policy there.
     os.chmod(place, 0o770)
@@ -249,7 +249,7 @@ def test_a_policy_that_another_user_could_write_is_refused_and_said(t):
 
 
 def test_a_setuid_program_is_as_it_is_bare(t):
-    """The loader leaves our preload out: nothing is counted, nothing is said."""
+    """The loader ignores our preload: nothing is counted and nothing is printed."""
     world, server = World(t), t.server()
     program = shutil.copy(world.client, os.path.join(t.scratch, "setuid"))
     os.chown(program, BOB, BOB)
@@ -289,7 +289,7 @@ def test_nobody_speaks_for_another_users_process(t):
     wait_for(lambda: _has_open(trace.pid, name), "trace follows his process")
     bob.kill()
     assert json.loads(trace.stdout.readline())["app"] == "client"
-    # Of one's own process everything may be said: it is one's own picture.
+    # A user may claim anything about their own processes: only they see it.
     alice = t.start(*world.words(ALICE, ("sleep", "60")), shim=False)
     wait_for(lambda: os.stat(f"/proc/{alice.pid}").st_uid == ALICE, "she is herself")
     world.put(ALICE, "1-1-1-0.seg", _claim(mine, alice.pid, _start_time(alice.pid)))
@@ -307,7 +307,7 @@ def test_sockets_that_two_users_claim_are_neithers(t):
     world.put(ALICE, "1-1-1-0.seg", lie)
     report = world.report()
     owners = json.loads(world.run(0, world.twshim, "owners", "--json").stdout)
-    # Root's are root's; hers are hers, by either name; his are in dispute.
+    # Root's belong to root and hers to her, by either name; his are in dispute.
     assert report["unseen"]["disputed_sockets"] == 3, report["unseen"]
     assert (owners["owned"], owners["unowned"]) == (3, 3), owners
     confirmed = {a["app"]: sum(d["time_wait"]["confirmed"] for d in a["destinations"])
@@ -320,7 +320,7 @@ def test_sockets_that_two_users_claim_are_neithers(t):
 # ---------------------------------------------------------------------- a hostile directory
 
 def _every_command(t, world):
-    """{command: what it printed}, each as root, each in time and without a fault."""
+    """{command: output}, each run as root; each must end in time and without a crash."""
     commands = [("report",), ("report", "--json"), ("ps",), ("ps", "--json"), ("owners",),
                 ("owners", "--all"), ("owners", "--json"), ("doctor",), ("doctor", "--json"),
                 ("top", "--batch", "-n", "1", "--by", "process"),
@@ -349,7 +349,7 @@ def _every_command(t, world):
 
 def _nothing_raw(outputs):
     for command, text in outputs.items():
-        if command != "/":  # the page is ours, and carries no name
+        if command != "/":  # the page is ours and contains no name
             bad = re.findall(r"[^\n\u0020-\u007e\u00a0-\u2027\u202f-\u2065\u206a-\U0010ffff]",
                              text.decode())
             assert not bad, (command, bad[:5], text[:2000])
@@ -387,7 +387,7 @@ def _has_open(pid, name):
 
 
 def _watches(pid):
-    """Whether a process (or what it has become) watches something."""
+    """Whether a process (or the program it has executed) watches something."""
     def watches():
         for fd in os.listdir(f"/proc/{pid}/fdinfo"):
             with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii") as file:
@@ -419,13 +419,13 @@ def test_a_root_reader_neither_follows_nor_waits_nor_drowns(t):
     reasons = _skipped(report)
     assert {"link.seg", "zero.totals", "fifo.seg", "null.seg", "socket.seg", "hard.seg",
             "giant.seg"} <= set(reasons), reasons
-    # Root's own segment has two names now, and neither is believed: that is said.
+    # Root's own segment has two names now. Neither is believed, and the report says so.
     assert _attempts(report) in (3, 5), report["total"]
     _nothing_raw(_every_command(t, world))
 
 
 def test_thousands_of_files_of_holes_are_bounded_work(t):
-    """4,000 of 60 MiB each, all claimed to be full: they cost their user nothing."""
+    """4,000 files of 60 MiB each, all claimed to be full: they cost their user nothing."""
     world, server = World(t), t.server()
     world.connect(ALICE, server, 1)
     world.connect(BOB, server, 2)

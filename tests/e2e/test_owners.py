@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""`twshim owners` and `ps`: every TIME_WAIT socket has its owner, and none is made up; held
-against ss and the kernel's own table."""
+"""`twshim owners` and `ps`: every TIME_WAIT socket has its owner and no owner is invented; compared
+with ss and the kernel's own table."""
 import json
 import os
 import signal
@@ -23,14 +23,14 @@ def add_addresses():
 
 
 def ss_time_wait():
-    """What ss counts."""
+    """The count of ss."""
     lines = subprocess.run(["ss", "-Htan", "state", "time-wait"], check=True,
                            capture_output=True).stdout.splitlines()
     return len(lines)
 
 
 def owners(t, *options):
-    """What `twshim owners --json` says, with its sums checked."""
+    """The output of `twshim owners --json`, with its sums checked."""
     said = json.loads(t.run(t.twshim, "owners", "--json", *options, shim=False).stdout)
     assert said["schema"] == "twshim.owners/1"
     assert said["time_wait"] == said["owned"] + said["unowned"]
@@ -42,7 +42,7 @@ def owners(t, *options):
 
 
 def check_against_ss(t, number):
-    """All three agree, to the socket."""
+    """Checks that all three agree exactly."""
     said = owners(t)
     assert said["time_wait"] == ss_time_wait() == time_wait() == number, said["time_wait"]
     return said
@@ -126,8 +126,8 @@ def test_unowned_ones_are_told_apart_by_direction(t):
 
 
 def test_a_client_outside_of_the_present_range_does_not_look_like_a_server(t):
-    """The range was another when it connected, or it names its own port; and a server that has
-    ended since does look like one."""
+    """A client that connected with another port range or chose its own port looks like a server, and
+    a server that has ended since does too."""
     sysctl("net.ipv4.ip_local_port_range", "30000 30999")
     server, first = t.server(), t.server("first")
     t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:11", shim=False)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The live page of twshim serve, in a real browser: it shows what the API says, follows what
-runs, never passes old numbers off as new, and takes names for text."""
+"""The live page of twshim serve in a real browser: it shows what the API says, follows what
+happens, never presents old numbers as new, and treats names as text."""
 import http.client
 import json
 import signal
@@ -22,7 +22,7 @@ def api(path="/api/report"):
 
 
 def opened(t, **size):
-    """A server, and a browser whose page shows its first answer."""
+    """Starts a server, and a browser whose page shows the first answer."""
     process = serve(t)
     browser = Browser(t, **size)
     browser.open(PAGE)
@@ -37,8 +37,8 @@ def rows(browser, table):
 
 
 def the_same_moment(browser):
-    """The report that the page was last told, and how many TIME_WAIT it shows with that: the
-    browser's own connections here leave some with each question."""
+    """The report that the page got last, and how many TIME_WAIT sockets it shows with it: each request
+    of the browser leaves some here."""
     browser.run("const ask = get; window.heard = {}; "
                 "get = async path => heard[path] = await ask(path);")
     return browser.wait("heard['api/report'] && [heard['api/report'], "
@@ -83,7 +83,7 @@ def test_the_page_shows_in_a_browser_what_the_api_says(t):
 
 
 def test_the_page_follows_a_client_that_runs(t):
-    """One page, never loaded again, sees it grow, and its findings and experiment appear."""
+    """One page, without reloading, shows the numbers grow, and findings and an experiment appear."""
     server = t.server()
     process, browser = opened(t)
     assert browser.number("tile-opened") == 0 and not rows(browser, "applications")
@@ -117,7 +117,7 @@ experiment = {{ name = "trial"; match = {{ to = ["{server.to}"]; }};
 
 
 def test_the_page_marks_old_numbers_and_recovers(t):
-    """The server goes and comes back: what is shown meanwhile is said to be old."""
+    """The server stops and starts again: meanwhile the page says that its numbers are old."""
     server = t.server()
     t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:10")
     process, browser = opened(t)
@@ -132,7 +132,7 @@ def test_the_page_marks_old_numbers_and_recovers(t):
     browser.wait(LIVE, "it is live again")
     wait_for(lambda: browser.number("tile-opened") == 15, "the numbers of now")
     assert browser.run("return samples.some(one => one.values === null)"), "no gap in the chart"
-    process.send_signal(signal.SIGSTOP)  # it hangs: connected, and no answer
+    process.send_signal(signal.SIGSTOP)  # it hangs: connected, without an answer
     browser.wait("document.body.matches('.stale')", "it is seen that the server hangs")
     process.send_signal(signal.SIGCONT)
     browser.wait(LIVE, "it is live again")
@@ -167,7 +167,7 @@ def test_names_are_never_markup(t):
 
 
 def test_a_page_open_for_hours_does_not_grow(t):
-    """Six hours of answers, with ever new applications, given to it at once."""
+    """The page gets six hours of answers at once, with ever new applications."""
     server = t.server()
     t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:3")
     _, browser = opened(t)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where programs publish: root makes the places and users fill them. Each test has a /dev/shm
+"""Where programs publish: root makes the places, and users only fill them. Each test has a /dev/shm
 and a /run of its own."""
 import os
 import stat
@@ -102,7 +102,7 @@ def test_a_user_who_fills_the_places_keeps_run_free_and_is_counted_elsewhere(t):
 
 
 def test_what_is_no_place_of_roots_is_not_used(t):
-    """Another user's, or one that others can write, in the place of /run/twshim."""
+    """/run/twshim is another user's directory, or one that others can write."""
     world, server = World(t), t.server()
     place = _place(world, "").rstrip("/")
     os.mkdir(place)

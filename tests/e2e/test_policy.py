@@ -16,8 +16,8 @@ BYTES, CONNECTIONS = 100000, 200
 EXAMPLES = os.path.join(os.path.dirname(__file__), "..", "..", "config", "examples")
 EXCHANGE = ("socket", "connect", "send:1", "recv", "close")
 
-# Sends what the kernel takes at once, closes, and says how much was sent and how much of it
-# was not acknowledged at close: the kernel's own figure.
+# Sends as much as the kernel accepts at once, closes, and prints how much was sent and how much of it
+# was not acknowledged at close, as the kernel says.
 IN_FLIGHT = f"""
 import fcntl, socket, struct, sys, termios
 sent = unacknowledged = 0
@@ -35,7 +35,7 @@ for _ in range({CONNECTIONS}):
 print(sent, unacknowledged)
 """
 
-# Opens one after another, exchanges a byte, closes; says how each connect ended.
+# Opens connections one after another, exchanges a byte, closes; prints the result of each connect.
 ONE_BY_ONE = f"""
 import collections, errno, socket, sys, time
 ends = collections.Counter()
@@ -172,7 +172,7 @@ print(len(closed), youngest)
 
 
 def test_a_port_range_holds_for_a_socket_that_is_bound_to_an_address_alone(t):
-    # By late_bind, or by the program's own option; one that was bound early has its port.
+    # By late_bind, or by the program's own option; a socket that was bound early has its port.
     server = t.server()
     sysctl("net.ipv4.ip_local_port_range", "40000 40999")
     rule = f"late_bind=%s,port_range=40500-40599,to={server.to}"
@@ -240,8 +240,8 @@ for _ in range(4):
 
 
 def test_what_a_port_ring_takes_no_other_connect_gets(t):
-    # To any destination, with or without tcp_tw_reuse: so it is warned of. A slice that
-    # connect() never chooses from costs nobody anything, and plain TIME_WAIT neither.
+    # To any destination, with or without tcp_tw_reuse; therefore there is a warning. Ports that
+    # connect() never chooses cost other programs nothing, and neither does plain TIME_WAIT.
     server, other = t.server(), t.server()
     sysctl("net.ipv4.ip_local_port_range", "41000 41199")
     sysctl("net.ipv4.tcp_tw_reuse", 1)
@@ -261,7 +261,7 @@ def test_what_a_port_ring_takes_no_other_connect_gets(t):
 
 
 def test_a_full_ring_asks_for_no_process_but_others(t):
-    # Its own ports are in use: nobody needs to ask the kernel for that, port by port.
+    # Its own ports are in use; it knows that without asking the kernel about each.
     t.need("strace")
     server = t.server()
     script = t.file("full.py", f"""
@@ -298,7 +298,7 @@ def test_the_policy_in_force_is_explained_without_naming_its_file(t):
         assert text.startswith(f"# generation 1 in {t.dir}\n") and "fin-reset" in text, text
         assert (said["decides"], said["name"], said["rule"]) == ("rule", "mine", 2), said
         assert (said["directory"], said["generation"]) == (t.dir, 1), said
-    # What is named is explained, whatever is in force.
+    # The policy that is named is explained, whatever policy is in force.
     text, said = explained("-p", "close=keep")
     assert said["rule"] == 1 and "generation" not in said and "generation" not in text, said
 
@@ -534,7 +534,7 @@ def _fnv(image):
 
 
 def _images(t):
-    """Two images, as `policy load` made them."""
+    """Two images, made by `policy load`."""
     found = []
     for close in ("fin-reset", "reset-drained"):
         t.run(t.twshim, "policy", "load", "--dir", t.dir, "-p", f"close={close},to={ADDRESS}",
@@ -546,7 +546,7 @@ def _images(t):
 
 
 def _swap(t, images, swaps, stop):
-    """Puts generation after generation in force, as the tool does, only faster."""
+    """Loads generation after generation, as the tool does, but faster."""
     def put(image, at, value, size):
         return image[:at] + value.to_bytes(size, "little") + image[at + size:]
     with open(t.dir + "/policy.ctl", "r+b", buffering=0) as control:
@@ -679,7 +679,8 @@ def test_fin_reset_is_found_in_an_experiment(t):
 
 
 def test_an_experiment_in_a_running_process_has_the_rate_of_its_own_time(t):
-    """Not of the process's: it began to connect before, and does so after."""
+    """The rate of an arm is that of the experiment, not that of the process, which connects before
+    the experiment and after it."""
     server = t.server()
     path = _experiment(t, server, DIFFERENT)
     process = t.start(t.prog("client"), ADDRESS, str(server.port), *EXCHANGE, "sleep:10",
@@ -695,7 +696,7 @@ def test_an_experiment_in_a_running_process_has_the_rate_of_its_own_time(t):
     [line] = [x for x in arms[1]["against_first"] if x["measure"] == "connections_per_second"]
     assert 80 < sum(a["counters"]["established"] for a in arms) < 200, arms
     assert 0.7 * rate < line["first"] + line["this"] < 1.4 * rate, (rate, line)
-    # What the two are alone differs no more than the numbers that were drawn.
+    # The rates of the arms alone differ only as much as the numbers of connections that each drew.
     opened = [a["counters"]["established"] for a in arms]
     assert abs(line["first"] / line["this"] - opened[0] / opened[1]) < 0.01, (line, opened)
 
@@ -760,7 +761,7 @@ ROWS = (
     ("reuseaddr=true", 1, 0),
     ("port_range=full", 1, 0),
     ("fin_timeout=5", 1, 0),
-    ("port_ring=20000-29999", 2, 0),  # SO_REUSEADDR and the bind: two, by its nature
+    ("port_ring=20000-29999", 2, 0),  # SO_REUSEADDR and the bind are needed
 )
 
 

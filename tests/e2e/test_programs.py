@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The programs of tests/progs themselves: what they leave behind."""
+"""The programs of tests/progs themselves leave nothing behind."""
 import os
 import signal
 import subprocess
@@ -7,7 +7,7 @@ import subprocess
 from harness import ADDRESS, kernel_sockets, wait_for
 
 LISTEN = 10
-# A child comes to its prctl(PR_SET_PDEATHSIG) when its parent has long failed.
+# The child calls prctl(PR_SET_PDEATHSIG) long after its parent has ended.
 LATE = ("strace", "-f", "-o", "/dev/null", "-e", "trace=prctl", "-e",
         "inject=prctl:delay_enter=300000")
 

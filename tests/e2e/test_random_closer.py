@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The randomised closer: each connection draws its way in, who closes first, what is unread,
-shutdowns, copies, children and its way out; the prediction made at its end is held against
-the kernel's table, socket by socket."""
+"""The randomised closer: each connection draws its way in, the side that closes first, unread data,
+shutdowns, copies, children and its way out. The prediction made at its end is compared with the
+kernel's table, socket by socket."""
 import glob
 import os
 import random
@@ -42,8 +42,8 @@ def draw(source, number, servers):
     talk = source.choice(TALKS[mode])
     out = source.choice(WAYS_OUT)
     if middle == ("linger:1",) and mode in ("unread", "silent"):
-        middle = ()  # blocks for its second where the peer does not read
-    # close-range would take along what stays open for the exit
+        middle = ()  # blocks for its second if the peer does not read
+    # close-range would also close the one that stays open for the exit
     return (f"port:{servers[mode].port}", *source.choice(WAYS_IN), f"note:{number}.{mode}",
             *middle, *talk, *out)
 
@@ -56,8 +56,8 @@ def _section(data, number, expected_size):
 
 
 def endings(directory):
-    """{cookie: (ending, flags)}: the rings of ended connections, and what was last seen of
-    those that were left to other processes."""
+    """{cookie: (ending, flags)} from the rings of ended connections, and the last known state of
+    connections that were left to other processes."""
     found = {}
     for path in glob.glob(os.path.join(directory, "*.seg")):
         with open(path, "rb") as file:

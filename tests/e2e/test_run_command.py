@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""`twshim run`: as if it were not there. Exit statuses, streams, the report's ways, children,
-and what a preload cannot reach."""
+"""`twshim run` behaves like the command alone: exit statuses, streams, where the report goes,
+children, and what a preload cannot reach."""
 import glob
 import json
 import os
@@ -53,7 +53,7 @@ def test_death_by_a_signal_is_death_by_that_signal(t):
 def test_what_is_not_there_is_127(t):
     for command in ("no-such-command-here", "/nonexistent/program", "./nowhere"):
         _one_line(_run(t, "--", command, status=127), command, "not found", "name ")
-    # What lies here is not searched for, and nothing is wrong with its interpreter.
+    # The current directory is not searched, and its interpreter exists.
     result = _run(t, "--", os.path.basename(t.file("here", "#!/bin/sh\n")), status=127, cwd=t.scratch)
     _one_line(result, "here: not found in PATH: name its path, as ./here")
 
@@ -274,7 +274,7 @@ def test_stdin_reaches_the_command_whole(t):
         file.write(data)
     with open(path, "rb") as file:
         assert _run(t, "-q", "--", "cat", stdin=file).stdout == data
-    # What the command leaves is left to whoever comes next.
+    # Unread input is left for the next reader.
     script = f"{t.twshim} run -q -- sh -c 'read a; echo got $a'; cat"
     read, write = os.pipe()
     os.write(write, b"one\ntwo\n")
@@ -357,11 +357,11 @@ print("ended", os.waitstatus_to_exitcode(status), flush=True)
 
 
 def _on_a_terminal(t, command, keys):
-    """Runs it as the leader of a terminal's session. `keys`: (text to wait for, what is typed
-    then). What the terminal showed."""
+    """Runs it as the leader of a terminal's session. `keys`: (text to wait for, what is then typed).
+    Returns what the terminal showed."""
     pid, master = pty.fork()
     if pid == 0:
-        # Or the key that sends a signal flushes what the program answers it at once.
+        # Otherwise the key that sends a signal would discard the immediate answer of the program.
         mode = termios.tcgetattr(0)
         mode[3] |= termios.NOFLSH
         termios.tcsetattr(0, termios.TCSANOW, mode)
@@ -450,7 +450,7 @@ def test_a_run_within_a_run(t):
     with open(inner, encoding="utf-8") as file:
         report = t.read_report(file.read())
     t.counters(report, attempts=1, established=1, ended_local_fin=1)
-    # What belongs to the inner run is not the outer's; the kernel's socket is there for both.
+    # Connections of the inner run are not the outer's; both see the kernel's sockets.
     assert outer["kernel"]["time_wait"] == 1, outer["kernel"]
 
 
@@ -498,7 +498,7 @@ def _compile(t, name, *flags, compiler="gcc"):
 
 
 def _named(t, binary, *words, connects=True):
-    """Runs, works, and is named first."""
+    """The command runs and works, and the reason is named before."""
     server = t.server()
     result = _run(t, "--", binary, ADDRESS, str(server.port))
     lines = result.stderr.decode().splitlines()
@@ -636,7 +636,7 @@ READERS = (("report",), ("report", "--json"), ("ps",), ("owners",), ("doctor",),
 
 
 def test_a_directory_that_is_not_there_is_no_empty_one(t):
-    """Nor is what is no directory: an all-clear would be about nothing."""
+    """Neither is a file that is not a directory: an all-clear would mean nothing."""
     none, file, link = os.path.join(t.dir, "none"), t.file("file", ""), os.path.join(t.dir, "link")
     os.symlink(t.dir, link)
     says = {none: ("no such directory", "twshim env"), "": ("no such directory", "twshim env"),
@@ -690,7 +690,7 @@ def test_a_long_path_does_not_cut_off_what_to_do(t):
 
 
 def test_what_fails_says_what_to_do(t):
-    """One of each that had no cure beside neighbours that had one."""
+    """One of each kind of error that once had no cure."""
     root = os.path.join(t.scratch, "root")
     system = os.path.join(root, "etc/systemd/system")
     os.makedirs(os.path.join(root, "bin"))
@@ -700,7 +700,7 @@ def test_what_fails_says_what_to_do(t):
     with open(os.path.join(system, "a.service"), "w", encoding="utf-8") as unit:
         unit.write("[Service]\nExecStart=/bin/true\n")
     with open(os.path.join(system, "a.service.d"), "w", encoding="utf-8"):
-        pass  # where a directory would have to be
+        pass  # in the place of a directory
     rules = ("-p", "close=keep") * 65
     for arguments, status, cure in (
             (("doctor", "a", "b"), 2, "see twshim doctor --help"),

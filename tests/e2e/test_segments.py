@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The life of segments: short processes leave a bounded directory and exact totals; pids that
-come up again and namespaces are never mixed up."""
+"""The life of segments: short processes leave a bounded directory and exact totals; reused pids and
+pid namespaces are never confused."""
 import glob
 import os
 import signal
@@ -33,7 +33,7 @@ def test_short_processes_leave_a_bounded_directory_and_exact_totals(t):
     _load(t, "max_segments = 16;")
     _loop(t, server, 1000)
     assert server.counts["accepted"] == 1000
-    # One process in 64 clears away, up to 128 at once.
+    # One process in 64 folds, up to 128 segments at once.
     assert len(_segments(t)) < 600, len(_segments(t))
     assert glob.glob(os.path.join(t.dir, "*.totals"))
     report = t.report()
@@ -61,7 +61,7 @@ def test_the_same_pid_in_several_namespaces_is_several_processes(t):
         raise Skip("no pid namespaces here")
     for _ in range(3):
         t.run(*isolate, t.prog("client"), ADDRESS, str(server.port), *STEPS)
-    # Another namespace's processes: nobody here can say whether they live.
+    # Processes of another namespace: nobody here can tell whether they are alive.
     assert len(_segments(t)) == 3
     report = t.report()
     t.counters(report, attempts=3, established=3, ended_local_fin=3)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""twshim serve: what it answers, what it refuses, what it survives. test_page.py has its page."""
+"""twshim serve: what it answers, refuses and survives. test_page.py tests its page."""
 import http.client
 import json
 import os
@@ -36,7 +36,7 @@ def ask(path, method="GET", headers=None, body=None, address="127.0.0.1"):
 
 
 def raw(data, wait=2):
-    """What comes back for these bytes."""
+    """The answer to these bytes."""
     with socket.create_connection(("127.0.0.1", PORT), timeout=wait) as conn:
         got = b""
         try:
@@ -78,24 +78,24 @@ PASSING = {"generated", "kernel", "oldest_leaves_s", "newest_leaves_s", "time_wa
 
 
 def lasting(value):
-    """Without what is another a moment later."""
+    """The report without what changes from moment to moment."""
     if isinstance(value, dict):
         return {k: lasting(v) for k, v in value.items() if k not in PASSING}
     return [lasting(v) for v in value] if isinstance(value, list) else value
 
 
 def ask_anew(path):
-    """The text of an answer that was not made before: one is good for half a second."""
+    """The text of a new answer: serve reuses an answer for half a second."""
     time.sleep(0.55)
     return ask(path)[2]
 
 
 def same(t):
-    """What serve says, which is what a command says that has read nothing before."""
+    """The answer of serve, which must be that of a command, which has read nothing before."""
     for _ in range(20):
         before = lasting(t.report())
         answer = t.read_report(ask_anew("/api/report"))
-        if lasting(t.report()) == before:  # nothing happened meanwhile
+        if lasting(t.report()) == before:  # nothing has happened meanwhile
             assert lasting(answer) == before
             return answer["total"]
     raise AssertionError("it never stood still")
@@ -113,7 +113,7 @@ c.close()
 
 
 def test_what_it_keeps_of_dead_processes_is_what_is_there(t):
-    """It reads segments of dead processes once; whatever becomes of them is seen."""
+    """It reads segments of dead processes once, and still notices every change of them."""
     server = t.server()
     client = (t.prog("client"), ADDRESS, str(server.port))
     serve(t)
@@ -123,7 +123,8 @@ def test_what_it_keeps_of_dead_processes_is_what_is_there(t):
         return {entry.path for entry in os.scandir(t.dir) if entry.name.endswith(".seg")}
 
     def settled():
-        """The connections that were closed are, on both sides; the file of who made them."""
+        """Waits until the connections are closed on both sides and the new file is known. Returns the
+        answer."""
         settle(server.port)
         files.extend(segments().difference(files))
         return same(t)
@@ -207,7 +208,7 @@ def test_what_it_cannot_save_is_told(t):
 
 
 def test_the_http_library_is_loaded_when_it_is_needed(t):
-    """And with it all that it brings along; no other command pays for that."""
+    """And with it the libraries that it needs; no other command loads them."""
     found = t.run(t.twshim, shim=False, env={"LD_TRACE_LOADED_OBJECTS": "1"}).stdout
     assert b"libmnl" in found and b"microhttpd" not in found
     process = serve(t)
@@ -269,8 +270,8 @@ def test_hostile_and_slow_clients_do_not_keep_others_out(t):
 
 
 def test_a_thousand_connections_keep_nobody_out(t):
-    """Some say nothing, some half a request, some never read; the server's descriptors and
-    memory stay bounded, and who asks is answered."""
+    """Some clients send nothing, some half a request, some never read. The server's descriptors and
+    memory stay bounded, and other clients get their answers."""
     process = serve(t)
     assert ask("/metrics")[0] == 200
     before = resident_kb(process.pid)
@@ -284,7 +285,7 @@ def test_a_thousand_connections_keep_nobody_out(t):
         try:
             one.send(says[i % 3])
         except OSError:
-            pass  # not connected yet: it says nothing
+            pass  # not connected yet, so there is no answer
         if i % 100 == 99:
             wait_for(lambda: answers("/healthz"), f"an answer beside {i + 1} connections")
             assert len(os.listdir(f"/proc/{process.pid}/fd")) < 100
@@ -296,7 +297,7 @@ def test_a_thousand_connections_keep_nobody_out(t):
 
 
 def answers(path):
-    """Whether it is answered, now."""
+    """Whether a request gets an answer now."""
     try:
         return ask(path)[0] == 200
     except OSError:
@@ -317,7 +318,7 @@ def test_a_half_closed_client_is_answered_and_requests_in_a_row_are_too(t):
 
 
 def test_who_drips_is_shut_out(t):
-    """A byte now and then is no way to hold a place for ever."""
+    """A byte now and then does not keep a connection for ever."""
     serve(t)
     began = time.monotonic()
     with socket.create_connection(("127.0.0.1", PORT)) as conn:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Threads, signals and odd children at once with connections: no lock, no lost count."""
+"""Threads, signals and unusual children while connections are made: no deadlock, no lost count."""
 import os
 import re
 import shutil
@@ -16,7 +16,7 @@ def _races(t, mode, status=0):
 
 
 def _all_accounted(t, server, report):
-    """What the server accepted is what was established; nothing is open; TIME_WAIT agrees."""
+    """Checks that what the server accepted was established, nothing is open, and TIME_WAIT agrees."""
     total = report["total"]
     assert total["open"] == 0 and total["connecting"] == 0, total
     assert total["established"] == server.counts["accepted"], \
@@ -40,7 +40,7 @@ def test_a_number_that_is_closed_and_reused_at_once(t):
 
 
 def test_two_threads_connect_one_descriptor(t):
-    """It is one connection, whichever of them is told so."""
+    """It is one connection, whichever thread gets the success."""
     server, report = _races(t, "same")
     t.counters(report, attempts=2000, established=2000, ended_local_fin=2000, open=0,
                connecting=0, ended_unseen=0, unobserved=0)
@@ -54,7 +54,7 @@ def test_cancellation_in_connect_and_close(t):
 
 
 def test_cancellation_with_another_preload_behind(t):
-    """Its close() is a cancellation point like libc's, and is called for each connection."""
+    """Its close() is a cancellation point, like libc's, and is called for each connection."""
     server = t.server()
     counts = os.path.join(t.scratch, "counts")
     preload = f"{t.library}:{t.prog('pass_through.so')}"
@@ -75,7 +75,7 @@ def test_a_signal_handler_closes_what_connect_works_on(t):
 
 
 def test_a_connection_costs_no_more_where_many_are_held(t):
-    """In instructions of the client: four times the connections are not ten times the work."""
+    """In instructions of the client: four times as many connections are not ten times the work."""
     if not shutil.which("valgrind"):
         raise Skip("valgrind is not installed")
     server = t.server()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""twshim top: in batch, and on a real terminal (tmux): modes, order, filter, drilling down,
-resizing, without colour; and what it costs."""
+"""twshim top in batch mode and on a real terminal (tmux): modes, order, filter, drilling down,
+resizing, no colour, and its cost."""
 import json
 import os
 import re
@@ -24,12 +24,12 @@ class Screen:
                   command)
 
     def tmux(self, *arguments):
-        """A command to it."""
+        """Sends a command to tmux."""
         return self.t.run("tmux", "-u", "-S", self.socket, *arguments, shim=False,
                           env={"LC_ALL": "C.UTF-8"}).stdout.decode()
 
     def text(self):
-        """What is on the screen."""
+        """The text on the screen."""
         return self.tmux("capture-pane", "-p")
 
     def styled(self):
@@ -217,15 +217,14 @@ def test_small_wide_and_plain_terminals_will_do(t):
 
 
 def marked(screen):
-    """The line that is chosen: in reverse video."""
+    """The chosen line, in reverse video."""
     text = screen.tmux("capture-pane", "-p", "-e")
     found = re.findall(r"\x1b\[(?:0;)?7m(.*)", text)
     return re.sub(r"\x1b\[[0-9;]*m|\x1b\(.", "", found[0]) if found else ""
 
 
 def test_what_is_chosen_stays_chosen_wherever_it_goes(t):
-    """Rows change places while one looks; Enter opens the one that was chosen, and Escape goes
-    back to it."""
+    """Rows change places; Enter still opens the chosen one, and Escape returns to it."""
     server, first = traffic(t)
     screen = Screen(t)
     screen.shows("alpha", "beta")
@@ -253,7 +252,7 @@ def test_what_is_chosen_stays_chosen_wherever_it_goes(t):
 
 
 def test_a_pause_holds_what_was_seen(t):
-    """While paused: filter, order, drilling down and resizing, all of what is held."""
+    """While paused: filter, order, drilling down and resizing use the held rows."""
     server, first = traffic(t)
     screen = Screen(t)
     screen.shows("alpha", "beta", "opened 80")
@@ -280,7 +279,7 @@ def test_a_pause_holds_what_was_seen(t):
 
 
 def test_another_view_has_its_minute_too(t):
-    """History is kept of all rows, and keys do not hurry it."""
+    """History is kept for the rows of all views, and pressing keys does not speed it up."""
     server = t.server()
     t.start(t.prog("client"), ADDRESS, str(server.port), *STEPS, "sleep:10", "repeat:100000")
     screen = Screen(t)
@@ -303,11 +302,11 @@ def test_a_terminal_that_cannot_place_text_is_told(t):
 
 
 def test_three_hundred_processes_and_names_with_escapes(t):
-    """Names that would command a terminal are written out; one can page through many."""
+    """Names with control characters are escaped; one can page through many rows."""
     server = t.server()
     name = t.scratch + "/a\x1b[31mred\n\x07"
     t.run("cp", t.prog("client"), name, shim=False)
-    # One after the other: dead ones are rows as well.
+    # One after another: dead ones are rows as well.
     t.run("sh", "-c", f'for i in $(seq 299); do {t.prog("client")} {ADDRESS} {server.port} '
           f'{" ".join(STEPS)} || exit 1; done')
     t.run(name, ADDRESS, str(server.port), *STEPS)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""twshim trace: every ending as a line, of long and of very short processes; filters; what is
-missed is said; it stops when asked."""
+"""twshim trace: every ending as a line, of long and very short processes; filters; missed endings are
+counted; it stops when asked."""
 import datetime
 import glob
 import json
@@ -20,8 +20,8 @@ ENDED_TICKETS = 312  # in the header: tests/abi.golden
 
 
 def waits(process):
-    """Whether a trace has looked and waits for more: only then SIGINT is not blocked, which it
-    is from before it ignores SIGPIPE on."""
+    """Whether a trace has read what there is and waits for more. Only then is SIGINT unblocked; it blocks
+    it before it ignores SIGPIPE."""
     with open(f"/proc/{process.pid}/status", encoding="ascii") as file:
         masks = dict(line.split(":", 1) for line in file if line.startswith("Sig"))
     def has(mask, number):
@@ -38,7 +38,7 @@ def begin(t, *options, json_lines=True, **more):
 
 
 def descriptors(process):
-    """{number: what the kernel says of it}."""
+    """{descriptor: what /proc says about it}."""
     directory, found = f"/proc/{process.pid}/fdinfo", {}
     for number in os.listdir(directory):
         try:
@@ -57,18 +57,18 @@ def watched(process):
 
 
 def identity(directory):
-    """What watched() calls it."""
+    """Its name in the result of watched()."""
     told = os.stat(directory)
     return os.minor(told.st_dev), told.st_ino
 
 
 def wait_watched(process, directory):
-    """Until a trace has found this directory."""
+    """Waits until a trace has found this directory."""
     wait_for(lambda: identity(directory) in watched(process), f"{directory} is watched")
 
 
 def end(process):
-    """Interrupts it; what it said, and its last words."""
+    """Interrupts it. Returns its output and its standard error."""
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
@@ -107,7 +107,7 @@ int setsockopt(int fd, int level, int name, const void *value, unsigned length)
 
 
 def test_from_is_known_where_nothing_is_heard_of_the_kernel(t):
-    # Its announcements of ended sockets are late on a busy machine; then the table tells.
+    # On a busy machine announcements of ended sockets are late; then the table decides.
     library = f"{t.scratch}/deaf.so"
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, t.file("deaf.c", DEAF)], check=True)
     server = t.server()
@@ -119,7 +119,7 @@ def test_from_is_known_where_nothing_is_heard_of_the_kernel(t):
 
 
 def test_under_faked_time_the_time_is_told_as_it_is(t):
-    # What processes wrote, by the kernel's clock, is compared with the time now.
+    # Times of the processes are compared with the time now, both by the kernel's clock.
     fakes = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
     if not fakes:
         raise Skip("no faketime")
@@ -138,7 +138,7 @@ def test_under_faked_time_the_time_is_told_as_it_is(t):
 
 
 def test_who_writes_a_segment_does_not_keep_a_reader(t):
-    """It says ever more endings while it is read: trace still ends when it should."""
+    """The segment shows ever more endings while it is read; trace still ends on time."""
     server = t.server()
     held = t.start(t.prog("client"), ADDRESS, str(server.port), *STEPS[:4], "note:held",
                    "sleep:60000", stdout=subprocess.PIPE)
@@ -219,8 +219,8 @@ def test_a_run_directory_is_followed_as_well(t):
 
 
 def _fast(t, rate):
-    """Two processes of 20,000 connections each, this many a second together (0: as fast as they
-    can), under a trace: its lines."""
+    """Runs two processes of 20,000 connections each under a trace, together this many per second (0: as
+    fast as they can). Returns the lines."""
     server = t.server("first")
     trace = begin(t)
     script = t.file("fast.py", """

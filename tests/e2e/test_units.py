@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The shim in systemd services: `enable`, `disable`, `enabled`; in root directories, and under a
+"""The shim in systemd services: `enable`, `disable` and `enabled`, in root directories and under a
 real systemd that is pid 1 of namespaces of its own."""
 import atexit
 import json
@@ -46,7 +46,7 @@ def tree(root):
 
 
 def verify(t, root, unit):
-    """systemd's own word on the unit with its drop-in, where it is installed."""
+    """The verdict of systemd on the unit with its drop-in, if systemd is installed."""
     if not shutil.which("systemd-analyze"):
         return
     result = t.run("systemd-analyze", "--root", root, "verify", "--man=no", unit, shim=False,
@@ -56,7 +56,7 @@ def verify(t, root, unit):
 
 
 def test_enable_appends_to_what_the_unit_preloads(t):
-    """In an image: the drop-in is made whole, is idempotent, and goes without a trace."""
+    """In an image: the drop-in is complete, making it again changes nothing, and disable removes it all."""
     root = make_root(t, a='[Service]\nEnvironment="LD_PRELOAD=/usr/lib/libfoo.so" A=1\n'
                           'ExecStart=/usr/bin/true --x \\\n  y\n')
     before = tree(root)
@@ -78,7 +78,7 @@ def test_enable_appends_to_what_the_unit_preloads(t):
 
 
 def test_disable_touches_only_what_enable_made(t):
-    """An edited drop-in and one of another's making stay."""
+    """An edited drop-in and a foreign one are kept."""
     root = make_root(t, a="[Service]\nExecStart=/usr/bin/true\n")
     path = enable(t, root, "a")["drop_in"]
     with open(path, "a", encoding="utf-8") as file:
@@ -97,7 +97,7 @@ def test_disable_touches_only_what_enable_made(t):
 
 
 def test_enable_says_why_a_unit_is_not_reached(t):
-    """Static, missing, hidden, taken away: nothing is written."""
+    """Programs that the shim cannot get into: nothing is written."""
     root = make_root(
         t, gone="[Service]\nExecStart=/usr/bin/gone\n",
         static="[Service]\nExecStart=/usr/bin/static\n",
@@ -151,7 +151,7 @@ def test_enable_knows_templates_instances_and_aliases(t):
 
 
 def test_enable_takes_units_of_debian_packages(t):
-    """Those that are installed here: accepted, and systemd accepts what was made."""
+    """Units that are installed here: enable accepts them, and systemd accepts the drop-in."""
     t.need("systemd-analyze")
     units = [u for u in ("nginx", "haproxy", "redis-server", "apache2", "postgresql@")
              if os.path.exists(f"{SERVICE}/{u}.service")]
@@ -180,8 +180,8 @@ def test_enable_takes_units_of_debian_packages(t):
 # --------------------------------------------------------------------- a user's own systemd
 
 class User:
-    """A user with a home and a run-time directory of the test's own, in which nobody's systemd
-    looks, and whose systemctl only writes down what it is told."""
+    """A user with a home and a run-time directory of the test, in which no systemd looks, and with a
+    systemctl that only records its arguments."""
 
     def __init__(self, t, **variables):
         self.t = t
@@ -244,7 +244,7 @@ def test_a_users_own_unit_is_enabled_and_disabled_without_a_trace(t):
         assert new[made["drop_in"]].decode() == made["text"] and b"fin-reset" in new[made["policy"]]
         assert user.json("enable", *options, "-c", policy, "a")["change"] == "unchanged"
         assert user.enabled() == {"a.service": made["drop_in"]}
-        # The host's units are others.
+        # The host's units are not the user's.
         host = json.loads(t.run(t.twshim, "enabled", "--json", shim=False).stdout)["units"]
         assert not [u for u in host if u["drop_in"] == made["drop_in"]], host
         assert user.json("disable", "--dry-run", "a")["removed"] and user.enabled()
@@ -255,7 +255,7 @@ def test_a_users_own_unit_is_enabled_and_disabled_without_a_trace(t):
 
 
 def test_enable_warns_of_a_policy_as_policy_check_does(t):
-    """In the same words; of the ports that are here only where the unit connects from them."""
+    """With the same text. It mentions the ports of this namespace only if the unit connects from them."""
     user = User(t)
     user.unit(".config", "a.service", "ExecStart=/bin/true\n")
     user.unit(".config", "private.service", "PrivateNetwork=yes\nExecStart=/bin/true\n")
@@ -288,7 +288,7 @@ def test_what_enable_writes_for_a_user_is_counted_in_the_users_run_time_director
     assert made["drop_in"] == f"{user.home}/.config/systemd/user/b.service.d/50-twshim.conf", made
     assert os.listdir(folder) == ["b.service"] and made["restarted"], made
     assert "RuntimeDirectory=twshim/%n\n" in made["text"], made
-    # What systemd makes of it.
+    # What systemd reads.
     lines = [line[len('Environment="'):-1] for line in made["text"].splitlines()
              if line.startswith("Environment=")]
     environment = dict(line.replace("%t", user.runtime).replace("%n", "b.service").split("=", 1)
@@ -304,7 +304,7 @@ def test_what_enable_writes_for_a_user_is_counted_in_the_users_run_time_director
 
 
 def test_a_users_drop_ins_are_where_the_users_systemd_looks(t):
-    """$XDG_CONFIG_HOME; where it is empty or relative, which means nothing, below $HOME."""
+    """$XDG_CONFIG_HOME, or below $HOME if it is empty or relative, which is invalid."""
     other = os.path.join(t.scratch, "config")
     user = User(t)
     user.unit(".local/share", "c.service", "ExecStart=/bin/true\n")
@@ -380,13 +380,13 @@ class Systemd:
                      in (b"running\n", b"degraded\n"), "systemd is up", 30)
         except AssertionError:
             raise Skip("systemd does not start here") from None
-        # Where every user and every sandbox sees it; /tmp and a builder's home are not.
+        # A place that every user and sandbox sees, unlike /tmp and the home of the builder.
         self.run("mkdir", "-m", "755", "/run/t")
         self.run("cp", t.twshim, t.library, "/run/t")
         self.twshim = "/run/t/twshim"
 
     def end(self):
-        """The control groups that it made, once its processes are buried."""
+        """Removes the control groups that it made, once its processes are gone."""
         self.process.kill()
         def is_gone():
             for folder, _, _ in os.walk(self.group, topdown=False):
@@ -427,8 +427,8 @@ class Systemd:
 
 
 def test_services_of_a_real_systemd_are_counted(t):
-    """A service of another user behind each of systemd's walls, a dynamic user, one that drops
-    its privileges: enabled, restarted, and in root's report."""
+    """Services of another user with each of systemd's sandboxes, of a dynamic user, and one that drops its
+    privileges: they are enabled, restarted, and appear in root's report."""
     server = t.server("http")
     systemd = Systemd(t)
     get = (f"import os,socket,sys; os.setuid(int(sys.argv[1])) if len(sys.argv) > 1 else 0\n"
@@ -439,10 +439,10 @@ def test_services_of_a_real_systemd_are_counted(t):
              "RestrictAddressFamilies=AF_INET AF_INET6\nNoNewPrivileges=yes\n"
              "SystemCallFilter=@system-service\nTemporaryFileSystem=/var /dev/shm\n")
     own = "User=nobody\nRuntimeDirectory=own\nRuntimeDirectoryPreserve=yes\n"
-    # As oneshots that remain, so that they have ended, and their directories have not gone.
+    # Oneshots that remain after exit, so that they have ended and their directories still exist.
     kind = "Type=oneshot\nRemainAfterExit=yes\n"
     if is_sanitized(t):
-        # Under the preload; and no look for leaks, which would ptrace behind the walls.
+        # Under the preload, without the search for leaks, which would ptrace inside the sandbox.
         kind += "Environment=ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0\n"
     for name, more in (("walls", walls), ("dynamic", "DynamicUser=yes\n"), ("own", own),
                        ("drops", "")):
@@ -464,7 +464,7 @@ def test_services_of_a_real_systemd_are_counted(t):
 
 
 def test_enabled_tells_what_of_a_running_service_has_the_shim(t):
-    """Before the restart none, after it all; after disable and restart none."""
+    """None before the restart, all after it, and none after disable and a restart."""
     server = t.server("silent")
     systemd = Systemd(t)
     hold = (f"import socket,time; s=socket.create_connection(('{server.address}', {server.port}));"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Connections that vanish past the shim are found out, and said."""
+"""Connections that end without the shim seeing it are detected and reported."""
 import shutil
 import subprocess
 import sys
@@ -71,7 +71,7 @@ def test_a_connection_made_by_a_raw_call_is_no_lie(t):
     total = report["total"]
     assert total["attempts"] in (0, 20) and total["open"] == 0, total
     assert total["ended_local_fin"] in (0, 20), total
-    if total["attempts"] == 0:  # not seen: then they belong to nobody
+    if total["attempts"] == 0:  # not seen: then they have no owner
         settle(server.port)
         assert t.report()["kernel"]["unowned"] == 20
 
@@ -84,7 +84,7 @@ def test_opened_unseen_and_closed_unseen_disturbs_nobody(t):
 
 
 def test_a_raw_close_never_lends_its_policy_to_the_next(t):
-    # The number comes up again for a connection to another server, which no rule names.
+    # The descriptor's number is used again for a connection to another server, which no rule names.
     named, other = t.server(), t.server()
     report = t.twshim_run(t.prog("client"), ADDRESS, "1", f"port:{named.port}", *OPEN, "close-raw",
                           "socket", f"port:{other.port}", "connect-raw", "send:1", "recv",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every way in which a connection is born, and what must not count as one."""
+"""Every way in which a connection begins, and what must not count as one."""
 import socket
 import subprocess
 import sys
@@ -76,8 +76,8 @@ def test_bound_before_connect_is_counted_and_named(t):
 
 
 def test_a_bind_that_takes_no_port_is_not_early(t):
-    # The kernel looks at the option when bind() is called: what is set afterwards does not
-    # matter. A copy of the socket, here or in a child, is bound as it is.
+    # The kernel reads the option in bind(); setting it later has no effect. A copy of the socket, here
+    # or in a child, is bound as well.
     for early, *steps in (
             (0, "no-port:1", "bind"), (0, "no-port-syscall:1", "bind"),
             (0, "no-port:1", "bind", "no-port:0"), (0, "no-port:1", "dup2", "close", "take-d",
@@ -126,7 +126,7 @@ def test_fast_open_by_sendmsg_and_sendmmsg(t):
 def test_fast_open_without_blocking(t):
     sysctl("net.ipv4.tcp_fastopen", FAST_OPEN)
     first, server = t.server(), t.server()
-    # With the address's cookie data goes out at once, and without EINPROGRESS.
+    # With the address's cookie, data is sent at once, and there is no EINPROGRESS.
     t.run(t.prog("client"), ADDRESS, str(first.port), "socket", "fastopen", "recv:4", "close",
           shim=False)
     report = t.twshim_run(t.prog("client"), ADDRESS, str(server.port), "socket", "nonblock",
@@ -143,7 +143,7 @@ def test_fast_open_by_option(t):
 def test_fast_open_put_off_and_never_written_is_abandoned(t):
     sysctl("net.ipv4.tcp_fastopen", FAST_OPEN)
     first, server = t.server(), t.server()
-    # The kernel puts the SYN off only where it has the address's cookie.
+    # The kernel delays the SYN only if it has the address's cookie.
     t.run(t.prog("client"), ADDRESS, str(first.port), "socket", "fastopen", "recv:4", "close",
           shim=False)
     report = t.twshim_run(t.prog("client"), ADDRESS, str(server.port), "socket",
@@ -172,7 +172,7 @@ def test_multipath_tcp(t):
 
 
 def test_a_connect_that_is_closed_while_connecting_is_abandoned(t):
-    # Nothing answers on this address of the namespace: the SYN goes nowhere.
+    # Nothing answers at this address of the namespace: the SYN is lost.
     sysctl("net.ipv4.conf.lo.arp_ignore", 0)
     server = t.server()
     server.close()
@@ -236,7 +236,7 @@ def test_no_port_left_is_a_failure_of_its_own(t):
 
 
 class _Full:
-    """A listener whose queue is full: a SYN goes unanswered until let()."""
+    """A listener whose queue is full: it answers no SYN until let()."""
 
     def __init__(self, t):
         self.test = t
@@ -249,11 +249,11 @@ class _Full:
         self.got = []
 
     def wait(self, number=1):
-        """Until so many SYNs wait."""
+        """Waits until this many SYNs wait."""
         wait_for(lambda: len(kernel_sockets(SYN_SENT, self.port)) == number, "a SYN waits")
 
     def let(self):
-        """Accepts what fills it, and lets the next one in (at its next SYN)."""
+        """Accepts what fills the queue, and lets the next one in (at its next SYN)."""
         self.got.append(self.socket.accept()[0])
         for one in (*self.filler, *self.got):
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every way in which a program drops a connection: how it went, and what it left."""
+"""Every way in which a program drops a connection: the ending and what remains."""
 import signal
 
 from harness import ADDRESS, settle, time_wait, wait_for
@@ -130,8 +130,8 @@ def test_peer_first_then_our_shutdown_leaves_nothing(t):
 
 
 def test_what_the_peer_takes_away_after_our_close_is_not_confirmed(t):
-    # It writes after our close, the kernel answers with RST, and no TIME_WAIT comes to be:
-    # nobody can know at the close, but the reader looks again.
+    # The server writes after our close, the kernel answers with RST, and no TIME_WAIT socket remains.
+    # Nobody can know that at the close, but the reader looks again.
     server = t.server("late")
     report = t.twshim_run(t.prog("client"), ADDRESS, str(server.port), *OPEN, "close", TWENTY)
     settle(server.port)
