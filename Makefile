@@ -10,6 +10,7 @@ LIBDIR ?= $(PREFIX)/lib
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 DATADIR ?= $(PREFIX)/share/twshim
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 CC ?= cc
 CFLAGS ?= -O2 -g
 SAN ?=
@@ -264,12 +265,15 @@ install: all man
 	for f in prometheus/prometheus.yml prometheus/twshim.rules.yml \
 		prometheus/twshim.alerts.yml grafana/twshim.json; do \
 		install -D -m 644 config/$$f $(DESTDIR)$(DATADIR)/$$f; done
+	sed 's#/usr/local/bin#$(BINDIR)#' config/systemd/twshim-watch.service | \
+		install -D -m 644 /dev/stdin $(DESTDIR)$(UNITDIR)/twshim-watch.service
 	cd $(BUILD)/man && for f in man*/*; do \
 		install -D -m 644 $$f $(DESTDIR)$(MANDIR)/$$f; done
 
 uninstall:
 	rm -f $(DESTDIR)$(MANDIR)/man[157]/twshim.1 $(DESTDIR)$(MANDIR)/man[157]/twshim-*.[157]
 	rm -f $(DESTDIR)$(BINDIR)/twshim $(DESTDIR)$(LIBDIR)/libtwshim.so
+	rm -f $(DESTDIR)$(UNITDIR)/twshim-watch.service
 	rm -rf $(DESTDIR)$(DATADIR)
 
 clean:

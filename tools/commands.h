@@ -15,6 +15,7 @@
 	COMMAND(ps, "list processes: connections open, rate, TIME_WAIT")              \
 	COMMAND(top, "watch who opens connections now, and what they leave")        \
 	COMMAND(trace, "print one line per connection as it ends")                \
+	COMMAND(watch, "observe programs without the shim, also running ones (root)")             \
 	COMMAND(owners, "show which program owns each TIME_WAIT socket")                   \
 	COMMAND(export, "write the metrics for Prometheus once, into a file")                   \
 	COMMAND(serve, "serve a live page, metrics for Prometheus and JSON over HTTP")             \

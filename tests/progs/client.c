@@ -45,6 +45,19 @@
 
 extern char **environ;
 
+/* musl lacks both. */
+#ifndef __GLIBC__
+static int close_range(unsigned first, unsigned last, int flags)
+{
+	return (int)syscall(SYS_close_range, first, last, flags);
+}
+
+static void closefrom(int lowest)
+{
+	close_range((unsigned)lowest, ~0u, 0);
+}
+#endif
+
 static int c = -1, d = -1;
 static pid_t child;
 static union {

@@ -35,6 +35,29 @@ bool lineage_descends(pid_t pid, pid_t ancestor)
 	return false;
 }
 
+struct lineage_family {
+	pid_t *pids;
+	size_t room, count;
+};
+
+static int family_visit(pid_t pid, void *data)
+{
+	struct lineage_family *family = data;
+
+	if (family->count < family->room && lineage_descends(pid, family->pids[0]))
+		family->pids[family->count++] = pid;
+	return 0;
+}
+
+size_t lineage_family(pid_t pid, pid_t *ret_pids, size_t room)
+{
+	struct lineage_family family = {.pids = ret_pids, .room = room, .count = 1};
+
+	ret_pids[0] = pid;
+	proc_each(family_visit, &family);
+	return family.count;
+}
+
 static bool is_at_or_below(const char *path, const char *directory)
 {
 	size_t length = strlen(directory);

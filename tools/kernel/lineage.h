@@ -12,6 +12,9 @@
 /* Whether `pid` is a descendant of `ancestor`, as far as its line is still alive. */
 bool lineage_descends(pid_t pid, pid_t ancestor);
 
+/* `pid` and its descendants, up to `room` of them; returns how many. */
+size_t lineage_family(pid_t pid, pid_t *ret_pids, size_t room);
+
 /* The live processes whose environment says TWSHIM_DIR=`directory`, or a directory below
  * it; other users' can't be seen. Up to `room` of them in `ret_pids`; returns how many
  * there are. */

@@ -194,6 +194,8 @@ static void move_up(const char *main_path, const char *path, int fd)
 
 static int is_alive(struct segment *segment, void *data)
 {
+	if (segment->header.observer != TWS_OBSERVER_SHIM)
+		return segment->is_observed;
 	return segment->life != PROCESS_DEAD;
 }
 

@@ -13,8 +13,11 @@ enum bpf_event_kind {
 	BPF_EVENT_PROCESS = 1,
 	BPF_EVENT_BEGUN,
 	BPF_EVENT_ESTABLISHED,
+	BPF_EVENT_CLOSED, /* struct bpf_closed: by its program; it has not ended yet */
 	BPF_EVENT_ENDED,
 };
+
+#define BPF_IMAGE_UNKNOWN UINT64_MAX /* of a process that was met in /proc */
 
 /* A process: as long as its pid, its start and its program are the same. */
 struct bpf_process {
@@ -33,6 +36,7 @@ struct bpf_connection {
 	uint64_t cookie;
 	uint64_t began_ns; /* CLOCK_MONOTONIC */
 	uint64_t established_ns;
+	uint64_t closed_ns; /* by its program; 0: it was not, or only its one half */
 	uint64_t ended_ns;
 	uint64_t bytes_sent;
 	uint64_t bytes_received;
@@ -45,6 +49,13 @@ struct bpf_connection {
 	uint8_t reserved;
 	int32_t error; /* of an attempt that failed, errno; 0: it was given up */
 	uint32_t reserved2;
+};
+
+struct bpf_closed {
+	uint32_t kind;
+	uint32_t reserved;
+	uint64_t cookie;
+	uint64_t closed_ns;
 };
 
 #define BPF_ERROR_UNKNOWN (-1) /* connect() failed before it sent anything */

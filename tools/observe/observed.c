@@ -11,18 +11,18 @@
 #include <unistd.h>
 
 #include "tools/kernel/kernel.h"
+#include "tools/kernel/proc_file.h"
 #include "tools/kernel/process.h"
 #include "tools/segments/rundir.h"
 
 /* The first pid namespace's inode, fixed in the kernel. */
 #define INITIAL_PID_NAMESPACE 0xeffffffcu
-#define SECOND_NS	      1000000000ull
+#define TICK_NS		      10000000ull /* of the clock of /proc, USER_HZ */
 #define LIBRARY		      "/libtwshim.so"
 
 void observed_init(struct observed_table *table)
 {
-	*table = (struct observed_table){.pid_namespace = kernel_namespace("pid"),
-					 .ticks = sysconf(_SC_CLK_TCK)};
+	*table = (struct observed_table){.pid_namespace = kernel_namespace("pid")};
 }
 
 void observed_free(struct observed_table *table)
@@ -42,9 +42,14 @@ static struct observed **bucket_of(struct observed_table *table, uint32_t tgid)
 	return &table->buckets[tgid % OBSERVED_BUCKETS];
 }
 
+/* One that was met in /proc is known by the tick of its start. */
 static bool is_same(const struct bpf_process *a, const struct bpf_process *b)
 {
-	return a->tgid == b->tgid && a->start_ns == b->start_ns && a->image == b->image;
+	if (a->tgid != b->tgid)
+		return false;
+	if (a->image == BPF_IMAGE_UNKNOWN || b->image == BPF_IMAGE_UNKNOWN)
+		return a->start_ns / TICK_NS == b->start_ns / TICK_NS;
+	return a->start_ns == b->start_ns && a->image == b->image;
 }
 
 struct observed *observed_find(const struct observed_table *table,
@@ -69,8 +74,7 @@ static struct observed *new_observed(struct observed_table *table,
 		if (at->process.tgid == process->tgid && at->published)
 			publish_replaced(at->published);
 	made->process = *process;
-	made->subject.start_time =
-	    process->start_ns / (SECOND_NS / (uint64_t)table->ticks);
+	made->subject.start_time = process->start_ns / TICK_NS;
 	made->next = *bucket;
 	*bucket = made;
 	return made;
@@ -143,8 +147,10 @@ struct observed *observed_tell(struct observed_table *table,
 	struct observed *observed = observed_find(table, &told->process);
 	struct publish_subject *subject;
 
-	if (observed)
+	if (observed) {
+		observed->process = told->process;
 		return observed;
+	}
 	observed = new_observed(table, &told->process);
 	if (!observed)
 		return NULL;
@@ -178,22 +184,22 @@ static uint64_t namespace_of(pid_t pid, const char *name)
 static void read_status(struct observed *observed)
 {
 	struct publish_subject *subject = &observed->subject;
-	char path[64], line[256];
-	const char *last;
-	FILE *file;
+	char status[4096];
+	const char *at;
+	int levels;
 
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)subject->host_pid);
-	file = fopen(path, "re");
-	while (file && fgets(line, sizeof(line), file)) {
-		sscanf(line, "Name: %15s", observed->comm);
-		sscanf(line, "Uid: %*u %u", &subject->uid);
-		sscanf(line, "PPid: %d", &observed->parent);
-		last = strrchr(line, '\t'); /* of NSpid, the innermost */
-		if (strncmp(line, "NSpid:", 6) == 0 && last)
-			subject->pid = (uint32_t)strtoul(last, NULL, 10);
-	}
-	if (file)
-		fclose(file);
+	if (proc_read_of(subject->host_pid, "status", status, sizeof(status)) != 0)
+		return;
+	sscanf(status, "Name: %15s", observed->comm);
+	at = strstr(status, "\nUid:");
+	if (at)
+		sscanf(at, "\nUid: %*u %u", &subject->uid);
+	at = strstr(status, "\nPPid:");
+	if (at)
+		sscanf(at, "\nPPid: %d", &observed->parent);
+	subject->pid = (uint32_t)proc_innermost_pid(status, &levels);
+	if (!subject->pid)
+		subject->pid = (uint32_t)subject->host_pid;
 }
 
 static void read_arguments(struct observed *observed)
@@ -262,7 +268,7 @@ void observed_sweep(struct observed_table *table)
 	for (size_t i = 0; i < OBSERVED_BUCKETS; i++)
 		for (at = &table->buckets[i]; *at;) {
 			gone = *at;
-			if (gone->published || is_there(gone)) {
+			if (gone->published || gone->adopted || is_there(gone)) {
 				at = &gone->next;
 				continue;
 			}
@@ -273,19 +279,9 @@ void observed_sweep(struct observed_table *table)
 
 /* ------------------------------------------------------------------------ the shim */
 
-static bool maps_shim(pid_t pid)
+static bool names_library(const char *line, const void *data)
 {
-	char path[64], line[512];
-	bool found = false;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
-	file = fopen(path, "re");
-	while (file && !found && fgets(line, sizeof(line), file))
-		found = strstr(line, LIBRARY) != NULL;
-	if (file)
-		fclose(file);
-	return found;
+	return strstr(line, LIBRARY) != NULL;
 }
 
 /* A segment of its own, which only the shim makes there. */
@@ -327,6 +323,7 @@ static bool left_segment(const struct publish_subject *subject)
 bool observed_has_shim(const struct observed *observed)
 {
 	if (is_there(observed))
-		return maps_shim(observed->subject.host_pid);
+		return proc_any_line(observed->subject.host_pid, "maps", '\n',
+				     names_library, NULL) > 0;
 	return left_segment(&observed->subject);
 }

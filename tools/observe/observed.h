@@ -16,6 +16,7 @@ struct observed {
 	struct bpf_process process;
 	struct publish_subject subject;
 	struct published *published; /* NULL: not yet, or not at all */
+	uint32_t adopted;	     /* connections of it that are to be adopted */
 	bool left;		     /* to the shim, or for want of memory */
 	pid_t parent;		     /* 0: not known */
 	uint64_t cgroup;	     /* id */
@@ -27,7 +28,6 @@ struct observed {
 struct observed_table {
 	struct observed *buckets[OBSERVED_BUCKETS];
 	uint64_t pid_namespace; /* ours */
-	long ticks;		/* of the clock that /proc counts in, a second */
 };
 
 void observed_init(struct observed_table *table);

@@ -16,7 +16,7 @@ struct published;
 struct open_connection {
 	uint64_t cookie; /* 0: a free place */
 	struct published *published;
-	uint64_t began_ns, established_ns;
+	uint64_t began_ns, established_ns, closed_ns;
 	uint32_t slot; /* in the segment; OPEN_NO_SLOT: there was no room */
 	uint32_t flags;
 	uint16_t destination;

@@ -89,6 +89,11 @@ struct published *publish_process(struct publisher *publisher,
 	return published;
 }
 
+const struct publish_subject *publish_subject_of(const struct published *published)
+{
+	return &published->subject;
+}
+
 void publish_replaced(struct published *published)
 {
 	published->replaced = true;

@@ -31,6 +31,7 @@ struct publish_connection {
 	uint64_t cookie;	 /* not 0 */
 	uint64_t began_ns;	 /* CLOCK_MONOTONIC */
 	uint64_t established_ns; /* 0: it was not, or not yet */
+	uint64_t closed_ns;	 /* by its program; 0: it is not known */
 	uint64_t ended_ns;
 	uint64_t bytes_sent, bytes_received;
 	struct tws_address remote, local;
@@ -61,6 +62,9 @@ void publisher_close(struct publisher *publisher);
 struct published *publish_process(struct publisher *publisher,
 				  const struct publish_subject *subject);
 
+/* Whose it is. */
+const struct publish_subject *publish_subject_of(const struct published *published);
+
 /* Another process has its pid now, or another program runs in it: no connection will
  * begin here any more. */
 void publish_replaced(struct published *published);
@@ -72,6 +76,9 @@ void publish_begun(struct published *published,
 		   const struct publish_connection *connection);
 void publish_established(struct published *published,
 			 const struct publish_connection *connection);
+/* Its program has closed it: it is not open any more, and how it ends is to come. */
+void publish_closed(struct publisher *publisher, uint64_t cookie, uint64_t closed_ns);
+
 void publish_ended(struct published *published,
 		   const struct publish_connection *connection);
 

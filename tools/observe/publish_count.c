@@ -230,6 +230,23 @@ void publish_established(struct published *published,
 		establish(open, connection);
 }
 
+static void count_closed(struct open_connection *open, uint64_t closed_ns)
+{
+	struct published *published = open->published;
+
+	open->closed_ns = closed_ns;
+	add(&counters_of(published, open->destination)->value[TWS_open], (uint64_t)-1);
+	add(&process_counters(published)->value[TWS_open], (uint64_t)-1);
+}
+
+void publish_closed(struct publisher *publisher, uint64_t cookie, uint64_t closed_ns)
+{
+	struct open_connection *open = open_table_find(&publisher->table, cookie);
+
+	if (open && open->established_ns && !open->closed_ns)
+		count_closed(open, closed_ns);
+}
+
 /* ------------------------------------------------------------------------ endings */
 
 static void record_time_wait(struct published *published, uint64_t cookie,
@@ -293,7 +310,12 @@ static void count_end(struct open_connection *open,
 {
 	struct published *published = open->published;
 	struct tws_counters *counters = counters_of(published, open->destination);
-	uint64_t lifetime_ns = connection->ended_ns - open->established_ns;
+	uint64_t lifetime_ns;
+
+	if (!open->closed_ns)
+		count_closed(open, connection->closed_ns ? connection->closed_ns
+							 : connection->ended_ns);
+	lifetime_ns = open->closed_ns - open->established_ns;
 
 	add(&counters->value[tws_ending_counter(connection->ending)], 1);
 	add_time(counters, TWS_HISTOGRAM_lifetime_seconds, lifetime_ns);
@@ -303,8 +325,6 @@ static void count_end(struct open_connection *open,
 	}
 	add(&counters->value[TWS_bytes_sent], connection->bytes_sent);
 	add(&counters->value[TWS_bytes_received], connection->bytes_received);
-	add(&counters->value[TWS_open], (uint64_t)-1);
-	add(&process_counters(published)->value[TWS_open], (uint64_t)-1);
 	if (connection->time_wait)
 		record_time_wait(published, connection->cookie, open->destination);
 }

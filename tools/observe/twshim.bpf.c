@@ -248,6 +248,22 @@ static __always_inline void establish(struct bpf_connection *connection, struct 
 	tell(connection);
 }
 
+/* The program is done with it: what opens next is not open beside it. Where it shut down
+ * one half, its close() comes later and is no change of state. */
+static __always_inline void note_close(struct bpf_connection *connection,
+				       const struct sock *sk)
+{
+	struct bpf_closed closed = {.kind = BPF_EVENT_CLOSED,
+				    .cookie = connection->cookie};
+
+	if (sk->sk_shutdown == SEND_SHUTDOWN) {
+		connection->flags |= TWS_CONN_SHUT_WRITE;
+		return;
+	}
+	closed.closed_ns = connection->closed_ns = bpf_ktime_get_ns();
+	bpf_ringbuf_output(&ring, &closed, sizeof(closed), BPF_RB_NO_WAKEUP);
+}
+
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(on_state, struct sock *sk, int old, int new)
 {
@@ -267,9 +283,8 @@ int BPF_PROG(on_state, struct sock *sk, int old, int new)
 		return 0;
 	if (new == ESTABLISHED) {
 		establish(connection, sk);
-	} else if (new == FIN_WAIT1) {
-		if (sk->sk_shutdown == SEND_SHUTDOWN)
-			connection->flags |= TWS_CONN_SHUT_WRITE;
+	} else if (new == FIN_WAIT1 || new == LAST_ACK) {
+		note_close(connection, sk);
 	} else if (new == CLOSE) {
 		tp = bpf_skc_to_tcp_sock(sk);
 		if (tp)

@@ -210,6 +210,8 @@ void report_text_nothing(const struct report_text *text)
 		fputs("No TCP connection was observed. Either none was opened, or a "
 		      "library bypassed the shim:\n",
 		      text->out);
+	else if (text->options->run && text->options->run->watch)
+		fputs("No TCP connection was opened meanwhile.\n", text->out);
 	else if (text->options->run)
 		fputs("No TCP connection was observed. Either the command opened none, "
 		      "or the shim could not\nreach it; twshim doctor COMMAND says "

@@ -22,6 +22,7 @@ struct report_run {
 	const char *command; /* as typed, for a person */
 	int exit_status;     /* of the command; 128 + N: killed by signal N */
 	double elapsed_seconds;
+	bool watch;  /* `twshim watch`: no command was run */
 	bool policy; /* the run had its own policy */
 };
 

@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: MIT
+"""`twshim watch`: programs without the shim, seen through the kernel. What it counts is held
+against the server's count and the kernel's table."""
+import json
+import os
+import re
+import signal
+import subprocess
+
+from harness import ADDRESS, Skip, check_identities, settle, time_wait, wait_for
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CLIENT = os.path.join(HERE, "..", "progs", "client.c")
+STEPS = ("socket", "connect", "send:1", "recv", "close")
+MANY = 1000
+
+
+class Watch:
+    """A watch of this test's own children, from when it sees them until it is told to end."""
+
+    def __init__(self, t, *options):
+        self.test = t
+        if os.geteuid() != 0:
+            raise Skip("BPF needs root")
+        scope = options if options else ("--pid", str(os.getpid()))
+        self.process = t.start(t.twshim, "watch", "--json", *scope, shim=False,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        said = self.process.stderr.readline().decode()
+        if "built without" in said or "BTF" in said or "libbpf" in said:
+            raise Skip(said)
+        assert "watching" in said, said
+
+    def end(self):
+        """The report, its identities checked; and what was said beside it."""
+        self.process.send_signal(signal.SIGINT)
+        out, err = self.process.communicate(timeout=30)
+        assert self.process.returncode == 0, err
+        report = json.loads(out)
+        check_identities(report)
+        self.said = err.decode()
+        return report
+
+    def live(self):
+        """What `report` knows meanwhile."""
+        return self.test.report()
+
+
+def compiled(t, compiler, *options):
+    """The client, built in another way."""
+    path = os.path.join(t.scratch, f"client-{compiler}")
+    t.need(compiler)
+    t.run(compiler, "-w", "-static", *options, "-D_GNU_SOURCE", "-o", path, CLIENT, shim=False)
+    return path
+
+
+def check(t, report, server, **expected):
+    """One application, of which only this was counted."""
+    assert len(report["apps"]) == 1, [a["app"] for a in report["apps"]]
+    t.counters(report, attempts=MANY, **expected)
+    t.accounted(report, server)
+
+
+def run_client(t, client, server, *steps):
+    """Many connections of one kind, without the shim."""
+    t.run(client, ADDRESS, str(server.port), *steps, f"repeat:{MANY}", shim=False)
+
+
+def test_static_programs_of_both_libraries_are_counted_to_the_connection(t):
+    for compiler in ("gcc", "musl-gcc"):
+        server, client = t.server(), compiled(t, compiler)
+        watch = Watch(t)
+        run_client(t, client, server, *STEPS)
+        settle(server.port)
+        check(t, watch.end(), server, established=MANY, ended_local_fin=MANY,
+              short_lived=MANY, peak_open=1, bytes_sent=MANY, bytes_received=MANY)
+
+
+ENDINGS = {
+    "the peer closes first":
+        ("first", ("send:1", "recv", "wait-hup", "close"), "ended_remote_fin"),
+    "SO_LINGER {1,0}": ("echo", ("send:1", "recv", "linger:0", "close"), "ended_reset_app"),
+    "unread bytes": ("unread", ("wait-readable", "close"), "ended_reset_unread"),
+    "the peer resets": ("reset", ("send:1", "recv", "wait-hup", "close"), "ended_reset_remote"),
+    "TCP_LINGER2 = -1": ("echo", ("send:1", "recv", "linger2:-1", "close"), "ended_fin_reset"),
+    "shutdown first": ("echo", ("send:1", "recv", "shutdown:wr", "wait-hup", "close"),
+                       "ended_local_fin"),
+    "shutdown of both halves": ("echo", ("send:1", "recv", "shutdown:rdwr", "close"),
+                                "ended_local_fin"),
+    "a raw close": ("echo", ("send:1", "recv", "close-raw"), "ended_local_fin"),
+    "a descriptor in a child": ("echo", ("send:1", "recv", "dup", "close", "close-d"),
+                                "ended_local_fin"),
+    "fast open": ("echo", ("recv:4", "close"), "ended_local_fin"),
+}
+
+
+def test_every_kind_of_ending_is_told_apart(t):
+    for name, (mode, steps, ending) in ENDINGS.items():
+        server = t.server(mode)
+        watch = Watch(t)
+        opened = ("socket", "fastopen") if name == "fast open" else ("socket", "connect")
+        run_client(t, t.prog("client"), server, *opened, *steps)
+        settle(server.port)
+        try:
+            check(t, watch.end(), server, established=MANY, **{ending: MANY})
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}") from error
+
+
+def test_raw_system_calls_and_mptcp_are_seen(t):
+    server = t.server()
+    watch = Watch(t)
+    run_client(t, t.prog("client"), server, "socket", "connect-raw", "send:1", "recv",
+               "close-raw")
+    settle(server.port)
+    check(t, watch.end(), server, established=MANY, ended_local_fin=MANY)
+    server = t.server()
+    watch = Watch(t)
+    run_client(t, t.prog("client"), server, "socket:mptcp", "connect", "send:1", "recv", "close")
+    settle(server.port)
+    report = watch.end()
+    t.counters(report, attempts=MANY, established=MANY,
+               ended_local_fin=report["total"]["ended_local_fin"],
+               ended_remote_fin=report["total"]["ended_remote_fin"])
+    t.accounted(report, server)
+
+
+def test_a_container_is_seen_from_outside_and_its_pid_is_its_own(t):
+    watch = Watch(t)
+    inside = ("ip link set lo up; ip address add 10.77.9.1/24 dev lo; "
+              f"{t.prog('client')} 10.77.9.1 1 socket connect? close repeat:7")
+    t.run("unshare", "--net", "--pid", "--fork", "--mount-proc", "sh", "-c", inside, shim=False)
+    wait_for(lambda: watch.live()["total"]["attempts"] == 7, "all are published")
+    ps = json.loads(t.run(t.twshim, "ps", "--json", "--all", shim=False).stdout)
+    assert [p["pid"] < 10 for p in ps["processes"]] == [True], ps
+    report = watch.end()
+    t.counters(report, attempts=7, failed_refused=7)
+    assert report["unseen"]["other_network_namespace"] == 1, report["unseen"]
+
+
+def test_a_killed_process_leaves_what_the_kernel_says(t):
+    server = t.server()
+    watch = Watch(t)
+    held = t.start(t.prog("client"), ADDRESS, str(server.port), "socket", "connect",
+                   "sleep:60000", shim=False)
+    wait_for(lambda: watch.live()["total"]["open"] == 1, "it is seen to be open")
+    held.send_signal(signal.SIGKILL)
+    held.wait()
+    settle(server.port)
+    report = watch.end()
+    t.counters(report, attempts=1, established=1, ended_local_fin=1, open=0, via_kill=0)
+    t.accounted(report, server)
+
+
+def test_failures_have_their_reason(t):
+    watch = Watch(t)
+    closed = 19999
+    t.run(t.prog("client"), ADDRESS, str(closed), "socket", "connect?", "close", "repeat:20",
+          shim=False)
+    report = watch.end()
+    t.counters(report, attempts=20, failed_refused=20)
+
+
+def test_connects_without_a_free_port_are_counted(t):
+    server = t.server()
+    t.run("sysctl", "-qw", "net.ipv4.ip_local_port_range=40000 40019", shim=False)
+    watch = Watch(t)
+    t.run(t.prog("client"), ADDRESS, str(server.port), "socket", "connect?", "close",
+          "repeat:60", shim=False)
+    settle(server.port)
+    report = watch.end()
+    t.counters(report, attempts=60, established=20, ended_local_fin=20, failed_no_port=40)
+
+
+def test_connects_without_a_route_are_counted_or_said_to_be_unseen(t):
+    watch = Watch(t)
+    t.run(t.prog("client"), "203.0.113.7", "80", "socket", "connect?", "close", "repeat:10",
+          shim=False)
+    t.run("sleep", "2.2", shim=False)  # the last of a thread is looked for each second
+    report = watch.end()
+    if "no route" in watch.said:
+        raise Skip(watch.said)
+    t.counters(report, attempts=10, failed_unreachable=10)
+
+
+def test_one_watch_beside_twenty_running_programs_loses_and_doubles_none(t):
+    servers = [t.server() for _ in range(4)]
+    script = """if True:
+        import socket, sys
+        print("ready", flush=True)
+        sys.stdin.readline()
+        for _ in range(1000):
+            with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as s:
+                s.send(b"x")
+                s.recv(1)
+        """
+    clients = [t.start("python3", "-c", script, ADDRESS, str(servers[i % 4].port), shim=False,
+                       stdin=subprocess.PIPE, stdout=subprocess.PIPE) for i in range(20)]
+    for client in clients:
+        assert client.stdout.readline() == b"ready\n"
+    watch = Watch(t)
+    for client in clients:
+        client.stdin.write(b"\n")
+        client.stdin.close()
+    for client in clients:
+        assert client.wait(100) == 0
+    settle(*[server.port for server in servers])
+    assert sum(server.counts["accepted"] for server in servers) == 20000
+    report = watch.end()
+    t.counters(report, attempts=20000, established=20000, ended_local_fin=20000)
+    assert sum(a["observed_by"]["bpf"] for a in report["apps"]) == 20
+    assert "lost" not in watch.said and "not counted" not in watch.said, watch.said
+
+
+def test_what_was_open_before_is_adopted_and_never_counted_as_opened(t):
+    server = t.server()
+    held = t.start(t.prog("client"), ADDRESS, str(server.port), "socket", "connect", "note:1",
+                   "recv", "close", "socket", "connect", "send:1", "recv", "close",
+                   shim=False, stdout=subprocess.PIPE)
+    held.stdout.readline()
+    watch = Watch(t)
+    held.send_signal(signal.SIGKILL)
+    held.wait()
+    settle(server.port)
+    report = watch.end()
+    t.counters(report, attempts=0, established=0, adopted=1)
+    assert time_wait(server.port) == 1
+    said = json.loads(t.run(t.twshim, "owners", "--json", shim=False).stdout)
+    assert [(o["app"], o["count"]) for o in said["owners"]] == [("client", 1)], said
+
+
+def test_a_program_with_the_shim_is_counted_by_the_shim_alone(t):
+    server = t.server()
+    watch = Watch(t)
+    t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:50")
+    t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:30", shim=False)
+    settle(server.port)
+    report = t.report()
+    t.counters(report, attempts=80, established=80, ended_local_fin=80)
+    (app,) = report["apps"]
+    assert (app["observed_by"]["shim"], app["observed_by"]["bpf"]) == (1, 1), app
+    t.counters(watch.end(), attempts=30, established=30, ended_local_fin=30)
+
+
+def test_every_reader_shows_live_what_it_sees(t):
+    server = t.server()
+    watch = Watch(t)
+    trace = t.start(t.twshim, "trace", "--json", shim=False, stdout=subprocess.PIPE)
+    t.run("sleep", "0.5", shim=False)
+    t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:40", shim=False)
+    held = t.start(t.prog("client"), ADDRESS, str(server.port), "socket", "connect",
+                   "sleep:60000", shim=False)
+    wait_for(lambda: watch.live()["total"]["open"] == 1, "one is open")
+    ps = json.loads(t.run(t.twshim, "ps", "--json", "--all", shim=False).stdout)
+    assert {p["observed_by"] for p in ps["processes"]} == {"bpf"}
+    assert held.pid in {p["pid"] for p in ps["processes"]}
+    owners = json.loads(t.run(t.twshim, "owners", "--json", shim=False).stdout)
+    assert owners["owned"] == 40, owners
+    lines = [json.loads(trace.stdout.readline()) for _ in range(40)]
+    assert {line["app"] for line in lines} == {"client"}, lines[0]
+    held.kill()
+    watch.end()
+
+
+def test_a_cgroup_is_a_scope(t):
+    with open("/proc/self/mounts", encoding="utf-8") as file:
+        roots = [line.split()[1] for line in file if line.split()[2] == "cgroup2"]
+    if not roots:
+        raise Skip("no control groups of version 2")
+    group = os.path.join(roots[0], f"twshim-test-{os.getpid()}")
+    os.mkdir(group)
+    server = t.server()
+    try:
+        watch = Watch(t, "--cgroup", group)
+        inside = f'echo $$ > {group}/cgroup.procs; exec "$@"'
+        t.run("sh", "-c", inside, "sh", t.prog("client"), ADDRESS, str(server.port), *STEPS,
+              "repeat:20", shim=False)
+        t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:30", shim=False)
+        settle(server.port)
+        t.counters(watch.end(), attempts=20, established=20, ended_local_fin=20)
+    finally:
+        wait_for(lambda: not os.path.exists(group) or not _remove(group), "the group is empty")
+
+
+def _remove(group):
+    try:
+        os.rmdir(group)
+    except OSError:
+        return True
+    return False
+
+
+def test_a_loss_in_the_ring_is_repaired_and_one_in_the_table_is_said(t):
+    server = t.server()
+    watch = Watch(t, "--pid", str(os.getpid()), "--ring", "4")
+    watch.process.send_signal(signal.SIGSTOP)
+    run_client(t, t.prog("client"), server, *STEPS)
+    settle(server.port)
+    watch.process.send_signal(signal.SIGCONT)
+    report = watch.end()
+    assert "ring was full" in watch.said and "nothing is lost" in watch.said, watch.said
+    check(t, report, server, established=MANY, ended_local_fin=MANY)
+    watch = Watch(t, "--pid", str(os.getpid()), "--ring", "4", "--connections", "20")
+    watch.process.send_signal(signal.SIGSTOP)
+    t.run(t.prog("fill"), "300", ADDRESS, shim=False)
+    watch.process.send_signal(signal.SIGCONT)
+    report = watch.end()
+    lost = int(re.search(r"(\d+) connections were not counted", watch.said)[1])
+    assert 0 < lost < 300 and report["total"]["attempts"] + lost == 300, (lost, watch.said)
+
+
+def test_without_root_it_says_why_and_what_to_use(t):
+    result = t.run("setpriv", "--reuid", "65534", "--clear-groups", t.twshim, "watch",
+                   "--seconds", "1", shim=False, status=1,
+                   env={"TWSHIM_DIR": "/dev/shm/twshim-65534"})
+    said = result.stderr.decode()
+    assert "only root may" in said and "twshim run" in said and said.count("\n") == 1, said

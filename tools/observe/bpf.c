@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Loading, attaching, and from the ring to the publisher.
+ */
+#include "tools/observe/bpf.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "shim/shared/ending.h"
+#include "tools/kernel/kernel.h"
+#include "tools/observe/bpf_object.h"
+#include "tools/observe/cgroup.h"
+#include "tools/observe/libbpf.h"
+
+#define USUAL_RING (8u << 20)
+
+/* ---------------------------------------------------------------------- the events */
+
+/* Of an attempt that failed. That which sent nothing left no error in its socket. */
+static enum tws_counter failure_of(const struct bpf_source *source,
+				   const struct bpf_connection *event)
+{
+	int error = event->error;
+
+	if (error == BPF_ERROR_UNKNOWN)
+		error = event->net_namespace == source->net_namespace
+			    ? bpf_map_route_error(&event->remote)
+			    : 0;
+	return tws_failure_counter(error);
+}
+
+static struct publish_connection describe(const struct bpf_source *source,
+					  const struct bpf_connection *event)
+{
+	return (struct publish_connection){
+	    .cookie = event->cookie,
+	    .began_ns = event->began_ns,
+	    .established_ns = event->established_ns,
+	    .closed_ns = event->closed_ns,
+	    .ended_ns = event->ended_ns,
+	    .bytes_sent = event->bytes_sent,
+	    .bytes_received = event->bytes_received,
+	    .remote = event->remote,
+	    .local = event->local,
+	    .flags = event->flags,
+	    .ending = (enum tws_ending)event->ending,
+	    .failure = failure_of(source, event),
+	    .time_wait = event->time_wait,
+	};
+}
+
+/* The kernel need not tell of this process any more. */
+static void skip(struct bpf_source *source, struct observed *observed)
+{
+	struct bpf_process process = observed->process;
+
+	observed->left = true;
+	process.skip = 1;
+	libbpf.bpf_map_update_elem(source->processes, &process.tgid, &process, 0);
+}
+
+/* Where its connections are published; made with the first one. NULL: not here. */
+static struct published *published_of(struct bpf_source *source,
+				      const struct bpf_connection *event)
+{
+	struct observed *observed = observed_find(&source->observed, &event->process);
+
+	if (!observed)
+		observed = observed_meet(&source->observed, &event->process,
+					 event->net_namespace);
+	if (!observed || observed->left)
+		return NULL;
+	if (observed->published)
+		return observed->published;
+	if (observed_has_shim(observed)) {
+		skip(source, observed);
+		return NULL;
+	}
+	observed->subject.net_namespace = event->net_namespace;
+	observed->published = publish_process(source->publisher, &observed->subject);
+	if (!observed->published)
+		skip(source, observed);
+	return observed->published;
+}
+
+static void adopt(struct bpf_source *source, const struct bpf_connection *event,
+		  struct published *published,
+		  const struct publish_connection *connection)
+{
+	struct observed *observed = observed_find(&source->observed, &event->process);
+
+	publish_adopted(published, connection);
+	if (observed && observed->adopted)
+		observed->adopted--;
+}
+
+void bpf_source_take(struct bpf_source *source, const struct bpf_connection *event)
+{
+	struct publish_connection connection = describe(source, event);
+	struct published *published = publish_find(source->publisher, event->cookie);
+
+	if (!published)
+		published = published_of(source, event);
+	if (!published)
+		return;
+	if (event->flags & TWS_CONN_ADOPTED) {
+		if (event->kind == BPF_EVENT_ENDED)
+			adopt(source, event, published, &connection);
+	} else if (event->kind == BPF_EVENT_BEGUN) {
+		publish_begun(published, &connection);
+	} else if (event->kind == BPF_EVENT_ESTABLISHED) {
+		publish_established(published, &connection);
+	} else if (event->kind == BPF_EVENT_ENDED) {
+		publish_ended(published, &connection);
+	}
+}
+
+static int take_record(void *data, void *record, size_t size)
+{
+	struct bpf_source *source = data;
+	const struct bpf_closed *closed = record;
+	const uint32_t *kind = record;
+
+	if (*kind == BPF_EVENT_CLOSED) {
+		publish_closed(source->publisher, closed->cookie, closed->closed_ns);
+		return 0;
+	}
+	if (size >= sizeof(struct bpf_subject) && *kind == BPF_EVENT_PROCESS)
+		observed_tell(&source->observed, record);
+	else if (size >= sizeof(struct bpf_connection))
+		bpf_source_take(source, record);
+	return 0;
+}
+
+static void forget(void *data, struct published *published)
+{
+	struct bpf_source *source = data;
+
+	observed_forget(&source->observed, published,
+			publish_subject_of(published)->host_pid);
+}
+
+void bpf_source_read(struct bpf_source *source)
+{
+	libbpf.ring_buffer__consume(source->ring);
+	bpf_map_catch_up(source);
+}
+
+void bpf_source_tick(struct bpf_source *source)
+{
+	bpf_map_calls(source);
+	publish_tick(source->publisher);
+	observed_sweep(&source->observed);
+}
+
+int bpf_source_fd(const struct bpf_source *source)
+{
+	return libbpf.ring_buffer__epoll_fd(source->ring);
+}
+
+struct bpf_source_losses bpf_source_losses(const struct bpf_source *source)
+{
+	struct bpf_source_losses ret = {.no_early = source->no_early};
+	struct bpf_losses losses = {0};
+	uint32_t zero = 0;
+
+	libbpf.bpf_map_lookup_elem(source->losses, &zero, &losses);
+	ret.deferred = losses.deferred;
+	ret.lost = losses.lost;
+	return ret;
+}
+
+void bpf_source_each(const struct bpf_source *source,
+		     void (*take)(const struct observed *observed, void *data),
+		     void *data)
+{
+	for (size_t i = 0; i < OBSERVED_BUCKETS; i++)
+		for (const struct observed *at = source->observed.buckets[i]; at;
+		     at = at->next)
+			take(at, data);
+}
+
+/* ------------------------------------------------------------------------- loading */
+
+static int map_fd(const struct bpf_source *source, const char *name)
+{
+	struct bpf_map *map = libbpf.bpf_object__find_map_by_name(source->object, name);
+
+	return map ? libbpf.bpf_map__fd(map) : -1;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t length = strlen(text), tail = strlen(end);
+
+	return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+/* The one constant of the program, in a map of its own until it is loaded. */
+static int set_scope(const struct bpf_source *source, const struct bpf_scope *scope)
+{
+	struct bpf_map *map = NULL;
+	size_t size = 0;
+	void *value;
+
+	while ((map = libbpf.bpf_object__next_map(source->object, map)))
+		if (ends_with(libbpf.bpf_map__name(map), ".rodata"))
+			break;
+	value = map ? libbpf.bpf_map__initial_value(map, &size) : NULL;
+	if (!value || size < sizeof(*scope))
+		return -EINVAL;
+	memcpy(value, scope, sizeof(*scope));
+	return 0;
+}
+
+static int describe_scope(const struct observe_scope *wanted, struct bpf_scope *ret_scope)
+{
+	uint32_t ring = wanted->ring_bytes ? wanted->ring_bytes : USUAL_RING;
+
+	*ret_scope = (struct bpf_scope){.kind = wanted->kind, .wake_bytes = ring / 4};
+	if (wanted->kind != BPF_SCOPE_CGROUP)
+		return 0;
+	return cgroup_identify(wanted->cgroup, &ret_scope->cgroup,
+			       &ret_scope->cgroup_level);
+}
+
+static void set_sizes(const struct bpf_source *source, const struct observe_scope *scope)
+{
+	struct bpf_object *object = source->object;
+
+	if (scope->ring_bytes)
+		libbpf.bpf_map__set_max_entries(
+		    libbpf.bpf_object__find_map_by_name(object, "ring"),
+		    scope->ring_bytes);
+	if (scope->connections)
+		libbpf.bpf_map__set_max_entries(
+		    libbpf.bpf_object__find_map_by_name(object, "connections"),
+		    scope->connections);
+}
+
+static void leave_out(const struct bpf_source *source, const char *name)
+{
+	struct bpf_program *program =
+	    libbpf.bpf_object__find_program_by_name(source->object, name);
+
+	if (program)
+		libbpf.bpf_program__set_autoload(program, false);
+}
+
+/* `early`: with what sees attempts that fail before a SYN is sent, which older kernels
+ * refuse. */
+static int load(struct bpf_source *source, const struct observe_scope *wanted, bool early)
+{
+	struct bpf_scope scope;
+	int result = describe_scope(wanted, &scope);
+
+	if (result != 0)
+		return result;
+	source->object = libbpf.bpf_object__open_mem(
+	    bpf_object, (size_t)(bpf_object_end - bpf_object), NULL);
+	if (!source->object)
+		return -errno;
+	set_sizes(source, wanted);
+	if (wanted->kind != BPF_SCOPE_PROCESSES) {
+		leave_out(source, "on_fork");
+		leave_out(source, "on_exit");
+	}
+	if (!early) {
+		leave_out(source, "on_connect4");
+		leave_out(source, "on_connect6");
+	}
+	result = set_scope(source, &scope);
+	if (result == 0)
+		result = libbpf.bpf_object__load(source->object);
+	if (result != 0) {
+		libbpf.bpf_object__close(source->object);
+		source->object = NULL;
+	}
+	return result;
+}
+
+/* ----------------------------------------------------------------------- attaching */
+
+static int keep(struct bpf_source *source, struct bpf_link *link)
+{
+	if (!link)
+		return -errno;
+	source->links[source->link_count++] = link;
+	return 0;
+}
+
+static struct bpf_program *program(const struct bpf_source *source, const char *name)
+{
+	return libbpf.bpf_object__find_program_by_name(source->object, name);
+}
+
+static int attach_early(struct bpf_source *source, const struct observe_scope *scope)
+{
+	char path[4096];
+	int result = -ENOENT, cgroup = -1;
+
+	if (scope->kind == BPF_SCOPE_CGROUP)
+		cgroup = open(scope->cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	else if (cgroup_root(path, sizeof(path)) == 0)
+		cgroup = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (cgroup < 0)
+		return result;
+	result = keep(source, libbpf.bpf_program__attach_cgroup(
+				  program(source, "on_connect4"), cgroup));
+	if (result == 0)
+		result = keep(source, libbpf.bpf_program__attach_cgroup(
+					  program(source, "on_connect6"), cgroup));
+	close(cgroup);
+	return result;
+}
+
+static int attach(struct bpf_source *source, const struct observe_scope *scope)
+{
+	int result = 0;
+
+	if (scope->kind == BPF_SCOPE_PROCESSES) {
+		result =
+		    keep(source, libbpf.bpf_program__attach(program(source, "on_fork")));
+		if (result == 0)
+			result =
+			    keep(source,
+				 libbpf.bpf_program__attach(program(source, "on_exit")));
+	}
+	if (result == 0)
+		result =
+		    keep(source, libbpf.bpf_program__attach(program(source, "on_state")));
+	return result;
+}
+
+static void scope_in(const struct bpf_source *source, const struct observe_scope *scope)
+{
+	const uint8_t one = 1;
+	uint32_t tgid;
+
+	for (size_t i = 0; i < scope->pid_count; i++) {
+		tgid = (uint32_t)scope->pids[i];
+		libbpf.bpf_map_update_elem(source->scoped, &tgid, &one, 0);
+	}
+}
+
+static int start(struct bpf_source *source, const struct observe_scope *scope)
+{
+	int result;
+
+	source->connections = map_fd(source, "connections");
+	source->processes = map_fd(source, "processes");
+	source->scoped = map_fd(source, "scoped");
+	source->calls = map_fd(source, "calls");
+	source->losses = map_fd(source, "losses");
+	source->ring =
+	    libbpf.ring_buffer__new(map_fd(source, "ring"), take_record, source, NULL);
+	if (!source->ring)
+		return -errno;
+	scope_in(source, scope);
+	result = attach(source, scope);
+	if (result == 0 && !source->no_early && attach_early(source, scope) != 0)
+		source->no_early = true;
+	return result;
+}
+
+/* Why not, for a person, and what to use instead. */
+static void explain(char *ret_error, size_t size, int error)
+{
+	const char *why = strerror(-error), *instead =
+						"twshim run -- CMD starts a program "
+						"with the shim instead";
+
+	if (error == -EPERM || error == -EACCES)
+		why = "only root may (CAP_BPF and CAP_PERFMON)";
+	else if (access("/sys/kernel/btf/vmlinux", R_OK) != 0)
+		why = "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)";
+	snprintf(ret_error, size, "BPF: %s: %s", why, instead);
+}
+
+static int open_all(struct bpf_source *source, const struct observe_scope *scope)
+{
+	int result = load(source, scope, true);
+
+	if (result != 0 && result != -EPERM) {
+		source->no_early = true;
+		result = load(source, scope, false);
+	}
+	return result == 0 ? start(source, scope) : result;
+}
+
+int bpf_source_open(struct bpf_source **ret_source, const struct observe_scope *scope,
+		    struct publisher *publisher, char *ret_error, size_t size)
+{
+	struct bpf_source *source;
+	int result;
+
+	if (&bpf_object[0] == &bpf_object_end[0]) {
+		snprintf(ret_error, size,
+			 "BPF: this twshim was built without it: install clang and "
+			 "libbpf-dev, then make");
+		return -ENOTSUP;
+	}
+	result = libbpf_load(ret_error, size);
+	source = result == 0 ? calloc(1, sizeof(*source)) : NULL;
+	if (!source)
+		return result ? result : -ENOMEM;
+	source->publisher = publisher;
+	source->net_namespace = kernel_namespace("net");
+	observed_init(&source->observed);
+	publish_on_forgotten(publisher, forget, source);
+	result = open_all(source, scope);
+	if (result != 0) {
+		explain(ret_error, size, result);
+		bpf_source_close(source);
+		return result;
+	}
+	*ret_source = source;
+	return 0;
+}
+
+void bpf_source_close(struct bpf_source *source)
+{
+	if (!source)
+		return;
+	for (size_t i = 0; i < source->link_count; i++)
+		libbpf.bpf_link__destroy(source->links[i]);
+	if (source->ring)
+		libbpf.ring_buffer__free(source->ring);
+	if (source->object)
+		libbpf.bpf_object__close(source->object);
+	publish_on_forgotten(source->publisher, NULL, NULL);
+	observed_free(&source->observed);
+	free(source);
+}

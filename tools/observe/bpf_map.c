@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The kernel's maps, where they know what the ring did not tell.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "shim/shared/clock.h"
+#include "tools/kernel/kernel.h"
+#include "tools/observe/bpf.h"
+#include "tools/observe/libbpf.h"
+
+#define BATCH	  512
+#define SECOND_NS 1000000000ull
+
+struct sweep {
+	uint64_t keys[BATCH];
+	struct bpf_connection values[BATCH];
+};
+
+/* Every entry of a map that is like `connections`, some at a time. */
+static void sweep(struct bpf_source *source, int map,
+		  void (*take)(struct bpf_source *source, int map, uint64_t key,
+			       const struct bpf_connection *value))
+{
+	struct sweep *found = malloc(sizeof(*found));
+	uint32_t next[2] = {0}, count;
+	bool more = found != NULL, begun = false;
+
+	while (more) {
+		count = BATCH;
+		more = libbpf.bpf_map_lookup_batch(map, begun ? next : NULL, next,
+						   found->keys, found->values, &count,
+						   NULL) == 0;
+		if (!more && errno != ENOENT)
+			break;
+		begun = true;
+		for (uint32_t i = 0; i < count; i++)
+			take(source, map, found->keys[i], &found->values[i]);
+	}
+	free(found);
+}
+
+/* What has ended stays in the map only where the ring had no room for it. */
+static void take_connection(struct bpf_source *source, int map, uint64_t key,
+			    const struct bpf_connection *value)
+{
+	bpf_source_take(source, value);
+	if (value->kind == BPF_EVENT_ENDED)
+		libbpf.bpf_map_delete_elem(map, &key);
+}
+
+void bpf_map_catch_up(struct bpf_source *source)
+{
+	struct bpf_source_losses losses = bpf_source_losses(source);
+
+	if (losses.deferred == source->deferred)
+		return;
+	source->deferred = losses.deferred;
+	sweep(source, source->connections, take_connection);
+}
+
+/* ---------------------------------------------------------- calls without a SYN */
+
+/* The socket does not say why connect() failed. A UDP socket is refused for the same
+ * reasons, as far as they are the network's, and sends nothing. 0: for another one. */
+int bpf_map_route_error(const struct tws_address *to)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(to->port)};
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(to->port)};
+	bool ipv6 = to->family == TWS_IPV6;
+	int error = 0;
+	int fd = socket(ipv6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return 0;
+	memcpy(&in.sin_addr, to->bytes, sizeof(in.sin_addr));
+	memcpy(&in6.sin6_addr, to->bytes, sizeof(in6.sin6_addr));
+	if (ipv6 ? connect(fd, (struct sockaddr *)&in6, sizeof(in6))
+		 : connect(fd, (struct sockaddr *)&in, sizeof(in)))
+		error = errno;
+	close(fd);
+	return error;
+}
+
+static void take_call(struct bpf_source *source, int map, uint64_t key,
+		      const struct bpf_connection *value)
+{
+	if (tws_now() - value->began_ns < SECOND_NS)
+		return;
+	libbpf.bpf_map_delete_elem(map, &key);
+	bpf_source_take(source, value);
+}
+
+void bpf_map_calls(struct bpf_source *source)
+{
+	if (!source->no_early)
+		sweep(source, source->calls, take_call);
+}

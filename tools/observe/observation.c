@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/observe/observation.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "shim/shared/clock.h"
+
+#define EVERY_NS 50000000
+#define TICK_NS	 1000000000ull
+
+static int add(const struct observation *observation, int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+
+	return epoll_ctl(observation->events, EPOLL_CTL_ADD, fd, &event) == 0 ? 0
+									      : -errno;
+}
+
+static int start_clock(struct observation *observation)
+{
+	const struct itimerspec every = {.it_interval = {0, EVERY_NS},
+					 .it_value = {0, EVERY_NS}};
+
+	observation->clock = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	observation->events = epoll_create1(EPOLL_CLOEXEC);
+	if (observation->clock < 0 || observation->events < 0 ||
+	    timerfd_settime(observation->clock, 0, &every, NULL) != 0)
+		return -errno;
+	return add(observation, observation->clock);
+}
+
+int observation_begin(struct observation *ret_observation,
+		      const struct observe_scope *scope,
+		      const struct publish_place *place, char *ret_error, size_t size)
+{
+	struct observation *observation = ret_observation;
+	int result;
+
+	*observation = (struct observation){.events = -1, .clock = -1};
+	*ret_error = '\0';
+	result = publisher_open(&observation->publisher, TWS_OBSERVER_BPF, place);
+	if (result == 0)
+		result = bpf_source_open(&observation->source, scope,
+					 observation->publisher, ret_error, size);
+	if (result == 0)
+		result = start_clock(observation);
+	if (result == 0)
+		result = add(observation, bpf_source_fd(observation->source));
+	if (result != 0) {
+		if (!*ret_error)
+			snprintf(ret_error, size, "BPF: %s", strerror(-result));
+		observation_end(observation);
+	}
+	return result;
+}
+
+int observation_fd(const struct observation *observation)
+{
+	return observation->events;
+}
+
+void observation_step(struct observation *observation)
+{
+	uint64_t expired, now = tws_now();
+
+	(void)!read(observation->clock, &expired, sizeof(expired));
+	bpf_source_read(observation->source);
+	if (now - observation->ticked_ns < TICK_NS)
+		return;
+	observation->ticked_ns = now;
+	bpf_source_tick(observation->source);
+}
+
+void observation_end(struct observation *observation)
+{
+	if (observation->source)
+		bpf_source_read(observation->source);
+	bpf_source_close(observation->source);
+	publisher_close(observation->publisher);
+	if (observation->clock >= 0)
+		close(observation->clock);
+	if (observation->events >= 0)
+		close(observation->events);
+	*observation = (struct observation){.events = -1, .clock = -1};
+}

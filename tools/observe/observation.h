@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * An observation under way: the publisher and the source that tells it, driven by one
+ * descriptor. Beside a command, for some seconds, or until it is told to end.
+ */
+#ifndef TWS_TOOLS_OBSERVE_OBSERVATION_H
+#define TWS_TOOLS_OBSERVE_OBSERVATION_H
+
+#include "tools/observe/bpf.h"
+
+struct observation {
+	struct publisher *publisher;
+	struct bpf_source *source;
+	int events; /* epoll: the source, and the clock */
+	int clock;
+	uint64_t ticked_ns;
+};
+
+/* Begins to observe by BPF. 0, or -errno with a one-line reason. */
+int observation_begin(struct observation *ret_observation,
+		      const struct observe_scope *scope,
+		      const struct publish_place *place, char *ret_error, size_t size);
+
+/* For poll(POLLIN), about every 50 ms. */
+int observation_fd(const struct observation *observation);
+
+/* Takes in what has happened. */
+void observation_step(struct observation *observation);
+
+/* Takes in the last of it, and ends it. What is published stays. */
+void observation_end(struct observation *observation);
+
+#endif
