@@ -172,6 +172,15 @@ int tws_wrap_dup3(int from, int to, int flags)
 	return ret;
 }
 
+FILE *tws_wrap_fdopen(int fd, const char *mode)
+{
+	FILE *ret = tws_real.fdopen(fd, mode);
+
+	if (ret)
+		tws_hook_streamed(fd);
+	return ret;
+}
+
 int tws_wrap_fcntl(int fd, int command, void *argument)
 {
 	int ret = tws_real.fcntl(fd, command, argument);

@@ -84,6 +84,12 @@ static void note_tcp_option(int fd, uint32_t flag)
 	tws_conn_flags_change(fd, flag, 0);
 }
 
+void tws_hook_streamed(int fd)
+{
+	if (tws_fd(fd) && tws_may_work())
+		note_tcp_option(fd, TWS_CONN_STREAM);
+}
+
 void tws_hook_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
 {
 	if (!tws_fd(fd) || !value || !tws_may_work())

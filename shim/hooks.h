@@ -90,6 +90,9 @@ void tws_hook_kept_over_exec(int fd); /* FD_CLOEXEC was taken away */
 
 /* ------------------------------------------- hook_option.c: changed */
 
+/* fdopen(): a stream writes to the descriptor. */
+void tws_hook_streamed(int fd);
+
 void tws_hook_setsockopt(int fd, int level, int name, const void *value,
 			 socklen_t length);
 void tws_hook_getsockopt(int fd, int level, int name, const void *value,

@@ -27,12 +27,14 @@
 /* More flags, of no use to readers: the program set SO_RCVLOWAT above 1; set
  * IP_BIND_ADDRESS_NO_PORT: its next bind() to port 0 takes none; called connect() again
  * before it was connected. And: its attempt is counted under `other`, until connect() has
- * returned; whoever clears this decides where it stays. New ones from the top down: those
+ * returned; whoever clears this decides where it stays. And: a stream writes to it, which
+ * exit() flushes after us. New ones from the top down: those
  * of the enum grow towards them. */
 #define TWS_CONN_LOW_WATER   (1u << 24)
 #define TWS_CONN_APP_NO_PORT (1u << 29)
 #define TWS_CONN_AGAIN	     (1u << 28)
 #define TWS_CONN_UNNAMED     (1u << 27)
+#define TWS_CONN_STREAM	     (1u << 26)
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262

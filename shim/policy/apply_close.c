@@ -39,6 +39,10 @@ static enum tws_counter objection(const struct tws_end *end, uint32_t word)
 		return TWS_policy_skipped_shared;
 	if (end->conn.slot->flags & app && !(word & CLOSE_OVERRIDE))
 		return TWS_policy_skipped_app_option;
+	/* exit() flushes its streams later than anything of ours runs. */
+	if (CLOSE_MODE(word) == TWS_CLOSE_RESET_DRAINED && end->via == TWS_VIA_EXIT &&
+	    end->conn.slot->flags & TWS_CONN_STREAM)
+		return TWS_policy_skipped_unsent;
 	return TWS_COUNTERS;
 }
 

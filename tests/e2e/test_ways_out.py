@@ -29,6 +29,17 @@ def test_a_policy_that_resets_lets_a_stream_write_first(t):
     server.wait("bytes", 20 * 1000)
 
 
+def test_reset_drained_leaves_a_stream_to_the_flush_of_exit(t):
+    server = t.server("silent")
+    report = t.twshim_run(t.prog("client"), ADDRESS, str(server.port), "socket", "connect",
+                          "stream:1000", "exit:0",
+                          options=("-p", f"to={ADDRESS},close=reset-drained"))
+    t.counters(report, attempts=1, established=1, ended_local_fin=1, via_exit=1,
+               policy_skipped_unsent=1)
+    server.wait("eofs", 1)
+    assert server.counts["bytes"] == 1000, server.counts
+
+
 def _row(name, steps, via, number=20, status=0, ending="ended_local_fin", tw=True):
     def test(t):
         server, report = _client(t, *OPEN, *steps, status=status)

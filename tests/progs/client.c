@@ -15,10 +15,10 @@
  *   send:N recv recv:N wait-readable wait-hup
  *   linger:N reuseaddr linger2:N lowat:N so-error shutdown:wr|rd|rdwr
  *   dup dup2 dup3 fdupfd take-d (c = d) close close-d close-raw close-syscall
- *   close-range closefrom fclose[:N bytes] freopen dup2-over dup3-over cloexec exec:PATH
- * fork-close fork-hold spawn system pause-child exit:N _exit:N quick_exit abort kill
- * note:TAG (prints TAG, SO_COOKIE and the local port) sleep:MS repeat:N (all steps before
- * it, N times in all)
+ *   close-range closefrom fclose[:N bytes] stream:N freopen dup2-over dup3-over cloexec
+ * exec:PATH fork-close fork-hold spawn system pause-child exit:N _exit:N quick_exit abort
+ * kill note:TAG (prints TAG, SO_COOKIE and the local port) sleep:MS repeat:N (all steps
+ * before it, N times in all)
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -434,6 +434,16 @@ static void do_fclose(const char *step)
 	need(fclose(stream) == 0, step);
 }
 
+/* Left to exit() to flush. */
+static void do_stream(const char *step)
+{
+	FILE *stream = fdopen(c, "w");
+
+	need(stream != NULL, step);
+	for (long i = 0; i < atol(argument_of(step)); i++)
+		putc('s', stream);
+}
+
 static void do_freopen(const char *step)
 {
 	FILE *stream = fdopen(c, "r+");
@@ -475,6 +485,8 @@ static int dropping(const char *step)
 		close_range((unsigned)c, ~0u, 0);
 	else if (is(step, "closefrom"))
 		closefrom(c);
+	else if (is(step, "stream"))
+		do_stream(step);
 	else if (is(step, "fclose"))
 		do_fclose(step);
 	else if (is(step, "freopen"))
