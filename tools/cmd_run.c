@@ -19,6 +19,7 @@
 #include "tools/kernel/kernel.h"
 #include "tools/launch/launch.h"
 #include "tools/launch/library.h"
+#include "tools/observe/observation.h"
 #include "tools/kernel/lineage.h"
 #include "tools/base/output.h"
 #include "tools/policy/store.h"
@@ -45,7 +46,9 @@ struct run {
 	struct reach reach;
 	struct run_directory directory;
 	struct output output, page;
-	struct settler *settler; /* NULL: the kernel refused it */
+	struct settler *settler;	/* NULL: the kernel refused it */
+	struct observation observation; /* of what the shim does not reach */
+	bool observes;
 	char **environment;
 	struct launch_result result;
 };
@@ -169,11 +172,17 @@ static int run_prepare(struct run *run)
 static void run_warn_unreachable(const struct run *run)
 {
 	const struct reach *reach = &run->reach;
+	const char *instead = reach->instead;
 
 	if (reach_is_reached(reach->verdict) || reach->verdict == REACH_NOT_FOUND)
 		return;
+	if (run->observes)
+		instead =
+		    policy_is_given(&run->policy)
+			? "the kernel observes it, and the policy does not act on it"
+			: "the kernel observes it instead";
 	cli_fail(0, "%s: the shim does not reach it: %s%s%s", run->argv[0], reach->why,
-		 *reach->instead ? ": " : "", reach->instead);
+		 *instead ? ": " : "", instead);
 }
 
 /* ------------------------------------------------------------------ the report */
@@ -268,9 +277,31 @@ static void run_name_running(const struct run *run)
 
 /* ---------------------------------------------------------------------- the run */
 
-static int run_settle(void *settler)
+/* Root's run observes through the kernel what the shim does not reach. Without the means
+ * for it, the report lacks those programs, and run_warn_unreachable() says so. */
+static void run_observe(struct run *run)
 {
-	return settler_look(settler);
+	int settler = run->settler ? settler_fd(run->settler) : -1;
+
+	run->observes =
+	    geteuid() == 0 &&
+	    observation_begin_beside(&run->observation, &run->directory.fd, settler) == 0;
+}
+
+static int run_look(void *data)
+{
+	struct run *run = data;
+
+	if (run->observes)
+		observation_step(&run->observation);
+	return run->settler ? settler_look(run->settler) : -1;
+}
+
+static int run_wait_fd(const struct run *run)
+{
+	if (run->observes)
+		return observation_fd(&run->observation);
+	return run->settler ? settler_fd(run->settler) : -1;
 }
 
 /* The file itself may exist (for a program in PATH, reach has its path), while the
@@ -316,9 +347,9 @@ static int run_start(struct run *run)
 	struct launch launch = {
 	    .argv = run->argv,
 	    .environment = run->environment,
-	    .watch = run->settler ? settler_fd(run->settler) : -1,
-	    .watched = run_settle,
-	    .data = run->settler,
+	    .watch = run_wait_fd(run),
+	    .watched = run_look,
+	    .data = run,
 	};
 	int result = launch_run(&launch, &run->result);
 
@@ -334,6 +365,8 @@ static int run_start(struct run *run)
 
 static void run_conclude(struct run *run)
 {
+	if (run->observes)
+		observation_settle(&run->observation);
 	if (run->settler)
 		settler_finish(run->settler);
 	if (run_wants_report(run))
@@ -347,6 +380,8 @@ static void run_conclude(struct run *run)
 
 static void run_release(struct run *run)
 {
+	if (run->observes)
+		observation_end(&run->observation);
 	output_abandon(&run->output);
 	output_abandon(&run->page);
 	run_directory_discard(&run->directory);
@@ -362,6 +397,8 @@ int cmd_run(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	status = run_prepare(&run);
+	if (status == 0 && run_wants_report(&run))
+		run_observe(&run);
 	if (status == 0 && !run.quiet) {
 		run_warn_unreachable(&run);
 		if (tws_rundir_check(run.directory.main) == -ENOSPC)

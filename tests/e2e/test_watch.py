@@ -308,6 +308,38 @@ def test_a_loss_in_the_ring_is_repaired_and_one_in_the_table_is_said(t):
     assert 0 < lost < 300 and report["total"]["attempts"] + lost == 300, (lost, watch.said)
 
 
+def test_run_of_a_static_program_gives_the_same_report_without_any_option(t):
+    server, client = t.server(), compiled(t, "gcc")
+    report = t.twshim_run(client, ADDRESS, str(server.port), *STEPS, f"repeat:{MANY}")
+    check(t, report, server, established=MANY, ended_local_fin=MANY)
+    assert report["apps"][0]["observed_by"] == {"shim": 0, "bpf": 1, "supervisor": 0}
+    said = t.result.stderr.decode()
+    assert "statically linked" in said and "the kernel observes it instead" in said, said
+
+
+def test_in_a_tree_the_shim_and_the_kernel_count_their_own_and_nothing_twice(t):
+    server, client = t.server(), compiled(t, "gcc")
+    one = f"{t.prog('client')} {ADDRESS} {server.port} {' '.join(STEPS)}"
+    static = f"{client} {ADDRESS} {server.port} {' '.join(STEPS)} repeat:50"
+    script = f"{one}; {one} repeat:20; {static} & {one} repeat:30; wait"
+    result = t.run(t.twshim, "run", "--", "sh", "-c", script, shim=False)
+    assert b"Observed: 3 processes by the shim, 1 by the kernel" in result.stderr, result.stderr
+    report = t.twshim_run("sh", "-c", script)
+    t.counters(report, attempts=101, established=101, ended_local_fin=101)
+    assert {a["app"]: a["observed_by"] for a in report["apps"]} == {
+        "client": {"shim": 3, "bpf": 0, "supervisor": 0},
+        "client-gcc": {"shim": 0, "bpf": 1, "supervisor": 0}}, report["apps"]
+
+
+def test_run_beside_a_watch_counts_nothing_twice(t):
+    server, client = t.server(), compiled(t, "gcc")
+    watch = Watch(t)
+    report = t.twshim_run(client, ADDRESS, str(server.port), *STEPS, "repeat:70")
+    t.counters(report, attempts=70, established=70, ended_local_fin=70)
+    t.counters(t.report(), attempts=70, established=70, ended_local_fin=70)
+    t.counters(watch.end(), attempts=0)
+
+
 def test_without_root_it_says_why_and_what_to_use(t):
     result = t.run("setpriv", "--reuid", "65534", "--clear-groups", t.twshim, "watch",
                    "--seconds", "1", shim=False, status=1,

@@ -78,7 +78,8 @@ static struct published *published_of(struct bpf_source *source,
 		return NULL;
 	if (observed->published)
 		return observed->published;
-	if (observed_has_shim(observed)) {
+	if (observed_is_others(
+		observed, publish_directory(source->publisher, observed->subject.uid))) {
 		skip(source, observed);
 		return NULL;
 	}

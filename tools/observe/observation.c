@@ -6,12 +6,20 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "shim/shared/clock.h"
 
 #define EVERY_NS 50000000
 #define TICK_NS	 1000000000ull
+
+/* Of one command and its children: less memory, and loaded sooner. */
+#define BESIDE_RING	   (1u << 20)
+#define BESIDE_CONNECTIONS 32768u
+
+#define SETTLE_NS    200000000
+#define SETTLE_LOOKS 20
 
 static int add(const struct observation *observation, int fd)
 {
@@ -57,6 +65,48 @@ int observation_begin(struct observation *ret_observation,
 		observation_end(observation);
 	}
 	return result;
+}
+
+static int directory_of(void *data, uint32_t uid)
+{
+	const int *directory = data;
+
+	(void)uid;
+	return *directory;
+}
+
+int observation_begin_beside(struct observation *ret_observation, const int *directory,
+			     int also)
+{
+	const struct publish_place place = {.directory = directory_of,
+					    .data = (void *)(uintptr_t)directory};
+	const pid_t self = getpid();
+	const struct observe_scope scope = {.kind = BPF_SCOPE_PROCESSES,
+					    .pids = &self,
+					    .pid_count = 1,
+					    .ring_bytes = BESIDE_RING,
+					    .connections = BESIDE_CONNECTIONS};
+	char error[256];
+	int result =
+	    observation_begin(ret_observation, &scope, &place, error, sizeof(error));
+
+	if (result == 0 && also >= 0)
+		result = add(ret_observation, also);
+	return result;
+}
+
+/* The peer's FIN may be still to come, and may never come. */
+void observation_settle(struct observation *observation)
+{
+	const struct publish_counts *counts = publish_counts(observation->publisher);
+	const struct timespec pause = {0, SETTLE_NS / SETTLE_LOOKS};
+
+	bpf_source_read(observation->source);
+	for (int i = 0; i < SETTLE_LOOKS && counts->ended < counts->attempts; i++) {
+		nanosleep(&pause, NULL);
+		bpf_source_read(observation->source);
+	}
+	bpf_source_tick(observation->source);
 }
 
 int observation_fd(const struct observation *observation)

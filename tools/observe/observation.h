@@ -21,6 +21,14 @@ int observation_begin(struct observation *ret_observation,
 		      const struct observe_scope *scope,
 		      const struct publish_place *place, char *ret_error, size_t size);
 
+/* The same of what this process starts from now on, beside a command. Files go into an
+ * open directory; `also` is a descriptor that observation_fd() waits for too, or -1. */
+int observation_begin_beside(struct observation *ret_observation, const int *directory,
+			     int also);
+
+/* Waits a little until what was closed has also ended. */
+void observation_settle(struct observation *observation);
+
 /* For poll(POLLIN), about every 50 ms. */
 int observation_fd(const struct observation *observation);
 

@@ -19,6 +19,7 @@
 #define INITIAL_PID_NAMESPACE 0xeffffffcu
 #define TICK_NS		      10000000ull /* of the clock of /proc, USER_HZ */
 #define LIBRARY		      "/libtwshim.so"
+#define VARIABLE	      "TWSHIM_DIR="
 
 void observed_init(struct observed_table *table)
 {
@@ -277,20 +278,36 @@ void observed_sweep(struct observed_table *table)
 		}
 }
 
-/* ------------------------------------------------------------------------ the shim */
+/* -------------------------------------------------------------------- left to others */
 
 static bool names_library(const char *line, const void *data)
 {
 	return strstr(line, LIBRARY) != NULL;
 }
 
-/* A segment of its own, which only the shim makes there. */
+/* A process of root's run: that observes its own. `place` is ours. */
+static bool names_other_run(const char *line, const void *data)
+{
+	const struct stat *place = data;
+	const char *name;
+	struct stat st;
+
+	if (strncmp(line, VARIABLE, strlen(VARIABLE)) != 0)
+		return false;
+	line += strlen(VARIABLE);
+	name = strrchr(line, '/');
+	return name && strncmp(name + 1, TWS_RUN_PREFIX, strlen(TWS_RUN_PREFIX)) == 0 &&
+	       stat(line, &st) == 0 && st.st_uid == 0 &&
+	       (st.st_dev != place->st_dev || st.st_ino != place->st_ino);
+}
+
+/* Its first segment, which another one than we made. */
 static int has_segment(int directory, const char *name, void *data)
 {
 	const struct publish_subject *subject = data;
 	struct tws_header header;
 	char file[96];
-	bool shims = false;
+	bool others;
 	int fd;
 
 	snprintf(file, sizeof(file), "%llu-%u-%llu-0" TWS_SEGMENT_SUFFIX,
@@ -299,10 +316,11 @@ static int has_segment(int directory, const char *name, void *data)
 	fd = openat(directory, file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return 0;
-	shims = read(fd, &header, sizeof(header)) == sizeof(header) &&
-		header.observer == TWS_OBSERVER_SHIM;
+	others = read(fd, &header, sizeof(header)) == sizeof(header) &&
+		 (header.observer == TWS_OBSERVER_SHIM ||
+		  header.observer_pid != (uint32_t)getpid());
 	close(fd);
-	return shims;
+	return others;
 }
 
 static int look_below(const char *path, void *data)
@@ -320,10 +338,15 @@ static bool left_segment(const struct publish_subject *subject)
 	return tws_rundir_others(look_below, &copy) > 0;
 }
 
-bool observed_has_shim(const struct observed *observed)
+bool observed_is_others(const struct observed *observed, int directory)
 {
-	if (is_there(observed))
-		return proc_any_line(observed->subject.host_pid, "maps", '\n',
-				     names_library, NULL) > 0;
-	return left_segment(&observed->subject);
+	pid_t pid = observed->subject.host_pid;
+	struct stat place = {0};
+
+	if (!is_there(observed))
+		return left_segment(&observed->subject);
+	if (proc_any_line(pid, "maps", '\n', names_library, NULL) > 0)
+		return true;
+	return fstat(directory, &place) == 0 &&
+	       proc_any_line(pid, "environ", '\0', names_other_run, &place) > 0;
 }

@@ -53,7 +53,8 @@ void observed_forget(struct observed_table *table, const struct published *publi
 /* Frees those that are left to the shim and dead. */
 void observed_sweep(struct observed_table *table);
 
-/* Whether the shim is in the process, or wrote its segment: it is the shim's. */
-bool observed_has_shim(const struct observed *observed);
+/* Whether somebody else counts its connections: the shim, which is in the process or
+ * wrote its segment, or another observer. `directory`: where we would publish. */
+bool observed_is_others(const struct observed *observed, int directory);
 
 #endif

@@ -65,13 +65,16 @@ static void note_user(struct publisher *publisher, uint32_t uid)
 		publisher->users[publisher->user_count++] = uid;
 }
 
+int publish_directory(struct publisher *publisher, uint32_t uid)
+{
+	return publisher->place.directory(publisher->place.data, uid);
+}
+
 struct published *publish_process(struct publisher *publisher,
 				  const struct publish_subject *subject)
 {
 	struct published *published = calloc(1, sizeof(*published));
-	int directory =
-	    published ? publisher->place.directory(publisher->place.data, subject->uid)
-		      : -ENOMEM;
+	int directory = published ? publish_directory(publisher, subject->uid) : -ENOMEM;
 
 	if (directory < 0 || publish_file_make(&published->file, &publisher->writer,
 					       subject, directory) != 0) {
@@ -173,8 +176,7 @@ static void fold(struct publisher *publisher)
 	int directory;
 
 	for (uint32_t i = 0; i < publisher->user_count; i++) {
-		directory = publisher->place.directory(publisher->place.data,
-						       publisher->users[i]);
+		directory = publish_directory(publisher, publisher->users[i]);
 		if (directory >= 0)
 			tws_fold(directory, &usual);
 	}

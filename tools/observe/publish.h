@@ -58,6 +58,9 @@ int publisher_open(struct publisher **ret_publisher, enum tws_observer source,
 /* Ends it: files stay, and say from now on that nobody writes to them. */
 void publisher_close(struct publisher *publisher);
 
+/* Where the segments of a user's processes go, or -errno. */
+int publish_directory(struct publisher *publisher, uint32_t uid);
+
 /* Begins a process's segment. NULL: there is no memory or no place for it. */
 struct published *publish_process(struct publisher *publisher,
 				  const struct publish_subject *subject);
