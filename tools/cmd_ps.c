@@ -115,10 +115,11 @@ static json_t *ps_process_object(const struct model *model,
 	};
 	const struct model_app *app = &model->apps[process->app];
 
-	return json_pack("{s:i, s:o, s:o, s:s, s:I, s:I, s:f, s:o}", "pid",
+	return json_pack("{s:i, s:o, s:o, s:s, s:s, s:I, s:I, s:f, s:o}", "pid",
 			 (int)process->pid, "app", print_json_text(app->name), "exe",
 			 print_json_text(app->exe), "process", lives[process->life],
-			 "open", (json_int_t)ps_open(process), "established",
+			 "observed_by", segment_observed_by(process->observer), "open",
+			 (json_int_t)ps_open(process), "established",
 			 (json_int_t)process->counters.value[TWS_established], "rate",
 			 process->rate, "time_wait",
 			 model->has_table ? json_integer((json_int_t)process->time_wait)

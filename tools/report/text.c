@@ -403,31 +403,6 @@ static void write_unknown(const struct report_text *text)
 			model->skipped_count - ADVICE_MAX);
 }
 
-/* Where the shim did not see all: who did, and what it cannot know. */
-static void write_observed(const struct report_text *text)
-{
-	uint64_t by[TWS_OBSERVERS] = {0};
-	char sentence[SENTENCE];
-
-	for (uint32_t i = 0; i < text->model->order_count; i++)
-		for (unsigned o = 0; o < TWS_OBSERVERS; o++)
-			by[o] += report_text_app(text->model, i)->observed[o];
-	if (!by[TWS_OBSERVER_BPF] && !by[TWS_OBSERVER_SUPERVISOR])
-		return;
-	snprintf(sentence, sizeof(sentence),
-		 "Observed: %s %s by the shim, %s by the kernel%s%s; from outside it is "
-		 "not known how descriptors were closed, nor which calls of setsockopt() "
-		 "and bind() were made",
-		 REPORT_NUMBER(by[TWS_OBSERVER_SHIM]),
-		 print_plural(by[TWS_OBSERVER_SHIM], "process", "processes"),
-		 REPORT_NUMBER(by[TWS_OBSERVER_BPF]),
-		 by[TWS_OBSERVER_SUPERVISOR] ? ", by a supervisor " : "",
-		 by[TWS_OBSERVER_SUPERVISOR] ? REPORT_NUMBER(by[TWS_OBSERVER_SUPERVISOR])
-					     : "");
-	fputs("  ", text->out);
-	print_wrapped(text->out, sentence, 2, REPORT_WIDTH);
-}
-
 int report_print_text(FILE *out, const struct model *model,
 		      const struct report_options *options)
 {
@@ -456,7 +431,7 @@ int report_print_text(FILE *out, const struct model *model,
 	write_kernel(&text);
 	if (result == 0)
 		result = write_advice(&text);
-	write_observed(&text);
+	report_text_observed(&text);
 	write_unknown(&text);
 	return result;
 }

@@ -43,4 +43,7 @@ void report_text_leave(char *cell, size_t size, uint32_t oldest_ms, uint32_t new
 void report_text_headline(const struct report_text *text);
 void report_text_nothing(const struct report_text *text);
 
+/* Says who observed, if it was not the shim alone, and what then is not known. */
+void report_text_observed(const struct report_text *text);
+
 #endif
