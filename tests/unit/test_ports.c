@@ -422,6 +422,47 @@ static void no_port_left_for_open_connections_is_no_case_for_fin_reset(void **st
 	says_not(the(&scene, "TW104"), "fin-reset");
 }
 
+static void old_failures_are_no_problem_now(void **state)
+{
+	make(&scene, REDIS);
+	hold(&scene, PERL, 1000, TCP_TIME_WAIT, 5);
+	scene.destinations[PYTHON].counters.value[TWS_attempts] = 700;
+	scene.destinations[PYTHON].counters.value[TWS_failed_no_port] = 600;
+	diagnose(&scene);
+	assert_int_equal(count(&scene, "TW104", &(const struct advice_finding *){NULL}),
+			 0);
+	assert_string_equal(the(&scene, "TW103")->app, "perl");
+	scene.destinations[PYTHON].recent.no_port = 3; /* the control: some are new */
+	diagnose(&scene);
+	says(the(&scene, "TW104"), "600 of 700 connects");
+	says(the(&scene, "TW104"), "at least 3 in the last minute");
+}
+
+static void the_state_that_holds_most_ports_is_named(void **state)
+{
+	static const struct {
+		int state;
+		const char *name, *cure;
+	} rows[] = {
+	    {TCP_FIN_WAIT2, "900 are in FIN_WAIT_2", "close=fin-reset,to=10.0.0.7:6379"},
+	    {TCP_FIN_WAIT1, "900 are in FIN_WAIT_1", "does not acknowledge our FIN"},
+	    {TCP_SYN_SENT, "900 are in SYN_SENT", "the peer does not answer"},
+	    {TCP_CLOSE_WAIT, "900 are in CLOSE_WAIT", "must close a connection"},
+	    {TCP_LAST_ACK, "900 are in LAST_ACK", "does not acknowledge our FIN"},
+	    {TCP_CLOSING, "900 are in CLOSING", "both sides closed at once"},
+	    {TCP_ESTABLISHED, "900 are open", "keep fewer open"},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		make(&scene, REDIS);
+		hold(&scene, PYTHON, 900, rows[i].state, 0);
+		hold(&scene, PYTHON, 50, TCP_TIME_WAIT, 30);
+		report(&scene);
+		says(the(&scene, "TW103"), rows[i].name);
+		says(the(&scene, "TW103"), rows[i].cure);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -440,6 +481,8 @@ int main(void)
 	    cmocka_unit_test(who_rings_and_starves_others_is_named),
 	    cmocka_unit_test(of_ports_held_by_strangers_no_cure_is_made_up),
 	    cmocka_unit_test(no_port_left_for_open_connections_is_no_case_for_fin_reset),
+	    cmocka_unit_test(old_failures_are_no_problem_now),
+	    cmocka_unit_test(the_state_that_holds_most_ports_is_named),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 

@@ -75,11 +75,13 @@ void rule_churn(const struct advice_facts *facts, struct advice_finding *ret_fin
 		       advice_number(established));
 }
 
-/* A port_ring reuses the ports of its TIME_WAIT sockets, so they do no harm. */
-static bool is_ring(const struct advice_facts *facts)
+/* Whether TIME_WAIT does no harm: a port_ring reuses its ports, and a fixed source port
+ * has at most one such socket. */
+static bool reuses_ports(const struct advice_facts *facts)
 {
 	return facts->client.lately &&
-	       advice_is_most(facts, facts->client.lately->port_ring);
+	       (advice_is_most(facts, facts->client.lately->port_ring) ||
+		advice_has_fixed_port(facts));
 }
 
 void rule_closes_first(const struct advice_facts *facts,
@@ -94,7 +96,7 @@ void rule_closes_first(const struct advice_facts *facts,
 			   facts->client.time_wait.confirmed +
 			       facts->client.time_wait.pending,
 			   MANY) ||
-	    first < MANY || first * 2 < ended || is_ring(facts))
+	    first < MANY || first * 2 < ended || reuses_ports(facts))
 		return;
 	advice_set(ret_finding, advice_by_number(first), first);
 	if (shut)

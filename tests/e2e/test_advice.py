@@ -1,0 +1,539 @@
+# SPDX-License-Identifier: MIT
+"""Advice is followed to its end: each rule that a finding prints is applied literally to the same
+program. Then the finding is gone, and the rule has not caused another one to take its place."""
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+
+from harness import ADDRESS, Skip, sysctl, wait_for
+from test_doctor import a_minute_passes, doctor, named, ports
+
+PROBLEMS = ("TW103", "TW104", "TW105", "TW114")
+
+SHUTDOWN_FIRST = """
+import socket, sys
+for _ in range(30):
+    with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as s:
+        s.sendall(b"x")
+        s.recv(1)
+        s.shutdown(socket.SHUT_WR)
+        s.recv(1)
+"""
+
+APP_RESET = """
+import socket, struct, sys
+for _ in range(30):
+    s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+    s.sendall(b"x")
+    s.recv(1)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    s.close()
+"""
+
+# Source address, then destinations.
+BINDS = """
+import socket, sys
+failed = 0
+for port in sys.argv[2:]:
+    for _ in range(45):
+        with socket.socket() as s:
+            try:
+                s.bind((sys.argv[1], 0))
+                s.connect((sys.argv[1], int(port)))
+                s.sendall(b"x")
+                s.recv(1)
+            except OSError:
+                failed += 1
+print(failed)
+"""
+
+# 25 connections from one source port; argument 3: whether SO_REUSEADDR is set.
+FIXED_PORT = """
+import socket, subprocess, sys
+ok = 0
+for _ in range(25):
+    with socket.socket() as s:
+        if sys.argv[3] == "1":
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind((sys.argv[1], 15060))
+            s.connect((sys.argv[1], int(sys.argv[2])))
+            s.sendall(b"x")
+            s.recv(1)
+            ok += 1
+        except OSError:
+            pass
+    for _ in range(200):  # TIME_WAIT begins when the peer has closed
+        if not subprocess.run(["ss", "-Htn", "state", "fin-wait-1", "state", "fin-wait-2"],
+                              capture_output=True).stdout:
+            break
+print(ok)
+"""
+
+# Answers one byte, and closes nothing.
+NEVER_CLOSES = """
+import socket, sys
+listener = socket.socket()
+listener.bind((sys.argv[1], 15080))
+listener.listen(999)
+print("listens", flush=True)
+held = []
+while True:
+    held.append(listener.accept()[0])
+    held[-1].sendall(b"k")
+"""
+
+# One connection after another; each waits until the kernel has the peer's ACK of our FIN.
+ONE_BY_ONE = """
+import socket, subprocess, sys, time
+for _ in range(int(sys.argv[3])):
+    with socket.socket() as s:
+        try:
+            s.connect((sys.argv[1], int(sys.argv[2])))
+            s.recv(1)
+        except OSError:
+            pass
+    for _ in range(200):
+        if not subprocess.run(["ss", "-Htn", "state", "fin-wait-1"], capture_output=True).stdout:
+            break
+        time.sleep(.005)
+"""
+
+UNANSWERED = """
+import socket, sys
+listener = socket.socket()
+listener.bind((sys.argv[1], 0))
+listener.listen(0)
+held = []
+for _ in range(150):
+    s = socket.socket()
+    s.setblocking(False)
+    s.connect_ex(listener.getsockname())
+    held.append(s)
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+MPTCP = """
+import socket, sys
+if len(sys.argv) < 4:
+    for _ in range(25):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262) as s:
+            s.connect((sys.argv[1], int(sys.argv[2])))
+            s.sendall(b"x")
+            s.recv(1)
+    sys.exit()
+listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.bind((sys.argv[1], 15070))
+listener.listen(99)
+print("listens", flush=True)
+while True:
+    conn = listener.accept()[0]
+    while conn.recv(9):
+        conn.sendall(b"k")
+    conn.close()
+"""
+
+
+def python(t, name, text, *arguments):
+    return (sys.executable, t.file(name, text), *(str(a) for a in arguments))
+
+
+def rules_of(finding):
+    return re.findall(r"-p '([^']+)'", finding["advice"])
+
+
+def the(report, ident):
+    found = [f for f in report["advice"] if f["id"] == ident]
+    assert found, (ident, report["advice"])
+    return found[0]
+
+
+def idents(report):
+    return {f["id"] for f in report["advice"]}
+
+
+def follow(t, ident, *command, options=(), expect=None):
+    """Runs the command, then again under each rule that the finding prints. Returns the reports of
+    the first run and of the last."""
+    first = t.twshim_run(*command, options=options)
+    rules = rules_of(the(first, ident))
+    assert rules, the(first, ident)
+    if expect:
+        assert any(rule.startswith(expect) for rule in rules), rules
+    for rule in rules:
+        a_minute_passes(t)
+        last = t.twshim_run(*command, options=("-p", rule))
+        assert ident not in idents(last), (rule, the(last, ident))
+        new = [f for f in last["advice"] if rules_of(f) and f["id"] not in idents(first)]
+        assert not new, (rule, new)
+        assert last["total"]["policy_unsupported"] == 0, (rule, last["total"])
+    return first, last
+
+
+# ------------------------------------------------------------------ following the advice
+
+def test_the_advice_for_a_client_that_closes_first_works(t):
+    server = t.server()
+    _, last = follow(t, "TW102", t.prog("client"), ADDRESS, str(server.port), "socket", "connect",
+                     "send:1", "recv", "close", "repeat:40", expect="close=fin-reset")
+    assert last["total"]["ended_fin_reset"] == 40
+
+
+def test_the_advice_for_a_client_that_shuts_down_first_works(t):
+    server = t.server()
+    command = python(t, "shut.py", SHUTDOWN_FIRST, ADDRESS, server.port)
+    first, _ = follow(t, "TW102", *command, expect="port_ring=")
+    assert first["total"]["shut_down_first"] == 30
+    assert "cannot help 30 of them" in the(first, "TW102")["advice"]
+
+
+def test_the_advice_for_a_client_that_resets_works_at_once(t):
+    server = t.server()
+    command = python(t, "reset.py", APP_RESET, ADDRESS, server.port)
+    _, last = follow(t, "TW108", *command, expect="close=fin-reset,app_options=override")
+    assert (last["total"]["ended_fin_reset"], last["total"]["ended_reset_app"]) == (30, 0)
+    a_minute_passes(t)
+    # ... also after the rule that is not enough, and it is not a circle.
+    _, last = follow(t, "TW108", *command, options=("-p", f"close=fin-reset,to={server.to}"))
+    assert "TW102" not in idents(last)
+
+
+def test_the_advice_for_ports_that_are_bound_early_works(t):
+    ports(100)
+    servers = [t.server() for _ in range(3)]
+    command = python(t, "binds.py", BINDS, ADDRESS, *(s.port for s in servers))
+    first, last = follow(t, "TW105", *command, expect="late_bind=true,exe=")
+    finding = the(first, "TW105")
+    assert finding["verdict"] == "problem" and first["total"]["bind_failed_in_use"] == 35, first
+    assert f"the 100 ports of the source address {ADDRESS}, of which 100 (100 %)" in \
+        finding["evidence"] and "35 bind() calls failed" in finding["evidence"], finding
+    assert last["total"]["established"] == 135 and not last["total"]["bind_failed_in_use"]
+    assert not set(PROBLEMS) & idents(last), last["advice"]
+
+
+def test_the_advice_for_a_fixed_source_port_works(t):
+    server = t.server()
+    bare = python(t, "fixed.py", FIXED_PORT, ADDRESS, server.port, 0)
+    first, last = follow(t, "TW114", *bare, expect="reuseaddr=true")
+    assert first["total"]["bind_failed_in_use"] == 24 and last["total"]["established"] == 25
+    a_minute_passes(t)
+    sysctl("net.ipv4.tcp_timestamps", 0)  # then SO_REUSEADDR is not enough
+    reuse = python(t, "fixed.py", FIXED_PORT, ADDRESS, server.port, 1)
+    first, last = follow(t, "TW104", *reuse, expect="close=fin-reset")
+    assert "fixed source port" in the(first, "TW104")["advice"], first["advice"]
+    assert last["total"]["established"] == 25
+
+
+def test_the_advice_for_ports_that_run_out_works(t):
+    ports(100)
+    server = t.server()
+    command = (t.prog("client"), ADDRESS, str(server.port), "socket", "connect?", "close")
+    first, last = follow(t, "TW103", *command, "sleep:2", "repeat:110", expect="close=fin-reset")
+    assert {"TW103", "TW104"} <= idents(first) and not set(PROBLEMS) & idents(last)
+    a_minute_passes(t)
+    follow(t, "TW104", *command, "sleep:2", "repeat:110", expect="close=fin-reset")
+
+
+def test_the_advice_for_a_port_ring_that_withholds_ports_works(t):
+    ports(1000)
+    server = t.server()
+    command = (t.prog("client"), ADDRESS, str(server.port), "socket", "connect", "send:1", "recv",
+               "close", "repeat:1200")
+    first, _ = follow(t, "TW103", *command, options=("-p", f"port_ring=full,to={server.to}"))
+    assert "by its port_ring" in the(first, "TW103")["advice"]
+
+
+def test_the_advice_for_mptcp_works(t):
+    if subprocess.run(["sysctl", "-n", "net.mptcp.enabled"], capture_output=True,
+                      check=False).stdout.strip() != b"1":
+        raise Skip("no MPTCP")
+    server = t.start(*python(t, "mptcp.py", MPTCP, ADDRESS, 0, "server"), shim=False,
+                     stdout=subprocess.PIPE)
+    assert server.stdout.readline()
+    first, _ = follow(t, "TW102", *python(t, "mptcp.py", MPTCP, ADDRESS, 15070),
+                      expect="port_ring=")
+    assert "does not work for MPTCP" in the(first, "TW102")["advice"]
+    server.kill()
+
+
+def test_the_advice_for_a_peer_that_does_not_close_works(t):
+    ports(30)
+    server = t.start(*python(t, "holds.py", NEVER_CLOSES, ADDRESS), shim=False,
+                     stdout=subprocess.PIPE)
+    assert server.stdout.readline()
+    command = python(t, "one.py", ONE_BY_ONE, ADDRESS, 15080, 40)
+    first = t.twshim_run(*command)
+    finding = the(first, "TW103")
+    assert "30 are in FIN_WAIT_2" in finding["evidence"], finding
+    assert "(FIN_WAIT_2)" in finding["advice"], finding
+    assert "open connections" not in finding["advice"] + the(first, "TW104")["advice"]
+    [rule] = rules_of(finding)
+    subprocess.run(["ss", "-K", "state", "fin-wait-2"], check=False, capture_output=True)
+    last = t.twshim_run(*command, options=("-p", rule))
+    assert not set(PROBLEMS) & idents(last), last["advice"]
+    assert last["total"]["established"] == 40
+    server.kill()
+
+
+def test_the_advice_for_data_that_a_policy_discarded_works(t):
+    server = t.server("slow")
+    command = (t.prog("client"), ADDRESS, str(server.port), "socket", "connect", "send:500000",
+               "close")
+    first, last = follow(t, "TW113", *command, options=("-p", f"close=reset,to={server.to}"))
+    assert first["total"]["bytes_discarded"] and not last["total"]["bytes_discarded"]
+
+
+def test_the_advice_for_libraries_that_bypass_the_shim_works(t):
+    t.need("php")
+    if subprocess.run(["php", "-r", "exit((int)!function_exists('curl_init'));"],
+                      check=False).returncode:
+        raise Skip("no curl extension for php")
+    server = t.server("http")
+    command = ("php", "-r", f"curl_exec(curl_init('http://{server.to}/'));")
+    assert "TW112" in idents(t.twshim_run(*command))
+    policy = t.file("strip.conf", 'deepbind = "strip";\n')
+    report = t.twshim_run(*command, options=("-c", policy))
+    assert "TW112" not in idents(report) and report["total"]["established"] == 1, report["total"]
+
+
+# -------------------------------------------------------------------- rules in force
+
+def test_a_rule_that_does_not_help_is_not_said_to_and_not_advised_again(t):
+    server = t.server()
+    command = python(t, "shut.py", SHUTDOWN_FIRST, ADDRESS, server.port)
+    text = t.run(t.twshim, "run", "-p", f"close=fin-reset,to={server.to}", "--", *command,
+                 shim=False).stderr.decode()
+    said = " ".join(text.split())
+    assert "30 connections matched; 0 helped: 30 already in TIME_WAIT when close() was called" \
+        in said and "the kernel shows 30 of them in TIME_WAIT" in said, text
+    for finding in doctor(t)["findings"]:
+        if finding["id"] == "TW102":
+            assert not any("fin-reset" in rule for rule in rules_of(finding)), finding
+            assert "is in force but did not help 30 connections" in finding["advice"], finding
+            break
+    else:
+        raise AssertionError("no TW102")
+
+
+def test_a_trial_on_a_share_is_followed_by_the_whole(t):
+    server = t.server()
+    command = (t.prog("client"), ADDRESS, str(server.port), "socket", "connect", "send:1", "recv",
+               "close", "repeat:400")
+    report = t.twshim_run(*command, options=("-p", f"close=fin-reset,sample=10,to={server.to}"))
+    advice = the(report, "TW102")["advice"]
+    helped = report["total"]["policy_applied"]
+    assert f"in force for {helped} of the 400 connections" in advice and "extend" in advice, advice
+
+
+# ------------------------------------------------------------------- who holds the ports
+
+def test_a_binder_whose_connections_are_open_is_named(t):
+    ports(100)
+    server, other = t.server(), t.server()
+    holds = """
+        import socket, sys
+        held = []
+        for _ in range(98):
+            held.append(socket.socket())
+            held[-1].bind((sys.argv[1], 0))
+            held[-1].connect((sys.argv[1], int(sys.argv[2])))
+        print("held", flush=True)
+        sys.stdin.readline()
+    """
+    binder = t.start(*python(t, "binder.py", textwrap.dedent(holds), ADDRESS, server.port),
+                     stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert binder.stdout.readline()
+    t.run(t.prog("client"), ADDRESS, str(other.port), "socket", "connect?", "close", "repeat:20")
+    name = os.path.basename(os.path.realpath(sys.executable))
+    said = doctor(t)
+    assert f"late_bind=true,exe={name}" in named(said, "TW104", "problem", "client")["advice"]
+    early = named(said, "TW105", "problem", name)
+    assert "of which 98 (98 %)" in early["evidence"] or "of which 100" in early["evidence"], early
+    binder.kill()
+
+
+def test_attempts_that_nobody_answers_are_what_holds_the_ports(t):
+    ports(100)
+    process = t.start(*python(t, "unanswered.py", UNANSWERED, ADDRESS), stdin=subprocess.PIPE,
+                      stdout=subprocess.PIPE)
+    assert process.stdout.readline()
+    name = os.path.basename(os.path.realpath(sys.executable))
+    said = doctor(t)
+    finding = named(said, "TW103", "problem", name)
+    assert "are in SYN_SENT" in finding["evidence"] and "does not answer" in finding["advice"]
+    assert "does not answer" in named(said, "TW104", "problem", name)["advice"]
+    text = " ".join(t.run(t.twshim, "report", shim=False).stdout.decode().split())
+    assert "attempts are still unanswered" in text and "no free port" in text, text
+    process.stdin.write(b"\n")
+    process.stdin.flush()
+    process.wait()
+    text = " ".join(t.run(t.twshim, "report", shim=False).stdout.decode().split())
+    assert "attempts were given up unanswered" in text and "something else" not in text, text
+
+
+def test_a_fixed_source_port_makes_reuseaddr_no_placebo(t):
+    server = t.server()
+    report = t.twshim_run(*python(t, "fixed.py", FIXED_PORT, ADDRESS, server.port, 1))
+    assert report["total"]["established"] == 25 and "TW106" not in idents(report), report["advice"]
+
+
+def test_with_autobind_reuse_neither_reuseaddr_nor_the_pool_is_blamed(t):
+    ports(100)
+    sysctl("net.ipv4.ip_autobind_reuse", 1)
+    servers = [t.server() for _ in range(3)]
+    script = BINDS.replace("            try:\n", "            s.setsockopt(socket.SOL_SOCKET, "
+                           "socket.SO_REUSEADDR, 1)\n            try:\n", 1)
+    report = t.twshim_run(*python(t, "binds.py", script, ADDRESS, *(s.port for s in servers)))
+    total = report["total"]  # a port that is chosen at random may be in use to there
+    assert total["established"] > 100 and not total["bind_failed_in_use"], total
+    assert not {"TW105", "TW106", "TW114"} & idents(report), report["advice"]
+
+
+# -------------------------------------------------------------------------- what is said
+
+def test_failures_lead_the_headline(t):
+    ports(30)
+    server = t.server()
+    t.run(t.prog("client"), ADDRESS, str(server.port), "socket", "connect?", "close", "repeat:30",
+          shim=False)
+    text = t.run(t.twshim, "run", "--", t.prog("client"), ADDRESS, str(server.port), "socket",
+                 "connect?", "close", "repeat:15", shim=False).stderr.decode()
+    assert text.startswith("client: all 15 connects failed in ") and \
+        "no free port." in text.splitlines()[0] and "opened 0" not in text, text
+
+
+def test_binds_that_fail_are_in_the_headline_and_counted_apart(t):
+    server = t.server()
+    script = """
+        import socket, sys
+        for _ in range(3):
+            for address in (sys.argv[1], int(sys.argv[2])), ("192.0.2.1", 0):
+                try:
+                    socket.socket().bind(address)
+                except OSError:
+                    pass
+    """
+    command = python(t, "fails.py", textwrap.dedent(script), ADDRESS, server.port)
+    report = t.twshim_run(*command)
+    t.counters(report, attempts=0, bind_failed_in_use=3, bind_failed_other=3)
+    assert "another socket uses the port" in the(report, "TW114")["advice"]
+    text = t.run(t.twshim, "run", "--", *command, shim=False).stderr.decode()
+    assert "opened no connection" in text and "6 bind() calls failed" in text, text
+
+
+def test_at_most_three_findings_are_shown_with_the_number_of_the_rest(t):
+    ports(100)
+    server = t.server()
+    command = (t.prog("client"), ADDRESS, str(server.port), "socket", "reuseaddr", "linger:5",
+               "connect?", "close", "repeat:130")
+    report = t.twshim_run(*command)
+    a_minute_passes(t)
+    text = t.run(t.twshim, "run", "--", *command, shim=False).stderr.decode()
+    shown = re.findall(r"^  (TW\d+)  ", text, re.M)
+    assert len(shown) == 3 and "TW104" in shown, text
+    assert f"+{len(report['advice']) - 3} more: twshim doctor" in text, text
+
+
+def test_every_finding_states_its_period(t):
+    server = t.server()
+    t.run(t.prog("client"), ADDRESS, str(server.port), "socket", "connect", "close", "repeat:40")
+    findings = doctor(t, "--all")["findings"] + t.report()["advice"]
+    periods = {f["period"] for f in findings}
+    assert periods <= {"now", "last minute", "all", "all, still going on"} and len(periods) > 2
+    text = t.run(t.twshim, "doctor", shim=False, status=None).stdout.decode()
+    assert "since the first connection, and still in the last minute" in " ".join(text.split())
+
+
+# ----------------------------------------------------------- programs that shut down first
+
+JAVA = """
+import java.net.Socket;
+public class Shut {
+    public static void main(String[] arguments) throws Exception {
+        for (int i = 0; i < 25; i++)
+            try (Socket s = new Socket(arguments[0], Integer.parseInt(arguments[1]))) {
+                s.getOutputStream().write(1);
+                s.getInputStream().read();
+                s.shutdownOutput();
+                s.getInputStream().read();
+            }
+    }
+}
+"""
+
+NODE = """
+const net = require('net');
+let left = 25;
+function next() {
+  if (!left--) return;
+  const s = net.connect(+process.argv[3], process.argv[2], () => s.write('x'));
+  s.on('data', () => s.end());
+  s.on('close', next);
+}
+next();
+"""
+
+
+def shuts_down_first(t, server, *command):
+    report = t.twshim_run(*command)
+    total = report["total"]
+    assert total["shut_down_first"] >= 20 and total["ended_local_fin"] >= 20, total
+    finding = the(report, "TW102")
+    assert not any("fin-reset" in rule for rule in rules_of(finding)), finding
+    assert f"to={server.to}" in rules_of(finding)[0], finding
+
+
+def test_node_shuts_down_first(t):
+    t.need("node")
+    server = t.server()
+    shuts_down_first(t, server, "node", t.file("shut.js", NODE), ADDRESS, str(server.port))
+
+
+def test_java_shuts_down_first(t):
+    t.need("java")
+    server = t.server()
+    shuts_down_first(t, server, "java", t.file("Shut.java", JAVA), ADDRESS, str(server.port))
+
+
+def test_nc_and_socat_shut_down_first(t):
+    t.need("nc", "socat")
+    server = t.server()
+    for tool in (f"nc -N {ADDRESS} {server.port}", f"socat -t5 - TCP:{ADDRESS}:{server.port}"):
+        a_minute_passes(t)
+        shuts_down_first(t, server, "sh", "-c",
+                         f"for i in $(seq 25); do echo x | {tool} >/dev/null; done")
+
+
+def test_haproxy_shuts_down_first(t):
+    t.need("haproxy")
+    server = t.server()
+    config = t.file("haproxy.cfg", f"""
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 5s
+    timeout server 5s
+listen l
+    bind {ADDRESS}:15090
+    server s {ADDRESS}:{server.port}
+""")
+    proxy = t.start(t.twshim, "run", "--json", "-o", t.file("report.json", ""), "--", "haproxy",
+                    "-db", "-f", config, shim=False)
+    script = t.file("half.py", SHUTDOWN_FIRST)
+
+    def answers():
+        return subprocess.run([sys.executable, "-c", "import socket, sys\n"
+                               f"socket.create_connection(('{ADDRESS}', 15090)).close()"],
+                              check=False, capture_output=True).returncode == 0
+    wait_for(answers, "haproxy answers")
+    t.run(sys.executable, script, ADDRESS, "15090", shim=False)
+    proxy.terminate()
+    proxy.wait()
+    with open(os.path.join(t.scratch, "report.json"), encoding="utf-8") as file:
+        total = json.load(file)["total"]
+    assert total["shut_down_first"] >= 20, total
