@@ -101,6 +101,12 @@ def test_every_flag_and_state_has_its_name_of_the_header(t):
         {n.removeprefix("TWS_CONN_") for n in names}, shown
     assert sorted(f for f in shown if isinstance(f, int)) == \
         [b for b in range(32) if 1 << b not in names.values()], shown
+    observer, _ = structures["tws_header"]["observer"]
+    for name, value in enumerations["tws_observer"].items():
+        if name != "TWS_OBSERVERS":
+            struct.pack_into("<I", data, observer, value)
+            assert dump(t, write(t, "observer.seg", data))["header"]["observer"] == \
+                name.removeprefix("TWS_OBSERVER_")
     for name, value in enumerations["tws_conn_state"].items():
         struct.pack_into("<I", data, start, value)
         assert dump(t, write(t, "state.seg", data))["connections"][0]["state"] == \

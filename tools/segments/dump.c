@@ -32,6 +32,8 @@ static const struct name destination_states[] = {
 static const struct name segment_states[] = {
 	NAME(SEGMENT_, LIVE), NAME(SEGMENT_, EXITED), NAME(SEGMENT_, EXECED),
 	NAME(SEGMENT_, TOTALS), {0}};
+static const struct name observers[] = {
+	NAME(OBSERVER_, SHIM), NAME(OBSERVER_, BPF), NAME(OBSERVER_, SUPERVISOR), {0}};
 static const struct name stop_reasons[] = {
 	NAME(STOP_, NONE), NAME(STOP_, FAILED_SHARE), NAME(STOP_, PEER_RESET_SHARE),
 	NAME(STOP_, BYTES_DISCARDED), {0}};
@@ -44,7 +46,8 @@ static const struct name flag_names[] = {
 	NAME(CONN_, DOUBTFUL), NAME(CONN_, BELIEVED), NAME(CONN_, APP_BOUND_0),
 	NAME(CONN_, LATE_BIND), NAME(CONN_, IPV6), NAME(CONN_, MPTCP),
 	NAME(CONN_, FASTOPEN_CONNECT), NAME(CONN_, SHUT_READ), NAME(CONN_, ADOPTED),
-	NAME(CONN_, PORT_RING), {0}};
+	NAME(CONN_, PORT_RING), NAME(CONN_, POLICY_COUNTED),
+	NAME(CONN_, PORT_RANGE), {0}};
 /* clang-format on */
 
 /* ----------------------------------------------------------------------- values */
@@ -63,17 +66,27 @@ static void print_integer(FILE *out, uint64_t number)
 	fprintf(out, number > INT64_MAX ? "\"%" PRIu64 "\"" : "%" PRIu64, number);
 }
 
-static void number(FILE *out, const char *at, size_t size)
+static void print_array(FILE *out, const char *at, size_t size, size_t each)
 {
-	if (size <= sizeof(uint64_t)) {
-		print_integer(out, number_at(at, size));
-		return;
-	}
-	for (size_t i = 0; i < size; i += 4) {
+	for (size_t i = 0; i < size; i += each) {
 		fputs(i ? ", " : "[", out);
-		print_integer(out, number_at(at + i, 4));
+		print_integer(out, number_at(at + i, each));
 	}
 	fputs("]", out);
+}
+
+/* One of up to 8 bytes, or an array of 4 bytes each. */
+static void number(FILE *out, const char *at, size_t size)
+{
+	if (size <= sizeof(uint64_t))
+		print_integer(out, number_at(at, size));
+	else
+		print_array(out, at, size, sizeof(uint32_t));
+}
+
+static void large_numbers(FILE *out, const char *at, size_t size)
+{
+	print_array(out, at, size, sizeof(uint64_t));
 }
 
 static void signed_number(FILE *out, const char *at, size_t size)
@@ -146,6 +159,11 @@ static void destination_state(FILE *out, const char *at, size_t size)
 static void segment_state(FILE *out, const char *at, size_t size)
 {
 	print_name(out, segment_states, number_at(at, size));
+}
+
+static void observer(FILE *out, const char *at, size_t size)
+{
+	print_name(out, observers, number_at(at, size));
 }
 
 static void stop_reason(FILE *out, const char *at, size_t size)
@@ -276,7 +294,9 @@ static const struct field header_fields[] = {
 	FIELD(policy_generation, number) FIELD(heartbeat_ns, number)
 	FIELD(ended_tickets, number) FIELD(time_wait_tickets, number)
 	FIELD(state, segment_state) FIELD(detail, number) FIELD(folded_processes, number)
-	FIELD(exe, text) FIELD(reserved, spare) {0}};
+	FIELD(exe, text) FIELD(observer, observer) FIELD(observer_pid, number)
+	FIELD(observer_pid_namespace, number) FIELD(observer_start_time, number)
+	FIELD(folded_observed, large_numbers) FIELD(reserved, spare) {0}};
 #undef STRUCTURE
 #define STRUCTURE tws_section
 static const struct field section_fields[] = {
