@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Advice is followed to its end: each rule that a finding prints is applied literally to the same
 program. Then the finding is gone, and the rule has not caused another one to take its place."""
+import errno
 import json
 import os
 import re
@@ -447,6 +448,58 @@ def test_every_finding_states_its_period(t):
     assert periods <= {"now", "last minute", "all", "all, still going on"} and len(periods) > 2
     text = t.run(t.twshim, "doctor", shim=False, status=None).stdout.decode()
     assert "since the first connection, and still in the last minute" in " ".join(text.split())
+
+
+# ------------------------------------------------------------------------ what it risks
+
+PEER = """
+import os, select, socket, subprocess, sys
+listener = socket.socket()
+listener.bind((sys.argv[1], 0))
+listener.listen(5)
+subprocess.run([*sys.argv[2:], sys.argv[1], str(listener.getsockname()[1]), "socket", "connect",
+                "send:7", "close"], check=True)
+conn, _ = listener.accept()
+poll = select.poll()
+poll.register(conn, select.POLLIN)
+while not (events := poll.poll(10000)[0][1]) & select.POLLHUP and len(sys.argv) > 3:
+    pass
+print(bool(events & select.POLLHUP), bool(events & select.POLLERR))
+print(conn.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+print(len(conn.recv(99)), len(conn.recv(99)))
+try:
+    conn.getpeername()
+except OSError as error:
+    print(error.errno)
+try:
+    conn.send(b"x")
+except OSError as error:
+    print(error.errno)
+"""
+
+
+def test_what_fin_reset_changes_for_the_server_is_said_where_a_rule_is_chosen(t):
+    script = t.file("peer.py", PEER)
+    saw = t.run(sys.executable, script, ADDRESS, t.twshim, "run", "-q", "-p", "close=fin-reset",
+                "--", t.prog("client"), shim=False).stdout.decode().split()
+    assert saw == ["True", "True", str(errno.EPIPE), "7", "0", str(errno.ENOTCONN),
+                   str(errno.EPIPE)], saw
+    bare = t.run(sys.executable, script, ADDRESS, t.prog("client"),
+                 shim=False).stdout.decode().split()
+    assert bare == ["False", "False", "0", "7", "0"], bare  # the control
+    words = ("poll() also shows POLLHUP and POLLERR", "SO_ERROR is EPIPE", "getpeername() fails",
+             "first send() fails", "sample=10")
+    rule = ("-p", "close=fin-reset,to=10.0.0.7:6379")
+    explain = ("policy", "explain", *rule, "--exe", "curl", "--to", "10.0.0.7:6379")
+    shown = [t.run(t.twshim, *command, shim=False).stdout.decode()
+             for command in (("policy", "check", *rule), explain, (*explain, "--json"))]
+    server = t.server()
+    shown.append(the(t.twshim_run(t.prog("client"), ADDRESS, str(server.port), "socket", "connect",
+                                  "close", "repeat:30"), "TW102")["advice"])
+    for text in shown:
+        assert all(word in " ".join(text.split()) for word in words), text
+    printed = t.file("again.conf", shown[0])  # the notes are comments
+    t.run(t.twshim, "policy", "check", printed, shim=False)
 
 
 # ----------------------------------------------------------- programs that shut down first

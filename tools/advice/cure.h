@@ -51,11 +51,4 @@ bool advice_has_fixed_port(const struct advice_facts *facts);
 /* Whether fin-reset acts on connections to the destination already. */
 bool advice_has_fin_reset(const struct advice_facts *facts);
 
-/* What close=fin-reset changes for the server, for advice that recommends it. */
-#define ADVICE_FIN_RESET_RISK                                                            \
-	"the server still reads all data and EOF, but then poll() also shows POLLHUP "   \
-	"and POLLERR, SO_ERROR is EPIPE, getpeername() fails, and its first send() "     \
-	"fails: try the rule on a share first (add sample=10) and watch the server's "   \
-	"error log"
-
 #endif

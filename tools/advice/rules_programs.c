@@ -9,6 +9,7 @@
 #include "tools/advice/cure.h"
 #include "tools/model/join.h"
 #include "tools/base/print.h"
+#include "tools/base/risk.h"
 #include "tools/model/traffic.h"
 
 /* If the peer closes most of them, no TIME_WAIT stays here and a pool would not last. */
@@ -106,7 +107,8 @@ void rule_closes_first(const struct advice_facts *facts,
 		 "first keeps the TIME_WAIT socket, for 60 s each",
 		 facts->client.app, advice_number(first), advice_number(ended),
 		 facts->client.to, how);
-	advice_cure_time_wait(cure, sizeof(cure), facts, "; " ADVICE_FIN_RESET_RISK);
+	advice_cure_time_wait(cure, sizeof(cure), facts,
+			      "; " RISK_FIN_RESET ": " RISK_TRIAL);
 	ADVICE("%s", cure);
 }
 

@@ -10,6 +10,7 @@
 #include "config/address.h"
 #include "config/describe.h"
 #include "tools/base/json.h"
+#include "tools/base/risk.h"
 #include "tools/policy/explain.h"
 #include "tools/policy/host_ports.h"
 #include "tools/base/print.h"
@@ -100,6 +101,30 @@ void policy_print(const struct tws_policy_image *image)
 	free(text);
 }
 
+/* As a comment, so that the output is still a policy. */
+static void print_risk(uint32_t close_mode, const char *what)
+{
+	if (risk_of_close(close_mode))
+		printf("# %s: %s\n", what, risk_of_close(close_mode));
+}
+
+static void print_risks(const struct tws_policy_image *image)
+{
+	const struct tws_rule *rules = tws_policy_at(image, image->rules.offset);
+	const struct tws_list *list = &image->experiment.arms;
+	const struct tws_policy_arm *arms = tws_policy_at(image, list->offset);
+	char what[64];
+
+	for (unsigned i = 0; i < image->rules.count; i++) {
+		snprintf(what, sizeof(what), "risk of rule %u", i + 1);
+		print_risk(rules[i].action.close, what);
+	}
+	for (unsigned i = 0; i < list->count; i++) {
+		snprintf(what, sizeof(what), "risk of arm %u", i + 1);
+		print_risk(arms[i].action.close, what);
+	}
+}
+
 int policy_check(const struct policy_options *options)
 {
 	struct tws_complaints complaints = {0};
@@ -110,9 +135,10 @@ int policy_check(const struct policy_options *options)
 		status |= print_check_json(image, &complaints);
 	} else {
 		tws_policy_print_complaints(stderr, &complaints);
-		if (image)
+		if (image) {
 			policy_print(image);
-		else
+			print_risks(image);
+		} else
 			cli_fail(CLI_FAILURE, "%s: %zu error%s", source_name(options),
 				 complaints.errors, complaints.errors == 1 ? "" : "s");
 	}

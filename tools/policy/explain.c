@@ -7,6 +7,7 @@
 #include "config/describe.h"
 #include "tools/base/json.h"
 #include "tools/base/print.h"
+#include "tools/base/risk.h"
 
 /* One that is asked: an image's experiment, or its rule of that index. */
 struct candidate {
@@ -91,12 +92,20 @@ static unsigned total_weight(const struct query *query)
 /* A name comes from whoever wrote the image. */
 #define SAFE_SIZE (4 * TWS_POLICY_STRING_SIZE)
 
+#define RISK_INDENT 4
+#define WIDTH	    90
+
 static void print_action(FILE *out, const struct tws_action *action)
 {
 	char *text = tws_describe_action(action);
+	const char *risk = risk_of_close(action->close);
 
 	fprintf(out, "%s\n", text && *text ? text : "observed only");
 	free(text);
+	if (!risk)
+		return;
+	fprintf(out, "%*s", RISK_INDENT, "");
+	print_wrapped(out, risk, RISK_INDENT, WIDTH);
 }
 
 static void print_arms(FILE *out, const struct query *query)
@@ -198,6 +207,13 @@ static json_t *action_json(const struct tws_action *action)
 	return ret;
 }
 
+static json_t *risk_json(const struct tws_action *action)
+{
+	const char *risk = risk_of_close(action->close);
+
+	return risk ? json_string(risk) : json_null();
+}
+
 static json_t *arms_json(const struct query *query)
 {
 	const struct tws_list *list = &query->image->experiment.arms;
@@ -207,10 +223,11 @@ static json_t *arms_json(const struct query *query)
 	for (unsigned i = 0; i < list->count; i++)
 		json_array_append_new(
 		    ret,
-		    json_pack("{s:o, s:f, s:o}", "name",
+		    json_pack("{s:o, s:f, s:o, s:o}", "name",
 			      print_json_text(tws_policy_at(query->image, arms[i].name)),
 			      "share", 1.0 * arms[i].weight / total_weight(query),
-			      "action", action_json(&arms[i].action)));
+			      "action", action_json(&arms[i].action), "risk",
+			      risk_json(&arms[i].action)));
 	return ret;
 }
 
@@ -231,6 +248,8 @@ static void add_verdict(json_t *object, const struct query *query,
 	json_object_set_new(object, "rule", json_integer(decider->rule));
 	json_object_set_new(object, "action",
 			    action_json(&rules_of(query)[decider->rule - 1].action));
+	json_object_set_new(object, "risk",
+			    risk_json(&rules_of(query)[decider->rule - 1].action));
 }
 
 json_t *tws_policy_explain_json(const struct tws_policy_image *image,
