@@ -318,12 +318,13 @@ static void more_important_findings_come_first(void **state)
 	    {.id = "TW1", .verdict = VERDICT_PROBLEM, .weight = 1},
 	    {.id = "TW4", .verdict = VERDICT_UNKNOWN},
 	    {.id = "TW5", .verdict = VERDICT_PROBLEM, .weight = 2},
+	    {.id = "TW6", .verdict = VERDICT_WARNING, .weight = 99, .aside = true},
 	};
-	struct advice advice = {.findings = findings, .count = 5};
-	const char *const order[] = {"TW5", "TW1", "TW2", "TW4", "TW3"};
+	struct advice advice = {.findings = findings, .count = 6};
+	const char *const order[] = {"TW5", "TW1", "TW2", "TW6", "TW4", "TW3"};
 
 	advice_sort(&advice);
-	for (size_t i = 0; i < 5; i++)
+	for (size_t i = 0; i < 6; i++)
 		assert_string_equal(advice.findings[i].id, order[i]);
 }
 

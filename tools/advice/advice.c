@@ -82,6 +82,9 @@ static int compare_findings(const void *a, const void *b)
 	const struct advice_finding *x = a, *y = b;
 	int result;
 
+	if (x->verdict > VERDICT_UNKNOWN && y->verdict > VERDICT_UNKNOWN &&
+	    x->aside != y->aside)
+		return x->aside ? 1 : -1;
 	if (x->verdict != y->verdict)
 		return x->verdict < y->verdict ? 1 : -1;
 	if (x->weight != y->weight)

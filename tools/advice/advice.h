@@ -131,6 +131,7 @@ struct advice_finding {
 	char advice[ADVICE_TEXT_SIZE];
 	enum advice_certainty certainty;
 	enum advice_period period;
+	bool aside; /* it is about what the shim can see, and hurts nobody */
 };
 
 struct advice {
@@ -163,7 +164,8 @@ int advice_of_host(struct advice *advice, const struct model *model,
 		   const struct host *host, const struct traffic *traffic,
 		   const struct holders *holders);
 
-/* The most serious verdict first, then the greatest weight. */
+/* The most serious verdict first, then the greatest weight; what hurts before the rest.
+ */
 void advice_sort(struct advice *advice);
 
 void advice_free(struct advice *advice);

@@ -343,19 +343,22 @@ void rule_port_range(const struct advice_facts *facts, struct advice_finding *re
 		 high = host_get(host, HOST_port_high);
 	uint32_t ports = host_ports(host);
 	const struct traffic_pair *pair = fullest_pair(facts);
-	char more[ADVICE_MORE_SIZE];
+	char more[ADVICE_MORE_SIZE], step[64] = "";
 
 	if (!host_knows(host, HOST_port_high)) {
 		say_unknown(host, HOST_port_high, ret_finding);
 		return;
 	}
+	if (host_get(host, HOST_port_step_width))
+		snprintf(step, sizeof(step), "; ip_local_port_step_width is %s",
+			 advice_number(host_get(host, HOST_port_step_width)));
 	EVIDENCE("ip_local_port_range is %llu to %llu and %s ports are reserved, which "
 		 "leaves %s for connect(): %s new %s per second to one destination if "
-		 "each leaves a TIME_WAIT socket",
+		 "each leaves a TIME_WAIT socket%s",
 		 (unsigned long long)low, (unsigned long long)high,
 		 advice_number(host_get(host, HOST_reserved_ports)), advice_number(ports),
 		 advice_number(ports / 60),
-		 print_plural(ports / 60, "connection", "connections"));
+		 print_plural(ports / 60, "connection", "connections"), step);
 	if (ports >= ADVICE_PORTS / 2 || !pair || percent_used(pair) < BROWNOUT)
 		return;
 	advice_set(ret_finding, VERDICT_NOTICE, ADVICE_PORTS - ports);

@@ -209,6 +209,7 @@ void rule_unseen(const struct advice_facts *facts, struct advice_finding *ret_fi
 	if (!unseen || advice_is_over(facts, RECENT(facts, ending[TWS_END_UNSEEN]), 1))
 		return;
 	advice_set(ret_finding, share >= 5 ? VERDICT_WARNING : VERDICT_NOTICE, unseen);
+	ret_finding->aside = true;
 	EVIDENCE("the shim could not see how %s of %s connections of %s (%s %%) ended",
 		 advice_number(unseen),
 		 advice_number(advice_count(facts, TWS_established)), facts->client.app,
@@ -226,6 +227,7 @@ void rule_unobserved(const struct advice_facts *facts, struct advice_finding *re
 	if (!lost)
 		return;
 	advice_set(ret_finding, VERDICT_WARNING, lost);
+	ret_finding->aside = true;
 	EVIDENCE("%s connections of %s were not counted: its table or the run-time "
 		 "directory was full",
 		 advice_number(lost), facts->client.app);
@@ -243,6 +245,7 @@ void rule_deepbind(const struct advice_facts *facts, struct advice_finding *ret_
 	if (!processes)
 		return;
 	advice_set(ret_finding, VERDICT_WARNING, processes);
+	ret_finding->aside = true;
 	ret_finding->period = PERIOD_MINUTE;
 	EVIDENCE("%s %s of %s loaded libraries with RTLD_DEEPBIND in the last minute; "
 		 "connections that they open may be missed",
