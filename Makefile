@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 #
 # make            build/twshim and build/libtwshim.so
-# make demo       all set-up, then the main job on a real client
-# make check      all set-up, then every test
-# make help       the rest
+# make demo       installs what is missing, then shows the main job on a real client
+# make check      installs what is missing, then runs every test
+# make help       lists the other targets
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
@@ -52,7 +52,7 @@ TOOL_FLAGS := -D_GNU_SOURCE -DTWSHIM_VERSION='"$(VERSION)"' -DTWSHIM_LIBDIR='"$(
 TOOL_LIBS = $(shell pkg-config --libs $(filter-out libmicrohttpd,$(LIBRARIES))) -lm \
 	$(SANFLAGS) $(COVERAGE)
 
-# The tools compile shim/shared/ as well: it is all that they know of the shim.
+# The tools compile shim/shared/ as well, and nothing else of the shim.
 SHIM_SRC := $(wildcard shim/*.c shim/*/*.c)
 TOOL_SRC := $(filter-out tools/main.c %.bpf.c,$(wildcard tools/*.c tools/*/*.c)) $(wildcard config/*.c) \
 	$(wildcard shim/shared/*.c)
@@ -84,7 +84,7 @@ $(BUILD)/obj/%.o: %.c Makefile | libraries
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(COMMON) $(TOOL_FLAGS) -c -o $@ $<
 
-# The installed library's place is compiled in; another PREFIX is another twshim.
+# The path of the installed library is compiled in, so another PREFIX needs another build.
 $(BUILD)/libdir: FORCE
 	@mkdir -p $(@D)
 	@[ "$$(cat $@ 2>/dev/null)" = "$(LIBDIR)" ] || echo "$(LIBDIR)" > $@
@@ -92,7 +92,7 @@ $(BUILD)/obj/tools/launch/library.o $(BUILD)/obj/tools/systemd/plan.o: $(BUILD)/
 .PHONY: FORCE
 FORCE:
 
-# The page of `serve`: its files and the chart library are taken into the binary.
+# The files of the page of `serve` and the chart library become part of the binary.
 CHART ?= /usr/share/javascript/chart.js/chart.min.js
 $(BUILD)/obj/tools/report/page_files.o: TOOL_FLAGS += -DTWSHIM_CHART='"$(CHART)"'
 $(BUILD)/obj/tools/report/page_files.o: $(wildcard tools/report/page/*) $(CHART)
@@ -117,7 +117,7 @@ $(BPF_OBJECT): tools/observe/twshim.bpf.c $(wildcard tools/observe/bpf_*.h) \
 		-Wno-missing-prototypes -c -o $@ $<
 	$(Q)! command -v llvm-strip >/dev/null || llvm-strip -g $@
 
-# Exported: exactly the wrapped symbols, from the one table.
+# Exactly the wrapped symbols are exported, from their table.
 $(BUILD)/shim/exports.map: shim/wrapped.def shim/exports.awk
 	@mkdir -p $(@D)
 	$(Q)awk -f shim/exports.awk shim/wrapped.def > $@
@@ -150,7 +150,7 @@ $(BUILD)/tests/%.so: tests/preload/%.c
 
 # ------------------------------------------------------------------- set-up
 
-# Only what is missing, and says what. CLIENTS: what the end-to-end tests drive.
+# Installs only what is missing, and prints the names.
 .PHONY: deps deps-build deps-test deps-lint
 deps: deps-build deps-test deps-lint
 
@@ -193,7 +193,7 @@ conformance:
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)tests/conformance --build $(BUILD) $(ARGS)
 
-# Minutes of clients that are killed, stopped, robbed of memory and lied to.
+# Minutes of clients that are killed and stopped, without memory, with damaged segments.
 CHAOS_SECONDS ?= 300
 chaos: deps-test
 	$(Q)$(MAKE) --no-print-directory tests
@@ -212,7 +212,7 @@ bench: deps-test
 
 include tests/fuzz/fuzz.mk
 
-# Long ones, each a target of its own.
+# Tests that take long, each with a target of its own.
 .PHONY: coverage
 coverage: deps-test
 	@tests/deps gcovr
@@ -230,7 +230,7 @@ valgrind: deps-test
 	$(Q)$(MAKE) --no-print-directory tests
 	$(Q)tests/valgrind $(BUILD)
 
-# The pictures in docs/img, of a real run in a real browser.
+# Takes the pictures in docs/img, of a real run in a real browser.
 .PHONY: screenshots
 screenshots: deps-test
 	$(Q)$(MAKE) --no-print-directory tests
@@ -238,7 +238,7 @@ screenshots: deps-test
 
 # ------------------------------------------------------------------ install
 
-# The manual: from what the command says of itself, and the tables.
+# The manual, from --help and the tables.
 $(BUILD)/man: $(BUILD)/twshim $(wildcard man/*) shim/shared/counters.def
 	@echo "  MAN  $@"
 	$(Q)man/make-pages $(BUILD)/twshim $@
@@ -281,8 +281,8 @@ clean:
 
 help:
 	@echo 'make             build/twshim and build/libtwshim.so'
-	@echo 'make demo        all set-up, then the main job on a real client'
-	@echo 'make check       all set-up, then every test; the last line counts them'
+	@echo 'make demo        installs what is missing, then shows the main job on a real client'
+	@echo 'make check       installs what is missing, then runs every test; the last line counts them'
 	@echo 'make check-quick the tests that take under two minutes'
 	@echo 'make deps        install what is missing (Debian packages)'
 	@echo 'make fuzz        FUZZ_SECONDS=$(FUZZ_SECONDS) for each target; found cases are in build-fuzz/found'
@@ -291,12 +291,12 @@ help:
 	@echo 'make valgrind    unit tests and commands under valgrind'
 	@echo 'make lint        layering, format, clang-tidy, cppcheck, shellcheck'
 	@echo 'make conformance other projects'"'"' own tests, bare and under the shim; two hours'
-	@echo 'make chaos       clients killed, stopped, without memory, lied to; CHAOS_SECONDS=$(CHAOS_SECONDS)'
+	@echo 'make chaos       clients killed and stopped, without memory, with damaged segments; CHAOS_SECONDS=$(CHAOS_SECONDS)'
 	@echo 'make machines    the shim on arm64, in emulation: three minutes'
 	@echo 'make bench       what it costs, beside strace and bpftrace; ONLY="cycles reading"'
 	@echo 'make docs        the tables in docs/ that twshim prints, after a change of findings or settings'
 	@echo 'make screenshots the pictures in docs/img, of a real run'
-	@echo 'make install     PREFIX=$(PREFIX) DESTDIR=; make uninstall takes it away again'
+	@echo 'make install     PREFIX=$(PREFIX) DESTDIR=; make uninstall removes it'
 	@echo 'make SAN=address,undefined check   the same with sanitizers in twshim and the unit tests,'
 	@echo '                 in a folder of its own; not in the shim: docs/debugging.md says what does'
 	@echo 'V=1 shows the commands'
