@@ -13,10 +13,12 @@
 
 #include "tools/base/cli.h"
 #include "tools/advice/doctor.h"
+#include "tools/base/interrupt.h"
 #include "tools/base/memory.h"
 #include "tools/segments/dir_option.h"
 
 #define WATCH_SECONDS 2
+#define NOT_LOOKED    3 /* exit status: no verdict, unlike 1 and 2 */
 #define PATIENCE      2 /* seconds until it prints that it takes longer */
 
 struct request {
@@ -66,8 +68,10 @@ static const struct cli_command COMMAND = {
 	"Shows what is wrong with TIME_WAIT on this host, most important first: "
 	"the evidence,\nwhich program causes it, and the cure. With COMMAND or PID: "
 	"whether the shim can reach\nit, and what is found in it alone.\n",
-    .notes = "Exit status: 0 fine (or notices), 1 warnings, or no such command or "
-	     "process, 2 problems.\n",
+    .notes =
+	"Exit status: 0 fine (or notices), 1 warnings, 2 problems (or a wrong command "
+	"line),\n3 no such command or process, or nothing could be looked at. With "
+	"--watch: 0.\n",
     .options = OPTIONS,
     .most_operands = 1,
 };
@@ -117,7 +121,7 @@ static int doctor_look_once(const struct request *request)
 	result = doctor_examine(&doctor, &request->doctor, error, sizeof(error));
 	alarm(0);
 	if (result != 0) {
-		status = cli_fail(CLI_FAILURE, "%s", error);
+		status = cli_fail(NOT_LOOKED, "%s", error);
 	} else if (request->doctor.json) {
 		if (doctor_print_json(stdout, &doctor) != 0)
 			status = cli_fail(CLI_FAILURE, "doctor: %s", strerror(ENOMEM));
@@ -127,7 +131,7 @@ static int doctor_look_once(const struct request *request)
 	if (result == 0)
 		worst = doctor_worst(&doctor);
 	if (result == 0 && status == 0 && doctor_knows_nothing(&doctor))
-		status = CLI_FAILURE;
+		status = NOT_LOOKED;
 	doctor_free(&doctor);
 	result = cli_finish_output();
 	if (status == 0)
@@ -137,19 +141,20 @@ static int doctor_look_once(const struct request *request)
 	return worst == VERDICT_PROBLEM ? 2 : worst == VERDICT_WARNING;
 }
 
-/* Until a signal ends it. */
+/* Until it is interrupted. */
 static int doctor_watch(const struct request *request)
 {
 	static const char clear[] = "\033[H\033[2J";
 
-	for (;;) {
+	interrupt_begin();
+	do {
 		if (!request->doctor.json && isatty(STDOUT_FILENO))
 			fputs(clear, stdout);
 		doctor_look_once(request);
 		if (ferror(stdout))
 			return CLI_FAILURE;
-		sleep(WATCH_SECONDS);
-	}
+	} while (!interrupt_wait(WATCH_SECONDS));
+	return 0;
 }
 
 /* Prints what does not depend on this host: about one finding, or about all. */

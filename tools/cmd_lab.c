@@ -131,8 +131,6 @@ static int lab_take_operands(struct request *request, int argc, char **argv)
 
 static int lab_fail_run(const char *name, int result)
 {
-	if (result == -EINTR)
-		return cli_fail(CLI_FAILURE, "lab: interrupted");
 	return cli_fail(CLI_FAILURE, "lab %s: %s", name, strerror(-result));
 }
 
@@ -145,6 +143,7 @@ static int lab_run_one(struct lab_bench *bench, const struct experiment *experim
 	int status = experiment->run(bench, &result);
 
 	result.seconds = (double)(tws_now() - start) / 1e9;
+	result.failed |= bench->interrupted;
 	if (status != 0) {
 		status = lab_fail_run(experiment->name, status);
 	} else if (request->json) {
@@ -198,6 +197,8 @@ static int lab_run_all(const struct request *request)
 	lab_bench_close(&bench);
 	one = request->json ? lab_print_json(all) : cli_finish_output();
 	json_decref(all);
+	if (bench.interrupted)
+		return cli_fail(one, "lab: interrupted: not everything was tried");
 	return status ? status : one;
 }
 

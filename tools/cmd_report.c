@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,7 +80,11 @@ static int report_fail_page(const char *path, int result)
 static int report_write_page(const char *path, struct report_options *options)
 {
 	struct output page;
-	int result = output_open(&page, path), status;
+	int result, status;
+
+	/* If the reader of the JSON leaves, no temporary file must stay. */
+	signal(SIGPIPE, SIG_IGN);
+	result = output_open(&page, path);
 
 	if (result != 0)
 		return report_fail_page(path, result);

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 
 #include "tools/base/cli.h"
 #include "tools/kernel/kernel.h"
+#include "tools/launch/bypass.h"
 #include "tools/launch/launch.h"
 #include "tools/launch/library.h"
 #include "tools/observe/observation.h"
@@ -211,12 +213,15 @@ static char *run_join_arguments(char *const *argv)
 static void run_print_report(struct run *run, FILE *out)
 {
 	char error[PRINT_ERROR_SIZE];
-	char *command = run_join_arguments(run->argv);
+	char *command = run_join_arguments(run->argv), why[512];
 	const struct report_run about = {
 	    .command = command ? command : run->argv[0],
 	    .exit_status = launch_exit_status(&run->result),
 	    .elapsed_seconds = run->result.elapsed_seconds,
 	    .policy = policy_is_given(&run->policy),
+	    .bypass = command && bypass_explain(command, run->argv, why, sizeof(why))
+			  ? why
+			  : NULL,
 	};
 	const struct report_options options = {
 	    .dir = run->directory.path,
@@ -365,6 +370,8 @@ static int run_start(struct run *run)
 
 static void run_conclude(struct run *run)
 {
+	/* If the reader of the report leaves, no temporary file must stay. */
+	signal(SIGPIPE, SIG_IGN);
 	if (run->observes)
 		observation_settle(&run->observation);
 	if (run->settler)

@@ -14,6 +14,7 @@
 
 #include "config/address.h"
 #include "tools/base/cli.h"
+#include "tools/base/interrupt.h"
 #include "tools/base/memory.h"
 #include "tools/model/settler.h"
 #include "tools/base/print.h"
@@ -58,7 +59,7 @@ static const struct cli_command COMMAND = {
 };
 
 /* Settles killed processes meanwhile, so that no connection of theirs ends unseen. */
-static void wait_for_signal(const sigset_t *ends, const char *dir)
+static void serve_wait(const sigset_t *ends, const char *dir)
 {
 	struct settler *settler = NULL;
 	struct pollfd polled[] = {
@@ -88,22 +89,19 @@ int cmd_serve(int argc, char **argv)
 	int status = cli_read(&COMMAND, argc, argv, &options);
 	char where[PRINT_ADDRESS_SIZE], error[PRINT_ERROR_SIZE];
 	struct web *web;
-	sigset_t ends;
+	const sigset_t *ends;
 
 	if (status != CLI_GO_ON)
 		return status;
 	memory_prefer_huge_pages();
 	signal(SIGPIPE, SIG_IGN);
-	sigemptyset(&ends);
-	sigaddset(&ends, SIGINT);
-	sigaddset(&ends, SIGTERM);
-	sigprocmask(SIG_BLOCK, &ends, NULL); /* of the server's thread as well */
+	ends = interrupt_begin(); /* before the server's thread starts */
 	if (web_start(&web, &options, error, sizeof(error)) != 0)
 		return cli_fail(CLI_FAILURE, "serve: %s", error);
 	printf("http://%s/\n", print_address(where, &options.listen));
 	status = cli_finish_output();
 	if (status == 0)
-		wait_for_signal(&ends, options.metrics.dir);
+		serve_wait(ends, options.metrics.dir);
 	web_stop(web);
 	return status;
 }

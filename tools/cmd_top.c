@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "tools/base/cli.h"
+#include "tools/base/interrupt.h"
 #include "tools/segments/cache.h"
 #include "tools/segments/dir_option.h"
 #include "tools/top/top.h"
@@ -109,13 +110,12 @@ static void top_print_text(const struct request *request)
 
 static int top_run_batch(struct request *request)
 {
-	struct timespec pause = {.tv_sec = (time_t)request->delay};
 	int status = 0;
 
-	pause.tv_nsec = (long)((request->delay - (double)pause.tv_sec) * 1e9);
+	interrupt_begin();
 	for (uint64_t i = 0; !request->number || i < request->number; i++) {
-		if (i)
-			nanosleep(&pause, NULL);
+		if (i && interrupt_wait(request->delay))
+			break;
 		if (top_look(&request->top, &request->view) != 0)
 			return cli_fail(CLI_FAILURE, "top: %s", strerror(ENOMEM));
 		if (request->json)

@@ -292,18 +292,21 @@ bool cli_is_pid(const char *word, pid_t *ret_pid)
 
 const char *cli_nearest(const char *word, const char *const *words, size_t count)
 {
-	size_t best = strlen(word) / 2 + 1;
+	size_t length = strlen(word), best = length / 2 + 1;
 	const char *ret = NULL;
 
 	for (size_t i = 0; i < count; i++) {
-		size_t now =
-		    tws_text_distance(word, strlen(word), words[i], strlen(words[i]));
+		size_t now = tws_text_distance(word, length, words[i], strlen(words[i]));
 
 		if (now < best && now < strlen(words[i])) {
 			best = now;
 			ret = words[i];
 		}
 	}
+	/* php for php8.2 */
+	for (size_t i = 0; !ret && length > 1 && i < count; i++)
+		if (strncmp(word, words[i], length) == 0)
+			ret = words[i];
 	return ret;
 }
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The heap grows in one large step, and huge pages are asked for it: `twshim report` of
- * 28,000 sockets and 100 segments then makes 207 page faults instead of 1,177, of which
- * its start is 123. The memory is address space until it is used.
+ * The heap grows in one large step, for which huge pages are requested. Measured in 30
+ * pairs each: with 28,000 sockets and 100 segments, report, owners and doctor make about
+ * 465 page faults instead of 1,690, and take 1.1 ms less of 16 (faster in 27, 26 and 27
+ * pairs); with 1,000 sockets they take 0.3 ms more of 3.7. The memory is only address
+ * space until it is used.
  */
 #include "tools/base/memory.h"
 

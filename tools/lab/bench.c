@@ -192,13 +192,16 @@ static size_t reap(struct running *running, unsigned parallel, struct lab_case *
 	return ret;
 }
 
-static void end_all(struct running *running, unsigned parallel)
+/* Ends what still runs after an interruption or a failure. */
+static void end_all(struct running *running, unsigned parallel, struct lab_case *cases)
 {
 	for (unsigned i = 0; i < parallel; i++) {
 		if (running[i].pid <= 0)
 			continue;
 		kill(running[i].pid, SIGKILL);
 		waitpid(running[i].pid, NULL, 0);
+		snprintf(cases[running[i].index].board->failure, LAB_REASON,
+			 "interrupted");
 	}
 }
 
@@ -231,11 +234,8 @@ int lab_run(struct lab_bench *bench, struct lab_case *cases, size_t count,
 
 	if (parallel > PARALLEL)
 		parallel = PARALLEL;
-	while (result == 0 && done < count) {
+	while (result == 0 && done < count && !interrupted) {
 		result = fill(bench, cases, count, &next, running, parallel);
-		bench->interrupted = interrupted;
-		if (result == 0 && interrupted)
-			result = -EINTR;
 		done += reap(running, parallel, cases);
 		if (tws_now() - shown_ns > 200000000) {
 			shown_ns = tws_now();
@@ -244,7 +244,8 @@ int lab_run(struct lab_bench *bench, struct lab_case *cases, size_t count,
 		if (done < count)
 			lab_sleep_ms(TICK_MS);
 	}
-	end_all(running, parallel);
+	end_all(running, parallel, cases);
+	bench->interrupted = interrupted;
 	wipe(bench);
 	return result;
 }

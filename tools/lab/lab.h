@@ -161,7 +161,8 @@ void lab_bench_close(struct lab_bench *bench);
 
 /* Runs all cases, at most `parallel` at once, and fills in their boards (free with
  * lab_cases_free()). `title` is for the progress line. A case that could not be run says
- * so on its board. 0; -EINTR: interrupted; or -errno. */
+ * so on its board, or has none if it was never started. After an interruption that is
+ * so for all that did not end, and the result is still 0; otherwise -errno. */
 int lab_run(struct lab_bench *bench, struct lab_case *cases, size_t count,
 	    unsigned parallel, const char *title);
 void lab_cases_free(struct lab_case *cases, size_t count);

@@ -309,8 +309,8 @@ static enum myth_verdict add_row(struct lab_table *table, const struct myth *myt
 	json_t *row = lab_row_new(table, myth->claim);
 
 	for (size_t i = 0; i < count_cases(myth); i++)
-		if (*cases[i].board->failure)
-			SAY("%s", cases[i].board->failure);
+		if (!cases[i].board || *cases[i].board->failure)
+			SAY("%s", cases[i].board ? cases[i].board->failure : "not run");
 	if (!*note)
 		verdict = myth->judge(cases, note);
 	lab_put_text(row, "verdict", "%s", WORDS[verdict]);

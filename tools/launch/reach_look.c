@@ -4,9 +4,11 @@
  */
 #include "tools/launch/reach.h"
 
+#include <dirent.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -224,6 +226,42 @@ static bool begins_with_asan(const char *preload)
 	return found && (size_t)(found - at) < strcspn(at, " :");
 }
 
+/* Remembers the shortest name of a directory that is the command's with a version. */
+static void find_version(const char *directory, const char *command,
+			 char ret_name[NAME_MAX])
+{
+	size_t length = strlen(command);
+	DIR *dir = opendir(directory);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)) != NULL) {
+		const char *version = entry->d_name + length;
+
+		if (strncmp(entry->d_name, command, length) != 0 || !*version ||
+		    strspn(version, "-.0123456789") != strlen(version))
+			continue;
+		if (!*ret_name || strlen(entry->d_name) < strlen(ret_name))
+			snprintf(ret_name, NAME_MAX, "%s", entry->d_name);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+/* Suggests php8.2 for php. */
+static void fail_not_found(const char *command, struct reach *reach)
+{
+	const char *path = getenv("PATH");
+	char copy[PATH_MAX], name[NAME_MAX] = "", *rest = copy, *directory;
+
+	snprintf(copy, sizeof(copy), "%s", path ? path : STANDARD_PATH);
+	while (!strchr(command, '/') && *command &&
+	       (directory = strsep(&rest, ":")) != NULL)
+		find_version(directory, command, name);
+	reach_set(reach, REACH_NOT_FOUND,
+		  "%.80s is not found, or not executable%s%.80s%s", command,
+		  *name ? " (did you mean " : "", name, *name ? "?)" : "");
+}
+
 struct reach reach_command_as(const char *command, const char *library,
 			      const struct reach_user *user)
 {
@@ -234,8 +272,7 @@ struct reach reach_command_as(const char *command, const char *library,
 
 	if (!find_command(command, reach.path, sizeof(reach.path))) {
 		reach.path[0] = '\0';
-		reach_set(&reach, REACH_NOT_FOUND,
-			  "%.80s is not found, or not executable", command);
+		fail_not_found(command, &reach);
 		return reach;
 	}
 	own_machine(library, &facts);
@@ -334,7 +371,8 @@ static void judge_loaded(pid_t pid, struct reach *reach)
 	if (proc_any_line(pid, "environ", '\0', disables, NULL) > 0)
 		reach_set(reach, REACH_DISABLED,
 			  "process %d was started with TWSHIM_DISABLED", (int)pid);
-	else if (reach->verdict == REACH_YES)
+	/* Another C library's loader may load it after all, if nothing is missing. */
+	else if (reach->verdict == REACH_YES || reach->verdict == REACH_LOADER)
 		reach_set(reach, REACH_LOADED, "process %d has the shim", (int)pid);
 }
 

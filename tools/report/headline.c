@@ -189,6 +189,15 @@ void report_text_headline(const struct report_text *text)
 	fputs(print_style(PRINT_PLAIN, text->color), text->out);
 }
 
+static void print_bypass(const struct report_text *text)
+{
+	char why[512], line[640];
+
+	print_escape(why, sizeof(why), text->options->run->bypass);
+	snprintf(line, sizeof(line), "No TCP connection was observed: %s.", why);
+	print_wrapped(text->out, line, 0, REPORT_WIDTH);
+}
+
 /* Not after a run, which says so before it starts the command. */
 static bool is_tmpfs_full(const struct report_text *text)
 {
@@ -212,6 +221,8 @@ void report_text_nothing(const struct report_text *text)
 		      text->out);
 	else if (text->options->run && text->options->run->watch)
 		fputs("No TCP connection was opened meanwhile.\n", text->out);
+	else if (text->options->run && text->options->run->bypass)
+		print_bypass(text);
 	else if (text->options->run)
 		fputs("No TCP connection was observed. Either the command opened none, "
 		      "or the shim could not\nreach it; twshim doctor COMMAND says "

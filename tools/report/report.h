@@ -22,8 +22,9 @@ struct report_run {
 	const char *command; /* as typed, for a person */
 	int exit_status;     /* of the command; 128 + N: killed by signal N */
 	double elapsed_seconds;
-	bool watch;  /* `twshim watch`: no command was run */
-	bool policy; /* the run had its own policy */
+	bool watch;	    /* `twshim watch`: no command was run */
+	bool policy;	    /* the run had its own policy */
+	const char *bypass; /* why nothing may have been observed; NULL: not known */
 };
 
 struct report_options {
