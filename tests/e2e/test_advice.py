@@ -502,6 +502,38 @@ def test_what_fin_reset_changes_for_the_server_is_said_where_a_rule_is_chosen(t)
     t.run(t.twshim, "policy", "check", printed, shim=False)
 
 
+def test_every_view_means_the_same_by_closed_first_and_reset(t):
+    server = t.server()
+    client = (t.prog("client"), ADDRESS, str(server.port))
+    rule = t.file("policy.conf", f"""experiment = {{ name = "half"; match = {{ to = "{server.to}"; }};
+  arms = ( {{ name = "a"; weight = 1; }}, {{ name = "b"; weight = 1; close = "fin-reset"; }} ); }};
+""")
+    t.run(t.twshim, "run", "-q", "--keep", "-c", rule, "--", *client, "socket", "connect", "send:1",
+          "recv", "close", "repeat:40", shim=False)
+    t.run(*client, "socket", "linger:0", "connect", "close", "repeat:10")
+    report = t.report()
+    [app] = report["apps"]
+    for part in report, app, app["destinations"][0]:
+        assert part["summary"] | {"by_policy": 0} == {"closed_first": 40, "by_policy": 0,
+                                                      "peer_closed": 0, "reset": 10, "failed": 0}
+    assert app["summary"]["by_policy"] == app["counters"]["ended_fin_reset"] > 0, app["summary"]
+    text = t.run(t.twshim, "report", shim=False).stdout.decode()
+    lines = text.splitlines()
+    head = next(line for line in lines if "WE CLOSED" in line)
+    row = next(line for line in lines if line.strip().startswith(server.to))
+    cells = dict(zip(re.split(r"  +", head.strip()), re.split(r"  +", row.strip())))
+    assert (cells["WE CLOSED"], cells["RESET"]) == ("40", "10"), text
+    assert cells["BY POLICY"] == str(app["summary"]["by_policy"]), text
+    assert "closed first on 40 (20 by policy)" in " ".join(text.split()).replace(
+        f"({app['summary']['by_policy']} by", "(20 by"), text
+    top = json.loads(t.run(t.twshim, "top", "--batch", "-n", "1", "--json", shim=False).stdout)
+    [row] = top["rows"]
+    assert (row["closed_first"], row["ended_reset"], row["failed"]) == (40, 10, 0), row
+    batch = t.run(t.twshim, "top", "--batch", "-n", "1", shim=False).stdout.decode().splitlines()
+    cells = dict(zip(batch[1].split(), batch[2].split()))
+    assert (cells["FIRST"], cells["RESET"]) == ("80%", "20%"), batch
+
+
 # ----------------------------------------------------------- programs that shut down first
 
 JAVA = """

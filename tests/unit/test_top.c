@@ -32,6 +32,7 @@ static struct top_row a_row(void)
 	    .ended = 4,
 	    .short_lived = 2,
 	    .local_fin = 1,
+	    .closed_first = 1,
 	    .time_wait = 28000,
 	    .ports_used = 28232,
 	    .ports_range = 28232,

@@ -91,7 +91,8 @@ void rule_closes_first(const struct advice_facts *facts,
 	uint64_t first = advice_count(facts, TWS_ended_local_fin);
 	uint64_t ended = join_ended(facts->client.counters);
 	uint64_t shut = advice_beyond_help(facts);
-	char cure[600], how[64] = "";
+	uint64_t policy = join_by_policy(facts->client.counters);
+	char cure[600], how[96] = "";
 
 	if (advice_is_over(facts,
 			   facts->client.time_wait.confirmed +
@@ -103,9 +104,12 @@ void rule_closes_first(const struct advice_facts *facts,
 	if (shut)
 		snprintf(how, sizeof(how), ", on %s of them by shutdown()",
 			 advice_number(shut));
+	if (policy)
+		snprintf(how + strlen(how), sizeof(how) - strlen(how),
+			 " (%s by policy, without TIME_WAIT)", advice_number(policy));
 	EVIDENCE("%s closed first on %s of %s connections to %s%s; the side that closes "
 		 "first keeps the TIME_WAIT socket, for 60 s each",
-		 facts->client.app, advice_number(first), advice_number(ended),
+		 facts->client.app, advice_number(first + policy), advice_number(ended),
 		 facts->client.to, how);
 	advice_cure_time_wait(cure, sizeof(cure), facts,
 			      "; " RISK_FIN_RESET ": " RISK_TRIAL);
@@ -170,14 +174,15 @@ void rule_own_resets(const struct advice_facts *facts, struct advice_finding *re
 	EVIDENCE("%s itself reset %s of %s connections to %s, by setting SO_LINGER {1,0}",
 		 facts->client.app, advice_number(resets),
 		 advice_number(join_ended(facts->client.counters)), facts->client.to);
-	ADVICE("undelivered data is lost, and the peer reads ECONNRESET: %s-p "
-	       "'close=fin-reset,app_options=override,to=%s' removes the option, loses "
-	       "nothing and leaves no TIME_WAIT; with close=graceful instead, TIME_WAIT "
-	       "remains",
-	       advice_has_fin_reset(facts)
-		   ? "close=fin-reset is in force, but the program's own option wins: "
-		   : "",
-	       facts->client.to);
+	ADVICE(
+	    "undelivered data is lost, and the peer reads ECONNRESET: %s-p "
+	    "'close=fin-reset,app_options=override,to=%s' removes the option, loses "
+	    "nothing and leaves no TIME_WAIT; with close=graceful instead, TIME_WAIT "
+	    "remains",
+	    advice_count(facts, TWS_policy_skipped_app_option)
+		? "the rule in force is skipped, because the program's own option wins: "
+		: "",
+	    facts->client.to);
 }
 
 void rule_unread_resets(const struct advice_facts *facts,

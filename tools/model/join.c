@@ -178,6 +178,25 @@ uint64_t join_ended(const struct tws_counters *counters)
 	return sum_range(counters, FIRST_ENDED, LAST_ENDED);
 }
 
+/* A policy acts only on connections that we close first. */
+uint64_t join_by_policy(const struct tws_counters *counters)
+{
+	return counters->value[TWS_ended_fin_reset] +
+	       counters->value[TWS_ended_reset_policy];
+}
+
+uint64_t join_closed_first(const struct tws_counters *counters)
+{
+	return counters->value[TWS_ended_local_fin] + join_by_policy(counters);
+}
+
+uint64_t join_resets(const struct tws_counters *counters)
+{
+	return counters->value[TWS_ended_reset_app] +
+	       counters->value[TWS_ended_reset_unread] +
+	       counters->value[TWS_ended_reset_remote];
+}
+
 uint64_t join_failed(const struct tws_counters *counters)
 {
 	return sum_range(counters, FIRST_FAILED, LAST_FAILED);

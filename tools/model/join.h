@@ -97,4 +97,11 @@ uint64_t join_failed(const struct tws_counters *counters);
 /* The sum of all ended_*. */
 uint64_t join_ended(const struct tws_counters *counters);
 
+/* What every view calls these endings. Closed first: by this side, whether by FIN or as a
+ * policy said; by policy: those of them that a policy ended without TIME_WAIT; reset: by
+ * either side, but not by a policy. */
+uint64_t join_closed_first(const struct tws_counters *counters);
+uint64_t join_by_policy(const struct tws_counters *counters);
+uint64_t join_resets(const struct tws_counters *counters);
+
 #endif

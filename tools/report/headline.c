@@ -143,8 +143,8 @@ static void say_confirmed(const struct report_text *text, char *sentence)
 static void say_closed(const struct report_text *text, char *sentence)
 {
 	const uint64_t *value = text->model->total.value;
-	uint64_t here = report_text_closed_first(&text->model->total);
-	uint64_t treated = report_text_by_policy(&text->model->total);
+	uint64_t here = join_closed_first(&text->model->total);
+	uint64_t treated = join_by_policy(&text->model->total);
 	const struct model_time_wait *time_wait = &text->model->time_wait;
 	uint64_t gone = time_wait->gone_early;
 	uint64_t left = time_wait->predicted - gone - time_wait->pending;

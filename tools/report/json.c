@@ -66,6 +66,19 @@ static json_t *counters(const struct tws_counters *counters)
 	return object;
 }
 
+/* The sums that the text, the page and `top` show under the same names. */
+static json_t *summary(const struct tws_counters *counters)
+{
+	json_t *object = json_object();
+
+	set(object, "closed_first", integer(join_closed_first(counters)));
+	set(object, "by_policy", integer(join_by_policy(counters)));
+	set(object, "peer_closed", integer(counters->value[TWS_ended_remote_fin]));
+	set(object, "reset", integer(join_resets(counters)));
+	set(object, "failed", integer(join_failed(counters)));
+	return object;
+}
+
 static json_t *seconds(uint32_t milliseconds)
 {
 	return milliseconds ? json_real(milliseconds / 1e3) : json_null();
@@ -127,6 +140,7 @@ static json_t *destination(const struct model *model,
 
 	set(object, "to", json_string(print_address(to, &destination->address)));
 	set(object, "counters", counters(&destination->counters));
+	set(object, "summary", summary(&destination->counters));
 	set(object, "peak_open", integer(destination->counters.value[TWS_peak_open]));
 	set(object, "time_wait", time_wait(model, &destination->time_wait));
 	set(object, "ports", ports(&destination->ports));
@@ -163,6 +177,7 @@ static json_t *app(const struct model *model, const struct model_app *app)
 	set(object, "observed_by", observed_by(app));
 	set(object, "bytes_counted", json_boolean(app->detail));
 	set(object, "counters", counters(&app->counters));
+	set(object, "summary", summary(&app->counters));
 	set(object, "time_wait", time_wait(model, &app->time_wait));
 	set(object, "time_wait_leaving",
 	    model->has_table ? leaving(model, (uint32_t)(app - model->apps))
@@ -321,6 +336,7 @@ int report_print_json(FILE *out, const struct model *model,
 	set(object, "generated", json_string(print_time(now, model->generated)));
 	set(object, "run", run(options->run));
 	set(object, "total", counters(&model->total));
+	set(object, "summary", summary(&model->total));
 	set(object, "bytes_counted", json_boolean(bytes_counted(model)));
 	set(object, "time_wait", time_wait(model, &model->time_wait));
 	set(object, "apps", apps(model));

@@ -54,13 +54,6 @@ static const struct print_column columns[COLUMNS] = {
     [COLUMN_PORTS] = {"PORTS", true, false},
 };
 
-/* Counts resets that no policy caused. */
-static uint64_t count_resets(const uint64_t *value)
-{
-	return value[TWS_ended_reset_app] + value[TWS_ended_reset_unread] +
-	       value[TWS_ended_reset_remote];
-}
-
 /* Rounds down, as TW103 does, so that 100 % means that no port is left. */
 static void format_port_fill(char *cell, size_t size, const struct model_ports *ports)
 {
@@ -85,11 +78,10 @@ static int add_destination_row(const struct report_text *text, struct print_tabl
 	print_number(cells[COLUMN_FAILED], join_failed(&destination->counters));
 	print_number(cells[COLUMN_OPEN], value[TWS_open]);
 	print_number(cells[COLUMN_PEAK], value[TWS_peak_open]);
-	print_number(cells[COLUMN_FIRST],
-		     report_text_closed_first(&destination->counters));
-	print_number(cells[COLUMN_POLICY], report_text_by_policy(&destination->counters));
+	print_number(cells[COLUMN_FIRST], join_closed_first(&destination->counters));
+	print_number(cells[COLUMN_POLICY], join_by_policy(&destination->counters));
 	print_number(cells[COLUMN_PEER], value[TWS_ended_remote_fin]);
-	print_number(cells[COLUMN_RESET], count_resets(value));
+	print_number(cells[COLUMN_RESET], join_resets(&destination->counters));
 	print_number(cells[COLUMN_UNSEEN], value[TWS_ended_unseen]);
 	if (text->model->has_table)
 		print_number(cells[COLUMN_TIME_WAIT], destination->time_wait.confirmed);

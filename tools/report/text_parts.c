@@ -23,18 +23,6 @@ uint32_t report_text_busy(const struct model *model)
 	return busy;
 }
 
-uint64_t report_text_by_policy(const struct tws_counters *counters)
-{
-	return counters->value[TWS_ended_fin_reset] +
-	       counters->value[TWS_ended_reset_policy];
-}
-
-/* A policy acts only on connections that we close first. */
-uint64_t report_text_closed_first(const struct tws_counters *counters)
-{
-	return counters->value[TWS_ended_local_fin] + report_text_by_policy(counters);
-}
-
 void report_text_leave(char *cell, size_t size, uint32_t oldest_ms, uint32_t newest_ms)
 {
 	unsigned oldest = (oldest_ms + 999) / 1000, newest = (newest_ms + 999) / 1000;

@@ -26,10 +26,6 @@ struct report_text {
 /* The application at a rank in the model's order. */
 const struct model_app *report_text_app(const struct model *model, uint32_t rank);
 
-/* Counts the connections that we closed first, and how many of them a policy closed. */
-uint64_t report_text_closed_first(const struct tws_counters *counters);
-uint64_t report_text_by_policy(const struct tws_counters *counters);
-
 /* Whether nothing was ever counted there. */
 bool report_text_is_empty(const struct tws_counters *counters);
 

@@ -87,7 +87,7 @@ static void cell_short(char *cell, const struct top_row *row, bool ascii)
 
 static void cell_first(char *cell, const struct top_row *row, bool ascii)
 {
-	print_share(cell, row->local_fin, row->ended);
+	print_share(cell, row->closed_first, row->ended);
 }
 
 static void cell_peer(char *cell, const struct top_row *row, bool ascii)
@@ -264,17 +264,17 @@ static json_t *row_object(const struct top_row *row, bool has_table)
 {
 	return json_pack(
 	    "{s:s, s:s, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-	    "s:o}",
+	    "s:o, s:o}",
 	    "app", row->app, "exe", row->exe, "pid",
 	    row->pid ? json_integer(row->pid) : json_null(), "to",
 	    *row->to ? json_string(row->to) : json_null(), "exited", row->dead, "rate",
 	    row->rate < 0 ? json_null() : json_real(row->rate), "open",
 	    integer(row->open), "opened", integer(row->opened), "ended",
 	    integer(row->ended), "short_lived", integer(row->short_lived),
-	    "ended_local_fin", integer(row->local_fin), "ended_remote_fin",
-	    integer(row->remote_fin), "ended_reset", integer(row->resets), "failed",
-	    integer(row->failed), "time_wait",
-	    has_table ? integer(row->time_wait) : json_null(), "port_fill",
+	    "ended_local_fin", integer(row->local_fin), "closed_first",
+	    integer(row->closed_first), "ended_remote_fin", integer(row->remote_fin),
+	    "ended_reset", integer(row->resets), "failed", integer(row->failed),
+	    "time_wait", has_table ? integer(row->time_wait) : json_null(), "port_fill",
 	    row->ports_range ? json_real((double)row->ports_used / row->ports_range)
 			     : json_null());
 }

@@ -43,9 +43,9 @@ static void fill_row(struct top_row *row, const struct model_app *app,
 	row->ended = join_ended(counters);
 	row->short_lived = counters->value[TWS_short_lived];
 	row->local_fin = counters->value[TWS_ended_local_fin];
+	row->closed_first = join_closed_first(counters);
 	row->remote_fin = counters->value[TWS_ended_remote_fin];
-	for (unsigned i = TWS_ended_fin_reset; i < TWS_ended_unseen; i++)
-		row->resets += counters->value[i];
+	row->resets = join_resets(counters);
 	row->failed = join_failed(counters);
 	row->counters = counters;
 }

@@ -49,9 +49,9 @@ static const char *const HELP[] = {
     "q        leave           h  this help, any key ends it",
     "",
     "SHORT    share that lived less than short_lived_ms",
-    "FIRST    share closed by us first: these leave TIME_WAIT here",
+    "FIRST    share closed by us first, which leaves TIME_WAIT here, or by policy",
     "PEER     share closed by the peer first",
-    "RESET    share ended by a reset, or by a policy without TIME_WAIT",
+    "RESET    share ended by a reset that no policy caused",
     "FAILED   connects that failed",
     "PORTS    ephemeral ports in use to the fullest destination",
 };

@@ -40,6 +40,7 @@ struct top_row {
 	uint64_t key;	/* identifies the same row at the next look */
 	bool dead;
 	uint64_t opened, open, ended, short_lived, local_fin, time_wait;
+	uint64_t closed_first; /* local_fin, and what a policy ended instead */
 	uint64_t remote_fin, resets, failed;
 	const struct tws_counters *counters; /* in the model of the last look */
 	uint32_t ports_used, ports_range;

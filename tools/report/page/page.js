@@ -79,6 +79,8 @@ function table(target, columns, rows) {
 
 // ---------------------------------------------------------------- what the report says
 
+// As in every other view: also those that a policy ended instead.
+const closedFirst = ({ counters: c }) => c.ended_local_fin + c.ended_fin_reset + c.ended_reset_policy;
 const ended = row => Object.keys(ENDINGS).reduce((sum, kind) => sum + row.counters[kind], 0);
 const waiting = row => row.time_wait.confirmed ?? row.time_wait.predicted;
 const byTimeWait = (a, b) => waiting(b) - waiting(a) || b.counters.attempts - a.counters.attempts;
@@ -145,7 +147,7 @@ function showTiles(report, speed) {
     ["tile-opened", "connections opened", number(total.established)],
     ...(embedded ? [] : [["tile-rate", "opened per second", perSecond(rate)]]),
     ["tile-open", "open now", number(total.open)],
-    ["tile-first", "closed here first", percent(total.ended_local_fin, ended({ counters: total }))],
+    ["tile-first", "closed here first", percent(closedFirst({ counters: total }), ended({ counters: total }))],
     ["tile-failed", "connects failed", number(failed)],
     ["tile-no-port", "failed: no free port", number(total.failed_no_port), total.failed_no_port > 0],
     ...(total.ended_unseen ? [["tile-unseen", "ended unseen", number(total.ended_unseen)]] : []),
@@ -222,7 +224,7 @@ function showTables(apps, destinations, speed) {
     { title: "opened", n: true, cell: row => number(row.counters.established) },
     { title: "open", n: true, minor: true, cell: row => number(row.counters.open) },
     { title: "short-lived", n: true, minor: true, cell: row => percent(row.counters.short_lived, ended(row)) },
-    { title: "closed here first", n: true, minor: true, cell: row => percent(row.counters.ended_local_fin, ended(row)) },
+    { title: "closed here first", n: true, minor: true, cell: row => percent(closedFirst(row), ended(row)) },
     { title: "TIME_WAIT", n: true, cell: row => number(row.time_wait.confirmed) },
   ];
   table($("applications"), [{ title: "application", cell: row => row.label },
