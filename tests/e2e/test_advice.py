@@ -585,6 +585,25 @@ def test_java_shuts_down_first(t):
     shuts_down_first(t, server, "java", t.file("Shut.java", JAVA), ADDRESS, str(server.port))
 
 
+JAVA_CLOSE = re.sub(r" *s\.shutdownOutput\(\);\n.*\n", "", JAVA).replace("Shut", "Close")
+
+
+def test_a_close_right_after_shutdown_is_advised_what_helps_it(t):
+    """Java's Socket.close() shuts down and closes at once: which comes first, the peer's FIN or the
+    close, is seen connection by connection."""
+    t.need("java")
+    server = t.server()
+    command = ("java", t.file("Close.java", JAVA_CLOSE), ADDRESS, str(server.port))
+    report = t.twshim_run(*command)
+    assert report["total"]["shut_down_first"] == 25, report["total"]
+    finding = the(report, "TW102")
+    helps = re.search(r"except on the (\d+) on", finding["advice"])
+    beyond = re.search(r"cannot help (\d+) of them", finding["advice"])
+    assert bool(beyond) == (not rules_of(finding)[0].startswith("close=fin-reset")), finding
+    seen = int((helps or beyond or [0, 0])[1])
+    assert seen <= 12 or beyond, finding
+
+
 def test_nc_and_socat_shut_down_first(t):
     t.need("nc", "socat")
     server = t.server()

@@ -64,10 +64,14 @@ uint64_t advice_rings_inside(const struct model_recent *recent)
 
 uint64_t advice_beyond_help(const struct advice_facts *facts)
 {
+	const struct model_recent *lately = facts->client.lately;
 	uint64_t first = advice_count(facts, TWS_ended_local_fin);
 	uint64_t shut = advice_count(facts, TWS_shut_down_first);
+	uint64_t seen = lately ? lately->ending[TWS_END_LOCAL_FIN] : 0;
 
-	return shut < first ? shut : first;
+	if (shut > first)
+		shut = first;
+	return seen ? (first * lately->late_close + seen - 1) / seen : shut;
 }
 
 bool advice_has_fin_reset(const struct advice_facts *facts)
@@ -129,7 +133,7 @@ void advice_cure_time_wait(char *text, size_t size, const struct advice_facts *f
 		snprintf(
 		    text, size,
 		    "close=fin-reset cannot help %s of them, because the program calls "
-		    "shutdown() before close(): %s",
+		    "shutdown() first and the peer's FIN arrives before close(): %s",
 		    advice_number(beyond), instead);
 	else {
 		if (beyond)

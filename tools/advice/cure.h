@@ -39,8 +39,9 @@ bool advice_is_most(const struct advice_facts *facts, uint64_t count);
  * from others. */
 uint64_t advice_rings_inside(const struct model_recent *recent);
 
-/* Connections that this side closed first and that a close policy cannot help, because
- * the program called shutdown() first. */
+/* Estimates how many of the connections that this side closed first a close policy cannot
+ * help, because the program called shutdown() first and the peer's FIN arrived before
+ * close(). */
 uint64_t advice_beyond_help(const struct advice_facts *facts);
 
 /* Whether the program chooses the source ports itself. If one is in use, the program's

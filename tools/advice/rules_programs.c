@@ -90,7 +90,7 @@ void rule_closes_first(const struct advice_facts *facts,
 {
 	uint64_t first = advice_count(facts, TWS_ended_local_fin);
 	uint64_t ended = join_ended(facts->client.counters);
-	uint64_t shut = advice_beyond_help(facts);
+	uint64_t shut = advice_count(facts, TWS_shut_down_first);
 	uint64_t policy = join_by_policy(facts->client.counters);
 	char cure[600], how[96] = "";
 
@@ -103,7 +103,7 @@ void rule_closes_first(const struct advice_facts *facts,
 	advice_set(ret_finding, advice_by_number(first), first);
 	if (shut)
 		snprintf(how, sizeof(how), ", on %s of them by shutdown()",
-			 advice_number(shut));
+			 advice_number(shut < first + policy ? shut : first + policy));
 	if (policy)
 		snprintf(how + strlen(how), sizeof(how) - strlen(how),
 			 " (%s by policy, without TIME_WAIT)", advice_number(policy));

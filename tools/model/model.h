@@ -48,6 +48,7 @@ struct model_recent {
 	uint64_t linger_time; /* the program's own SO_LINGER {1,n} */
 	uint64_t fixed_port;  /* bound by the program to a port that it chose */
 	uint64_t mptcp;
+	uint64_t late_close;	    /* closed first, and in TIME_WAIT before close() */
 	uint64_t fin_reset;	    /* a policy set TCP_LINGER2 = -1 */
 	uint64_t fin_reset_left;    /* ... and TIME_WAIT remains all the same */
 	uint64_t port_range;	    /* a policy set IP_LOCAL_PORT_RANGE */

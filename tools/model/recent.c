@@ -58,6 +58,8 @@ static void note_ending(struct model_recent *recent, const struct tws_ended *end
 	recent->short_lived += (ended->flags & TWS_CONN_SHORT_LIVED) != 0;
 	recent->early_bind += is_early_bind(ended->flags);
 	recent->fixed_port += is_fixed_port(ended->flags);
+	recent->late_close +=
+	    ended->ending == TWS_END_LOCAL_FIN && (ended->flags & TWS_CONN_DOUBTFUL) != 0;
 	recent->mptcp += (ended->flags & TWS_CONN_MPTCP) != 0;
 	recent->reuseaddr += (ended->flags & TWS_CONN_APP_REUSEADDR) != 0;
 	recent->linger_time += (ended->flags & TWS_CONN_APP_LINGER_N) != 0;
