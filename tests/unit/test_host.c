@@ -112,8 +112,8 @@ static void what_cannot_be_read_is_unknown_with_the_reason(void **state)
 	assert_string_equal(host_why(&host, HOST_tw_overflow, why, sizeof(why)),
 			    "/proc/net/netstat has no TcpExt:TCPTimeWaitOverflow");
 	assert_string_equal(host_why(&host, HOST_tcp_mem_high, why, sizeof(why)),
-			    "/proc/sys/net/ipv4/tcp_mem is of the whole machine: only "
-			    "the host's network namespace has it");
+			    "/proc/sys/net/ipv4/tcp_mem can't be read in this network "
+			    "namespace: only the host's has it");
 	host_take_error(&host, "sys/net/ipv4/tcp_mem", EACCES);
 	assert_string_equal(host_why(&host, HOST_tcp_mem_high, why, sizeof(why)),
 			    "/proc/sys/net/ipv4/tcp_mem: Permission denied");

@@ -30,7 +30,7 @@ int cli_fail(int status, const char *format, ...)
 
 /* ----------------------------------------------------------------------- help */
 
-/* One option; the lines of its help stand below each other. */
+/* Prints one option; the lines of its help are aligned. */
 static void print_option(const struct cli_option *option)
 {
 	char letter[] = {'-', option->letter, ',', '\0'};
@@ -71,7 +71,7 @@ struct getopt_tables {
 	struct option longs[OPTIONS_MAX + 2];
 };
 
-/* The table as getopt_long() wants it. */
+/* Translates the table for getopt_long(). */
 static void translate(const struct cli_command *command, struct getopt_tables *tables)
 {
 	size_t letter = 0, row = 0;

@@ -7,14 +7,14 @@
 
 #define FIRST_ROOM 64
 
-/* Cookies are handed out in runs, so their low bits alone would cluster. */
+/* The kernel assigns cookies in sequences, so their low bits alone would cluster. */
 static size_t first_place(uint64_t cookie, size_t room)
 {
 	return (size_t)(cookie * 0x9e3779b97f4a7c15ULL >> 32) & (room - 1);
 }
 
-/* The entry of the cookie, or the free one where it belongs. There is always a free one.
- */
+/* Returns the entry of the cookie, or the free one where it belongs. There is always a
+ * free one. */
 static struct cookie_entry *place(struct cookie_entry *entries, size_t room,
 				  uint64_t cookie)
 {

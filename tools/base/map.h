@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A map from socket cookies to small numbers: open addressing, no removal, grows by
- * factors of four. Cookie 0 is nobody's and never in it.
+ * A map from socket cookies to small numbers: open addressing, without removal, growing
+ * by factors of four. Cookie 0 belongs to no socket and is never in it.
  */
 #ifndef TWS_TOOLS_COOKIES_H
 #define TWS_TOOLS_COOKIES_H
@@ -21,22 +21,22 @@ struct cookie_entry {
 	uint32_t value;
 };
 
-/* Sets the value of a cookie. 0; 1 if the cookie had a value, which then stays; -ENOMEM.
- */
+/* Sets the value of a cookie. Returns 0; 1 if the cookie had a value, which is kept; or
+ * -ENOMEM. */
 int cookie_map_add(struct cookie_map *map, uint64_t cookie, uint32_t value);
 
-/* Makes room for `count` in all at once. 0 or -ENOMEM. */
+/* Makes room for `count` cookies in total. Returns 0 or -ENOMEM. */
 int cookie_map_reserve(struct cookie_map *map, size_t count);
 
-/* Where the value of a cookie lies, or NULL. */
+/* Returns where the value of a cookie is stored, or NULL. */
 uint32_t *cookie_map_find(const struct cookie_map *map, uint64_t cookie);
 
-/* Brings the cookie's place near, for a find or an add a few steps on. */
+/* Prefetches the cookie's place, for a find or an add a few steps later. */
 void cookie_map_prefetch(const struct cookie_map *map, uint64_t cookie);
 
-#define COOKIE_MAP_AHEAD 16 /* steps on which it pays */
+#define COOKIE_MAP_AHEAD 16 /* the number of steps that pays */
 
-/* Forgets all, keeps the memory. */
+/* Removes all cookies and keeps the memory. */
 void cookie_map_clear(struct cookie_map *map);
 
 void cookie_map_free(struct cookie_map *map);

@@ -17,13 +17,13 @@
 #define HUGE_PAGE (2ul << 20)
 #define STEP	  (64 << 20)
 
-/* More than what is left of the heap, so that it grows. */
+/* More than the rest of the heap, so that the heap grows. */
 #define FIRST  (256 << 10)
 #define AROUND 8192 /* what malloc() itself touches there */
 
-/* The heap goes on so that this first piece ends where a huge page begins: no page of
- * that one has been touched then, else it would be of small ones for good. What lies
- * before is never touched. */
+/* Moves the end of the heap so that this first piece ends where a huge page begins: no
+ * page of it has been touched then, otherwise it would stay made of small ones. The
+ * memory before it is never touched. */
 static uintptr_t begin_before_huge_page(void)
 {
 	uintptr_t end = (uintptr_t)sbrk(0);

@@ -29,7 +29,7 @@ static int use_descriptor(struct output *output, int fd)
 	return -ENOMEM;
 }
 
-/* Beside the path, so that rename() needs no copy. */
+/* In the same directory, so that rename() works. */
 static int open_temporary(struct output *output, mode_t mode)
 {
 	int fd, result;
@@ -62,7 +62,7 @@ int output_open(struct output *ret_output, const char *path)
 	exists = stat(path, &st) == 0;
 	if (exists && !S_ISREG(st.st_mode))
 		return use_descriptor(ret_output, open(path, O_WRONLY | O_CLOEXEC));
-	/* Through a symbolic link, so that the link stays one. */
+	/* Follows a symbolic link, so that it stays a link. */
 	ret_output->path = exists ? realpath(path, NULL) : strdup(path);
 	if (!ret_output->path)
 		return -errno;

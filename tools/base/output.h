@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A file that is written whole or not at all: opened early, so that a bad path is known
- * before the work begins, and put in place by rename when it is done. What is no regular
- * file (a terminal, /dev/null, a pipe) is written as it comes.
+ * A file that is written completely or not at all: it is opened early, so that a wrong
+ * path is reported before the work begins, and renamed into place when it is complete. A
+ * path that is not a regular file (a terminal, /dev/null, a pipe) is written directly.
  */
 #ifndef TWS_TOOLS_OUTPUT_H
 #define TWS_TOOLS_OUTPUT_H
@@ -11,18 +11,19 @@
 
 struct output {
 	FILE *file;
-	char *path;	 /* to be replaced; NULL: written as it comes */
+	char *path;	 /* to be replaced; NULL: written directly */
 	char *temporary; /* until then */
 };
 
-/* Opens `path` ("-": standard output). A file that exists keeps its mode. 0, or -errno.
- */
+/* Opens `path` ("-": standard output). An existing file keeps its mode. Returns 0, or
+ * -errno. */
 int output_open(struct output *ret_output, const char *path);
 
-/* Closes the file and puts it in place. 0, or -errno with what was there before. */
+/* Closes the file and puts it in place. Returns 0, or -errno, and then an existing file
+ * is unchanged. */
 int output_commit(struct output *output);
 
-/* Closes the file; what was there before stays. Harmless after a commit. */
+/* Closes the file and leaves an existing one unchanged. Does nothing after a commit. */
 void output_abandon(struct output *output);
 
 #endif

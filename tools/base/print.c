@@ -45,8 +45,8 @@ const char *print_style(enum print_style style, bool wanted)
 
 /* ---------------------------------------------------------------- untrusted */
 
-/* The length of the valid UTF-8 sequence at `text`, 0 if there is none. Overlong forms,
- * surrogates and what lies beyond U+10FFFF are none. */
+/* Returns the length of the valid UTF-8 sequence at `text`; 0 if there is none.
+ * Overlong forms, surrogates and values above U+10FFFF are not valid. */
 static size_t utf8_length(const unsigned char *text)
 {
 	static const struct {

@@ -35,11 +35,12 @@ enum print_style {
 /* The escape sequence that begins a style (PRINT_PLAIN: that ends it); "" if !wanted. */
 const char *print_style(enum print_style style, bool wanted);
 
-/* `text` with control characters, and bytes that are no UTF-8, as \xNN: safe on any
- * terminal. Cut with "..." where `size` ends. Returns `buffer`. */
+/* Writes `text` with \xNN for control characters and for bytes that are not UTF-8, so
+ * that it is safe on any terminal. Text that does not fit is cut with "...". Returns
+ * `buffer`. */
 const char *print_escape(char *buffer, size_t size, const char *text);
 
-/* `text` made valid UTF-8: each bad byte becomes U+FFFD. Returns `buffer`. */
+/* Writes `text` as valid UTF-8: each bad byte becomes U+FFFD. Returns `buffer`. */
 const char *print_utf8(char *buffer, size_t size, const char *text);
 
 #define PRINT_ERROR_SIZE 8192 /* a line of error: the cure stands behind the path */
@@ -69,8 +70,9 @@ const char *print_address(char *buffer, const struct tws_address *address);
 /* 2025-11-23T21:23:00Z. Of PRINT_TIME_SIZE. */
 const char *print_time(char *buffer, time_t time);
 
-/* Writes `text` broken at blanks before `width`; lines but the first begin with `indent`
- * blanks, and the first is taken to have as many before it. Ends with a newline. */
+/* Writes `text` broken at blanks before `width`. Lines after the first begin with
+ * `indent` blanks; the first is expected to have as many before it. Ends with a
+ * newline. */
 void print_wrapped(FILE *out, const char *text, int indent, int width);
 
 /* A table whose columns are as wide as their widest cell. Cells are copied. */
@@ -90,7 +92,7 @@ struct print_table *print_table_new(const struct print_column *columns, size_t c
 /* Adds one row of as many cells as there are columns. 0 or -ENOMEM. */
 int print_table_add(struct print_table *table, const char *const *cells);
 
-/* The same, of cells that stand one after the other, `size` bytes each. */
+/* The same for cells that follow each other in one array, `size` bytes each. */
 int print_table_add_array(struct print_table *table, const char *cells, size_t size);
 
 /* Prints the titles (dim) and the rows, each line behind `indent` blanks. */

@@ -56,7 +56,7 @@ int print_table_add_array(struct print_table *table, const char *cells, size_t s
 	return print_table_add(table, row);
 }
 
-/* Characters, not bytes: all that we print takes one column each. */
+/* Counts characters, not bytes: all that we print takes one column each. */
 static int text_width(const char *text)
 {
 	int width = 0;
@@ -91,7 +91,7 @@ static int column_width(const struct print_table *table, size_t column)
 	return width;
 }
 
-/* No blanks at the end of a line. */
+/* Prints no blanks at the end of a line. */
 static void write_cell(const struct print_table *table, FILE *out, size_t column,
 		       const char *text, int width)
 {

@@ -42,7 +42,8 @@ const char *host_feature_name(enum host_feature feature)
 	return FEATURES[feature];
 }
 
-/* Of a list of ports, those of the range: a reserved one outside of it is none less. */
+/* Counts the ports of a list that are in the range: a reserved port outside of it takes
+ * nothing away. */
 static uint64_t count_inside(const struct host *host, const char *list, uint64_t all)
 {
 	uint64_t low = host_get(host, HOST_port_low),
@@ -135,7 +136,8 @@ static void host_compare(struct host *host, const struct host *init)
 	}
 }
 
-/* Goes there and comes back; what /proc/sys/net shows is of whoever opens it. */
+/* Enters the other namespace and comes back; /proc/sys/net shows the namespace of the
+ * process that opens its files. */
 static int compare_there(struct host *host, int there)
 {
 	struct host init = {0};
@@ -188,8 +190,8 @@ uint64_t host_get(const struct host *host, enum host_fact fact)
 	return host_knows(host, fact) ? host->fact[fact].value : 0;
 }
 
-/* Whether the fact's sysctl is one of the whole machine, which the kernel shows in its
- * first network namespace alone. */
+/* Whether the fact's sysctl belongs to the whole machine. The kernel shows it only in
+ * its first network namespace. */
 static bool is_machines(enum host_fact fact)
 {
 	return strcmp(FACTS[fact].file, "sys/net/ipv4/tcp_mem") == 0 ||
@@ -206,8 +208,8 @@ const char *host_why(const struct host *host, enum host_fact fact, char *buffer,
 			 FACTS[fact].key);
 	else if (error == ENOENT && is_machines(fact))
 		snprintf(buffer, size,
-			 "/proc/%s is of the whole machine: only the host's network "
-			 "namespace has it",
+			 "/proc/%s can't be read in this network namespace: only the "
+			 "host's has it",
 			 FACTS[fact].file);
 	else
 		snprintf(buffer, size, "/proc/%s: %s", FACTS[fact].file,

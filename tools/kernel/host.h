@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the host says of itself: sysctls, counters and tables of /proc, in the network
- * namespace of this process, and what its kernel can do. Nothing here fails: what is
- * missing or can't be read is unknown, with the reason. Facts are rows of host.def.
+ * What the host says about itself: sysctls, counters and tables of /proc, in the network
+ * namespace of this process, and what its kernel can do. Nothing here fails: a value that
+ * is missing or can't be read is unknown, with the reason. The facts are the rows of
+ * host.def.
  */
 #ifndef TWS_TOOLS_HOST_H
 #define TWS_TOOLS_HOST_H
@@ -17,7 +18,7 @@ enum host_fact {
 	HOST_FACTS
 };
 
-/* What a kernel can do: by trying it on a socket, see host_probe.c. */
+/* What a kernel can do, found by trying it on a socket: see host_probe.c. */
 enum host_feature {
 	HOST_PORT_RANGE_OPTION, /* IP_LOCAL_PORT_RANGE */
 	HOST_FLAT_SCAN,		/* ... and connect() then tries ports one by one */
@@ -55,27 +56,27 @@ struct host {
 /* Reads all facts below `proc` (NULL: /proc, and then also release and namespaces). */
 void host_read(struct host *ret_host, const char *proc);
 
-/* Tries each feature on sockets of its own. `scan`: also that of ports, for which it
- * opens 16 connections to itself on loopback and resets them. */
+/* Tries each feature on sockets of its own. `scan`: also tries how connect() searches
+ * for ports. For that it opens 16 connections to itself on loopback and resets them. */
 void host_probe(struct host *host, bool scan);
 
-/* Compares with the network namespace of process 1, where that may be entered. */
+/* Compares with the network namespace of process 1, if we may enter it. */
 void host_compare_init(struct host *host);
 
-/* The facts of one file, from its text, or from the errno of reading it. Pure. */
+/* Takes the facts of one file from its text, or from the errno of reading it. Pure. */
 void host_take(struct host *host, const char *file, const char *text);
 void host_take_error(struct host *host, const char *file, int error);
 
 bool host_knows(const struct host *host, enum host_fact fact);
 
-/* The fact's value; 0 where it is unknown. */
+/* Returns the fact's value; 0 if it is unknown. */
 uint64_t host_get(const struct host *host, enum host_fact fact);
 
 /* "/proc/sys/net/ipv4/tcp_mem: No such file or directory". Returns `buffer`. */
 const char *host_why(const struct host *host, enum host_fact fact, char *buffer,
 		     size_t size);
 
-/* How many ports connect() may choose from; 0: not known. */
+/* Returns how many ports connect() may choose from; 0: unknown. */
 uint32_t host_ports(const struct host *host);
 
 /* The feature's name, as in a manual: "IP_LOCAL_PORT_RANGE". */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The few forms in which /proc writes numbers.
+ * The few forms in which /proc prints numbers.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -26,7 +26,7 @@ static bool parse_number(const char *text, uint64_t *ret_value)
 	return errno == 0;
 }
 
-/* The text behind `words` words of a line; NULL: the line ends before. */
+/* Returns the text after `words` words of a line; NULL if the line ends before. */
 static const char *skip_words(const char *text, unsigned long words)
 {
 	text = skip_blanks(text);
@@ -43,8 +43,8 @@ static bool parse_place(const char *text, const char *key, uint64_t *ret_value)
 	return text && parse_number(text, ret_value);
 }
 
-/* The line that begins with the key up to its colon, from `text` on: what is behind it.
- */
+/* Finds the line that begins with the key up to its colon. Returns what follows the
+ * colon. */
 static const char *find_line(const char *text, const char *key)
 {
 	size_t length = strcspn(key, ":") + 1;
@@ -56,7 +56,7 @@ static const char *find_line(const char *text, const char *key)
 	return text ? text + length : NULL;
 }
 
-/* The place of the word in the line, or -1. */
+/* Returns the place of the word in the line, or -1. */
 static long find_word(const char *line, const char *word)
 {
 	size_t length = strlen(word), found;

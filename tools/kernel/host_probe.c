@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What this kernel can do, tried on sockets of our own: distributions carry features into
- * older versions, and containers and sandboxes take them away from newer ones. The scan
- * of ports shows in the ports of connections that follow one another: next to each other
- * where it is flat, of one parity where it is not.
+ * What this kernel can do, tried on sockets of our own: distributions backport features
+ * to older versions, and containers and sandboxes remove them from newer ones. The ports
+ * of consecutive connections show how connect() searches: neighbouring ports if the
+ * search is flat, ports of one parity otherwise.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -20,8 +20,8 @@
 #endif
 
 #define WHOLE_RANGE (65535u << 16 | 1)
-/* Each port is 1 to 8 behind the one before: all of one parity by chance once in 32,768.
- */
+/* Each port is 1 to 8 after the previous one: the chance that all have one parity is 1
+ * in 32,768. */
 #define CONNECTIONS 16
 
 static struct host_value known(bool value)
@@ -48,8 +48,9 @@ static void set_reset(int fd)
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 }
 
-/* A listener on loopback with a port of the kernel's choice, or -1. */
-static int open_listener(struct sockaddr_in *ret_address)
+/* Opens a listener on loopback, with a port that the kernel chooses. Returns -1 on
+ * failure. */
+static int probe_open_listener(struct sockaddr_in *ret_address)
 {
 	socklen_t length = sizeof(*ret_address);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -65,8 +66,8 @@ static int open_listener(struct sockaddr_in *ret_address)
 	return -1;
 }
 
-/* Opens a connection over the whole range; its port, or -errno. Ends in a reset, so that
- * no TIME_WAIT stays. */
+/* Opens a connection with the whole range. Returns its port, or -errno. The connection
+ * ends in a reset, so that no TIME_WAIT remains. */
 static int connect_port(const struct sockaddr_in *to, int *ret_fd)
 {
 	uint32_t range = WHOLE_RANGE;
@@ -102,7 +103,7 @@ static struct host_value decide_scan(const int *ports)
 static struct host_value probe_scan(void)
 {
 	struct sockaddr_in address;
-	int listener = open_listener(&address);
+	int listener = probe_open_listener(&address);
 	int fds[CONNECTIONS], ports[CONNECTIONS];
 
 	if (listener < 0)

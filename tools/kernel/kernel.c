@@ -96,7 +96,7 @@ int kernel_table_add(struct kernel_table *table, const struct kernel_socket *soc
 	return 0;
 }
 
-/* All at once, when their number is known, is half the work of one by one. */
+/* Adding all sockets at once, when their number is known, takes half the work. */
 static int index_sockets(struct kernel_table *table)
 {
 	struct cookie_map *map = &table->by_cookie;
@@ -154,7 +154,7 @@ void kernel_table_free(struct kernel_table *table)
 	*table = (struct kernel_table){0};
 }
 
-static int take_message(const struct nlmsghdr *message, void *data)
+static int kernel_take_message(const struct nlmsghdr *message, void *data)
 {
 	const struct inet_diag_msg *diag = kernel_decode_message(message);
 	struct kernel_table *table = data;
@@ -179,8 +179,9 @@ static int take_message(const struct nlmsghdr *message, void *data)
 	return MNL_CB_OK;
 }
 
-/* The request of sock_diag's first version: one walk of the kernel's hash table brings
- * both families, where the second's takes one walk each, and the walk is what costs. */
+/* Uses the request of sock_diag's first version: one walk through the kernel's hash
+ * table returns both families. The second version needs one walk for each, and the walk
+ * is the expensive part. */
 static int send_request(struct mnl_socket *netlink, uint32_t states)
 {
 	char buffer[256] __attribute__((aligned(8)));
@@ -211,12 +212,14 @@ static int receive_all(struct mnl_socket *netlink, char *buffer,
 			return -errno;
 		if (!kernel_messages_fit(buffer, (size_t)length))
 			return -EBADMSG;
-		result = mnl_cb_run(buffer, (size_t)length, 0, port, take_message, table);
+		result = mnl_cb_run(buffer, (size_t)length, 0, port, kernel_take_message,
+				    table);
 	} while (result > MNL_CB_STOP);
 	return result == MNL_CB_ERROR ? (errno ? -errno : -ENOMEM) : 0;
 }
 
-static int dump(struct mnl_socket *netlink, uint32_t states, struct kernel_table *table)
+static int kernel_dump(struct mnl_socket *netlink, uint32_t states,
+		       struct kernel_table *table)
 {
 	char *buffer = malloc(RECEIVE_SIZE);
 	int result = buffer ? 0 : -ENOMEM;
@@ -242,7 +245,7 @@ int kernel_table_read(struct kernel_table *ret_table, uint32_t states, char *ret
 	if (result == 0 && mnl_socket_bind(netlink, 0, MNL_SOCKET_AUTOPID) < 0)
 		result = -errno;
 	if (result == 0)
-		result = dump(netlink, states, &table);
+		result = kernel_dump(netlink, states, &table);
 	if (netlink)
 		mnl_socket_close(netlink);
 	if (result != 0) {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the kernel knows of TCP sockets, over netlink's sock_diag, without privilege: a
- * snapshot of the sockets of this network namespace, and a listener that is told of each
- * socket that ends. Sockets carry the cookie that the program's SO_COOKIE showed while
- * they lived; the join is by that. Whatever the kernel refuses comes back as a message.
+ * What the kernel knows about TCP sockets, read over netlink (sock_diag) without
+ * privilege: a snapshot of the sockets of this network namespace, and a listener that
+ * receives a message for each socket that ends. A socket has the cookie that the
+ * program's SO_COOKIE showed while it lived; the join uses that. If the kernel refuses
+ * something, the reason is returned as a message.
  */
 #ifndef TWS_TOOLS_KERNEL_H
 #define TWS_TOOLS_KERNEL_H
@@ -39,15 +40,15 @@ struct kernel_table {
 	bool has_pairs;
 };
 
-/* Dumps the IPv4 and IPv6 TCP sockets in the states of the mask. 0, or -errno with a
- * one-line reason. Free it also if nothing is in it. */
+/* Reads the IPv4 and IPv6 TCP sockets in the states of the mask. Returns 0, or -errno
+ * with a one-line reason. Free the table even if nothing is in it. */
 int kernel_table_read(struct kernel_table *ret_table, uint32_t states, char *ret_error,
 		      size_t size);
 
 /* Adds one socket: for saved tables and tests. 0 or -ENOMEM. */
 int kernel_table_add(struct kernel_table *table, const struct kernel_socket *socket);
 
-/* The socket with this cookie, or NULL. Cookie 0 is nobody's. */
+/* Returns the socket with this cookie, or NULL. Cookie 0 belongs to no socket. */
 const struct kernel_socket *kernel_table_find(const struct kernel_table *table,
 					      uint64_t cookie);
 
@@ -72,19 +73,20 @@ struct kernel_ports {
 	uint8_t reserved[UINT16_MAX / 8 + 1]; /* a bit each */
 };
 
-/* Of this network namespace; none where the range can't be read. */
+/* Reads those of this network namespace; none if the range can't be read. */
 void kernel_ports_read(struct kernel_ports *ret_ports);
 
-/* Of a range with low <= high and a list such as "8080,9000-9100". False: the list is
- * damaged, and taken up to there. Pure. */
+/* Sets the range, low <= high, without a list such as "8080,9000-9100". Returns false
+ * if the list is damaged; it is then used up to that point. Pure. */
 bool kernel_ports_set(struct kernel_ports *ret_ports, uint16_t low, uint16_t high,
 		      const char *reserved);
 
 /* Whether connect() may choose the port. Pure. */
 bool kernel_ports_hold(const struct kernel_ports *ports, uint16_t port);
 
-/* For which destinations connect() takes over TIME_WAIT ports, the value of
- * net.ipv4.tcp_tw_reuse: 0 none, 1 all, 2 loopback; without tcp_timestamps 0. */
+/* Returns the value of net.ipv4.tcp_tw_reuse, which says for which destinations
+ * connect() takes over TIME_WAIT ports: 0 none, 1 all, 2 loopback. Returns 0 without
+ * tcp_timestamps. */
 unsigned kernel_time_wait_reuse(void);
 
 /* Inode of the network or pid namespace ("net", "pid") of this process; 0: unknown. */
@@ -92,8 +94,8 @@ uint64_t kernel_namespace(const char *name);
 
 /* ------------------------------------------------------- the destroy listener */
 
-/* A socket's last words. They come when the kernel frees it: for one that goes through
- * TIME_WAIT at the start of that. */
+/* What the kernel says about a socket when it frees it; for a socket that goes through
+ * TIME_WAIT, that is when TIME_WAIT begins. */
 struct kernel_destroyed {
 	uint64_t cookie;
 	struct tws_address local;
@@ -116,20 +118,21 @@ int kernel_listener_open(struct kernel_listener **ret_listener, char *ret_error,
 /* For poll(POLLIN). */
 int kernel_listener_fd(const struct kernel_listener *listener);
 
-/* Takes in what has come, without waiting. How many messages, or -errno. */
+/* Takes in the messages that have arrived, without waiting. Returns their number, or
+ * -errno. */
 int kernel_listener_drain(struct kernel_listener *listener);
 
 /* Keeps at least the newest `count` messages, and at most twice as many; without this
  * call, 131,072. */
 void kernel_listener_keep(struct kernel_listener *listener, size_t count);
 
-/* How often messages were lost, because nobody drained in time. */
+/* How often messages were lost because they were not drained in time. */
 uint64_t kernel_listener_lost(const struct kernel_listener *listener);
 
-/* How many sockets' last words are held. */
+/* How many messages are held. */
 size_t kernel_listener_count(const struct kernel_listener *listener);
 
-/* The last words of the socket with this cookie, or NULL. */
+/* Returns the message about the socket with this cookie, or NULL. */
 const struct kernel_destroyed *
 kernel_listener_find(const struct kernel_listener *listener, uint64_t cookie);
 

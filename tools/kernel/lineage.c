@@ -10,7 +10,8 @@
 #define VARIABLE    "TWSHIM_DIR="
 #define GENERATIONS 64 /* more than any real line; processes come and go meanwhile */
 
-/* Field 4 of proc_pid_stat(5), after the name, which may hold anything; 0: none. */
+/* Reads field 4 of proc_pid_stat(5), which follows the name; the name may contain
+ * anything. Returns 0 if there is none. */
 static pid_t parent_of(pid_t pid)
 {
 	char stat[512];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Who descends from whom, and who was started with which run-time directory: from /proc.
+ * Which processes descend from which, and which were started with which run-time
+ * directory, read from /proc.
  */
 #ifndef TWS_TOOLS_LINEAGE_H
 #define TWS_TOOLS_LINEAGE_H
@@ -9,7 +10,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Whether `pid` is a descendant of `ancestor`, as far as its line is still alive. */
+/* Whether `pid` is a descendant of `ancestor`, as far as the processes between them
+ * still live. */
 bool lineage_descends(pid_t pid, pid_t ancestor);
 
 /* `pid` and its descendants, up to `room` of them; returns how many. */

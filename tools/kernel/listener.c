@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Listens to the kernel's announcements of destroyed TCP sockets. Bounded for ever: of
- * the last words it holds the newest GENERATION_SIZE at least and twice as many at most,
- * since who asks for them asks soon.
+ * Listens to the kernel's messages about destroyed TCP sockets. Memory is bounded: it
+ * holds at least the newest GENERATION_SIZE messages and at most twice as many, because
+ * whoever asks about a socket asks soon.
  */
 #include "tools/kernel/kernel.h"
 
@@ -19,7 +19,8 @@
 
 #define GENERATION_SIZE 131072u
 #define RECEIVE_SIZE	(64 * 1024)
-/* About 350 bytes a message and twice that in the kernel's books: 20,000 connections. */
+/* About 350 bytes per message, and twice that as the kernel counts it: 20,000
+ * connections. */
 #define QUEUE_SIZE (16 * 1024 * 1024)
 
 struct generation {
@@ -39,7 +40,8 @@ struct kernel_listener {
 	char buffer[RECEIVE_SIZE] __attribute__((aligned(8)));
 };
 
-/* Counts one that goes for want of memory as lost: the report then says "unseen". */
+/* Returns NULL if there is no memory. The message then counts as lost, and the report
+ * says "unseen". */
 static struct kernel_destroyed *next_record(struct kernel_listener *listener)
 {
 	struct generation *current = &listener->current;
@@ -87,7 +89,7 @@ static void take_info(struct kernel_destroyed *record, const struct nlmsghdr *me
 	}
 }
 
-static int take_message(const struct nlmsghdr *message, void *data)
+static int listener_take_message(const struct nlmsghdr *message, void *data)
 {
 	const struct inet_diag_msg *diag = kernel_decode_message(message);
 	struct kernel_listener *listener = data;
@@ -125,7 +127,7 @@ static int join_groups(struct mnl_socket *netlink)
 	int fd = mnl_socket_get_fd(netlink);
 	int size = QUEUE_SIZE;
 
-	/* Without privilege the second is cut at net.core.rmem_max. */
+	/* Without privilege, the second call is limited to net.core.rmem_max. */
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) != 0)
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	for (size_t i = 0; i < 2; i++)
@@ -177,7 +179,7 @@ int kernel_listener_drain(struct kernel_listener *listener)
 		if (length >= 0) {
 			if (kernel_messages_fit(listener->buffer, (size_t)length))
 				mnl_cb_run(listener->buffer, (size_t)length, 0, 0,
-					   take_message, listener);
+					   listener_take_message, listener);
 			messages++;
 		} else if (errno == ENOBUFS) {
 			listener->lost++;
@@ -204,8 +206,8 @@ size_t kernel_listener_count(const struct kernel_listener *listener)
 	return listener->current.count + listener->previous.count;
 }
 
-static const struct kernel_destroyed *find_in(const struct generation *generation,
-					      uint64_t cookie)
+static const struct kernel_destroyed *generation_find(const struct generation *generation,
+						      uint64_t cookie)
 {
 	const uint32_t *position = cookie_map_find(&generation->by_cookie, cookie);
 
@@ -215,9 +217,10 @@ static const struct kernel_destroyed *find_in(const struct generation *generatio
 const struct kernel_destroyed *
 kernel_listener_find(const struct kernel_listener *listener, uint64_t cookie)
 {
-	const struct kernel_destroyed *found = find_in(&listener->current, cookie);
+	const struct kernel_destroyed *found =
+	    generation_find(&listener->current, cookie);
 
-	return found ? found : find_in(&listener->previous, cookie);
+	return found ? found : generation_find(&listener->previous, cookie);
 }
 
 static void free_generation(struct generation *generation)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * One sock_diag message, decoded: what kernel.c and kernel_listener.c share.
+ * One sock_diag message, decoded: what kernel.c and listener.c share.
  */
 #ifndef TWS_TOOLS_KERNEL_MESSAGE_H
 #define TWS_TOOLS_KERNEL_MESSAGE_H

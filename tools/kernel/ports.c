@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Which local ports connect() may choose from. It passes a reserved port by as if it were
- * in use, so a range is full before as many are in use as it is wide.
+ * Which local ports connect() may choose. It skips a reserved port as if it were in use,
+ * so a range is full before as many ports are in use as it is wide.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@ static bool is_reserved(const struct kernel_ports *ports, uint32_t port)
 	return ports->reserved[port / 8] & 1u << port % 8;
 }
 
-/* "8080,9000-9100": the ports of the range, once each. */
+/* Takes the ports of a list such as "8080,9000-9100" out of the range, each once. */
 static bool reserve(struct kernel_ports *ports, const char *list)
 {
 	unsigned long low, high;

@@ -31,7 +31,8 @@ void process_view_free(struct process_view *view)
 	*view = (struct process_view){0};
 }
 
-/* The name in parentheses may hold anything, parentheses too: count from the last one. */
+/* The name in parentheses may contain anything, also parentheses: count from the last
+ * one. */
 bool process_parse_stat(const char *text, uint64_t *ret_start_time, bool *ret_zombie)
 {
 	const char *rest = strrchr(text, ')');
@@ -61,7 +62,7 @@ uint64_t process_start_time(pid_t pid)
 		   : 0;
 }
 
-/* Most are asked about when they are long gone, and then the shortest question does. */
+/* Most processes ended long ago, and kill() is the shortest way to find that out. */
 static enum process_life life_here(pid_t pid, uint64_t start_time)
 {
 	char text[1024];
@@ -120,7 +121,7 @@ static bool has_uid(const uint32_t uids[4], uint32_t uid)
 	return uids[0] == uid || uids[1] == uid || uids[2] == uid || uids[3] == uid;
 }
 
-/* Asked after its uids: the process that we saw is the one that is meant. */
+/* Reads the start time after the uids, so that both belong to the same process. */
 static bool may_be_of_here(pid_t pid, uint64_t start_time, uint32_t uid)
 {
 	char text[4096];

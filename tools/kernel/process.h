@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Does the process of a segment still live? By pid and start time in our own pid
- * namespace, by NSpid in those below it; what can't be seen is unknown, not dead.
+ * Whether the process of a segment still lives: by pid and start time in our own pid
+ * namespace, by NSpid in the namespaces below it. A process that we can't see is unknown,
+ * not dead.
  */
 #ifndef TWS_TOOLS_PROCESS_H
 #define TWS_TOOLS_PROCESS_H
@@ -13,7 +14,7 @@
 
 enum process_life { PROCESS_ALIVE, PROCESS_DEAD, PROCESS_UNKNOWN };
 
-/* What is remembered between questions: of one reading, since processes come and go. */
+/* What is kept between questions of one reading, because processes come and go. */
 struct process_view {
 	uint64_t pid_namespace; /* ours; 0: not known */
 	bool scanned;

@@ -10,7 +10,7 @@
 
 struct kept {
 	struct kept *next;
-	uint64_t reading; /* that last found it */
+	uint64_t reading; /* the last one that found it */
 	size_t size;	  /* of this block */
 	struct stat file;
 	struct segment segment; /* its pointers lie in `sections` */
@@ -21,12 +21,12 @@ struct kept {
 struct reader_cache {
 	uint64_t reading;
 	size_t bytes;
-	void *scratch; /* what the taker may change */
+	void *scratch; /* sections that the taker may change */
 	size_t scratch_room;
 	struct kept *buckets[BUCKETS];
 };
 
-/* A section of a segment: what it is a pointer to, and of what size. */
+/* A section of a segment: which pointer leads to it, and how large an element is. */
 struct part {
 	size_t element_size;
 	size_t pointer; /* its place in struct segment */
@@ -82,7 +82,7 @@ static struct kept **bucket_of(struct reader_cache *cache, const char *name)
 	return &cache->buckets[(hash ^ hash >> 32) % BUCKETS];
 }
 
-static void drop(struct reader_cache *cache, struct kept **at)
+static void cache_drop(struct reader_cache *cache, struct kept **at)
 {
 	struct kept *kept = *at;
 
@@ -91,15 +91,15 @@ static void drop(struct reader_cache *cache, struct kept **at)
 	free(kept);
 }
 
-/* Drops what the reading under way has not found. */
-static void sweep(struct reader_cache *cache)
+/* Drops the segments that the current reading has not found. */
+static void cache_sweep(struct reader_cache *cache)
 {
 	struct kept **at;
 
 	for (size_t i = 0; i < BUCKETS; i++)
 		for (at = &cache->buckets[i]; *at;) {
 			if ((*at)->reading != cache->reading)
-				drop(cache, at);
+				cache_drop(cache, at);
 			else
 				at = &(*at)->next;
 		}
@@ -110,7 +110,7 @@ void reader_cache_free(struct reader_cache *cache)
 	if (!cache)
 		return;
 	cache->reading++;
-	sweep(cache);
+	cache_sweep(cache);
 	free(cache->scratch);
 	free(cache);
 }
@@ -124,7 +124,7 @@ void reader_cache_begin(struct reader_cache *cache)
 void reader_cache_end(struct reader_cache *cache)
 {
 	if (cache)
-		sweep(cache);
+		cache_sweep(cache);
 }
 
 size_t reader_cache_bytes(const struct reader_cache *cache)
@@ -137,7 +137,7 @@ static bool same_time(const struct timespec *a, const struct timespec *b)
 	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
 }
 
-/* A second name, another owner or mode change the ctime. */
+/* Another name, owner or mode changes the ctime. */
 static bool same_file(const struct stat *a, const struct stat *b)
 {
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino &&
@@ -145,9 +145,10 @@ static bool same_file(const struct stat *a, const struct stat *b)
 	       same_time(&a->st_ctim, &b->st_ctim);
 }
 
-/* Files of one name may lie in several directories: the file is asked for only where the
+/* Several directories may have a file of this name: fstatat() is called only if the
  * name is known. */
-static struct kept *find(struct reader_cache *cache, int directory, const char *name)
+static struct kept *cache_find(struct reader_cache *cache, int directory,
+			       const char *name)
 {
 	struct stat st;
 	bool looked = false;
@@ -184,7 +185,7 @@ static bool make_scratch(struct reader_cache *cache, const struct segment *segme
 bool reader_cache_recall(struct reader_cache *cache, int directory, const char *name,
 			 struct segment *ret_segment)
 {
-	struct kept *kept = find(cache, directory, name);
+	struct kept *kept = cache_find(cache, directory, name);
 	char *to;
 	size_t size;
 
@@ -213,7 +214,7 @@ static size_t sections_size(const struct segment *segment)
 	return size;
 }
 
-/* Copies the sections, and makes the segment's pointers those of the copies. */
+/* Copies the sections, and sets the segment's pointers to the copies. */
 static char *copy_sections(struct segment *segment, char *to)
 {
 	size_t size;

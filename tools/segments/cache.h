@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What was read of segments that nobody writes to any more, kept from one reading to the
- * next by who reads again and again. Such a segment is known by its file's name, inode,
- * size and times; what a reading did not find is forgotten. Bounded. No threads.
+ * Keeps what was read of segments that no process writes to any more, for readers that
+ * read repeatedly. Such a segment is recognised by the name, inode, size and times of its
+ * file. Segments that a reading did not find are dropped. Memory is bounded. Not for use
+ * by several threads.
  */
 #ifndef TWS_TOOLS_READER_CACHE_H
 #define TWS_TOOLS_READER_CACHE_H
@@ -12,7 +13,7 @@
 #include "tools/segments/reader.h"
 
 #define READER_CACHE_BYTES                                                               \
-	(32u << 20) /* of all; what would be more is read each time                      \
+	(32u << 20) /* in total; segments beyond it are read each time                   \
 		     */
 
 struct reader_cache;
@@ -21,21 +22,21 @@ struct reader_cache;
 struct reader_cache *reader_cache_new(void);
 void reader_cache_free(struct reader_cache *cache);
 
-/* Around a reading of all directories. NULL: nothing is done. */
+/* To be called before and after a reading of all directories. NULL: nothing is done. */
 void reader_cache_begin(struct reader_cache *cache);
 void reader_cache_end(struct reader_cache *cache);
 
-/* The segment of this file, if it is as it was kept. Good until the next. False: not
- * kept, or changed since. */
+/* Returns the segment of this file, if it is unchanged since it was kept. It is valid
+ * until the next call. False: not kept, or changed since. */
 bool reader_cache_recall(struct reader_cache *cache, int directory, const char *name,
 			 struct segment *ret_segment);
 
-/* Keeps a segment at rest, as it was in the file that `st` describes. Out of room or
- * memory, does nothing. */
+/* Keeps a segment at rest, as it was in the file that `st` describes. Does nothing if
+ * there is no room or memory. */
 void reader_cache_keep(struct reader_cache *cache, const struct stat *st,
 		       const struct segment *segment);
 
-/* How much memory what is kept takes. */
+/* How much memory the cache uses. */
 size_t reader_cache_bytes(const struct reader_cache *cache);
 
 #endif

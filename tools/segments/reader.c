@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * One file: is it a segment of ours, and what is in it. The directories are in
- * reader_tree.c.
+ * One file: whether it is one of our segments, and what is in it. tree.c reads the
+ * directories.
  */
 #include "tools/segments/reader.h"
 
@@ -21,7 +21,7 @@ struct reader_buffer {
 	size_t room;
 };
 
-/* The first bytes of a file, which the shim lays out as header and process section. */
+/* The first bytes of a file. The shim puts the header and the process section there. */
 #define FRONT_SIZE (4096 + sizeof(struct tws_counters))
 
 struct reader_front {
@@ -62,7 +62,7 @@ void reader_free(struct reader *reader)
 	*reader = (struct reader){0};
 }
 
-/* How much of `size` there is; an error is the end. */
+/* Returns how many bytes of `size` could be read; an error counts as the end. */
 static size_t read_some(int fd, void *ret_bytes, size_t size, uint64_t offset)
 {
 	size_t done = 0;
@@ -80,7 +80,7 @@ static size_t read_some(int fd, void *ret_bytes, size_t size, uint64_t offset)
 	return done;
 }
 
-/* All of `size`, or false. */
+/* Reads exactly `size` bytes. False: there are fewer. */
 static bool read_fully(int fd, void *ret_bytes, size_t size, uint64_t offset)
 {
 	return read_some(fd, ret_bytes, size, offset) == size;
@@ -123,7 +123,7 @@ static bool is_by_root(const struct stat *st, const struct tws_header *header)
 	return st->st_uid == 0 && header->observer != TWS_OBSERVER_SHIM;
 }
 
-/* What a header claims against what we know of the file and of this host. */
+/* Compares the claims of a header with what we know about the file and this host. */
 static const char *check_header(struct reader *reader, const struct stat *st,
 				const struct tws_header *header)
 {
@@ -138,7 +138,7 @@ static const char *check_header(struct reader *reader, const struct stat *st,
 	return NULL;
 }
 
-/* Into the front; a file may be shorter than that. */
+/* Reads the header into the front; the file may be shorter than that. */
 static const char *read_header(struct reader *reader, int fd, const struct stat *st,
 			       struct tws_header *ret_header)
 {
@@ -160,7 +160,7 @@ static const char *read_header(struct reader *reader, int fd, const struct stat 
 	return tws_segment_validate(ret_header, needed, (uint64_t)st->st_size);
 }
 
-/* The used elements of a section into its buffer. */
+/* Reads the used elements of a section into its buffer. */
 static const char *read_section(struct reader *reader, int fd, struct segment *segment,
 				enum tws_section_id id, void **ret_elements)
 {
@@ -205,8 +205,9 @@ static const char *read_process(struct reader *reader, int fd, struct segment *s
 	return read_fully(fd, &segment->process, size, offset) ? NULL : shrank;
 }
 
-/* Nobody writes to it any more: its process is dead, which was known before the first
- * byte was read, and has left no connection that another process could still end here. */
+/* Whether no process writes to it any more: its process is dead, which was known before
+ * the first byte was read, and has left no connection that another process here could
+ * still end. */
 static bool is_at_rest(const struct segment *segment)
 {
 	if (segment->life != PROCESS_DEAD)
@@ -217,8 +218,8 @@ static bool is_at_rest(const struct segment *segment)
 	return true;
 }
 
-/* How many tickets were drawn is asked last, since a record of the ring is overwritten by
- * a later ticket. */
+/* Reads the number of tickets last, because a later ticket overwrites a record of the
+ * ring. */
 static const char *read_tickets(int fd, struct segment *segment)
 {
 	if (!segment->used[TWS_SECTION_ENDED] || is_at_rest(segment))
@@ -230,8 +231,8 @@ static const char *read_tickets(int fd, struct segment *segment)
 		   : shrank;
 }
 
-/* Counters before connections, and those before the rings: what a connection does next
- * appears at worst in neither, never twice. */
+/* Reads counters before connections, and connections before the rings: a connection
+ * that changes meanwhile is missing at worst, and never counted twice. */
 static const char *read_sections(struct reader *reader, int fd, struct segment *segment)
 {
 	const struct {
@@ -263,7 +264,7 @@ bool segment_ended_is_whole(const struct segment *segment, uint32_t index)
 	       tickets - sequence < count;
 }
 
-/* Whether it is a segment of ours, with its header. */
+/* Whether it is one of our segments; returns its header. */
 static const char *examine(struct reader *reader, int fd, struct stat *ret_stat,
 			   struct tws_header *ret_header)
 {
@@ -285,7 +286,8 @@ struct identity {
 	uint64_t start_time;
 };
 
-/* By the name of the file: a hint, good where the header agrees. Zeros: it has none. */
+/* Reads the identity from the name of the file. It is a hint, and valid only if the
+ * header agrees. Zeros: the name has none. */
 static struct identity identity_in_name(const char *name)
 {
 	struct identity identity = {0};
@@ -299,7 +301,8 @@ static struct identity identity_in_name(const char *name)
 	return *end == '-' ? identity : (struct identity){0};
 }
 
-static bool is_same(const struct identity *identity, const struct tws_header *header)
+static bool identity_is_same(const struct identity *identity,
+			     const struct tws_header *header)
 {
 	return identity->pid_namespace == header->pid_namespace &&
 	       identity->pid == header->pid && identity->start_time == header->start_time;
@@ -320,7 +323,8 @@ bool reader_observer_lives(struct reader *reader, const struct tws_header *heade
 			    header->observer_start_time) == PROCESS_ALIVE;
 }
 
-/* A dead process's segment is at rest only once it is known to be dead: ask first. */
+/* The segment of a dead process is at rest only if the process was known to be dead
+ * before: ask first. */
 static const char *read_open_file(struct reader *reader, int fd, struct segment *segment,
 				  const struct identity *named, enum process_life life)
 {
@@ -333,7 +337,7 @@ static const char *read_open_file(struct reader *reader, int fd, struct segment 
 	segment->life = header->state == TWS_SEGMENT_TOTALS ? PROCESS_DEAD : life;
 	segment->by_root = is_by_root(&st, header);
 	segment->is_observed = reader_observer_lives(reader, header);
-	if (header->state != TWS_SEGMENT_TOTALS && !is_same(named, header)) {
+	if (header->state != TWS_SEGMENT_TOTALS && !identity_is_same(named, header)) {
 		segment->life = process_life(&reader->processes, header->pid_namespace,
 					     (pid_t)header->pid, header->start_time);
 		why = read_header(reader, fd, &st, header);

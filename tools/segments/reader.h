@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Reads segments: one directory or a tree, one segment in memory at a time. Files are
- * copied with pread(), never mapped, and nothing in them is trusted before it is checked.
- * What is no usable segment is skipped and named. Reads only; follows no link; waits for
- * no FIFO.
+ * copied with pread(), never mapped, and nothing in them is trusted before it has been
+ * checked. A file that is not a usable segment is skipped and listed. It only reads,
+ * follows no symbolic link, and does not wait for a FIFO.
  */
 #ifndef TWS_TOOLS_READER_H
 #define TWS_TOOLS_READER_H
@@ -15,18 +15,18 @@
 #include "shim/shared/segment.h"
 #include "tools/kernel/process.h"
 
-#define READER_SIZE_MAX (64u << 20) /* of a segment; more is no segment of ours */
+#define READER_SIZE_MAX (64u << 20) /* of a segment; larger files are not ours */
 
-/* What is read of one directory that is neither ours nor root's, and of its "run-*": a
- * user's files are holes at no cost to that user, and must cost us little. */
+/* The limits of one directory that belongs to another user, and of its "run-*": a user
+ * can make sparse files at no cost, and they must cost us little. */
 #define READER_FOREIGN_FILES 10000u
 #define READER_FOREIGN_BYTES (1ull << 30)
 
 /* Who writes a segment, as JSON names it: "shim", "bpf", "supervisor". */
 const char *segment_observed_by(uint32_t observer);
 
-/* A segment as it was at one moment. Counters were read before connections, so a
- * connection seen here as not ended is in no ended_* here. */
+/* A segment as it was at one moment. Counters were read before connections, so the
+ * counters of a connection that is open here do not include its end. */
 struct segment {
 	const char *directory; /* "" the main one, else run-... */
 	const char *name;
@@ -65,18 +65,19 @@ struct reader {
 	uint32_t foreign_files;
 	uint64_t foreign_bytes;
 	bool changed; /* segments were folded while we read: what we have is not whole */
-	struct reader_buffer *buffers; /* one a section, kept from segment to segment */
+	struct reader_buffer *buffers; /* one per section, reused for each segment */
 	struct reader_front *front;
-	uint32_t without; /* sections that nobody wants, as bits: none of them is used */
-	struct reader_cache *cache; /* reader_cache.h; NULL: nothing is kept */
+	uint32_t without; /* sections that are not needed, as bits: they are not read */
+	struct reader_cache *cache; /* see cache.h; NULL: nothing is kept */
 };
 
 #define READER_SKIPPED_MAX 100
 
-/* Whether a user's word is taken: root's and our own is. */
+/* Whether files of this user are trusted: root's and our own are. */
 bool reader_trusts(uint32_t uid);
 
-/* Whether an observer writes a segment and lives: how what is open ends, it will say. */
+/* Whether an observer writes a segment and still lives, so that it will record how open
+ * connections end. */
 bool reader_observer_lives(struct reader *reader, const struct tws_header *header);
 
 extern const char reader_too_much[]; /* a reason for skipping */
@@ -85,7 +86,7 @@ extern const char reader_too_much[]; /* a reason for skipping */
 int reader_init(struct reader *reader);
 void reader_free(struct reader *reader);
 
-/* Takes a segment; a value other than 0 ends the reading and becomes its result. */
+/* Receives a segment. A value other than 0 ends the reading and becomes its result. */
 typedef int (*reader_taker)(struct segment *segment, void *data);
 
 /* Reads the directory `path`, and its "run-*" unless `only`: totals first, then segments
@@ -93,19 +94,19 @@ typedef int (*reader_taker)(struct segment *segment, void *data);
 int reader_read(struct reader *reader, const char *path, bool only, reader_taker take,
 		void *data);
 
-/* Reads the main directory at `path`, and what root finds in those of other users, which
- * there need not be. 0, the taker's value, or -errno where `path` can't be read; -ENOENT
- * with those of others taken. */
+/* Reads the main directory at `path`, which need not exist, and for root those of other
+ * users. Returns 0, the taker's value, or -errno if `path` can't be read; with -ENOENT,
+ * the directories of others were read. */
 int reader_read_everywhere(struct reader *reader, const char *path, reader_taker take,
 			   void *data);
 
-/* One file in an open directory. NULL, with the segment taken (its result in ret_taken),
- * or why it was skipped; "" if it has vanished. */
+/* Reads one file in an open directory. Returns NULL and the taker's result in
+ * ret_taken, or why the file was skipped; "" if it has vanished. */
 const char *reader_read_file(struct reader *reader, int directory, const char *name,
 			     reader_taker take, void *data, int *ret_taken);
 
-/* Opens one file, to be followed: what is in the segment is for the caller to read,
- * within the sections of the header, which was checked. NULL, or why not, as above. */
+/* Opens one file to be followed: the caller reads the segment, within the sections of
+ * the header, which was checked. Returns NULL, or why not, as above. */
 const char *reader_open_file(struct reader *reader, int directory, const char *name,
 			     struct tws_header *ret_header, int *ret_fd);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Directories of segments. Segments of dead processes are folded into totals by others
- * while we read, so each connection must be counted in one place: first the totals are
- * read with the names of what is in them, then the segments that are not named; if totals
- * have changed by then, `changed` says so and the caller reads again.
+ * Directories of segments. Other processes fold segments of dead processes into totals
+ * while we read, and each connection must be counted once. So totals are read first, with
+ * the names of the segments in them, and then the segments that are not among these
+ * names. If totals have changed meanwhile, `changed` is set and the caller reads again.
  */
 #include "tools/segments/reader.h"
 
@@ -20,7 +20,7 @@
 #include "tools/base/array.h"
 #include "tools/segments/rundir.h"
 
-#define NAMES_MAX 262144 /* of a directory; nobody makes so many who means well */
+#define NAMES_MAX 262144 /* in one directory; only an attacker makes so many */
 
 static const char lost_totals[] = "totals that were damaged: what they held is lost";
 
@@ -73,7 +73,7 @@ static void names_free(struct names *names)
 	*names = (struct names){0};
 }
 
-static void skip(struct tree *tree, const char *name, const char *reason)
+static void tree_skip(struct tree *tree, const char *name, const char *reason)
 {
 	struct reader *reader = tree->reader;
 	size_t length = strlen(tree->directory) + strlen(name) + 2;
@@ -97,8 +97,8 @@ static void skip(struct tree *tree, const char *name, const char *reason)
 	skipped[reader->skipped_count++].reason = reason;
 }
 
-/* Between reader_read_file() and the caller's taker: names the directory, and keeps what
- * a totals file says is in it. */
+/* Stands between reader_read_file() and the caller's taker: sets the directory's name,
+ * and remembers which segments a totals file contains. */
 static int take_file(struct segment *segment, void *data)
 {
 	struct segment named = *segment;
@@ -117,14 +117,14 @@ static int take_file(struct segment *segment, void *data)
 	return result ? result : tree->take(&named, tree->data);
 }
 
-static bool has_suffix(const char *name, const char *suffix)
+static bool name_has_suffix(const char *name, const char *suffix)
 {
 	size_t length = strlen(name), end = strlen(suffix);
 
 	return length > end && strcmp(name + length - end, suffix) == 0;
 }
 
-/* Reads each file of the list; a segment that has vanished was folded meanwhile. */
+/* Reads each file of the list. A segment that has vanished was folded meanwhile. */
 static int read_names(struct tree *tree, int fd, const struct names *names)
 {
 	struct reader *reader = tree->reader;
@@ -134,13 +134,13 @@ static int read_names(struct tree *tree, int fd, const struct names *names)
 	for (size_t i = 0; result == 0 && i < names->count; i++) {
 		if (names_has(&tree->folded, names->list[i]))
 			continue;
-		if (has_suffix(names->list[i], TWS_ASIDE_SUFFIX)) {
-			skip(tree, names->list[i], lost_totals);
+		if (name_has_suffix(names->list[i], TWS_ASIDE_SUFFIX)) {
+			tree_skip(tree, names->list[i], lost_totals);
 			continue;
 		}
 		if (reader->foreign &&
 		    (!reader->foreign_files || !reader->foreign_bytes)) {
-			skip(tree, names->list[i], reader_too_much);
+			tree_skip(tree, names->list[i], reader_too_much);
 			continue;
 		}
 		reader->foreign_files -= reader->foreign;
@@ -149,7 +149,7 @@ static int read_names(struct tree *tree, int fd, const struct names *names)
 		if (why && !*why)
 			tree->reader->changed = true;
 		else if (why)
-			skip(tree, names->list[i], why);
+			tree_skip(tree, names->list[i], why);
 	}
 	return result;
 }
@@ -169,10 +169,10 @@ static int list_directory(int fd, struct names *ret_totals, struct names *ret_se
 	}
 	while (result == 0 && (entry = readdir(dir)) != NULL &&
 	       ret_totals->count + ret_segments->count < NAMES_MAX) {
-		if (has_suffix(entry->d_name, TWS_TOTALS_SUFFIX))
+		if (name_has_suffix(entry->d_name, TWS_TOTALS_SUFFIX))
 			result = names_add(ret_totals, entry->d_name);
-		else if (has_suffix(entry->d_name, TWS_SEGMENT_SUFFIX) ||
-			 has_suffix(entry->d_name, TWS_ASIDE_SUFFIX))
+		else if (name_has_suffix(entry->d_name, TWS_SEGMENT_SUFFIX) ||
+			 name_has_suffix(entry->d_name, TWS_ASIDE_SUFFIX))
 			result = names_add(ret_segments, entry->d_name);
 	}
 	closedir(dir);
@@ -181,7 +181,7 @@ static int list_directory(int fd, struct names *ret_totals, struct names *ret_se
 	return result;
 }
 
-/* A number that changes when any totals file is replaced. */
+/* Returns a number that changes when a totals file is replaced. */
 static uint64_t totals_state(int fd, const struct names *totals)
 {
 	uint64_t state = totals->count;
