@@ -15,16 +15,19 @@
 #include "tools/advice/doctor.h"
 #include "tools/base/interrupt.h"
 #include "tools/base/memory.h"
+#include "tools/cold.h"
 #include "tools/segments/dir_option.h"
 
 #define WATCH_SECONDS 2
-#define NOT_LOOKED    3 /* exit status: no verdict, unlike 1 and 2 */
-#define PATIENCE      2 /* seconds until it prints that it takes longer */
+#define NOT_LOOKED    3	 /* exit status: no verdict, unlike 1 and 2 */
+#define UNOWNED_LEAST 20 /* sockets, before their programs are looked for */
+#define PATIENCE      2	 /* seconds until it prints that it takes longer */
 
 struct request {
 	struct doctor_request doctor;
 	const char *explain;
 	bool markdown;
+	unsigned sample;
 };
 
 static int doctor_take_finding(const struct cli_option *option, void *field)
@@ -56,6 +59,7 @@ static const struct cli_option OPTIONS[] = {
      cli_take_flag, .offset = offsetof(struct request, doctor.json)},
     {"markdown", 0, NULL, "all explanations, for the manual", cli_take_flag,
      .offset = offsetof(struct request, markdown)},
+    COLD_OPTION(struct request, sample),
     DIR_OPTION(struct request, doctor.dir),
     CLI_COLOR(struct request, doctor.color),
     {0},
@@ -109,9 +113,25 @@ static void doctor_start_patience(void)
 	alarm(PATIENCE);
 }
 
+/* If many sockets are unowned, looks for their programs and examines again. */
+static int doctor_look_for_programs(const struct request *request, struct doctor *doctor,
+				    struct cold *cold, char *ret_error, size_t size)
+{
+	struct doctor_request again = request->doctor;
+
+	if (again.subject || again.only || again.watch || !doctor->model->has_table ||
+	    doctor->traffic.unowned < UNOWNED_LEAST ||
+	    !cold_look(cold, &doctor->owners, request->sample, again.json))
+		return 0;
+	again.seen = &cold->sightings;
+	doctor_free(doctor);
+	return doctor_examine(doctor, &again, ret_error, size);
+}
+
 /* Looks once and prints. The exit status. */
 static int doctor_look_once(const struct request *request)
 {
+	struct cold cold = {.directory.fd = -1};
 	struct doctor doctor;
 	char error[PRINT_ERROR_SIZE];
 	int status = 0, result;
@@ -120,6 +140,9 @@ static int doctor_look_once(const struct request *request)
 	doctor_start_patience();
 	result = doctor_examine(&doctor, &request->doctor, error, sizeof(error));
 	alarm(0);
+	if (result == 0)
+		result = doctor_look_for_programs(request, &doctor, &cold, error,
+						  sizeof(error));
 	if (result != 0) {
 		status = cli_fail(NOT_LOOKED, "%s", error);
 	} else if (request->doctor.json) {
@@ -133,6 +156,7 @@ static int doctor_look_once(const struct request *request)
 	if (result == 0 && status == 0 && doctor_knows_nothing(&doctor))
 		status = NOT_LOOKED;
 	doctor_free(&doctor);
+	cold_finish(&cold);
 	result = cli_finish_output();
 	if (status == 0)
 		status = result;
@@ -177,7 +201,8 @@ static int doctor_explain_finding(const struct request *request)
 
 int cmd_doctor(int argc, char **argv)
 {
-	struct request request = {.doctor.color = PRINT_COLOR_AUTO};
+	struct request request = {.doctor.color = PRINT_COLOR_AUTO,
+				  .sample = COLD_SECONDS};
 	int status = doctor_read_options(&request, argc, argv);
 
 	if (status >= 0)

@@ -15,6 +15,8 @@
 #include "tools/launch/reach.h"
 #include "tools/model/traffic.h"
 
+struct sightings;
+
 struct doctor_request {
 	const char *subject; /* a command, or a pid; NULL: the host */
 	pid_t pid;	     /* of the subject; 0: it is a command */
@@ -25,7 +27,8 @@ struct doctor_request {
 	bool json;
 	bool watch;
 	enum print_color color;
-	struct reader_cache *cache; /* for repeated calls; NULL: none */
+	struct reader_cache *cache;   /* for repeated calls; NULL: none */
+	const struct sightings *seen; /* behind unowned sockets; NULL: nobody looked */
 };
 
 struct doctor {

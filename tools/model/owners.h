@@ -19,6 +19,8 @@ enum owners_kind {
 			    service's */
 };
 
+struct sightings;
+
 struct owners_group {
 	enum owners_kind kind;
 	uint32_t app;	  /* index in the model; MODEL_NOBODY if unknown */
@@ -54,8 +56,9 @@ double owners_exited_s(const struct owners *owners, const struct owners_group *g
 /* Prints a table of groups; with `all`, one line per socket. Returns 0 or -ENOMEM. */
 int owners_print_text(const struct owners *owners, bool all, bool color);
 
-/* Prints one object, schema twshim.owners/1; `all` adds the sockets. Returns 0 or
- * -ENOMEM. */
-int owners_print_json(FILE *out, const struct owners *owners, bool all);
+/* Prints one object, schema twshim.owners/1; `all` adds the sockets, and `seen`, if it is
+ * not NULL, the programs behind unowned ones. Returns 0 or -ENOMEM. */
+int owners_print_json(FILE *out, const struct owners *owners, bool all,
+		      const struct sightings *seen);
 
 #endif

@@ -114,12 +114,19 @@ int observation_fd(const struct observation *observation)
 	return observation->events;
 }
 
-void observation_step(struct observation *observation)
+void observation_take(struct observation *observation)
 {
-	uint64_t expired, now = tws_now();
+	uint64_t expired;
 
 	(void)!read(observation->clock, &expired, sizeof(expired));
 	bpf_source_read(observation->source);
+}
+
+void observation_step(struct observation *observation)
+{
+	uint64_t now = tws_now();
+
+	observation_take(observation);
 	if (now - observation->ticked_ns < TICK_NS)
 		return;
 	observation->ticked_ns = now;

@@ -35,6 +35,9 @@ int observation_fd(const struct observation *observation);
 /* Takes in what has happened. */
 void observation_step(struct observation *observation);
 
+/* The same, and forgets nobody. */
+void observation_take(struct observation *observation);
+
 /* Takes in the last of it, and ends it. What is published stays. */
 void observation_end(struct observation *observation);
 

@@ -97,6 +97,21 @@ const struct publish_subject *publish_subject_of(const struct published *publish
 	return &published->subject;
 }
 
+void publish_each_destination(const struct published *published,
+			      void (*take)(const struct tws_address *to,
+					   uint64_t attempts, void *data),
+			      void *data)
+{
+	const enum tws_section_id id = TWS_SECTION_DESTINATIONS;
+	uint32_t used = published->file.header->section[id].used;
+	const struct tws_destination *entry;
+
+	for (uint32_t i = 1; i < used; i++) {
+		entry = publish_file_at(&published->file, id, i);
+		take(&entry->address, entry->counters.value[TWS_attempts], data);
+	}
+}
+
 void publish_replaced(struct published *published)
 {
 	published->replaced = true;

@@ -68,6 +68,12 @@ struct published *publish_process(struct publisher *publisher,
 /* Whose it is. */
 const struct publish_subject *publish_subject_of(const struct published *published);
 
+/* Calls `take` with each destination and the attempts to connect to it. */
+void publish_each_destination(const struct published *published,
+			      void (*take)(const struct tws_address *to,
+					   uint64_t attempts, void *data),
+			      void *data);
+
 /* Another process has its pid now, or another program runs in it: no connection will
  * begin here any more. */
 void publish_replaced(struct published *published);

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "tools/advice/doctor.h"
+#include "tools/report/sightings.h"
 
 #include "tools/base/json.h"
 static const char *const facts[HOST_FACTS] = {
@@ -83,5 +84,12 @@ int doctor_print_json(FILE *out, const struct doctor *doctor)
 	    (json_int_t)doctor->model->kernel.time_wait, "error",
 	    print_json_text_or_null(doctor->model->table_error));
 
+	if (object && doctor->request.seen &&
+	    json_object_set_new(object, "seen",
+				sightings_json(doctor->request.seen, &doctor->owners)) !=
+		0) {
+		json_decref(object);
+		return -ENOMEM;
+	}
 	return print_json(out, object, flags);
 }

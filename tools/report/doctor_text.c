@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tools/advice/doctor.h"
+#include "tools/report/sightings.h"
 
 #define WIDTH  90
 #define INDENT 9
@@ -209,6 +210,8 @@ void doctor_print_text(FILE *out, const struct doctor *doctor)
 	bool color = print_color_wanted(doctor->request.color, out);
 
 	print_findings(out, doctor, color);
+	if (doctor->request.seen)
+		sightings_print_text(out, doctor->request.seen, &doctor->owners, color);
 	if (doctor->request.only) {
 		print_absent(out, doctor, color);
 		return;

@@ -7,6 +7,7 @@
 
 #include "tools/base/json.h"
 #include "tools/model/owners.h"
+#include "tools/report/sightings.h"
 #include "tools/base/print.h"
 
 static const char *const kinds[] = {
@@ -118,7 +119,8 @@ static json_t *sockets(const struct owners *owners)
 	return array;
 }
 
-int owners_print_json(FILE *out, const struct owners *owners, bool all)
+int owners_print_json(FILE *out, const struct owners *owners, bool all,
+		      const struct sightings *seen)
 {
 	const struct model *model = owners->model;
 	json_t *object = json_pack(
@@ -128,6 +130,11 @@ int owners_print_json(FILE *out, const struct owners *owners, bool all)
 	    "unowned_groups", groups(owners, false));
 
 	if (object && all && json_object_set_new(object, "sockets", sockets(owners))) {
+		json_decref(object);
+		return -ENOMEM;
+	}
+	if (object && seen &&
+	    json_object_set_new(object, "seen", sightings_json(seen, owners))) {
 		json_decref(object);
 		return -ENOMEM;
 	}

@@ -42,7 +42,7 @@ static int make_owners(FILE *out, const struct web_options *options, char *ret_e
 	} else {
 		result = owners_group(&owners, model);
 		if (result == 0)
-			result = owners_print_json(out, &owners, false);
+			result = owners_print_json(out, &owners, false, NULL);
 		owners_free(&owners);
 	}
 	model_free(model);

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Prints which programs were seen behind unowned sockets.
+ */
+#ifndef TWS_TOOLS_REPORT_SIGHTINGS_H
+#define TWS_TOOLS_REPORT_SIGHTINGS_H
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "tools/model/owners.h"
+#include "tools/observe/sightings.h"
+
+/* `owners` as they are after the look; `color` of the titles. */
+void sightings_print_text(FILE *out, const struct sightings *sightings,
+			  const struct owners *owners, bool color);
+
+/* An array of objects, or NULL. */
+json_t *sightings_json(const struct sightings *sightings, const struct owners *owners);
+
+#endif
