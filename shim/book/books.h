@@ -34,6 +34,9 @@ struct tws_book {
 	/* Atomic; all slots were found taken: until when that is believed. 0: one was let
 	 * go since. */
 	uint64_t full_until_ns;
+	/* Atomic; when connections that were left to other processes may be looked at
+	 * again, so that no peak counts those that have ended. 0: none was ever left. */
+	uint64_t sweep_ns;
 	/* 1 + the user as whom this process made the segment; 0: another process made it,
 	 * or its file was cut. */
 	uint64_t made_by;

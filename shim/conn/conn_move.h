@@ -107,11 +107,20 @@ static inline void tws_count_open(struct tws_counters *counters)
 		  __atomic_add_fetch(&counters->value[TWS_open], 1, __ATOMIC_ACQ_REL));
 }
 
+/* The same of all of the connection's counters, where others were left to other
+ * processes: those that have ended since are no part of the peak. */
+TWS_COLD void tws_conn_count_open_beside_left(const struct tws_conn *conn,
+					      struct tws_tally tally);
+
 /* Counts established, after the slot was moved. */
 static inline void tws_conn_count_established(const struct tws_conn *conn,
 					      struct tws_tally tally)
 {
 	tws_tally_add(tally, TWS_established, 1);
+	if (tws_unlikely(__atomic_load_n(&conn->book->sweep_ns, __ATOMIC_RELAXED) != 0)) {
+		tws_conn_count_open_beside_left(conn, tally);
+		return;
+	}
 	tws_count_open(tally.destination);
 	tws_count_open(conn->book->process);
 	if (tws_unlikely(tally.arm))

@@ -121,3 +121,44 @@ for depth in range(40):
     report = t.twshim_run(sys.executable, script)
     t.counters(report, attempts=40, established=40, ended_local_fin=40)
     t.time_wait_agrees(report, server, 40)
+
+
+def test_the_peak_counts_no_connection_that_its_last_holder_a_child_has_closed(t):
+    """One at a time, each closed by the parent first and by a child's exit last; and ten that
+    children hold at once are ten."""
+    server = t.server()
+    script = t.file("peak.py", """
+import os, socket, sys, time
+def connect():
+    conn = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+    conn.sendall(b"x")
+    conn.recv(1)
+    return conn
+def hand_over(conn):
+    ready, done = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(done)
+        os.read(ready, 1)
+        os._exit(0)
+    os.close(ready)
+    conn.close()
+    return child, done
+for _ in range(int(sys.argv[3])):
+    child, done = hand_over(connect())
+    os.close(done)
+    os.waitpid(child, 0)
+held = []
+for _ in range(int(sys.argv[4])):
+    held.append(hand_over(connect()))
+    time.sleep(0.01)
+connect().close()
+for child, done in held:
+    os.close(done)
+    os.waitpid(child, 0)
+""")
+    for alone, together, least, most in ((40, 0, 1, 2), (5, 10, 10, 11)):
+        report = t.twshim_run(sys.executable, script, ADDRESS, str(server.port), str(alone),
+                              str(together))
+        assert report["total"]["established"] == alone + together + 1
+        assert least <= report["total"]["peak_open"] <= most, report["total"]
