@@ -146,6 +146,7 @@ def hand_over(conn):
     return child, done
 for _ in range(int(sys.argv[3])):
     child, done = hand_over(connect())
+    os.write(done, b"x")
     os.close(done)
     os.waitpid(child, 0)
 held = []
@@ -154,7 +155,7 @@ for _ in range(int(sys.argv[4])):
     time.sleep(0.01)
 connect().close()
 for child, done in held:
-    os.close(done)
+    os.write(done, b"x")
     os.waitpid(child, 0)
 """)
     for alone, together, least, most in ((40, 0, 1, 2), (5, 10, 10, 11)):
