@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
 # A command's --help as a manual page, man(7). Variables: title (TWSHIM-RUN), name, what (one
-# line), version, date, examples (a file: command, tab, what it does, tab, what to type), see.
+# line), version, date, see.
 function escaped(text) {
 	gsub(/\\/, "\\e", text)
 	gsub(/-/, "\\-", text)
@@ -22,16 +22,6 @@ function entry(line,    at) { # "  -x, --xy WHAT   text", or "  word   text"
 	}
 	listed = 1
 }
-function show_examples(    field, any, line) {
-	while ((getline line < examples) > 0) {
-		split(line, field, "\t")
-		if (field[1] != name)
-			continue
-		if (!any++)
-			section("EXAMPLES")
-		print ".TP\n" escaped(field[2]) "\n.B " escaped(field[3])
-	}
-}
 BEGIN {
 	print ".\\\" Made from --help by man/page.awk."
 	printf ".TH %s 1 %s \"twshim %s\" \"User Commands\"\n", title, date, version
@@ -47,8 +37,10 @@ BEGIN {
 }
 /^$/ { if (listed || where != "DESCRIPTION" || said) gap = 1; next }
 { match($0, /^ +/); indent = RLENGTH }
-indent >= 2 && indent <= 6 { entry($0); gap = 0; next }
+indent >= 2 && indent <= 6 && where != "EXAMPLES" { entry($0); gap = 0; next }
 indent > 6 { sub(/^ +/, ""); print escaped($0); next }
+/^Examples:$/ { section("EXAMPLES"); next }
+where == "EXAMPLES" && indent <= 6 { sub(/^ +/, ""); print ".TP\n.B " escaped($0); next }
 /^Exit status: / {
 	section("EXIT STATUS")
 	sub(/^Exit status: /, "")
@@ -64,7 +56,6 @@ indent > 6 { sub(/^ +/, ""); print escaped($0); next }
 	print escaped($0)
 }
 END {
-	show_examples()
 	section("SEE ALSO")
 	print see
 }

@@ -115,6 +115,7 @@ static int policy_help(void)
 		printf("  %-8s %-24s %s", SUBCOMMANDS[i].word,
 		       SUBCOMMANDS[i].command.operands, SUBCOMMANDS[i].command.summary);
 	puts("\n`twshim policy SUBCOMMAND --help` shows the options of each.");
+	cli_print_examples("policy");
 	return cli_finish_output();
 }
 

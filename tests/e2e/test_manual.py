@@ -31,6 +31,23 @@ def test_each_command_has_a_page_with_all_its_options(t):
         assert options or name == "policy", said
 
 
+def test_each_help_ends_with_two_examples_of_its_command(t):
+    """Of options that it has; the manual's page has the same."""
+    policies = ("check", "explain", "load", "show", "clear", "settings")
+    for name in (*commands(t), *(f"policy {word}" for word in policies)):
+        said = t.run(t.twshim, *name.split(), "--help", shim=False).stdout.decode()
+        typed = re.findall(r"^  (\S.*)$", said.partition("\nExamples:\n")[2], re.M)
+        assert len(typed) >= 2, said
+        assert all(f"twshim {name}" in line for line in typed), typed
+        for line in typed:
+            own = line.partition(" -- ")[0]
+            for option in re.findall(r" (--?[a-z][a-z-]*)", own) if name != "dump" else ():
+                assert name == "policy" or re.search(rf"(^|[ ,]){option}\b", said, re.M), line
+        if " " not in name:
+            page = plain(os.path.join(t.build, "man", "man1", f"twshim-{name}.1"))
+            assert all(f"\n.B {line}\n" in page for line in typed), typed
+
+
 def test_each_counter_and_each_setting_is_in_the_manual(t):
     with open(os.path.join(TOP, "shim", "shared", "counters.def"), encoding="utf-8") as file:
         counters = re.findall(r"^(?:COUNTER|HISTOGRAM)\((\w+),", file.read(), re.M)

@@ -11,10 +11,11 @@
 
 #include "shim/shared/text.h"
 
-#define OPTIONS_MAX 32
-#define HELP_VALUE  512
-#define VALUE_FIRST 256 /* getopt's value of row 0: beyond any letter */
-#define HELP_COLUMN 24
+#define OPTIONS_MAX    32
+#define HELP_VALUE     512
+#define VALUE_FIRST    256 /* getopt's value of row 0: beyond any letter */
+#define HELP_COLUMN    24
+#define EXAMPLE_COLUMN 8
 
 int cli_fail(int status, const char *format, ...)
 {
@@ -51,6 +52,22 @@ static void print_option(const struct cli_option *option)
 	puts(line);
 }
 
+void cli_print_examples(const char *command)
+{
+	static const struct {
+		const char *command, *what, *words;
+	} EXAMPLES[] = {
+#define EXAMPLE(command, what, words) {command, what, words},
+#include "tools/base/examples.def"
+	};
+
+	puts("\nExamples:");
+	for (size_t i = 0; i < sizeof(EXAMPLES) / sizeof(*EXAMPLES); i++)
+		if (strcmp(EXAMPLES[i].command, command) == 0)
+			printf("  %s\n%*s%s\n", EXAMPLES[i].words, EXAMPLE_COLUMN, "",
+			       EXAMPLES[i].what);
+}
+
 static void print_help(const struct cli_command *command)
 {
 	static const struct cli_option help = {.name = "help", .help = "this text"};
@@ -62,6 +79,7 @@ static void print_help(const struct cli_command *command)
 	print_option(&help);
 	if (command->notes)
 		printf("\n%s", command->notes);
+	cli_print_examples(command->name);
 }
 
 /* -------------------------------------------------------------------- options */

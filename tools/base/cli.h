@@ -77,6 +77,9 @@ int cli_read(const struct cli_command *command, int argc, char **argv, void *req
 /* The exit status after a wrong command line. */
 int cli_usage_status(const struct cli_command *command);
 
+/* Prints the examples of a command; --help ends with them. */
+void cli_print_examples(const char *command);
+
 /* Whether the word is a process's number. */
 bool cli_is_pid(const char *word, pid_t *ret_pid);
 
