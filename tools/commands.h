@@ -26,6 +26,7 @@
 	COMMAND(disable, "remove what enable made")                                    \
 	COMMAND(enabled, "list enabled services, and how many processes loaded the shim")     \
 	COMMAND(dump, "print every field of a segment, for a bug report")                 \
+	COMMAND(wait, "wait until the TIME_WAIT sockets to a destination have gone") \
 	COMMAND(lab, "try on this kernel what is said about TIME_WAIT")
 /* clang-format on */
 
