@@ -213,6 +213,10 @@ def test_the_advice_for_ports_that_are_bound_early_works(t):
     assert finding["verdict"] == "problem" and first["total"]["bind_failed_in_use"] == 35, first
     assert f"the 100 ports of the source address {ADDRESS}, of which 100 (100 %)" in \
         finding["evidence"] and "35 bind() calls failed" in finding["evidence"], finding
+    fills = [d["ports"]["used"] for d in first["apps"][0]["destinations"]]
+    assert set(fills) == {100}, fills  # one pool, whatever the destination
+    fills = [d["ports"]["used"] for d in last["apps"][0]["destinations"]]
+    assert fills == [45, 45, 45], fills
     assert last["total"]["established"] == 135 and not last["total"]["bind_failed_in_use"]
     assert not set(PROBLEMS) & idents(last), last["advice"]
 

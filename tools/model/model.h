@@ -270,6 +270,9 @@ int model_add_arms(struct model *model, struct segment *segment);
 /* Computes how fast the arms opened connections, after the last segment. */
 void model_finish_arms(struct model *model);
 
+/* Whether a program chose, or tried to choose, a port before connect(). */
+bool model_binds_early(const struct model *model);
+
 /* Counts the ports in use to each destination. Returns 0 or -ENOMEM. */
 int model_count_ports(struct model *model);
 

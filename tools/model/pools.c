@@ -73,7 +73,7 @@ static int count_pool_owner(struct counting *counting, uint32_t index, uint32_t 
 }
 
 /* Several sockets, to different destinations, may share a port. */
-static int count_port(struct counting *counting, size_t socket_index)
+static int count_pool_port(struct counting *counting, size_t socket_index)
 {
 	const struct model *model = counting->model;
 	const struct kernel_socket *socket = &model->table.sockets[socket_index];
@@ -111,7 +111,7 @@ int traffic_count_pools(struct traffic *traffic, const struct model *model)
 		socket = &model->table.sockets[i];
 		if (socket->remote.port &&
 		    kernel_ports_hold(&model->ports, socket->local.port))
-			result = count_port(&counting, i);
+			result = count_pool_port(&counting, i);
 	}
 	if (traffic->pool_count)
 		qsort(traffic->pools, traffic->pool_count, sizeof(*traffic->pools),

@@ -257,20 +257,6 @@ static void take_unowned(struct traffic *traffic, const struct owners *owners)
 	}
 }
 
-/* Whether a program chose, or tried to choose, a port before connect(). */
-static bool binds_early(const struct model *model)
-{
-	const struct model_recent *recent;
-
-	for (uint32_t i = 0; i < model->app_count; i++) {
-		recent = &model->apps[i].recent;
-		if (recent->early_bind || recent->open_early_bind ||
-		    model->apps[i].counters.value[TWS_bind_failed_in_use])
-			return true;
-	}
-	return false;
-}
-
 int traffic_study(struct traffic *ret_traffic, const struct model *model,
 		  const struct owners *owners)
 {
@@ -289,7 +275,7 @@ int traffic_study(struct traffic *ret_traffic, const struct model *model,
 	}
 	if (result == 0)
 		result = forecast_all(study);
-	if (result == 0 && binds_early(model))
+	if (result == 0 && model_binds_early(model))
 		result = traffic_count_pools(ret_traffic, model);
 	if (result == 0 && owners)
 		take_unowned(ret_traffic, owners);
