@@ -11,6 +11,7 @@
 
 #include "tools/base/cli.h"
 #include "tools/base/memory.h"
+#include "tools/model/listeners.h"
 #include "tools/model/owners.h"
 #include "tools/base/print.h"
 #include "tools/cold.h"
@@ -87,6 +88,8 @@ static int owners_read(const struct request *request, struct model **ret_model,
 		    "owners: %s: TIME_WAIT sockets can't be listed without it",
 		    (*ret_model)->table_error);
 	result = owners_group(ret_owners, *ret_model);
+	if (result == 0)
+		result = listeners_name(ret_owners);
 	return result == 0 ? 0 : cli_fail(CLI_FAILURE, "owners: %s", strerror(-result));
 }
 

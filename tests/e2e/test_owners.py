@@ -33,7 +33,8 @@ def owners(t, *options):
     """The output of `twshim owners --json`, with its sums checked."""
     said = json.loads(t.run(t.twshim, "owners", "--json", *options, shim=False).stdout)
     assert said["schema"] == "twshim.owners/1"
-    assert said["time_wait"] == said["owned"] + said["unowned"]
+    assert said["time_wait"] == said["owned"] + said["incoming"] + said["unowned"]
+    assert said["incoming"] == sum(o["count"] for o in said["incoming_groups"])
     assert said["owned"] == sum(o["count"] for o in said["owners"])
     assert said["unowned"] == sum(o["count"] for o in said["unowned_groups"])
     for owner in said["owners"] + said["unowned_groups"]:
@@ -111,16 +112,18 @@ def test_what_was_open_at_a_kill_is_attributed(t):
     assert [(o["app"], o["pid"]) for o in said["owners"]] == [("client", held.pid)], said
 
 
-def test_unowned_ones_are_told_apart_by_direction(t):
+def test_incoming_ones_are_those_of_the_process_that_listens_and_no_others(t):
     server, first = t.server(), t.server("first")
     t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:30", shim=False)
     t.run(t.prog("client"), ADDRESS, str(first.port), "socket", "connect", "send:1", "recv",
           "wait-hup", "close", "repeat:20", shim=False)
     said = owners(t)
-    assert (said["owned"], said["unowned"]) == (0, 50)
-    looks = {g["looks"]: g for g in said["unowned_groups"]}
-    assert (looks["outgoing"]["to"], looks["outgoing"]["count"]) == (server.to, 30)
-    assert (looks["incoming"]["local_port"], looks["incoming"]["count"]) == (first.port, 20)
+    assert (said["owned"], said["incoming"], said["unowned"]) == (0, 20, 30)
+    (outgoing,), (incoming,) = said["unowned_groups"], said["incoming_groups"]
+    assert (outgoing["looks"], outgoing["to"], outgoing["count"]) == ("outgoing", server.to, 30)
+    assert (incoming["local_port"], incoming["count"]) == (first.port, 20)
+    with open(f"/proc/{incoming['pid']}/comm", encoding="utf-8") as file:
+        assert file.read().strip() == incoming["app"]
     text = t.run(t.twshim, "owners", shim=False).stdout.decode()
     assert "outgoing" in text and "incoming" in text and server.to in text
 

@@ -110,6 +110,7 @@ static struct owners_group describe_group(const struct grouping *grouping, size_
 	} else if (is_incoming(grouping, index)) {
 		group.kind = OWNERS_INCOMING;
 		group.local_port = socket->local.port;
+		group.has_listener = is_listening(grouping, socket->local.port);
 	} else {
 		group.kind = OWNERS_OUTGOING;
 		group.to = socket->remote;
@@ -170,6 +171,7 @@ static int take_socket(struct grouping *grouping, size_t index)
 	if (added < 0)
 		return added;
 	owners->group_of[index] = *cookie_map_find(&grouping->by_key, key);
+	owners->incoming += group.has_listener;
 	count_in_group(&owners->groups[owners->group_of[index]],
 		       owners->model->table.sockets[index].expires_ms);
 	return 0;

@@ -27,6 +27,10 @@ struct owners_group {
 	uint32_t process; /* MODEL_NOBODY: unknown, or known from folded totals only */
 	struct tws_address to; /* family 0 if incoming */
 	uint16_t local_port;   /* 0 if not incoming */
+	bool has_listener;     /* somebody listens on local_port now, so they are that
+				  process's incoming connections */
+	pid_t listener;	       /* see listeners_name(); 0: not known */
+	char listener_name[64];
 	uint64_t count;
 	uint32_t oldest_leaves_ms;
 	uint32_t newest_leaves_ms;
@@ -36,6 +40,7 @@ struct owners {
 	const struct model *model;
 	struct owners_group *groups; /* by kind; most sockets first */
 	size_t count;
+	uint64_t incoming;  /* sockets at a port where somebody listens */
 	uint32_t *group_of; /* group of each socket in the model's table; UINT32_MAX if it
 			       is not in TIME_WAIT */
 };

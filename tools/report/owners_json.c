@@ -74,16 +74,49 @@ static json_t *unowned(const struct owners_group *group)
 	    "newest_leaves_s", group->newest_leaves_ms / 1e3);
 }
 
-static json_t *groups(const struct owners *owners, bool known)
+/* Connections that a process accepted. */
+static json_t *incoming(const struct owners_group *group)
+{
+	return json_pack(
+	    "{s:o, s:o, s:I, s:I, s:f, s:f}", "app",
+	    *group->listener_name ? print_json_text(group->listener_name) : json_null(),
+	    "pid", group->listener ? json_integer(group->listener) : json_null(),
+	    "local_port", (json_int_t)group->local_port, "count",
+	    (json_int_t)group->count, "oldest_leaves_s", group->oldest_leaves_ms / 1e3,
+	    "newest_leaves_s", group->newest_leaves_ms / 1e3);
+}
+
+/* The groups that the object is made for. */
+enum part { PART_KNOWN, PART_INCOMING, PART_UNOWNED };
+
+static enum part part_of(const struct owners_group *group)
+{
+	if (group->kind == OWNERS_KNOWN)
+		return PART_KNOWN;
+	return group->has_listener ? PART_INCOMING : PART_UNOWNED;
+}
+
+static json_t *group_object(const struct owners *owners, const struct owners_group *group)
+{
+	switch (part_of(group)) {
+	case PART_KNOWN:
+		return owner(owners, group);
+	case PART_INCOMING:
+		return incoming(group);
+	default:
+		return unowned(group);
+	}
+}
+
+static json_t *groups(const struct owners *owners, enum part part)
 {
 	const struct owners_group *group;
 	json_t *array = json_array();
 
 	for (size_t i = 0; array && i < owners->count; i++) {
 		group = &owners->groups[i];
-		if ((group->kind == OWNERS_KNOWN) == known &&
-		    json_array_append_new(array, known ? owner(owners, group)
-						       : unowned(group)) != 0) {
+		if (part_of(group) == part &&
+		    json_array_append_new(array, group_object(owners, group)) != 0) {
 			json_decref(array);
 			array = NULL;
 		}
@@ -124,10 +157,12 @@ int owners_print_json(FILE *out, const struct owners *owners, bool all,
 {
 	const struct model *model = owners->model;
 	json_t *object = json_pack(
-	    "{s:s, s:I, s:I, s:I, s:o, s:o}", "schema", "twshim.owners/1", "time_wait",
-	    (json_int_t)model->kernel.time_wait, "owned", (json_int_t)model->kernel.owned,
-	    "unowned", (json_int_t)model->kernel.unowned, "owners", groups(owners, true),
-	    "unowned_groups", groups(owners, false));
+	    "{s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "schema", "twshim.owners/1",
+	    "time_wait", (json_int_t)model->kernel.time_wait, "owned",
+	    (json_int_t)model->kernel.owned, "incoming", (json_int_t)owners->incoming,
+	    "unowned", (json_int_t)(model->kernel.unowned - owners->incoming), "owners",
+	    groups(owners, PART_KNOWN), "incoming_groups", groups(owners, PART_INCOMING),
+	    "unowned_groups", groups(owners, PART_UNOWNED));
 
 	if (object && all && json_object_set_new(object, "sockets", sockets(owners))) {
 		json_decref(object);

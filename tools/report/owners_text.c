@@ -32,6 +32,14 @@ static const struct print_column known_columns[COLUMNS] = {
     [COLUMN_LEAVE] = {"LEAVE IN", true, false},
 };
 
+static const struct print_column incoming_columns[COLUMNS] = {
+    [COLUMN_APP] = {"APPLICATION", false, false},
+    [COLUMN_PID] = {"PID", false, false},
+    [COLUMN_TO] = {"LOCAL PORT", false, false},
+    [COLUMN_COUNT] = {"TIME_WAIT", true, false},
+    [COLUMN_LEAVE] = {"LEAVE IN", true, false},
+};
+
 static const struct print_column unowned_columns[COLUMNS] = {
     [COLUMN_APP] = {"DIRECTION", false, false},
     [COLUMN_PID] = {"LOCAL PORT", false, false},
@@ -39,6 +47,25 @@ static const struct print_column unowned_columns[COLUMNS] = {
     [COLUMN_COUNT] = {"TIME_WAIT", true, false},
     [COLUMN_LEAVE] = {"LEAVE IN", true, false},
 };
+
+/* The groups of one table each. */
+enum part { PART_KNOWN, PART_INCOMING, PART_UNOWNED, PARTS };
+
+static const struct {
+	const struct print_column *columns;
+	const char *title;
+} parts[PARTS] = {
+    [PART_KNOWN] = {known_columns, ""},
+    [PART_INCOMING] = {incoming_columns, "Incoming connections of:\n"},
+    [PART_UNOWNED] = {unowned_columns, "Unowned:\n"},
+};
+
+static enum part part_of(const struct owners_group *group)
+{
+	if (group->kind == OWNERS_KNOWN)
+		return PART_KNOWN;
+	return group->has_listener ? PART_INCOMING : PART_UNOWNED;
+}
 
 /* "812", "812, exited 12 s ago", or "exited". */
 static void format_pid(char *cell, const struct owners *owners,
@@ -63,6 +90,8 @@ static void format_app(char *cell, const struct owners *owners,
 {
 	if (group->kind == OWNERS_KNOWN)
 		print_escape(cell, CELL, owners->model->apps[group->app].name);
+	else if (*group->listener_name)
+		print_escape(cell, CELL, group->listener_name);
 	else
 		snprintf(cell, CELL, "%s",
 			 group->kind == OWNERS_INCOMING ? "incoming" : "outgoing");
@@ -80,11 +109,17 @@ static int add_owner_row(struct print_table *table, const struct owners *owners,
 			 row->processes);
 	else if (group->kind == OWNERS_KNOWN)
 		format_pid(cells[COLUMN_PID], owners, group);
+	else if (group->has_listener && group->listener)
+		snprintf(cells[COLUMN_PID], CELL, "%d", (int)group->listener);
+	else if (group->has_listener)
+		snprintf(cells[COLUMN_PID], CELL, "?");
 	else if (group->kind == OWNERS_INCOMING)
 		snprintf(cells[COLUMN_PID], CELL, "%u", group->local_port);
 	else
 		snprintf(cells[COLUMN_PID], CELL, "any");
-	if (group->kind == OWNERS_INCOMING)
+	if (group->has_listener)
+		snprintf(cells[COLUMN_TO], CELL, "%u", group->local_port);
+	else if (group->kind == OWNERS_INCOMING)
 		snprintf(cells[COLUMN_TO], CELL, "any");
 	else
 		print_address(cells[COLUMN_TO], &group->to);
@@ -152,34 +187,33 @@ static size_t fold_exited(const struct owners *owners, struct row *rows, size_t 
 	return kept;
 }
 
-/* Returns the groups of known owners, or the others, most sockets first. The caller frees
- * them. NULL: out of memory. */
-static struct row *rows_of(const struct owners *owners, bool known, size_t *ret_count)
+/* Returns the groups of a table, most sockets first. The caller frees them. NULL: out of
+ * memory. */
+static struct row *rows_of(const struct owners *owners, enum part part, size_t *ret_count)
 {
 	struct row *rows = calloc(owners->count + 1, sizeof(*rows));
 	size_t count = 0;
 
 	for (size_t i = 0; rows && i < owners->count; i++)
-		if ((owners->groups[i].kind == OWNERS_KNOWN) == known)
+		if (part_of(&owners->groups[i]) == part)
 			rows[count++] = (struct row){owners->groups[i], 1};
-	*ret_count =
-	    rows && known && count > ROWS ? fold_exited(owners, rows, count) : count;
+	*ret_count = rows && part == PART_KNOWN && count > ROWS
+			 ? fold_exited(owners, rows, count)
+			 : count;
 	return rows;
 }
 
-/* Writes the groups of known owners, or the others. */
-static int write_groups(const struct owners *owners, bool known, bool color)
+static int write_groups(const struct owners *owners, enum part part, bool color)
 {
-	struct print_table *table =
-	    print_table_new(known ? known_columns : unowned_columns, COLUMNS);
+	struct print_table *table = print_table_new(parts[part].columns, COLUMNS);
 	size_t count;
-	struct row *rows = rows_of(owners, known, &count);
+	struct row *rows = rows_of(owners, part, &count);
 	int result = table && rows ? 0 : -ENOMEM;
 
 	for (size_t i = 0; result == 0 && i < count && i < ROWS; i++)
 		result = add_owner_row(table, owners, &rows[i]);
 	if (result == 0 && count) {
-		fputs(known ? "\n" : "\nUnowned:\n", stdout);
+		printf("\n%s", parts[part].title);
 		print_table_write(table, stdout, 2, color);
 	}
 	if (result == 0 && count > ROWS)
@@ -193,13 +227,18 @@ static void write_headline(const struct owners *owners, bool color)
 {
 	const struct model *model = owners->model;
 	char all[PRINT_NUMBER_SIZE], owned[PRINT_NUMBER_SIZE], others[PRINT_NUMBER_SIZE];
+	char incoming[PRINT_NUMBER_SIZE + 16] = "";
 
-	printf("%s%s TIME_WAIT %s: %s from known applications, %s from programs not "
+	if (owners->incoming) {
+		print_number(incoming, owners->incoming);
+		strcat(incoming, " incoming, ");
+	}
+	printf("%s%s TIME_WAIT %s: %s from known applications, %s%s from programs not "
 	       "running under twshim%s\n",
 	       print_style(PRINT_BOLD, color), print_number(all, model->kernel.time_wait),
 	       print_plural(model->kernel.time_wait, "socket", "sockets"),
-	       print_number(owned, model->kernel.owned),
-	       print_number(others, model->kernel.unowned),
+	       print_number(owned, model->kernel.owned), incoming,
+	       print_number(others, model->kernel.unowned - owners->incoming),
 	       print_style(PRINT_PLAIN, color));
 }
 
@@ -229,13 +268,14 @@ static void write_sockets(const struct owners *owners, bool color)
 
 int owners_print_text(const struct owners *owners, bool all, bool color)
 {
-	int result;
+	int result = 0;
 
 	if (all) {
 		write_sockets(owners, color);
 		return 0;
 	}
 	write_headline(owners, color);
-	result = write_groups(owners, true, color);
-	return result == 0 ? write_groups(owners, false, color) : result;
+	for (enum part part = 0; result == 0 && part < PARTS; part++)
+		result = write_groups(owners, part, color);
+	return result;
 }

@@ -8,6 +8,7 @@
 
 #include "tools/base/cli.h"
 #include "tools/advice/doctor.h"
+#include "tools/model/listeners.h"
 #include "tools/model/owners.h"
 #include "tools/report/report.h"
 #include "tools/web/web.h"
@@ -41,6 +42,8 @@ static int make_owners(FILE *out, const struct web_options *options, char *ret_e
 		result = -EACCES;
 	} else {
 		result = owners_group(&owners, model);
+		if (result == 0)
+			result = listeners_name(&owners);
 		if (result == 0)
 			result = owners_print_json(out, &owners, false, NULL);
 		owners_free(&owners);
