@@ -175,6 +175,12 @@ static bool parse_address_part(const char *text, const struct pieces *pieces,
 	unsigned width, bits;
 
 	target->family = (uint8_t)parse_host(pieces->host, target->bytes);
+	if (target->family == TWS_FAMILY_NONE &&
+	    strspn(text, "0123456789-") == strlen(text)) {
+		tws_problem_what(problem, "\"%s\" is no IPv4 or IPv6 address", text);
+		tws_problem_cure(problem, "did you mean *:%s?", text);
+		return false;
+	}
 	if (target->family == TWS_FAMILY_NONE)
 		return refuse(problem, text, "is no IPv4 or IPv6 address",
 			      strchr(pieces->host, '%')

@@ -2,6 +2,7 @@
 #include "config/rule_text.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +59,50 @@ static void set(struct tws_draft *draft, struct tws_draft_part *part,
 		      number);
 }
 
+/* The setting of which the word is a value: close for fin-reset. NULL: there is none. */
+static const struct tws_setting *setting_of_value(const char *word)
+{
+	const char *choice;
+	size_t length;
+
+	for (unsigned i = 0; i < TWS_SETTING_COUNT; i++) {
+		const struct tws_setting *setting = &tws_setting_table[i];
+
+		if (!setting->choices || !(setting->places & TWS_LINE_PLACES))
+			continue;
+		for (unsigned n = 0;
+		     (choice = tws_choice_word(setting->choices, n, &length)) != NULL;
+		     n++)
+			if (strlen(word) == length && strncmp(word, choice, length) == 0)
+				return setting;
+	}
+	return NULL;
+}
+
+/* Whether another setting follows in a value, behind a blank or a semicolon. */
+static bool holds_setting(const char *value)
+{
+	char name[64];
+
+	for (; (value = strpbrk(value, "; ")) != NULL;) {
+		value += strspn(value, "; ");
+		snprintf(name, sizeof(name), "%.*s", (int)strcspn(value, "="), value);
+		if (strchr(value, '=') && tws_setting_find(name, TWS_LINE_PLACES))
+			return true;
+	}
+	return false;
+}
+
+static void complain_unknown(const char *word, bool has_value,
+			     struct tws_problem *ret_problem)
+{
+	const struct tws_setting *setting = has_value ? NULL : setting_of_value(word);
+
+	tws_setting_explain_unknown(word, TWS_LINE_PLACES, ret_problem);
+	if (setting)
+		tws_problem_cure(ret_problem, "did you mean %s=%s?", setting->name, word);
+}
+
 /* One "name=value". */
 static void read_pair(struct tws_draft *draft, struct tws_draft_part *part, char *pair,
 		      unsigned number)
@@ -69,11 +114,14 @@ static void read_pair(struct tws_draft *draft, struct tws_draft_part *part, char
 	if (equals)
 		*equals = '\0';
 	setting = tws_setting_find(pair, TWS_LINE_PLACES);
-	if (setting && equals && setting->kind != TWS_KIND_GROUP) {
+	if (setting && equals && holds_setting(equals + 1)) {
+		tws_problem_what(&problem, "%s=%s holds two settings", pair, equals + 1);
+		tws_problem_cure(&problem, "separate them with commas, as in "
+					   "close=fin-reset,to=*:443");
+	} else if (setting && equals && setting->kind != TWS_KIND_GROUP) {
 		set(draft, part, setting, equals + 1, number);
 		return;
-	}
-	if (setting && setting->kind == TWS_KIND_GROUP) {
+	} else if (setting && setting->kind == TWS_KIND_GROUP) {
 		tws_problem_what(&problem, "%s is a group", pair);
 		tws_problem_cure(&problem, "write what it holds, such as %s",
 				 setting->inside == TWS_IN_MATCH ? "to=10.0.0.7:6379"
@@ -82,7 +130,7 @@ static void read_pair(struct tws_draft *draft, struct tws_draft_part *part, char
 		tws_problem_what(&problem, "%s has no value", pair);
 		tws_problem_cure(&problem, "write %s=VALUE", pair);
 	} else {
-		tws_setting_explain_unknown(pair, TWS_LINE_PLACES, &problem);
+		complain_unknown(pair, equals != NULL, &problem);
 	}
 	tws_draft_complain(draft, number, &problem);
 }

@@ -42,6 +42,7 @@ struct run {
 	struct policy_given policy;
 	const char *output_path, *page_path; /* NULL: none */
 	bool json, quiet, keep;
+	enum print_color color;
 	char **argv;
 
 	char library[PATH_MAX];
@@ -73,6 +74,7 @@ static const struct cli_option OPTIONS[] = {
      .offset = offsetof(struct run, quiet)},
     {"keep", 0, NULL, "keep the run's directory, for twshim report --dir", cli_take_flag,
      .offset = offsetof(struct run, keep)},
+    CLI_COLOR(struct run, color),
     {0},
 };
 
@@ -228,7 +230,7 @@ static void run_print_report(struct run *run, FILE *out)
 	    .only_dir = true,
 	    .json = run->json,
 	    .page = run->page.file,
-	    .color = PRINT_COLOR_AUTO,
+	    .color = run->color,
 	    .listener = run->settler ? settler_listener(run->settler) : NULL,
 	    .run = &about,
 	};

@@ -628,6 +628,10 @@ static void errors_of_one_line_name_the_rule(void **state)
 	    {"failed_percent=nan", "out of range", "over 0"},
 	    {"to=redis", "is no IPv4 or IPv6", "not looked up"},
 	    {"detail=true", "may not stand in a rule", "the file itself"},
+	    {"fin-reset", "fin-reset is no setting", "did you mean close=fin-reset?"},
+	    {"to=6379", "\"6379\" is no IPv4 or IPv6", "did you mean *:6379?"},
+	    {"close=reset;to=*:1", "holds two settings", "separate them with commas"},
+	    {"close=reset to=*:1", "holds two settings", "separate them with commas"},
 	    {"close=reset", "every program", "allow_everything = true"},
 	};
 
