@@ -100,11 +100,36 @@ class Traced:
         self.process.communicate()
 
 
+class Watched:
+    """`twshim watch` of the whole host, as it would run for ever."""
+
+    def __init__(self, test):
+        self.test = test
+
+    def __enter__(self):
+        self.process = self.test.start(self.test.twshim, "watch", shim=False,
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.attached = b"watching" in self.process.stderr.readline()
+        self.before_s = self.cpu_s() if self.attached else 0
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGINT)
+        self.process.communicate()
+
+    def cpu_s(self):
+        """User and system time so far."""
+        with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def bpftrace(test, rows, repeat=7):
-    """Times the bare cycle with and without bpftrace, in turn, and ours in the same runs."""
+    """Times the bare cycle alone, beside bpftrace and beside `watch`, in turn, and ours in the
+    same runs."""
     if not shutil.which("bpftrace"):
         return
-    ours, theirs = [], []
+    ours, theirs, watched, cpu = [], [], [], []
     for _ in range(repeat):
         without = rounds(test, 40, [variant(test, test.library)], batch=ALONE)
         with Traced() as traced:
@@ -112,6 +137,12 @@ def bpftrace(test, rows, repeat=7):
                 print("  bpftrace cannot attach to tracepoints here")
                 return
             within = rounds(test, 40, [], batch=ALONE)
+        with Watched(test) as watch:
+            if watch.attached:
+                beside = rounds(test, 40, [], batch=ALONE)
+                watched.append(table.median([r[0] for r in beside])[0] /
+                               table.median([r[0] for r in without])[0])
+                cpu.append((watch.cpu_s() - watch.before_s) / (len(beside) * ALONE) * 5000 * 100)
         ours.append(table.median([r[1] / r[0] for r in without])[0])
         theirs.append(table.median([r[0] for r in within])[0] /
                       table.median([r[0] for r in without])[0])
@@ -119,6 +150,10 @@ def bpftrace(test, rows, repeat=7):
                    None, "cycle")
     rows.add("cycle, ratio to bare: twshim, in the same runs", table.median(ours), "x",
              row["value"])
+    if watched:
+        rows.add("cycle, ratio to bare: beside twshim watch", table.median(watched), "x",
+                 min(1.05, row["value"]), "cycle")
+        rows.add("CPU of twshim watch at 5,000 connections per second", table.median(cpu), "%")
 
 
 def strace(test, rows, repeat=5):

@@ -60,6 +60,15 @@ struct bpf_closed {
 
 #define BPF_ERROR_UNKNOWN (-1) /* connect() failed before it sent anything */
 
+/* A call of connect() whose SYN is to come. */
+struct bpf_call {
+	uint64_t thread; /* pid and tgid; 0: there is none */
+	struct bpf_connection connection;
+};
+
+#define BPF_CALLS   1024
+#define BPF_CALL_NS 10000000u /* a call that takes longer has failed */
+
 #define BPF_PATH_PARTS 24
 #define BPF_PART_SIZE  64
 #define BPF_ARGS_SIZE  256

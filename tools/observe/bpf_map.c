@@ -87,17 +87,16 @@ int bpf_map_route_error(const struct tws_address *to)
 	return error;
 }
 
-static void take_call(struct bpf_source *source, int map, uint64_t key,
-		      const struct bpf_connection *value)
-{
-	if (tws_now() - value->began_ns < SECOND_NS)
-		return;
-	libbpf.bpf_map_delete_elem(map, &key);
-	bpf_source_take(source, value);
-}
-
 void bpf_map_calls(struct bpf_source *source)
 {
-	if (!source->no_early)
-		sweep(source, source->calls, take_call);
+	static const struct bpf_call none;
+	struct bpf_call call;
+
+	for (uint32_t i = 0; !source->no_early && i < BPF_CALLS; i++) {
+		if (libbpf.bpf_map_lookup_elem(source->calls, &i, &call) != 0 ||
+		    !call.thread || tws_now() - call.connection.began_ns < SECOND_NS)
+			continue;
+		libbpf.bpf_map_update_elem(source->calls, &i, &none, 0);
+		bpf_source_take(source, &call.connection);
+	}
 }

@@ -165,14 +165,14 @@ static __always_inline bool tell_process(struct task_struct *task,
 static __always_inline bool find_process(struct bpf_process *ret_process,
 					 __u32 net_namespace)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
+	struct task_struct *task = bpf_get_current_task_btf();
 	__u32 tgid = (__u32)(bpf_get_current_pid_tgid() >> 32);
 	struct bpf_process *known, process = {.tgid = tgid};
 
-	if (BPF_CORE_READ(task, flags) & PF_KTHREAD || !in_scope(tgid))
+	if (task->flags & PF_KTHREAD || !in_scope(tgid))
 		return false;
-	process.start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
-	process.image = BPF_CORE_READ(task, self_exec_id);
+	process.start_ns = task->group_leader->start_boottime;
+	process.image = task->self_exec_id;
 	*ret_process = process;
 	known = bpf_map_lookup_elem(&processes, &tgid);
 	if (known && known->start_ns == process.start_ns && known->image == process.image)

@@ -18,6 +18,7 @@
 /* The first pid namespace's inode, fixed in the kernel. */
 #define INITIAL_PID_NAMESPACE 0xeffffffcu
 #define TICK_NS		      10000000ull /* of the clock of /proc, USER_HZ */
+#define DEAD_SWEEPS	      120
 #define LIBRARY		      "/libtwshim.so"
 #define VARIABLE	      "TWSHIM_DIR="
 
@@ -269,7 +270,8 @@ void observed_sweep(struct observed_table *table)
 	for (size_t i = 0; i < OBSERVED_BUCKETS; i++)
 		for (at = &table->buckets[i]; *at;) {
 			gone = *at;
-			if (gone->published || gone->adopted || is_there(gone)) {
+			if (gone->published || gone->adopted || is_there(gone) ||
+			    gone->dead_sweeps++ < DEAD_SWEEPS) {
 				at = &gone->next;
 				continue;
 			}
@@ -338,15 +340,16 @@ static bool left_segment(const struct publish_subject *subject)
 	return tws_rundir_others(look_below, &copy) > 0;
 }
 
+/* A process may end at any step of this; what it has left is looked for last. */
 bool observed_is_others(const struct observed *observed, int directory)
 {
 	pid_t pid = observed->subject.host_pid;
 	struct stat place = {0};
 
-	if (!is_there(observed))
-		return left_segment(&observed->subject);
-	if (proc_any_line(pid, "maps", '\n', names_library, NULL) > 0)
+	if (is_there(observed) &&
+	    (proc_any_line(pid, "maps", '\n', names_library, NULL) > 0 ||
+	     (fstat(directory, &place) == 0 &&
+	      proc_any_line(pid, "environ", '\0', names_other_run, &place) > 0)))
 		return true;
-	return fstat(directory, &place) == 0 &&
-	       proc_any_line(pid, "environ", '\0', names_other_run, &place) > 0;
+	return left_segment(&observed->subject);
 }

@@ -17,6 +17,7 @@ struct observed {
 	struct publish_subject subject;
 	struct published *published; /* NULL: not yet, or not at all */
 	uint32_t adopted;	     /* connections of it that are to be adopted */
+	uint32_t dead_sweeps;	     /* since when it is dead */
 	bool left;		     /* to the shim, or for want of memory */
 	pid_t parent;		     /* 0: not known */
 	uint64_t cgroup;	     /* id */
@@ -50,7 +51,8 @@ struct observed *observed_meet(struct observed_table *table,
 void observed_forget(struct observed_table *table, const struct published *published,
 		     pid_t host_pid);
 
-/* Frees those that are left to the shim and dead. */
+/* Once a second: frees those that are left to the shim and dead for two minutes: until
+ * then a connection of theirs may still end. */
 void observed_sweep(struct observed_table *table);
 
 /* Whether somebody else counts its connections: the shim, which is in the process or

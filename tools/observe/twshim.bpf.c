@@ -51,13 +51,14 @@ struct {
 	__type(value, struct bpf_connection);
 } connections SEC(".maps");
 
-/* Calls of connect() that have not come as far as a SYN, by thread: where the next one of
- * the same thread finds one, it failed before. */
+/* Calls of connect() that have not come as far as a SYN: each thread has a place, which
+ * it may share with others. What still stands there when the next one calls has failed.
+ */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
-	__type(key, __u64); /* pid and tgid */
-	__type(value, struct bpf_connection);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, BPF_CALLS);
+	__type(key, __u32);
+	__type(value, struct bpf_call);
 } calls SEC(".maps");
 
 /* ----------------------------------------------------------------------- connections */
@@ -109,8 +110,8 @@ static __always_inline void tell(const struct bpf_connection *connection)
 /* What the program asked for before it connected. */
 static __always_inline __u32 flags_at_begin(struct sock *sk)
 {
-	unsigned int locks = BPF_CORE_READ_BITFIELD_PROBED(sk, sk_userlocks);
-	unsigned int file_flags = BPF_CORE_READ(sk, sk_socket, file, f_flags);
+	unsigned int locks = BPF_CORE_READ_BITFIELD(sk, sk_userlocks);
+	unsigned int file_flags = sk->sk_socket->file->f_flags;
 	__u32 flags = 0;
 
 	if (file_flags & O_NONBLOCK)
@@ -119,22 +120,33 @@ static __always_inline __u32 flags_at_begin(struct sock *sk)
 		flags |= TWS_CONN_APP_BOUND;
 	if (sk->__sk_common.skc_num && !(locks & BINDPORT_LOCK))
 		flags |= TWS_CONN_APP_BOUND_0;
-	if (BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_reuse))
+	if (BPF_CORE_READ_BITFIELD(sk, __sk_common.skc_reuse))
 		flags |= TWS_CONN_APP_REUSEADDR;
 	if (sk->__sk_common.skc_family == AF_INET6)
 		flags |= TWS_CONN_IPV6;
 	return flags;
 }
 
+static __always_inline struct bpf_call *own_place(__u64 thread)
+{
+	__u32 place = (__u32)thread % BPF_CALLS;
+
+	return bpf_map_lookup_elem(&calls, &place);
+}
+
 static __always_inline void begin(struct sock *sk)
 {
 	struct bpf_connection connection = {.kind = BPF_EVENT_BEGUN}, *old;
 	__u64 thread = bpf_get_current_pid_tgid();
+	struct bpf_call *call = own_place(thread);
 
 	connection.net_namespace = sk->__sk_common.skc_net.net->ns.inum;
-	if (!find_process(&connection.process, connection.net_namespace))
+	if (call && call->thread == thread) {
+		call->thread = 0;
+		connection.process = call->connection.process;
+	} else if (!find_process(&connection.process, connection.net_namespace)) {
 		return;
-	bpf_map_delete_elem(&calls, &thread);
+	}
 	connection.cookie = bpf_get_socket_cookie(sk);
 	connection.began_ns = bpf_ktime_get_ns();
 	connection.flags = flags_at_begin(sk);
@@ -295,49 +307,60 @@ int BPF_PROG(on_state, struct sock *sk, int old, int new)
 
 /* ----------------------------------------------- attempts that fail before their SYN */
 
-static __always_inline __u32 own_net_namespace(void)
+/* Where the one before has not come further for so long, it failed. Another thread's that
+ * is younger may be on its way: then this call is not noted, and is not seen if it fails.
+ */
+static __always_inline struct bpf_call *take_place(__u64 thread, __u64 now)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
+	struct bpf_call *place = own_place(thread);
 
-	return BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
+	if (!place || !place->thread)
+		return place;
+	if (place->thread != thread && now - place->connection.began_ns < BPF_CALL_NS)
+		return NULL;
+	tell(&place->connection);
+	return place;
 }
 
-/* Where the one before, of the same thread, has not come further, it failed. */
-static __always_inline void note_call(struct bpf_connection *connection)
+/* NULL: it is not to be noted. */
+static __always_inline struct bpf_call *begin_call(struct bpf_sock_addr *context)
 {
-	__u64 thread = bpf_get_current_pid_tgid();
-	struct bpf_connection *old = bpf_map_lookup_elem(&calls, &thread);
+	__u64 thread = bpf_get_current_pid_tgid(), now = bpf_ktime_get_ns();
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct bpf_connection *connection;
+	struct bpf_process process;
+	struct bpf_call *place;
+	__u32 net_namespace;
 
-	if (old)
-		tell(old);
-	bpf_map_update_elem(&calls, &thread, connection, BPF_ANY);
-}
-
-static __always_inline bool begin_call(struct bpf_sock_addr *context,
-				       struct bpf_connection *connection)
-{
 	if (context->protocol != IPPROTO_TCP)
-		return false;
-	connection->net_namespace = own_net_namespace();
-	if (!find_process(&connection->process, connection->net_namespace))
-		return false;
+		return NULL;
+	net_namespace = task->nsproxy->net_ns->ns.inum;
+	if (!find_process(&process, net_namespace))
+		return NULL;
+	place = take_place(thread, now);
+	if (!place)
+		return NULL;
+	connection = &place->connection;
+	connection->process = process;
+	connection->net_namespace = net_namespace;
 	connection->kind = BPF_EVENT_ENDED;
 	connection->ending = TWS_END_FAILED;
 	connection->error = BPF_ERROR_UNKNOWN;
 	connection->cookie = bpf_get_socket_cookie(context);
-	connection->began_ns = connection->ended_ns = bpf_ktime_get_ns();
+	connection->began_ns = connection->ended_ns = now;
 	connection->remote.port = bpf_ntohs((__u16)context->user_port);
-	return true;
+	place->thread = thread;
+	return place;
 }
 
 SEC("cgroup/connect4")
 int on_connect4(struct bpf_sock_addr *context)
 {
-	struct bpf_connection connection = {};
+	struct bpf_call *place = begin_call(context);
 
-	if (begin_call(context, &connection)) {
-		set_ipv4(&connection.remote, context->user_ip4);
-		note_call(&connection);
+	if (place) {
+		place->connection.flags = 0;
+		set_ipv4(&place->connection.remote, context->user_ip4);
 	}
 	return 1;
 }
@@ -345,19 +368,22 @@ int on_connect4(struct bpf_sock_addr *context)
 SEC("cgroup/connect6")
 int on_connect6(struct bpf_sock_addr *context)
 {
-	struct bpf_connection connection = {.flags = TWS_CONN_IPV6};
-	__u32 *words = (void *)connection.remote.bytes;
+	struct bpf_call *place = begin_call(context);
+	struct tws_address *remote;
+	__u32 *words;
 
-	if (begin_call(context, &connection)) {
-		words[0] = context->user_ip6[0];
-		words[1] = context->user_ip6[1];
-		words[2] = context->user_ip6[2];
-		words[3] = context->user_ip6[3];
-		connection.remote.family = TWS_IPV6;
-		if (is_mapped(&connection.remote))
-			set_ipv4(&connection.remote, words[3]);
-		note_call(&connection);
-	}
+	if (!place)
+		return 1;
+	place->connection.flags = TWS_CONN_IPV6;
+	remote = &place->connection.remote;
+	words = (void *)remote->bytes;
+	words[0] = context->user_ip6[0];
+	words[1] = context->user_ip6[1];
+	words[2] = context->user_ip6[2];
+	words[3] = context->user_ip6[3];
+	remote->family = TWS_IPV6;
+	if (is_mapped(remote))
+		set_ipv4(remote, words[3]);
 	return 1;
 }
 
