@@ -325,6 +325,37 @@ def test_a_rule_that_does_not_help_is_not_said_to_and_not_advised_again(t):
         raise AssertionError("no TW102")
 
 
+def test_each_of_several_rules_is_held_to_its_promise(t):
+    servers = [t.server(), t.server(), t.server()]
+    script = """
+        import socket, sys
+        for port in sys.argv[2:]:
+            for i in range(30):
+                s = socket.socket()
+                if port == sys.argv[4]:
+                    s.bind((sys.argv[1], 0))
+                s.connect((sys.argv[1], int(port)))
+                if port == sys.argv[3] and i % 3 == 0:
+                    s.sendall(b"x")
+                    s.recv(1)
+                    s.shutdown(socket.SHUT_WR)
+                    s.recv(1)
+                s.close()
+    """
+    command = python(t, "three.py", textwrap.dedent(script), ADDRESS, *(s.port for s in servers))
+    rules = ("-p", f"port_ring=30000-40000,to={servers[0].to}",
+             "-p", f"close=fin-reset,to={servers[1].to}", "-p", f"late_bind=true,to={servers[2].to}")
+    report = t.twshim_run(*command, options=rules)
+    told = [(r["matched"], r["helped"]) for r in report["rules"]]
+    assert told == [(30, 30), (30, 20), (30, 30)], report["rules"]
+    assert report["rules"][1]["time_wait"] == 10, report["rules"]
+    text = t.run(t.twshim, "run", *rules, "--", *command, shim=False).stderr.decode()
+    said = " ".join(text.split())
+    assert "30 connections matched; 20 helped; the kernel shows 10 of them in TIME_WAIT" in said
+    assert said.count("30 connections matched; 30 helped") == 2, text
+    assert "Not helped: 10 already in TIME_WAIT when close() was called" in said, text
+
+
 def test_a_trial_on_a_share_is_followed_by_the_whole(t):
     server = t.server()
     command = (t.prog("client"), ADDRESS, str(server.port), "socket", "connect", "send:1", "recv",

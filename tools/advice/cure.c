@@ -84,6 +84,14 @@ static void say_instead(char *text, size_t size, const struct advice_facts *fact
 {
 	char outside[ADVICE_RING_SIZE];
 
+	if (facts->client.lately && facts->client.lately->port_ring) {
+		snprintf(text, size,
+			 "keep connections open or let the server close first; otherwise "
+			 "give the port_ring in force more ports: it had none for %s "
+			 "connections",
+			 advice_number(advice_count(facts, TWS_policy_skipped_busy)));
+		return;
+	}
 	snprintf(text, size,
 		 "keep connections open or let the server close first; otherwise -p "
 		 "'port_ring=%s,to=%s' reuses their ports",

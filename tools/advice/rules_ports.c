@@ -259,12 +259,17 @@ static void advise_starved(const struct advice_facts *facts,
 static void advise_fixed_port(const struct advice_facts *facts,
 			      struct advice_finding *ret_finding)
 {
+	char rule[128] = "";
+
+	if (!advice_has_fin_reset(facts) && !advice_beyond_help(facts))
+		snprintf(rule, sizeof(rule),
+			 ", or leave no TIME_WAIT by -p 'close=fin-reset,to=%s'",
+			 facts->client.to);
 	ADVICE("the program binds to a fixed source port, and an earlier connection of "
 	       "its own with the same addresses and ports, in TIME_WAIT or still open, "
 	       "holds it: bind to port 0 instead; if the port must be fixed, keep "
-	       "SO_REUSEADDR and tcp_timestamps=1, or leave no TIME_WAIT by -p "
-	       "'close=fin-reset,to=%s'",
-	       facts->client.to);
+	       "SO_REUSEADDR and tcp_timestamps=1%s",
+	       rule);
 }
 
 /* Attempts that were never answered, each of which held a port. */

@@ -92,7 +92,7 @@ void rule_closes_first(const struct advice_facts *facts,
 	uint64_t ended = join_ended(facts->client.counters);
 	uint64_t shut = advice_count(facts, TWS_shut_down_first);
 	uint64_t policy = join_by_policy(facts->client.counters);
-	char cure[600], how[96] = "";
+	char cure[600], how[128] = "";
 
 	if (advice_is_over(facts,
 			   facts->client.time_wait.confirmed +
@@ -106,7 +106,8 @@ void rule_closes_first(const struct advice_facts *facts,
 			 advice_number(shut < first + policy ? shut : first + policy));
 	if (policy)
 		snprintf(how + strlen(how), sizeof(how) - strlen(how),
-			 " (%s by policy, without TIME_WAIT)", advice_number(policy));
+			 ", and a policy ended %s of them without TIME_WAIT",
+			 advice_number(policy));
 	EVIDENCE("%s closed first on %s of %s connections to %s%s; the side that closes "
 		 "first keeps the TIME_WAIT socket, for 60 s each",
 		 facts->client.app, advice_number(first + policy), advice_number(ended),

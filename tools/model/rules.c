@@ -44,6 +44,9 @@ static void note_kernel(const struct model *model, struct model_rule *rule,
 {
 	const struct kernel_socket *socket;
 
+	/* The shim counts late_bind at bind(), when no rule has the connection yet. */
+	rule->applied += ended->flags & TWS_CONN_LATE_BIND &&
+			 !(ended->flags & TWS_CONN_POLICY_COUNTED);
 	if (!(ended->flags & (TWS_CONN_POLICY_LINGER2 | TWS_CONN_POLICY_RESET)))
 		return;
 	rule->closes = true;

@@ -230,6 +230,23 @@ static json_t *kernel(const struct model *model)
 	return object;
 }
 
+/* What each rule promised, and what came of it. */
+static json_t *rules(const struct model *model)
+{
+	json_t *array = json_array(), *object;
+
+	for (uint32_t i = 0; i < model->rule_count; i++) {
+		object = json_object();
+		set(object, "rule", print_json_text(model->rules[i].name));
+		set(object, "matched", integer(model->rules[i].matched));
+		set(object, "helped", integer(model->rules[i].applied));
+		set(object, "time_wait",
+		    model->has_table ? integer(model->rules[i].time_wait) : json_null());
+		append(array, object);
+	}
+	return array;
+}
+
 static json_t *arms(const struct model *model, const struct report_run *run)
 {
 	double elapsed = run ? run->elapsed_seconds : 0;
@@ -341,6 +358,7 @@ int report_print_json(FILE *out, const struct model *model,
 	set(object, "time_wait", time_wait(model, &model->time_wait));
 	set(object, "apps", apps(model));
 	set(object, "kernel", kernel(model));
+	set(object, "rules", rules(model));
 	set(object, "arms", arms(model, options->run));
 	set(object, "advice", advice_list(model));
 	set(object, "unseen", unseen(model));
