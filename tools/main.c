@@ -12,6 +12,7 @@
 
 #include "shim/shared/clock.h"
 #include "tools/base/cli.h"
+#include "tools/report/status.h"
 
 #define COMMAND(name, help) {#name, cmd_##name, help},
 static const struct {
@@ -42,7 +43,8 @@ static void occupy_standard_descriptors(void)
 
 static int print_usage(void)
 {
-	puts("Usage: twshim COMMAND ...\n\n"
+	puts("Usage: twshim COMMAND ...\n"
+	     "       twshim     on a terminal: how this host is, and what to do next\n\n"
 	     "Shows which program leaves TIME_WAIT sockets behind, and changes how one\n"
 	     "program closes its TCP connections, without touching it.\n");
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
@@ -89,6 +91,8 @@ int main(int argc, char **argv)
 {
 	occupy_standard_descriptors();
 	tws_clock_begin();
+	if (argc < 2 && isatty(STDOUT_FILENO))
+		return status_print(print_color_wanted(PRINT_COLOR_AUTO, stdout));
 	if (argc < 2)
 		return cli_fail(CLI_USAGE, "a command is missing: see twshim --help");
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)

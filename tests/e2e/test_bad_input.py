@@ -352,8 +352,8 @@ def test_a_full_tmpfs_is_named_by_whoever_is_asked_why_nothing_was_counted(t):
     for fill, (arguments, words) in itertools.product(fills, (
             (("run", "--", *_client(t, server)), "connections will not be counted"),
             (("env",), "connections will not be counted"),
-            (("report",), "No room is left on the tmpfs"),
-            (("doctor", t.prog("client")), "no room is left on the tmpfs"))):
+            (("report",), "The tmpfs of the run-time directory is full"),
+            (("doctor", t.prog("client")), "is full, so programs that start now are not counted"))):
         command = ("sh", "-c", fill, "sh", t.twshim, *arguments)
         result = t.run(*_mounted("size=1m,nr_inodes=10,mode=700", t.dir), *command, shim=False,
                        status=None)

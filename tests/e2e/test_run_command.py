@@ -755,7 +755,7 @@ def test_report_of_what_nobody_knows_is_a_failure_that_says_so(t):
     t.run(*_client(t, server))
     page = os.path.join(t.scratch, "page.html")
     for subject, says in (("cleint", "nothing is known about this application: did you mean client?"),
-                          ("no\x1b[31msuch", "twshim report shows all that are known"),
+                          ("no\x1b[31msuch", "twshim report shows all known ones"),
                           ("1", "nothing is known about this process: twshim ps lists")):
         for options in ((), ("--json",), ("--html", page)):
             result = t.run(t.twshim, "report", *options, subject, shim=False, status=1)
@@ -786,3 +786,25 @@ def test_nothing_works_differently_under_an_unwritable_tmp(t):
     server = t.server()
     report = t.twshim_run(*_client(t, server), env={"TMPDIR": "/nonexistent"})
     t.counters(report, attempts=1, established=1, ended_local_fin=1)
+
+
+def test_twshim_alone_on_a_terminal_shows_the_verdict_and_what_to_do_next(t):
+    """Elsewhere it stays an error: a script that forgot the command must not go on."""
+    t.run(t.twshim, shim=False, status=2)
+    server = t.server()
+    t.run(*_client(t, server))
+    leader, terminal = os.openpty()
+    process = t.start(t.twshim, shim=False, stdout=terminal)
+    os.close(terminal)
+    said = b""
+    try:
+        while chunk := os.read(leader, 65536):
+            said += chunk
+    except OSError:  # EIO: it has ended
+        pass
+    os.close(leader)
+    assert process.wait(20) == 0
+    said = said.decode()
+    assert "Nothing is wrong" in said or "pressure" in said, said  # a busy machine
+    assert "twshim doctor" in said, said
+    assert f"1  client to {ADDRESS}:{server.port}" in said, said
