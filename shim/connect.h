@@ -44,7 +44,7 @@ static inline void tws_connect_set_destination(const struct tws_conn *conn,
 	(TWS_CONN_APP_BOUND_0 | TWS_CONN_LATE_BIND | TWS_CONN_APP_LINGER_0 |             \
 	 TWS_CONN_APP_LINGER_N | TWS_CONN_APP_REUSEADDR)
 
-/* What was done to the socket before its connect(). */
+/* Counts what the program did to the socket before connect(). */
 TWS_COLD void tws_connect_count_options(const struct tws_conn *conn, uint32_t flags);
 
 static inline void tws_connect_count(struct tws_connecting *connecting,
@@ -67,11 +67,11 @@ static inline bool tws_connect_may_have(socklen_t length)
 /* Begins an attempt whose destination is set. */
 TWS_COLD void tws_connect_begin(struct tws_connecting *connecting);
 
-/* The TCP state of a socket; TCP_CLOSE also where it is not known. */
+/* The TCP state of a socket; TCP_CLOSE if it is not known. */
 TWS_COLD int tws_connect_state(int fd);
 
-/* AF_UNSPEC dissolves the association; the kernel resets what was established. Notes how
- * the connection ends by that. */
+/* AF_UNSPEC dissolves the association, and the kernel resets an established
+ * connection. Notes how the connection ends by that. */
 TWS_COLD void tws_connect_dissolve(int fd, struct tws_connecting *connecting);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Exported wrappers of what makes, changes and closes descriptors: guard, hook, real
- * call. Nothing is decided here.
+ * The exported wrappers of calls that make, change and close descriptors. Each consists
+ * of guard, hook and real call; nothing is decided here.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -53,7 +53,8 @@ TWS_HOT int tws_wrap_connect(int fd, const struct sockaddr *address, socklen_t l
 	int ret;
 
 	if (tws_likely(tws_fd(fd)))
-		pthread_testcancel(); /* as connect() does first, and before we count */
+		pthread_testcancel(); /* connect() does this first; we must before we
+					 count */
 	tws_hook_connect(fd, address, length, &connecting);
 	ret = tws_real.connect(fd, address, length);
 	tws_hook_connected(fd, address, length, &connecting, error_of(ret), false);
@@ -103,7 +104,8 @@ int tws_wrap_sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, int 
 	if (!count || !opens_connection(fd, flags) ||
 	    !tws_peek(&opening, messages, sizeof(opening)) || !opening.msg_name) {
 		ret = tws_real.sendmmsg(fd, messages, count, flags);
-		for (int i = 0; i < ret; i++) /* no further than the kernel came */
+		for (int i = 0; i < ret;
+		     i++) /* only the messages that the kernel has sent */
 			tws_hook_rights_sent(fd, &messages[i].msg_hdr);
 		return ret;
 	}
@@ -242,7 +244,7 @@ static int close_uncancelled(int fd)
 	return ret;
 }
 
-/* What libc's does, without its cancellation point. */
+/* Does what libc's close() does, without its cancellation point. */
 static int close_bare(int fd)
 {
 	long ret = tws_sys1(SYS_close, fd);
@@ -254,8 +256,8 @@ static int close_bare(int fd)
 }
 
 /* close() is a cancellation point. A thread that is cancelled at its entry leaves the
- * descriptor open, so we let that happen before the record is detached, and not between.
- */
+ * descriptor open, so cancellation must happen before the record is detached, and not
+ * between detaching and closing. */
 TWS_HOT static __attribute__((noinline)) int close_connection(int fd)
 {
 	struct tws_end end;
@@ -289,8 +291,8 @@ void tws_wrap_closefrom(int first)
 	tws_real.closefrom(first);
 }
 
-/* Buffered output goes out before a policy resets, or it would be lost. The error of that
- * is for the stream's own close to return. 0: none. */
+/* Flushes buffered output before a policy resets the connection, or it would be lost.
+ * Returns 0, or the error of the flush, which the stream's own close has to return. */
 static int flush_beforehand(FILE *stream)
 {
 	return __fpending(stream) && fflush(stream) != 0 ? errno : 0;
@@ -301,7 +303,7 @@ static bool close_stream(FILE *stream, struct tws_end *ret_end, int *ret_error)
 	int saved = errno;
 	int fd = stream ? fileno_unlocked(stream) : -1;
 
-	errno = saved; /* a stream in memory has no descriptor, and says so */
+	errno = saved; /* a memory stream has no descriptor, and fileno() says so */
 	*ret_error = 0;
 	if (fd < 0 || !tws_fd(fd))
 		return false;
@@ -318,7 +320,7 @@ int tws_wrap_fclose(FILE *stream)
 	int ret;
 
 	if (error)
-		__fpurge(stream); /* what failed is not tried a second time */
+		__fpurge(stream); /* a flush that failed is not tried again */
 	ret = tws_real.fclose(stream);
 	if (ours)
 		tws_hook_closed(&end);
@@ -328,7 +330,7 @@ int tws_wrap_fclose(FILE *stream)
 	return EOF;
 }
 
-/* freopen() itself ignores the error of its flush, which is left in errno. */
+/* freopen() ignores the error of its flush but leaves it in errno. */
 FILE *tws_wrap_freopen(const char *path, const char *mode, FILE *stream)
 {
 	struct tws_end end;

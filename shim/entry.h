@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The exported wrappers' prototypes, from wrapped.def. Each is named tws_wrap_NAME in C
- * and NAME to the linker, so that libc's headers, with their macros, redirections and
- * attributes, do not interfere. vfork and dlopen are in hook_process.c.
+ * Prototypes of the exported wrappers, made from wrapped.def. Each is named
+ * tws_wrap_NAME in C and NAME for the linker, so that the macros, redirections and
+ * attributes of libc's headers do not interfere. vfork and dlopen are in hook_process.c.
  */
 #ifndef TWS_SHIM_ENTRY_H
 #define TWS_SHIM_ENTRY_H
@@ -20,19 +20,19 @@
 #define WRAP_variadic(ret, name, params, args) WRAP_required(ret, name, params, args)
 #include "shim/wrapped.def"
 
-/* The error of a call that answers -1 in errno; 0: it succeeded. */
+/* The errno of a call that returned -1, or 0 if it succeeded. */
 static inline int error_of(long result)
 {
 	return tws_unlikely(result == -1) ? errno : 0;
 }
 
-/* TCP Fast Open: a send that connects. */
+/* Whether this send opens a connection, by TCP Fast Open. */
 static inline bool opens_connection(int fd, int flags)
 {
 	return flags & MSG_FASTOPEN && tws_fd(fd);
 }
 
-/* The commands of fcntl() that copy a descriptor. */
+/* Whether this command of fcntl() copies a descriptor. */
 static inline bool copies_descriptor(int command)
 {
 	return command == F_DUPFD || command == F_DUPFD_CLOEXEC;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Exported wrappers of what makes processes, changes their image and ends them.
+ * The exported wrappers of calls that make processes, replace their image and end them.
  */
 #include <alloca.h>
 #include <fcntl.h>
@@ -67,9 +67,10 @@ FILE *tws_wrap_popen(const char *command, const char *mode)
 	return tws_real.popen(command, mode);
 }
 
-/* The environment of the new image, with our word in it; `envp` itself where there is
- * none, or where it cannot be read, as the kernel will answer. On the stack: an exec may
- * stand in a vfork child or a signal handler. */
+/* The environment of the new image with TWSHIM_HANDOVER added. It is `envp` itself if
+ * there is nothing to add, or if `envp` cannot be read, which the kernel will then
+ * report. It is built on the stack, because an exec may happen in a vfork child or a
+ * signal handler. */
 #define ENVIRONMENT(envp, exec)                                                          \
 	((exec).handover[0] && count_strings((envp), &(exec).strings)                    \
 	     ? add_handover(alloca(((exec).strings + 2) * sizeof(char *)), (envp),       \
@@ -77,7 +78,7 @@ FILE *tws_wrap_popen(const char *command, const char *mode)
 	     : (envp))
 #define MOST_STRINGS 65536 /* half a megabyte of stack */
 
-/* False: the list cannot be read, or is longer than the stack may hold. */
+/* False: the list cannot be read, or it is too long for the stack. */
 static bool count_strings(char *const *list, size_t *ret_count)
 {
 	uintptr_t page = 0;
@@ -165,7 +166,7 @@ int tws_wrap_execveat(int directory, const char *path, char *const argv[],
 	    tws_real.execveat(directory, path, argv, ENVIRONMENT(envp, exec), flags));
 }
 
-/* The arguments of the execl family as a list on the stack. */
+/* Collects the arguments of the execl family into a list on the stack. */
 #define COLLECT(argument, ret_argv, ret_envp, has_envp)                                  \
 	do {                                                                             \
 		va_list list;                                                            \
@@ -235,7 +236,7 @@ int tws_wrap_setresuid(uid_t real, uid_t effective, uid_t saved)
 	return user_changed(tws_real.setresuid(real, effective, saved));
 }
 
-/* Its answer is the former ID, whether it succeeds or not. */
+/* These return the former ID, whether they succeed or not. */
 int tws_wrap_setfsuid(uid_t user)
 {
 	int ret = tws_real.setfsuid(user);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The exported wrapper of syscall(): any of the others, by number. Node closes its
- * sockets this way.
+ * The exported wrapper of syscall(), which makes any of the other calls by its number.
+ * Node closes its sockets in this way.
  */
 #include <fcntl.h>
 #include <linux/seccomp.h>
@@ -78,12 +78,12 @@ static long call_filter(long number, const long *a)
 	bool retires = sets_filter(number, a) && tws_may_work();
 	long ret = call(number, a);
 
-	if (retires && ret >= 0) /* or a descriptor, to listen at */
+	if (retires && ret >= 0) /* or a descriptor: the listener of the filter */
 		tws_process_retire();
 	return ret;
 }
 
-/* Those that need a look before the real call. */
+/* The calls that need a look before the real call. */
 static bool call_around(long number, const long *a, long *ret_result)
 {
 	switch (number) {
@@ -111,8 +111,8 @@ static bool call_around(long number, const long *a, long *ret_result)
 			return false;
 		*ret_result = call_connect(number, a, 4, true);
 		return true;
-	/* Wrapped by name only: no client is known to make these calls by number. What
-	 * they hide is found later, as after an instruction of the program's own. */
+	/* These are wrapped only by name: no client is known to make them by number.
+	 * What they do unseen is found later, as after a raw system call. */
 	case SYS_sendmmsg:
 	case SYS_execve:
 	case SYS_execveat:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * How descriptors die: every way leads through tws_conn_look, the policy, tws_conn_detach
- * and, afterwards, tws_conn_settle.
+ * The ways in which a descriptor dies. Each goes through tws_conn_look(), the policy,
+ * tws_conn_detach() and, after the real call, tws_conn_settle().
  */
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -24,7 +24,7 @@ TWS_HOT bool tws_hook_close(int fd, enum tws_via via, struct tws_end *ret_end)
 	return true;
 }
 
-/* A close that lingers takes its time: the file may have been cut meanwhile. */
+/* A close that lingers takes time, and the file may have been truncated meanwhile. */
 void tws_hook_settle(struct tws_end *end)
 {
 	tws_freshen_book(end->conn.book);
@@ -39,9 +39,9 @@ void tws_hook_went(struct tws_end *end)
 		tws_conn_end(end);
 }
 
-/* Each connection of ours is closed by itself, a moment before the real call would, so
- * that the kernel can be asked about it afterwards. Not with CLOSE_RANGE_UNSHARE: before
- * the real call the descriptors are still those of other threads. */
+/* Each of our connections is closed on its own just before the real call, so that the
+ * kernel can be asked about it afterwards. This is not done with CLOSE_RANGE_UNSHARE:
+ * until the real call, the descriptors still belong to other threads too. */
 static void close_each(unsigned first, unsigned last, bool unshare)
 {
 	int highest = tws_fd_highest();
@@ -73,9 +73,9 @@ void tws_hook_close_from(unsigned first)
 		close_each(first, ~0u, false);
 }
 
-/* A call that must fail closes nothing: with flags that the kernel does not know, and on
- * one that is older than it, or behind a filter that refuses it (containers have such).
- */
+/* A call that must fail closes nothing. It fails with flags that the kernel does not
+ * know, on a kernel that lacks the call, and behind a filter that refuses it, as in
+ * some containers. */
 static bool kernel_closes(int flags)
 {
 	return flags ? flags == CLOSE_RANGE_UNSHARE
@@ -94,7 +94,7 @@ void tws_hook_overwrite(int from, int to, int flags, struct tws_end *ret_end)
 {
 	ret_end->conn.book = NULL;
 	ret_end->word = 0;
-	/* A call that must fail changes nothing, so no policy may have either. */
+	/* A call that must fail changes nothing, so no policy may act either. */
 	if (from == to || flags & ~O_CLOEXEC || !tws_fd(to) || !tws_may_work() ||
 	    tws_sys2(SYS_fcntl, from, F_GETFD) < 0)
 		return;

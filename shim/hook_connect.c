@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * connect() and what does the same by other names, before the real call. Where no policy
- * is in force, the address is not read here: it may be unreadable, and must give EFAULT
- * then. The attempt is counted under `other`; hook_connected.c moves it to its
- * destination.
+ * connect(), and the calls that connect under another name, before the real call. Where
+ * no policy is in force, the address is not read here: it may be unreadable, and then
+ * the kernel must answer EFAULT. The attempt is counted under `other`, and
+ * hook_connected.c moves it to its destination.
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -14,7 +14,7 @@
 #include "shim/process.h"
 #include "shim/shared/clock.h"
 
-/* TCP_CLOSE also where it is not known. */
+/* TCP_CLOSE if the state is not known. */
 int tws_connect_state(int fd)
 {
 	uint8_t state = 0; /* tcpi_state, the first byte */
@@ -25,8 +25,8 @@ int tws_connect_state(int fd)
 		   : TCP_CLOSE;
 }
 
-/* One that was accepted, or connected where we could not see it, is not ours to open, nor
- * to have a policy; nor is one that listens. */
+/* A socket that was accepted, or that connected where we could not see it, was not
+ * opened by this process and gets no policy. The same holds for one that listens. */
 static bool may_be_opened(int fd)
 {
 	int state = tws_connect_state(fd);
@@ -34,7 +34,8 @@ static bool may_be_opened(int fd)
 	return state == TCP_CLOSE || state == TCP_SYN_SENT;
 }
 
-/* AF_UNSPEC dissolves the association; the kernel resets what was established. */
+/* AF_UNSPEC dissolves the association, and the kernel resets an established
+ * connection. */
 void tws_connect_dissolve(int fd, struct tws_connecting *connecting)
 {
 	struct tws_end *end = &connecting->end;
@@ -51,14 +52,14 @@ void tws_connect_dissolve(int fd, struct tws_connecting *connecting)
 	connecting->disconnected = true;
 }
 
-/* Of an attempt that failed: the next one may go elsewhere. */
+/* The attempt failed, and the next one may go elsewhere. */
 static void forget_destination(struct tws_connection *slot)
 {
 	if (tws_conn_state(slot) == TWS_CONN_CLAIMED)
 		slot->destination = slot->arm = 0;
 }
 
-/* Of a descriptor that we have a connection of already, or nothing. */
+/* The slot of a descriptor that we may have a connection for already. */
 static __attribute__((noinline)) bool slot_of_known(int fd, uint32_t word,
 						    struct tws_conn *ret_conn)
 {
@@ -79,8 +80,9 @@ static __attribute__((noinline)) bool slot_of_known(int fd, uint32_t word,
 	       tws_connect_claim(fd, (word & TWS_FD_FLAGS) | TWS_CONN_SHARED, ret_conn);
 }
 
-/* Another thread may have been quicker with the same descriptor, then what it has put
- * there is the connection. Else there is no room, and the descriptor is not followed. */
+/* Another thread may have been quicker with the same descriptor; then what it put
+ * there is the connection. Otherwise there is no room, and the descriptor is not
+ * followed. */
 static __attribute__((noinline)) bool slot_slowly(int fd, uint32_t word,
 						  struct tws_conn *ret_conn)
 {
@@ -97,8 +99,8 @@ static __attribute__((noinline)) bool slot_slowly(int fd, uint32_t word,
 	return false;
 }
 
-/* The slot of a socket that is about to connect, state CLAIMED; or what it already is.
- * False: none is to be had. */
+/* The slot of a socket that is about to connect, in state CLAIMED, or the slot that
+ * the socket has already. False: there is none. */
 static inline bool slot_for(int fd, struct tws_conn *ret_conn)
 {
 	uint32_t word = tws_fd(fd);
@@ -109,7 +111,7 @@ static inline bool slot_for(int fd, struct tws_conn *ret_conn)
 	return slot_slowly(fd, word, ret_conn);
 }
 
-/* What was done to the socket before its connect(). */
+/* Counts what the program did to the socket before connect(). */
 void tws_connect_count_options(const struct tws_conn *conn, uint32_t flags)
 {
 	if (flags & TWS_CONN_APP_BOUND_0 && !(flags & TWS_CONN_LATE_BIND))
@@ -124,8 +126,8 @@ void tws_connect_count_options(const struct tws_conn *conn, uint32_t flags)
 		tws_conn_count(conn, TWS_setsockopt_reuseaddr, 1);
 }
 
-/* It is under way already, by another thread maybe, whose call may be told EISCONN when
- * this one is told 0. */
+/* The connect is under way already, perhaps by another thread. That thread may be told
+ * EISCONN while this one is told 0. */
 static TWS_COLD void under_way(struct tws_connecting *connecting)
 {
 	__atomic_fetch_or(&connecting->conn.slot->flags, TWS_CONN_AGAIN,
@@ -149,8 +151,8 @@ static inline bool attempt(struct tws_connecting *connecting, uint64_t now)
 	return false;
 }
 
-/* An attempt whose destination is not known yet is counted under `other`, so that it is
- * counted whatever happens during the call. */
+/* The attempt is counted before the call, whatever happens during it. While its
+ * destination is not known, it is counted under `other`. */
 static inline void begin_unnamed(struct tws_connecting *connecting, uint64_t now)
 {
 	connecting->unnamed = true;
@@ -167,7 +169,7 @@ void tws_connect_begin(struct tws_connecting *connecting)
 		tws_connect_count(connecting, tws_conn_tally(&connecting->conn));
 }
 
-/* It is under way, or was over before. */
+/* The connect is under way, or it was over before. */
 static __attribute__((noinline)) void connect_again(struct tws_connecting *connecting)
 {
 	connecting->repeated = true;
@@ -210,8 +212,8 @@ static TWS_COLD void connect_by_policy(int fd, const struct sockaddr *address,
 	}
 }
 
-/* A descriptor that we did not see made, nearly always of another kind: it is asked about
- * afterwards, when its address can be read at no cost. */
+/* We did not see how this descriptor was made, and nearly always it is of another
+ * kind. It is examined after the call, when reading its address costs nothing. */
 static TWS_COLD void connect_strange(int fd, const struct sockaddr *address,
 				     socklen_t length, struct tws_connecting *connecting)
 {

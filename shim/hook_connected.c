@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * connect(), after the real call: the kernel has read the address, so it can be read, and
- * the attempt gets its destination; then what became of it.
+ * connect() after the real call. The kernel has read the address by then, so it is
+ * readable: the attempt gets its destination, and its outcome is counted.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -25,8 +25,8 @@ static TWS_COLD void disconnected(int fd, struct tws_connecting *connecting)
 	tws_fd_set(fd, TWS_FD_SOCKET | flags);
 }
 
-/* Code that runs before the C library's own start (.preinit_array of the program): there
- * is no environment yet that says where to count. */
+/* Code that runs before the C library has started (.preinit_array of the program) has
+ * no environment yet, so the shim cannot know where to publish. */
 static TWS_COLD void note_too_early(int fd)
 {
 	if (!__atomic_load_n(&tws_process.stage, __ATOMIC_ACQUIRE) &&
@@ -34,15 +34,15 @@ static TWS_COLD void note_too_early(int fd)
 		tws_count_process(TWS_unobserved);
 }
 
-/* What a connect() answers only after it has read the address. */
+/* The errors that connect() returns only after it has read the address. */
 static bool has_read_address(int error)
 {
 	return !error || error == EINPROGRESS || error == EALREADY || error == EINTR ||
 	       tws_failure_counter(error) != TWS_failed_other;
 }
 
-/* A call that took its time, so that other threads may have given the memory back; or one
- * that failed, perhaps before it had read it. */
+/* The call took long enough for other threads to have freed the memory, or it failed,
+ * perhaps before it read the address. */
 static TWS_COLD bool read_late(int fd, const struct sockaddr *address, socklen_t length,
 			       int error, struct tws_address *ret_remote)
 {
@@ -52,8 +52,8 @@ static TWS_COLD bool read_late(int fd, const struct sockaddr *address, socklen_t
 	       tws_conn_address(address, length, ret_remote);
 }
 
-/* The destination is known, and the attempt is counted there. (A policy, which knows it
- * before, is not in force: there is no arm.) False: another thread has moved the
+/* The destination is known now, and the attempt is counted there. No arm is involved:
+ * a policy needs the destination earlier. False: another thread has moved the
  * connection meanwhile, and it stays where it was counted. */
 static inline TWS_ALWAYS_INLINE bool name(struct tws_connecting *connecting,
 					  const struct tws_address *remote)
@@ -70,14 +70,15 @@ static inline TWS_ALWAYS_INLINE bool name(struct tws_connecting *connecting,
 	slot->destination = at;
 	connecting->tally = (struct tws_tally){&all[at].counters, NULL};
 	if (tws_unlikely(!tws_conn_take_unnamed(conn)))
-		return true; /* two threads connect it, and the other one has */
+		return true; /* two threads connect it, and the other one has moved it */
 	tws_connect_count(connecting, connecting->tally);
 	tws_add(&all[0].counters.value[TWS_attempts], (uint64_t)-1);
 	return true;
 }
 
-/* A connection to what the kernel has just taken for an address, with none of ours known
- * beforehand. What was connected or listening already was told EISCONN. */
+/* The kernel has just taken this for an address, and we knew nothing of the
+ * descriptor. If it had been connected or listening, connect() would have returned
+ * EISCONN. */
 static TWS_COLD void meet(int fd, const struct sockaddr *address, socklen_t length,
 			  struct tws_connecting *connecting, int error)
 {
@@ -100,8 +101,9 @@ static TWS_COLD void meet(int fd, const struct sockaddr *address, socklen_t leng
 	tws_connect_begin(connecting);
 }
 
-/* A first connect() on what is connected already, or listens: it was accepted, or
- * connected where we could not see it, and is no connection of this process's opening. */
+/* This was the first connect() that we saw, and the socket was connected or listening:
+ * it was accepted, or connected where we could not see it. This process did not open
+ * the connection. */
 static void never_ours(int fd, const struct tws_conn *conn)
 {
 	tws_conn_unattempt(conn);
@@ -120,9 +122,9 @@ static TWS_COLD bool learn_remote(int fd, const struct sockaddr *address,
 	return tws_conn_address(address, length, ret_remote);
 }
 
-/* Names what did not succeed, or not yet, or late, or was begun by another thread;
- * returns the error to go on with. -1: there was no attempt, or it is another thread's by
- * now. */
+/* Finds the destination for a call that did not succeed at once, was late, or was
+ * begun by another thread. Returns the error to go on with, or -1 if there was no
+ * attempt or it belongs to another thread by now. */
 static TWS_COLD int name_late(int fd, const struct sockaddr *address, socklen_t length,
 			      struct tws_connecting *connecting, int error, uint64_t now)
 {
@@ -141,14 +143,14 @@ static TWS_COLD int name_late(int fd, const struct sockaddr *address, socklen_t 
 	return -1;
 }
 
-/* The address is what the tools find an MPTCP connection by: its cookie is not that of
- * the subflow, whose TIME_WAIT stays. */
+/* The tools find an MPTCP connection by its addresses: its cookie differs from that of
+ * the subflow, which is the socket that stays in TIME_WAIT. */
 static TWS_COLD void note_local(int fd, const struct tws_conn *conn)
 {
 	tws_conn_name(fd, SYS_getsockname, &conn->slot->local);
 }
 
-/* It has not succeeded, or not yet. */
+/* connect() has not succeeded, or not yet. */
 static __attribute__((noinline)) void
 not_connected(int fd, struct tws_connecting *connecting, int error, uint64_t now)
 {
@@ -176,7 +178,7 @@ not_connected(int fd, struct tws_connecting *connecting, int error, uint64_t now
 	}
 }
 
-/* What could not be told before the call. */
+/* What could not be decided before the call. */
 static void look_back(int fd, const struct sockaddr *address, socklen_t length,
 		      struct tws_connecting *connecting, int error)
 {
@@ -191,7 +193,7 @@ static void look_back(int fd, const struct sockaddr *address, socklen_t length,
 		disconnected(fd, connecting);
 }
 
-/* Another thread's connect() is under way. */
+/* Another thread is in connect() with this socket. */
 static bool is_unnamed(const struct tws_connecting *connecting)
 {
 	return connecting->again &&
@@ -199,7 +201,7 @@ static bool is_unnamed(const struct tws_connecting *connecting)
 		   TWS_CONN_UNNAMED;
 }
 
-/* Whatever is not a connection of the usual kind that came to be at once. */
+/* Everything but the usual case, which is a connection that was established at once. */
 static __attribute__((noinline)) void
 connected_slowly(int fd, const struct sockaddr *address, socklen_t length,
 		 struct tws_connecting *connecting, int error, bool sent)
@@ -211,7 +213,7 @@ connected_slowly(int fd, const struct sockaddr *address, socklen_t length,
 		look_back(fd, address, length, connecting, error);
 	if (!conn->book)
 		return;
-	/* A call that took its time: the file may have been cut meanwhile. */
+	/* The call took long enough for the file to have been truncated meanwhile. */
 	now = tws_now();
 	if (now - connecting->began_ns > TWS_FRESH_NS)
 		tws_book_check();
@@ -226,7 +228,7 @@ connected_slowly(int fd, const struct sockaddr *address, socklen_t length,
 		return;
 	}
 	if (sent || connecting->deferred)
-		return; /* the SYN is on its way, or not even that */
+		return; /* the SYN was sent, or will be later */
 	if (tws_conn_establish(conn, connecting->tally, now) && !connecting->again)
 		tws_tally_time(connecting->tally, TWS_HISTOGRAM_connect_latency_seconds,
 			       now - connecting->began_ns);

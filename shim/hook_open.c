@@ -69,8 +69,8 @@ void tws_hook_bind(int fd, const struct sockaddr *address, socklen_t length)
 	tws_apply_bind(fd, is_port_0(address, length));
 }
 
-/* Where the program set IP_BIND_ADDRESS_NO_PORT before, its port is picked at connect(),
- * for that destination alone: no early bind. */
+/* If the program set IP_BIND_ADDRESS_NO_PORT before, connect() picks the port, for
+ * that destination alone. That is not an early bind. */
 void tws_hook_bound(int fd, const struct sockaddr *address, socklen_t length)
 {
 	uint32_t set = TWS_CONN_APP_BOUND;
@@ -83,7 +83,8 @@ void tws_hook_bound(int fd, const struct sockaddr *address, socklen_t length)
 	tws_conn_flags_change(fd, set, 0);
 }
 
-/* A process all of whose binds fail has no connection and no book, and must be seen. */
+/* A process whose every bind() fails has no connection, but it must be visible: so it
+ * gets a book. */
 void tws_hook_bind_failed(int fd, int error)
 {
 	if (!tws_fd(fd) || error == EFAULT || !tws_may_work() || !tws_book_own())

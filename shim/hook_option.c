@@ -66,7 +66,7 @@ static void note_socket_option(int fd, int name, const void *value, socklen_t le
 	}
 }
 
-/* As the kernel reads it: an int, or one byte; of no bytes, 0. */
+/* The kernel reads an int, or one byte; no bytes mean 0. */
 static void note_bind_no_port(int fd, const void *value, socklen_t length)
 {
 	bool on = length >= sizeof(int) ? *(const int *)value != 0
@@ -104,8 +104,8 @@ void tws_hook_setsockopt(int fd, int level, int name, const void *value, socklen
 		note_bind_no_port(fd, value, length);
 }
 
-/* SO_ERROR = 0 is what a program hears when its connect came through; one that asks too
- * early hears it as well, so this is a belief that the end verifies. */
+/* SO_ERROR is 0 after a connect that succeeded, but also if the program asks too
+ * early. So this is a belief, which is verified when the connection ends. */
 void tws_hook_getsockopt(int fd, int level, int name, const void *value,
 			 const socklen_t *length)
 {

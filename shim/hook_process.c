@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Processes: exit, exec and what passes through it, children that share our memory.
+ * Processes: exit, exec and what is handed over at exec, children that share our memory.
  *
- * At exec the connections that are close-on-exec end, unless the exec fails; so they are
- * only marked with their ending, and the new image (or, if it is not ours, the reader)
- * counts them. Those that stay open are told to the new image in its environment:
+ * Connections that are close-on-exec end at exec, unless the exec fails. They are
+ * therefore only marked with their ending, and the new image counts them (or the reader
+ * does, if the new image does not have the shim). Connections that stay open are passed
+ * to the new image in its environment:
  * TWSHIM_HANDOVER=SEGMENT=FD.SLOT,FD.SLOT;SEGMENT=...
  */
 #include <dlfcn.h>
@@ -65,7 +66,7 @@ static bool closes_on_exec(int fd)
 	return tws_sys2(SYS_fcntl, fd, F_GETFD) & FD_CLOEXEC;
 }
 
-/* All descriptors of the connection go at exec. */
+/* Whether all descriptors of the connection are close-on-exec. */
 static bool goes_at_exec(uint32_t word)
 {
 	for (int fd = 0; fd <= tws_fd_highest(); fd++)
@@ -74,8 +75,8 @@ static bool goes_at_exec(uint32_t word)
 	return true;
 }
 
-/* The last look at a connection that goes. Other descriptors of it go as well, so the one
- * at hand is looked at as if it were the last. */
+/* Takes the last look at a connection that exec closes. Its other descriptors are
+ * closed as well, so this one is treated as the last. */
 static void mark(int fd)
 {
 	struct tws_conn conn = tws_conn_of(tws_fd(fd));
@@ -147,8 +148,8 @@ void tws_hook_exec(struct tws_exec *ret_exec)
 	tws_coverage_save();
 }
 
-/* The IDs may be the same as before; the next connection finds out. A vfork child changes
- * its own. */
+/* The IDs may be the same as before, which the next connection finds out. A vfork
+ * child changes only its own. */
 void tws_hook_user_changed(void)
 {
 	if (__atomic_load_n(&tws_self.pid, __ATOMIC_RELAXED) && tws_may_work())
@@ -170,7 +171,7 @@ void tws_hook_exec_failed(void)
 
 /* ------------------------------------------------------------ the new image */
 
-/* Counts what the former image marked before it went. */
+/* Counts the endings that the former image marked before its exec. */
 static void count_marked(struct tws_book *book)
 {
 	uint32_t used = tws_book_used(book, TWS_SECTION_CONNECTIONS);
@@ -186,7 +187,7 @@ static void count_marked(struct tws_book *book)
 		end.verdict.failure = tws_failure_held(slot->failure);
 		end.verdict.time_wait = end.verdict.ending == TWS_END_LOCAL_FIN;
 		if (slot->flags & TWS_CONN_SHARED)
-			continue; /* a child may hold it: for the reader to settle */
+			continue; /* a child may hold it, so the reader settles it */
 		tws_conn_end(&end);
 	}
 }
@@ -207,7 +208,7 @@ static void take_connection(int book, int fd, uint32_t index)
 			1);
 }
 
-/* FD.SLOT,FD.SLOT,; returns what follows. */
+/* Parses FD.SLOT,FD.SLOT, and returns what follows. */
 static char *take_connections(int book, char *at)
 {
 	while (*at >= '0' && *at <= '9') {
@@ -233,7 +234,8 @@ static void take_book(const char *name, char **at)
 
 	if (book < 0)
 		return;
-	/* Written by a former image of this very process, or by one that forked it. */
+	/* A former image of this process wrote it, or of the process that forked this
+	 * one. */
 	if (layout.pid == (uint32_t)tws_self.pid && layout.state == TWS_SEGMENT_EXECED)
 		count_marked(&tws_books[book]);
 	*at = take_connections(book, *at);

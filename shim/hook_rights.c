@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Descriptors in SCM_RIGHTS messages: a connection that is sent may be held by another
- * process from now on; one that is received was opened elsewhere.
+ * Descriptors in SCM_RIGHTS messages. A connection that is sent may be held by another
+ * process from then on. A connection that is received was opened elsewhere.
  */
 #include <netinet/in.h>
 
@@ -19,8 +19,8 @@ static void share(int fd)
 	tws_conn_flags_change(fd, TWS_CONN_SHARED, 0);
 }
 
-/* A connected TCP socket from elsewhere: counted as adopted, and not looked at again; its
- * ending belongs to whoever opened it. */
+/* A connected TCP socket from elsewhere is counted as adopted and not looked at again:
+ * its ending belongs to the process that opened it. */
 static void adopt(int fd)
 {
 	struct tws_address remote;
@@ -37,8 +37,8 @@ static void adopt(int fd)
 			1);
 }
 
-/* As the kernel looks at it, before the kernel has: what is longer or shorter than can be
- * gives EINVAL there and must be no step of ours beyond the message. */
+/* Checks a header as the kernel will. If its length is impossible, the kernel answers
+ * EINVAL, and we must not step beyond the message. */
 static bool is_whole(const struct msghdr *message, const struct cmsghdr *at)
 {
 	size_t before = (size_t)((const char *)at - (const char *)message->msg_control);
@@ -65,7 +65,7 @@ static void each_right(const struct msghdr *message, void (*act)(int fd))
 	}
 }
 
-/* A connection over TCP carries none. */
+/* TCP connections carry no SCM_RIGHTS. */
 void tws_hook_rights_sent(int fd, const struct msghdr *message)
 {
 	if (tws_fd_highest() >= 0 && !tws_fd(fd))

@@ -46,7 +46,7 @@ static struct tws_book *find_made(void)
 static bool is_taken_up(struct tws_book *book, uint32_t user, struct tws_book **ret_other)
 {
 	*ret_other = NULL;
-	if (!tws_book_reach(book, TWS_SECTION_DESTINATIONS, 0))
+	if (!tws_book_ensure(book, TWS_SECTION_DESTINATIONS, 0))
 		return false;
 	__atomic_store_n(&book->made_by, (uint64_t)user + 1, __ATOMIC_RELEASE);
 	if (become_own(book, ret_other) || *ret_other == book)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * This process's own book: made at its first connection.
+ * This process's own book, which is made at its first connection.
  */
 #ifndef TWS_SHIM_OWN_BOOK_H
 #define TWS_SHIM_OWN_BOOK_H
@@ -10,8 +10,8 @@
 /* Slow half of tws_book_own(). */
 TWS_COLD struct tws_book *tws_book_make(void);
 
-/* This process's own book; made if there is none. NULL: cannot be had, stay unobserved.
- * After a failure it is tried again, at most once a second. */
+/* This process's own book, made if there is none. NULL: it cannot be made, and the
+ * process stays unobserved; the next try is at least a second later. */
 static inline struct tws_book *tws_book_own(void)
 {
 	struct tws_book *own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
@@ -19,10 +19,12 @@ static inline struct tws_book *tws_book_own(void)
 	return tws_likely(own != NULL) ? own : tws_book_make();
 }
 
-/* After a change of user IDs: the next connection looks for the book of the new user. */
+/* To be called after a change of user IDs: the next connection looks for the new
+ * user's book. */
 TWS_COLD void tws_own_book_put_aside(void);
 
-/* In a forked child: try at once, although the parent may have failed just now. */
+/* To be called in a forked child: it may try at once, although its parent has just
+ * failed. */
 void tws_own_book_forked(void);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Begin, fork, and the question whose memory this is.
+ * How the shim begins, what it does at fork, and whose memory this is.
  */
 #include "shim/process.h"
 
@@ -41,12 +41,13 @@ static void copy_environment(const char *name, char *to, size_t size)
 	const char *value = environment(name);
 	struct tws_text text = tws_text_begin(to, size);
 
-	/* A path cut short would be another path. */
+	/* A truncated path would be a different path. */
 	if (value && strlen(value) < size)
 		tws_text_add(&text, value);
 }
 
-/* Told to us, and not to be handed on to children: the value becomes empty in place. */
+/* The value was meant for this process alone. It is emptied in place, so that children
+ * do not get it. */
 static void forget_environment(const char *name)
 {
 	char *value = (char *)(uintptr_t)environment(name);
@@ -55,8 +56,8 @@ static void forget_environment(const char *name)
 		*value = '\0';
 }
 
-/* A page that the kernel gives to a forked child as zeros (madvise(2), Linux 4.14). Where
- * that fails every step asks getpid() instead. */
+/* A page that the kernel fills with zeros in a forked child (madvise(2), Linux 4.14).
+ * If that fails, every step asks getpid() instead. */
 static uint32_t *make_alive(void)
 {
 	static uint32_t never;
@@ -73,9 +74,9 @@ static uint32_t *make_alive(void)
 	return (uint32_t *)page;
 }
 
-/* Listed twice in LD_PRELOAD by different paths, two copies are loaded and would count
- * everything twice: the one that is called first (the other stands behind it) goes quiet.
- */
+/* If LD_PRELOAD lists the library twice by different paths, two copies are loaded and
+ * would count everything twice. The copy that is called first finds the other one
+ * behind it and goes quiet. */
 static bool is_outer_copy(void)
 {
 	return tws_real.syscall(TWS_ARE_YOU_THERE, 0, 0, 0, 0, 0, 0) == TWS_I_AM;
@@ -119,7 +120,7 @@ void tws_process_begin(void)
 	__atomic_store_n(&tws_process.stage, stage, __ATOMIC_RELEASE);
 }
 
-/* Before there are books it does not matter whose memory this is. */
+/* Until there are books, it does not matter whose memory this is. */
 void tws_process_own(void)
 {
 	tws_self_know_pid();
@@ -186,9 +187,9 @@ static bool is_disabled(void)
 	       TWS_STAGE_DISABLED;
 }
 
-/* A thread comes back from vfork() only when its child has left our memory, so the
- * thread's next step tells that it has. One that finds no place here is counted for ever.
- */
+/* A thread returns from vfork() only when its child has left our memory, so the next
+ * step of that thread shows that the child has gone. A thread that finds no free place
+ * here stays counted. */
 void tws_process_note_vfork(void)
 {
 	int32_t thread;
@@ -222,7 +223,7 @@ static bool someone_vforks(void)
 	return false;
 }
 
-/* Nobody tells when such a child is gone. */
+/* Nothing signals that child's exit, so the count never drops. */
 void tws_process_note_clone(bool files)
 {
 	if (is_disabled())
@@ -249,19 +250,20 @@ bool tws_process_check(void)
 		return true;
 	}
 	if (!*tws_process.alive) {
-		tws_process_become_child(pid); /* a fork without our atfork handler */
+		tws_process_become_child(pid); /* a fork that ran no atfork handler */
 		return true;
 	}
-	/* A child in our memory. With our descriptors too it is one of us. */
+	/* This is a child in our memory. If it shares our descriptors too, it counts
+	 * as a thread. */
 	if (tws_process.files_shared)
 		return true;
 	tws_count_process(TWS_stood_aside);
 	return false;
 }
 
-/* A filter's answer to a system call that the program itself never makes may be to end
- * it, so we make none any more. What was open is let go of; it is counted, as after a
- * SIGKILL, when the process is no more. */
+/* A filter may kill the process for a system call that the program itself never makes,
+ * so the shim makes no more of them. Connections that are open are let go; they are
+ * counted, as after SIGKILL, when the process has ended. */
 void tws_process_retire(void)
 {
 	__atomic_store_n(&tws_process.stage, TWS_STAGE_DISABLED, __ATOMIC_RELEASE);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Whose process is this, and may we keep books in it? One static state, no lock.
+ * Whose process is this, and may the shim write to its books? One static state, no lock.
  *
- * A forked child finds out by itself (a page that the kernel wipes at fork, whatever the
- * way of forking). A child that shares our memory (vfork, clone with CLONE_VM) cannot be
- * told by looking at memory: once such a child may exist, each step asks getpid().
+ * A forked child finds out by itself: the kernel wipes one page at every kind of fork. A
+ * child that shares our memory (vfork, or clone with CLONE_VM) cannot be recognized by
+ * looking at memory. Once such a child may exist, each step asks getpid().
  */
 #ifndef TWS_SHIM_PROCESS_H
 #define TWS_SHIM_PROCESS_H
@@ -36,8 +36,9 @@ TWS_OURS extern struct tws_process tws_process;
 /* Slow half of tws_may_work(). */
 TWS_COLD bool tws_process_check(void);
 
-/* Whether this call may keep books: at work, and the books are this process's own. To be
- * asked before each step on the way of a connection; not for other descriptors. */
+/* Whether this call may write to the books: the shim is at work, and the books belong
+ * to this process. To be asked by hooks before each step for a connection, and not for
+ * other descriptors. */
 static inline bool tws_may_work(void)
 {
 	uint32_t *alive = __atomic_load_n(&tws_process.alive, __ATOMIC_ACQUIRE);
@@ -50,38 +51,40 @@ static inline bool tws_may_work(void)
 	return tws_process_check();
 }
 
-/* Begins: reads the environment, once. Called by the constructor and by whatever comes
+/* Reads the environment, once. Called by the constructor, and by any call that comes
  * before it. */
 void tws_process_begin(void);
 
-/* Before the first book is made, and in a child that makes its own. */
+/* To be called before the first book is made, also in a forked child. */
 void tws_process_own(void);
 
-/* We are a fork's child: the memory is our own copy, and the books are not ours. */
+/* This process is a forked child: the memory is our own copy, and the books belong to
+ * the parent. */
 void tws_process_become_child(int32_t pid);
 
-/* Before a child that gets copies of our descriptors: open connections may be shared from
- * now on. */
+/* To be called before a child gets copies of our descriptors: open connections may be
+ * shared from now on. */
 void tws_process_note_spawn(void);
 
-/* Before a child that may exec with other descriptors than its flags say: libc duplicates
- * some for it, past our wrappers. */
+/* To be called before a child that may exec with other descriptors than its flags say:
+ * libc duplicates some for it without our wrappers. */
 void tws_process_note_actions(void);
 
-/* Before a call by which a thread gets a descriptor table of its own. */
+/* To be called before a call by which a thread gets a descriptor table of its own. */
 void tws_process_note_split(void);
 
-/* Before a fork: the child gets every descriptor, close-on-exec or not. */
+/* To be called before a fork, which copies every descriptor, close-on-exec or not. */
 void tws_process_note_fork(void);
 
-/* Before vfork(). */
+/* To be called before vfork(). */
 void tws_process_note_vfork(void);
 
-/* Before a clone() that shares our memory; `files`: our descriptors too. */
+/* To be called before a clone() that shares our memory; `files`: and our descriptors. */
 void tws_process_note_clone(bool files);
 
-/* The program has put a seccomp filter upon itself: from here on nothing is done. To be
- * called if tws_may_work() before it did; a vfork child's filter is none of ours. */
+/* The program has installed a seccomp filter: the shim makes no more system calls. To
+ * be called only if tws_may_work() was true before, because a vfork child's filter
+ * does not concern us. */
 TWS_COLD void tws_process_retire(void);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Finds the next definitions, once, by dlsym(RTLD_NEXT). The constructor does it early,
- * so that no signal handler, vfork child or forked thread meets the loader's lock here; a
- * call before the constructor does it by itself.
+ * Finds the next definitions by dlsym(RTLD_NEXT), once. The constructor does so early,
+ * so that no signal handler, vfork child or forked thread has to take the loader's lock
+ * here. A call that comes before the constructor resolves them itself.
  */
 #include "shim/real.h"
 
@@ -19,7 +19,7 @@ static long absent(void)
 	return -1;
 }
 
-/* Stubs that the pointers start at. */
+/* The stubs at which the pointers start. */
 #define WRAP_required(ret, name, params, args)                                           \
 	static ret first_##name params                                                   \
 	{                                                                                \
@@ -53,8 +53,9 @@ static const struct name_of_symbol symbols[] = {
 #include "shim/wrapped.def"
 };
 
-/* Pointers are stored one by one and each is valid before and after: a racing caller runs
- * either the stub, which resolves again to the same answer, or the real thing. */
+/* Pointers are stored one by one, and each is valid before and after. A caller that
+ * races with this runs either the stub, which resolves to the same answer, or the real
+ * function. */
 static void resolve_one(const struct name_of_symbol *symbol)
 {
 	void **slot = (void **)((char *)&tws_real + symbol->offset);
@@ -72,7 +73,8 @@ void tws_real_resolve(void)
 		return;
 	for (size_t i = 0; i < sizeof(symbols) / sizeof(symbols[0]); i++)
 		resolve_one(&symbols[i]);
-	/* __close is libc's other name for it, which nobody who wraps close() gives. */
+	/* __close is libc's other name for close(). A preload that wraps close() does
+	 * not define it. */
 	tws_real_close_is_libc = dlsym(RTLD_NEXT, "__close") == (void *)tws_real.close;
 	__atomic_store_n(&done, 1, __ATOMIC_RELEASE);
 	errno = saved;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The next definition of every wrapped symbol: libc's, or another preload's that stands
- * behind us. Usable at any time, before any constructor too: a pointer starts at a stub
- * that resolves them all. Nothing in shim/ calls a wrapped name otherwise.
+ * The next definition of every wrapped symbol: libc's, or that of another preload behind
+ * us. These may be used at any time, also before any constructor: each pointer starts at
+ * a stub that resolves them all. Code in shim/ calls a wrapped name in no other way.
  */
 #ifndef TWS_SHIM_REAL_H
 #define TWS_SHIM_REAL_H
@@ -14,7 +14,8 @@
 
 #include "shim/shared/hot.h"
 
-/* By need: required, optional, variadic (the execl family, made from the execv one). */
+/* Each symbol is required, optional, or variadic (the execl family, made from the
+ * execv one). */
 #define WRAP(ret, name, params, args, need)    WRAP_##need(ret, name, params, args)
 #define WRAP_required(ret, name, params, args) ret(*name) params;
 #define WRAP_optional(ret, name, params, args) ret(*name) params;
@@ -30,10 +31,10 @@ struct tws_real {
 
 TWS_OURS extern struct tws_real tws_real;
 
-/* close() is libc's own, with no other preload between. */
+/* Whether close() is libc's own, with no other preload between. */
 TWS_OURS extern bool tws_real_close_is_libc;
 
-/* Resolves all of them now; later calls do nothing. */
+/* Resolves all symbols now. Later calls do nothing. */
 void tws_real_resolve(void);
 
 #endif

@@ -19,8 +19,9 @@ static void after_fork_in_child(void)
 		tws_process_become_child((int32_t)tws_sys1(SYS_getpid, 0));
 }
 
-/* glibc's pthread_atfork() is linked statically and calls __register_atfork, which
- * another libc does not have; a reference that it cannot resolve would end the client. */
+/* glibc links pthread_atfork() statically, and it calls __register_atfork, which
+ * another libc does not have. A reference that cannot be resolved would end the
+ * client, so it is weak. */
 extern int __register_atfork(void (*prepare)(void), void (*parent)(void),
 			     void (*child)(void), void *dso) __attribute__((weak));
 extern void *__dso_handle __attribute__((visibility("hidden")));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Books and how to count in them. All updates are single atomic words; nothing waits for
- * anything, so a signal handler may interrupt every line of this and count as well.
+ * Books, and how to count in them. Every update is a single atomic word and nothing
+ * waits, so a signal handler may interrupt any line here and count as well.
  */
 #include "shim/book/books.h"
 
@@ -22,7 +22,7 @@ TWS_HOT_DATA struct tws_book *tws_own_book __attribute__((aligned(64)));
 
 static uint64_t early[TWS_COUNTERS]; /* counted before there was a book */
 
-/* Memory behind the first `count` elements, of which `before` have it. */
+/* Backs the first `count` elements with memory; `before` of them have it already. */
 static bool back(const struct tws_book *book, enum tws_section_id id, uint32_t before,
 		 uint32_t count)
 {
@@ -35,11 +35,12 @@ static bool back(const struct tws_book *book, enum tws_section_id id, uint32_t b
 		return false;
 	ret = tws_sys3(SYS_madvise, (char *)book->header + from, to - from,
 		       MADV_POPULATE_WRITE);
-	/* EINVAL: a kernel before 5.14, where all was backed when the file was made. */
+	/* EINVAL: a kernel before 5.14, where the whole file was backed when it was
+	 * made. */
 	return ret == 0 || ret == -EINVAL;
 }
 
-/* What the file says is backed, seen to be. */
+/* Checks that what the file claims to be backed really is. */
 static void take_ready(struct tws_book *book, const struct tws_header *layout)
 {
 	for (unsigned id = 0; id < TWS_SECTIONS; id++) {
@@ -77,8 +78,8 @@ static void fill_book(struct tws_book *book, struct tws_header *header,
 	book->time_wait = (void *)(base + section[TWS_SECTION_TIME_WAIT].offset);
 }
 
-/* A place is taken by its header pointer; the other fields follow before its index is
- * told to anybody. */
+/* A place is taken by storing its header pointer. The other fields follow before
+ * anybody learns the index. */
 int tws_book_add(void *mapping, const struct tws_header *layout)
 {
 	for (int i = 0; i < TWS_BOOKS; i++) {
@@ -103,8 +104,8 @@ void tws_book_take_early(struct tws_book *book)
 				__atomic_exchange_n(&early[i], 0, __ATOMIC_ACQ_REL));
 }
 
-/* The elements that the next piece of memory holds: at first two pages' worth, then as
- * much again as is there, so that a long run asks seldom and a short one takes little. */
+/* The number of elements after the next piece of memory: two pages' worth at first,
+ * then doubled each time, so that a long run asks seldom and a short one uses little. */
 static uint32_t next_ready(const struct tws_section *section, uint32_t ready,
 			   uint32_t index)
 {
@@ -130,8 +131,8 @@ static bool back_section(struct tws_book *book, enum tws_section_id id, uint32_t
 	return true;
 }
 
-/* A ring is filled in order, so it is recorded as used some records ahead: what is not
- * written yet is 0, as is one that is being written. */
+/* A ring is filled in order, so some records ahead are marked as used at once. A
+ * record that is not written yet, or is being written, is 0. */
 static uint32_t next_used(const struct tws_book *book, enum tws_section_id id,
 			  uint32_t index)
 {
@@ -192,8 +193,9 @@ static inline bool same_address(const struct tws_address *a, const struct tws_ad
 		 (word_of(a, 2) ^ word_of(b, 2)));
 }
 
-/* A claimed entry is another thread's (or that of the code we interrupted): pass it by
- * and take the next; a reader adds entries of the same address. */
+/* An entry in state CLAIMED belongs to another thread, or to the code that we
+ * interrupted. It is passed over; if two entries get the same address, the reader adds
+ * them up. */
 static bool claim(struct tws_destination *entry, const struct tws_address *address)
 {
 	uint32_t free_state = TWS_DESTINATION_FREE;
@@ -207,8 +209,8 @@ static bool claim(struct tws_destination *entry, const struct tws_address *addre
 	return true;
 }
 
-/* Entries fill from 1 upwards, so that a process with few destinations touches little. An
- * index in private memory finds them again. */
+/* Entries are filled from 1 upwards, so a process with few destinations touches little
+ * memory. An index in private memory finds them again. */
 static uint16_t index_of_hash[1024];
 
 static inline bool is_entry(struct tws_book *book, uint32_t index,
@@ -227,7 +229,7 @@ static TWS_COLD uint16_t append(struct tws_book *book, const struct tws_address 
 	uint32_t used = tws_book_used(book, TWS_SECTION_DESTINATIONS);
 
 	for (uint32_t i = used ? used : 1; i < used + PROBES && i < UINT16_MAX; i++) {
-		if (!tws_book_reach(book, TWS_SECTION_DESTINATIONS, i))
+		if (!tws_book_ensure(book, TWS_SECTION_DESTINATIONS, i))
 			return 0;
 		if (claim(&book->destinations[i], address))
 			return (uint16_t)i;
@@ -235,7 +237,7 @@ static TWS_COLD uint16_t append(struct tws_book *book, const struct tws_address 
 	return 0;
 }
 
-/* Not at its first place. */
+/* The destination is not at its first place in the index. */
 static __attribute__((noinline)) uint16_t
 find_destination(struct tws_book *book, const struct tws_address *address, uint32_t hash)
 {
@@ -302,9 +304,9 @@ void tws_book_check(void)
 
 /* --------------------------------------------------------------- counting */
 
-/* A chain of forks must not run out of places: books of the parent's forebears that no
- * descriptor leads to are let go. The parent's own stays, since the code that this fork
- * interrupted may be in it. */
+/* A chain of forks must not run out of places, so books of earlier ancestors are let
+ * go if no descriptor leads to them. The parent's own book stays, because the code
+ * that this fork interrupted may be using it. */
 static void let_go_of_forebears(void)
 {
 	uint32_t in_use = 0;

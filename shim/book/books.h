@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * The segments that this process writes: its own, and those of the processes that handed
- * it connections (a forking parent's, a former image's). Own: shim/book/publish.c makes
- * it, at the first connection. All fields of a book are set before it is published and
- * never change, save those that are atomic.
+ * it connections (a parent that forked it, or a former image). publish.c makes the
+ * process's own at its first connection. All fields of a book are set before the book is
+ * published, and do not change afterwards unless they are atomic.
  */
 #ifndef TWS_SHIM_BOOKS_H
 #define TWS_SHIM_BOOKS_H
@@ -16,7 +16,7 @@
 #define TWS_BOOKS 16
 
 struct tws_book {
-	/* What every connection needs: two lines of the cache. */
+	/* The fields that every connection needs, in two cache lines. */
 	struct tws_header *header; /* NULL: no book */
 	uint32_t *probe; /* the last word of the file: 8, see tws_conn_cookie() */
 	struct tws_counters *process;
@@ -24,24 +24,23 @@ struct tws_book {
 	struct tws_destination *destinations;
 	struct tws_ended *ended;
 	uint64_t *time_wait;
-	uint32_t ended_count; /* of the rings, as in section[] */
+	uint32_t ended_count; /* sizes of the rings, as in section[] */
 	uint32_t time_wait_count;
 	uint32_t ready[TWS_SECTIONS];	/* atomic; elements backed by memory */
-	uint32_t reached[TWS_SECTIONS]; /* atomic; of these, recorded as used by us */
-	/* Atomic; when the file was last seen whole, see fresh.h. */
+	uint32_t reached[TWS_SECTIONS]; /* atomic; elements that we have marked as used */
+	/* Atomic; when the file was last seen whole. See fresh.h. */
 	uint64_t seen_ns;
 	uint64_t recorded_ns; /* atomic; see tws_book_recall() */
-	/* Atomic; all slots were found taken: until when that is believed. 0: one was let
-	 * go since. */
+	/* Atomic; until when all slots are taken to be in use. 0: one has become free. */
 	uint64_t full_until_ns;
 	/* Atomic; when connections that were left to other processes may be looked at
 	 * again, so that no peak counts those that have ended. 0: none was ever left. */
 	uint64_t sweep_ns;
-	/* 1 + the user as whom this process made the segment; 0: another process made it,
-	 * or its file was cut. */
+	/* 1 + the user as whom this process made the segment; 0: another process made
+	 * it, or its file was truncated. */
 	uint64_t made_by;
-	/* What we laid out, in private memory: what stands in the file since then,
-	 * anybody of our user may have changed. */
+	/* The layout, in private memory: any process of our user may have changed what
+	 * is in the file. */
 	struct tws_section section[TWS_SECTIONS];
 	uint64_t size;
 	struct tws_arm *arms;
@@ -51,15 +50,15 @@ struct tws_book {
 TWS_OURS extern struct tws_book tws_books[TWS_BOOKS];
 TWS_OURS extern struct tws_book *tws_own_book; /* atomic; NULL: none yet */
 
-/* Whether this process made the segment, be it as the user that it is now or as another
- * one that it was before: a connection stays where it began. */
+/* Whether this process made the segment, as its present user or as an earlier one. A
+ * connection stays in the book where it began. */
 static inline bool tws_book_is_ours(const struct tws_book *book)
 {
 	return __atomic_load_n(&book->made_by, __ATOMIC_RELAXED) != 0;
 }
 
-/* Fills a free place with a mapped segment, `layout` a private and validated copy of its
- * header; its index, or -1. */
+/* Enters a mapped segment into a free place. `layout` is a private and validated copy
+ * of its header. Returns the index, or -1. */
 int tws_book_add(void *mapping, const struct tws_header *layout);
 
 static inline void tws_raise_u32(uint32_t *maximum, uint32_t value)
@@ -72,22 +71,21 @@ static inline void tws_raise_u32(uint32_t *maximum, uint32_t value)
 		;
 }
 
-/* Slow half of tws_book_reach(). */
+/* Slow half of tws_book_ensure(). */
 TWS_COLD bool tws_book_back(struct tws_book *book, enum tws_section_id id,
 			    uint32_t index);
 
-/* Elements that may be touched: another one could raise SIGBUS. What the file says of it
- * is not believed. */
+/* The number of elements that may be touched; touching another one could raise SIGBUS.
+ * What the file says about this is not believed. */
 static inline uint32_t tws_book_ready(const struct tws_book *book, enum tws_section_id id)
 {
 	return __atomic_load_n(&book->ready[id], __ATOMIC_RELAXED);
 }
 
-/* Sees to it that elements 0 to index of a section are backed by memory, so that touching
- * them can raise no SIGBUS, and records them as used. False: there is no memory for them.
- */
-static inline bool tws_book_reach(struct tws_book *book, enum tws_section_id id,
-				  uint32_t index)
+/* Backs elements 0 to index of a section with memory, so that touching them cannot
+ * raise SIGBUS, and marks them as used. False: there is no memory for them. */
+static inline bool tws_book_ensure(struct tws_book *book, enum tws_section_id id,
+				   uint32_t index)
 {
 	return tws_likely(index <
 			  __atomic_load_n(&book->reached[id], __ATOMIC_RELAXED)) ||
@@ -97,8 +95,8 @@ static inline bool tws_book_reach(struct tws_book *book, enum tws_section_id id,
 /* Slow half of tws_book_recall(). */
 TWS_COLD void tws_book_record_again(struct tws_book *book, uint64_t now);
 
-/* What is recorded as used somebody of our user may overwrite: it is recorded again, once
- * a second. */
+/* Another process of our user may overwrite the marks of used elements, so they are
+ * written again once a second. */
 static inline void tws_book_recall(struct tws_book *book, uint64_t now)
 {
 	if (tws_unlikely(now - __atomic_load_n(&book->recorded_ns, __ATOMIC_RELAXED) >
@@ -115,15 +113,16 @@ static inline uint32_t tws_book_used(const struct tws_book *book, enum tws_secti
 	return used < ready ? used : ready;
 }
 
-/* The file of a book was cut: puts empty private memory in its place, since other threads
- * may be in it, and forgets what led there. The next connection gets a new segment. */
+/* The file of a book was truncated. Puts empty private memory in its place, because
+ * other threads may be using it, and removes all descriptors that lead there. The next
+ * connection gets a new segment. */
 TWS_COLD void tws_book_lost(struct tws_book *book);
 
-/* Looks whether the file of a book of ours was cut; one system call for each. For the
- * rare steps that ask nothing of a socket before they touch the book. */
+/* Checks whether the file of any of our books was truncated; one system call for each.
+ * For the rare steps that ask nothing about a socket before they touch a book. */
 TWS_COLD void tws_book_check(void);
 
-/* The destination's entry, made if there is room; else 0, `other`. */
+/* The entry of a destination, made if there is room; otherwise 0, which is `other`. */
 TWS_OURS uint16_t tws_book_destination(struct tws_book *book,
 				       const struct tws_address *address);
 
@@ -155,10 +154,11 @@ static inline void tws_histogram_add(struct tws_counters *counters,
 /* Adds to the own book, just made, what was counted before there was one. */
 void tws_book_take_early(struct tws_book *book);
 
-/* In a forked child: the own book is the parent's and stays so; this one has none yet. */
+/* To be called in a forked child: the own book stays the parent's, and the child has
+ * none yet. */
 void tws_books_forked(void);
 
-/* Counts what belongs to no destination; makes no book for it. */
+/* Counts what belongs to no destination. Makes no book for it. */
 TWS_COLD void tws_count_process(enum tws_counter counter);
 
 #endif

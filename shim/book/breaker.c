@@ -9,7 +9,7 @@
 #include "shim/book/books.h"
 #include "shim/shared/clock.h"
 
-#define ENOUGH 20 /* connections before a share means anything */
+#define ENOUGH 20 /* connections before a share means something */
 
 static struct tws_action limits[TWS_RULES];
 
@@ -58,7 +58,7 @@ void tws_breaker_discarded(struct tws_rule_status *status, uint32_t index, uint6
 		stop(status, TWS_STOP_BYTES_DISCARDED);
 }
 
-/* The window is one word: the second above, its count below. */
+/* The window is one word: the second in the upper half, its count in the lower. */
 bool tws_breaker_may_reset(struct tws_rule_status *status, uint32_t index)
 {
 	uint64_t second = tws_now() / 1000000000u;

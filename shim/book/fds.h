@@ -15,16 +15,16 @@
 
 #define TWS_FDS (1u << 20)
 
-/* Bits of a table word. A socket's flags are those of enum tws_conn_flag. */
+/* Bits of a table word. The flags of a socket are those of enum tws_conn_flag. */
 #define TWS_FD_SLOT   0x80000000u /* book in bits 24 to 27, slot in bits 0 to 23 */
 #define TWS_FD_SOCKET 0x40000000u /* a TCP socket; flags in bits 0 to 29 */
 #define TWS_FD_FLAGS  0x3fffffffu
 
 TWS_OURS extern uint32_t tws_fds[TWS_FDS];
 
-/* Where the word of a descriptor below TWS_FDS stands. Neighbours lie in lines of their
- * own, within the same page: threads with descriptors side by side would carry one line
- * to and fro between their cores. */
+/* The place of the word of a descriptor below TWS_FDS. The words of neighbouring
+ * descriptors are in different cache lines of the same page, so that threads that use
+ * them do not pass one line between their cores. */
 static inline uint32_t *tws_fd_place(int fd)
 {
 	unsigned at = (unsigned)fd;
@@ -32,7 +32,7 @@ static inline uint32_t *tws_fd_place(int fd)
 	return &tws_fds[at ^ (at & 63) << 4];
 }
 
-/* The word of a descriptor; 0 also for numbers out of range. */
+/* The word of a descriptor, or 0 if the number is out of range. */
 static inline uint32_t tws_fd(int fd)
 {
 	return tws_likely((unsigned)fd < TWS_FDS)
@@ -40,7 +40,7 @@ static inline uint32_t tws_fd(int fd)
 		   : 0;
 }
 
-/* The highest descriptor ever set, for walks; -1: none. */
+/* The highest descriptor that was ever set, for loops over all; -1: none. */
 TWS_OURS extern int tws_fds_highest; /* atomic */
 static inline int tws_fd_highest(void)
 {
@@ -58,7 +58,7 @@ static inline void tws_fd_set(int fd, uint32_t word)
 		tws_fd_raise_highest(fd);
 }
 
-/* Puts `word` in the place of `old`. False: another thread has put something there. */
+/* Replaces `old` by `word`. False: another thread has changed it. */
 static inline bool tws_fd_replace(int fd, uint32_t old, uint32_t word)
 {
 	if (tws_unlikely(!__atomic_compare_exchange_n(

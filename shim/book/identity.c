@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Why this is asked only when a segment is made: kill(2) looks at the real and saved IDs
- * of the thread group's leader. A leader whose IDs all name one user other than root, and
- * who lacks CAP_SETUID, stays that user until the next exec, which unmaps everything. So
- * that user may kill this process for as long as it maps the file. Root's own files can
- * be truncated only by root, whatever the process becomes.
+ * The IDs are checked only when a segment is made, for this reason. kill(2) looks at the
+ * real and saved IDs of the thread group's leader. A leader whose IDs all name one user
+ * other than root, and who lacks CAP_SETUID, stays that user until the next exec, which
+ * unmaps everything. So that user may kill this process for as long as it maps the file.
+ * Root's own files can be truncated only by root, whatever the process becomes.
  */
 #include "shim/book/identity.h"
 
@@ -17,7 +17,8 @@
 #include "shim/shared/sys.h"
 #include "shim/shared/text.h"
 
-/* The permitted capabilities of the thread group's leader; all, if they can't be read. */
+/* The permitted capabilities of the thread group's leader; all of them if they cannot
+ * be read. */
 static uint64_t capabilities(void)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3,
@@ -46,8 +47,8 @@ static const char *find_uid_line(const char *status)
 	return at ? at + 5 : NULL;
 }
 
-/* Whether the four IDs of the thread group's leader all name `user`. Without a /proc it
- * is believed of a process that began as that user. */
+/* Whether the four IDs of the thread group's leader all name `user`. Without /proc, a
+ * process that began as that user is believed. */
 static bool is_leaders(uint32_t user)
 {
 	char status[512];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The table of descriptors, the slots, and the way in. The way out is in conn_end.c.
+ * The slots of connections, and the way in. The way out is in conn_end.c.
  */
 #include "shim/conn/conn.h"
 
@@ -12,19 +12,19 @@
 #include "shim/conn/conn_move.h"
 #include "shim/shared/hot.h"
 #include "shim/book/self.h"
-#include "shim/book/ring.h"
+#include "shim/book/port_ring.h"
 #include "shim/shared/sys.h"
 
-/* 1 + where this thread saw a free slot last: threads stay in slots, and so in cache
- * lines, of their own. 0: it saw none yet, and begins where new threads do. */
+/* 1 + the slot that this thread last saw free, so that threads stay in slots, and so
+ * in cache lines, of their own. 0: it has seen none yet, and begins where new threads
+ * do. */
 static __thread uint32_t hint __attribute__((tls_model("initial-exec")));
-TWS_HOT_DATA static uint32_t
-    seen_free;	/* the lowest that any thread saw free, while it is */
-#define NEAR 64 /* slots to look at from there */
-/* A program that holds more than there are does not pay a look through them all for each:
- * a book in which all were found taken is looked through again when one of them was let
- * go, and after so long, and that many times as long as the look took, at most a second.
- */
+TWS_HOT_DATA static uint32_t seen_free; /* the lowest slot that any thread saw free */
+#define NEAR 64				/* slots to look at from there on */
+/* A program that holds more connections than there are slots must not pay for a look
+ * through all of them each time. A book that was found full is searched again when a
+ * slot has become free, or after a pause: LOOK_AGAIN_NS plus LOOK_AGAIN_TIMES the
+ * duration of the search, at most a second. */
 #define LOOK_AGAIN_NS	   10000000u
 #define LOOK_AGAIN_TIMES   16
 #define LOOK_AGAIN_MOST_NS 1000000000u
@@ -52,8 +52,8 @@ void tws_conn_flags_change(int fd, uint32_t set, uint32_t clear)
 	}
 }
 
-/* EFAULT: the file was cut. EINVAL, if it is the probe's: somebody wrote over it, and
- * over what else nobody knows. */
+/* EFAULT: the file was truncated. EINVAL from the probe: somebody wrote over it, and
+ * may have written over anything else. */
 uint64_t tws_conn_cookie_after(int fd, struct tws_book *book, long error)
 {
 	uint64_t cookie = 0;
@@ -139,7 +139,7 @@ TWS_HOT void tws_conn_free(const struct tws_conn *conn)
 	if (tws_unlikely(!tws_conn_move(conn, TWS_CONN_ENDING, TWS_CONN_FREE)))
 		tws_conn_move(conn, TWS_CONN_CLAIMED, TWS_CONN_FREE);
 	if (tws_unlikely(ring_port))
-		tws_ring_give(ring_port);
+		tws_port_ring_give(ring_port);
 	if (tws_likely(tws_conn_owned(conn)))
 		note_free(conn->book, conn->word & 0xffffff);
 }
@@ -151,7 +151,7 @@ static inline bool try_claim(struct tws_book *book, uint32_t index,
 	uint32_t generation;
 	uint64_t old, new;
 
-	if (!tws_book_reach(book, TWS_SECTION_CONNECTIONS, index))
+	if (!tws_book_ensure(book, TWS_SECTION_CONNECTIONS, index))
 		return false;
 	if (tws_unlikely(__atomic_load_n(&slot->state, __ATOMIC_RELAXED) !=
 			 TWS_CONN_FREE))
@@ -189,9 +189,9 @@ static uint32_t least(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
-/* Where one was seen free, else a new one, else any: a program that opens one connection
- * after another stays in one slot and one page, and one that holds thousands does not
- * look through them all for each. */
+/* Tries the slots that were last seen free, then a new one, then any. So a program
+ * that opens one connection after another stays in one slot and one page, and a
+ * program that holds thousands does not search them all each time. */
 static bool find_slot(struct tws_book *book, struct tws_conn *ret_conn)
 {
 	uint32_t count = book->section[TWS_SECTION_CONNECTIONS].count;
@@ -205,8 +205,9 @@ static bool find_slot(struct tws_book *book, struct tws_conn *ret_conn)
 	       claim_between(book, 0, used, ret_conn);
 }
 
-/* All seem taken: those that were left to other processes may be settled by now. Noted
- * first and looked at then, so that one let go meanwhile is not missed. */
+/* All slots seem taken, but those that were left to other processes may be settled by
+ * now. The time is stored before the search, so that a slot that becomes free
+ * meanwhile is not missed. */
 static __attribute__((noinline)) bool find_settled(struct tws_book *book,
 						   struct tws_conn *ret_conn)
 {
@@ -234,7 +235,7 @@ static bool is_full(const struct tws_book *book)
 	return __builtin_expect(until != 0, 0) && tws_now() < until;
 }
 
-/* One that this process has had before, where it was seen free last. */
+/* A slot that this process has used before, where it last saw one free. */
 static inline bool claim_again(struct tws_book *book, struct tws_conn *ret_conn)
 {
 	uint32_t at = hint - 1;
@@ -256,7 +257,7 @@ static __attribute__((noinline)) bool claim_any(struct tws_book *book,
 	return false;
 }
 
-/* fs.nr_open, the most descriptors that a process may have, is 1 << 20 unless raised. */
+/* The limit of descriptors per process, fs.nr_open, is 1 << 20 unless raised. */
 static inline bool is_followed(int fd)
 {
 	if (tws_likely((unsigned)fd < TWS_FDS))
@@ -278,8 +279,8 @@ TWS_HOT bool tws_conn_claim(int fd, uint32_t flags, struct tws_book *book,
 	if (!claim_again(book, ret_conn) && !claim_any(book, ret_conn))
 		return false;
 	slot = ret_conn->slot;
-	/* In two pieces: of one, compilers make a string instruction, which is slow to
-	 * start. */
+	/* Cleared in two pieces, because compilers turn a single one into a string
+	 * instruction, which is slow to start. */
 	memset(&slot->cookie, 0, 64 - offsetof(struct tws_connection, cookie));
 	memset((char *)slot + 64, 0, sizeof(*slot) - 64);
 	slot->cookie = cookie;
@@ -297,7 +298,7 @@ TWS_HOT bool tws_conn_claim(int fd, uint32_t flags, struct tws_book *book,
 
 /* ---------------------------------------------------------------- counting */
 
-/* What it said of the program's options is true all the same, and stays. */
+/* Option counters already added are still true; keep them. */
 void tws_conn_unattempt(const struct tws_conn *conn)
 {
 	if (tws_conn_move(conn, TWS_CONN_CONNECTING, TWS_CONN_CLAIMED))
@@ -320,8 +321,8 @@ void tws_conn_fail(const struct tws_conn *conn, int error)
 	tws_conn_rule_failed(conn);
 }
 
-/* A connect that failed has an error of its own; any other is the death of a connection
- * that came to be, which the end will find. */
+/* A failed connect has one of these errors. Any other error means that an established
+ * connection died, which will be found when it ends. */
 void tws_conn_disbelieve(const struct tws_conn *conn, int error)
 {
 	if (error != ECONNREFUSED && error != EHOSTUNREACH && error != ENETUNREACH)
@@ -345,7 +346,7 @@ static struct tws_conn slot_of_socket(int fd, uint32_t word, struct tws_book *ow
 
 	if (!ret.book && word & TWS_FD_SOCKET && own &&
 	    !tws_conn_claim(fd, word & TWS_FD_FLAGS, own, &ret))
-		ret = tws_conn_of(tws_fd(fd)); /* another thread's, or none */
+		ret = tws_conn_of(tws_fd(fd)); /* another thread's slot, or none */
 	return ret;
 }
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * Which connection is this descriptor; its one way in and its one way out.
+ * Which connection a descriptor belongs to; a connection's single way in and single way
+ * out.
  *
  * The descriptor table (book/fds.h) leads to a slot in a book. The slot's state and
- * generation change as one word, so whoever moves it (a thread, a signal handler, another
- * process that shares the connection) moves it once.
+ * generation change as one word, so only one of several (a thread, a signal handler,
+ * another process that shares the connection) can make a given move.
  *
  *   CLAIMED -> CONNECTING -> OPEN -> ENDING -> FREE
  *
- * Everything here is async-signal-safe and sets no errno.
+ * Everything here is async-signal-safe and leaves errno alone.
  */
 #ifndef TWS_SHIM_CONN_H
 #define TWS_SHIM_CONN_H
@@ -24,23 +25,31 @@
 #include "shim/shared/hot.h"
 #include "shim/shared/sys.h"
 
-/* More flags, of no use to readers: the program set SO_RCVLOWAT above 1; set
- * IP_BIND_ADDRESS_NO_PORT: its next bind() to port 0 takes none; called connect() again
- * before it was connected. And: its attempt is counted under `other`, until connect() has
- * returned; whoever clears this decides where it stays. And: a stream writes to it, which
- * exit() flushes after us. New ones from the top down: those
- * of the enum grow towards them. */
+/* Flags that readers do not need. LOW_WATER: the program set SO_RCVLOWAT above 1.
+ * APP_NO_PORT: it set IP_BIND_ADDRESS_NO_PORT, so its next bind() to port 0 takes no
+ * port. AGAIN: it called connect() again before it was connected. The attempt of an
+ * UNNAMED connection is counted under `other` until connect() has returned; whoever
+ * clears that flag decides where it stays. STREAM: a stdio stream writes to it, which
+ * exit() flushes after us. New flags are taken from the top down, because those of the
+ * enum grow towards them. */
 #define TWS_CONN_LOW_WATER   (1u << 24)
 #define TWS_CONN_APP_NO_PORT (1u << 29)
 #define TWS_CONN_AGAIN	     (1u << 28)
 #define TWS_CONN_UNNAMED     (1u << 27)
 #define TWS_CONN_STREAM	     (1u << 26)
+#define TWS_CONN_PRIVATE                                                                 \
+	(TWS_CONN_LOW_WATER | TWS_CONN_APP_NO_PORT | TWS_CONN_AGAIN | TWS_CONN_UNNAMED | \
+	 TWS_CONN_STREAM)
+
+TWS_ASSERT(!(TWS_CONN_PRIVATE &
+	     (TWS_CONN_PORT_RING | TWS_CONN_PORT_RANGE | TWS_CONN_POLICY_COUNTED |
+	      TWS_CONN_ADOPTED | TWS_CONN_SHUT_READ)));
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
 #endif
 
-/* A slot as it was when looked at. */
+/* A slot, as it was when somebody looked at it. */
 struct tws_conn {
 	struct tws_book *book; /* NULL: no connection */
 	struct tws_connection *slot;
@@ -48,14 +57,14 @@ struct tws_conn {
 	uint32_t generation;
 };
 
-/* Where a connection counts: its destination and its arm (NULL: none), looked up once for
- * all that is counted at one step. */
+/* Where a connection is counted: its destination and its arm (NULL: none), looked up
+ * once for all that is counted in one step. */
 struct tws_tally {
 	struct tws_counters *destination;
 	struct tws_counters *arm;
 };
 
-/* The book that a table word leads to; NULL: none. Touches no slot. */
+/* The book that a table word leads to, or NULL. Touches no slot. */
 static inline struct tws_book *tws_conn_book(uint32_t word)
 {
 	struct tws_book *book = &tws_books[word >> 24 & (TWS_BOOKS - 1)];
@@ -72,7 +81,7 @@ static inline struct tws_conn tws_conn_in(struct tws_book *book, uint32_t word)
 				 __atomic_load_n(&slot->generation, __ATOMIC_ACQUIRE)};
 }
 
-/* The connection of a table word; book NULL where it is none. */
+/* The connection of a table word. `book` is NULL if there is none. */
 static inline struct tws_conn tws_conn_of(uint32_t word)
 {
 	struct tws_book *book = tws_conn_book(word);
@@ -85,7 +94,7 @@ static inline enum tws_conn_state tws_conn_state(const struct tws_connection *sl
 	return (enum tws_conn_state)__atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
 }
 
-/* Flags of a socket or connection, by descriptor; 0 for others. */
+/* Flags of a socket or connection by descriptor; 0 for any other descriptor. */
 uint32_t tws_conn_flags(int fd);
 void tws_conn_flags_change(int fd, uint32_t set, uint32_t clear);
 
@@ -98,13 +107,13 @@ void tws_conn_flags_change(int fd, uint32_t set, uint32_t clear);
 TWS_OURS bool tws_conn_claim(int fd, uint32_t flags, struct tws_book *book,
 			     struct tws_conn *ret_conn);
 
-/* CONNECTING -> CLAIMED, and the attempt was none. */
+/* CONNECTING -> CLAIMED: there was no attempt after all. */
 void tws_conn_unattempt(const struct tws_conn *conn);
 
-/* CONNECTING -> OPEN, at `now`, on the word of SO_ERROR = 0. False: moved by others. */
+/* CONNECTING -> OPEN at `now`, because SO_ERROR was 0. False: somebody else moved it. */
 bool tws_conn_believe(const struct tws_conn *conn, uint64_t now);
 
-/* OPEN -> CLAIMED: was believed established, and is not. */
+/* OPEN -> CLAIMED: it was believed to be established, and is not. */
 void tws_conn_disbelieve(const struct tws_conn *conn, int error);
 
 /* CONNECTING -> CLAIMED (the socket lives on): connect() failed with `error`. */
@@ -112,7 +121,7 @@ void tws_conn_fail(const struct tws_conn *conn, int error);
 
 /* ------------------------------------------------------------------ way out */
 
-/* All that is to be known when a connection may be about to end. */
+/* Everything to know about a connection that may be about to end. */
 struct tws_end {
 	struct tws_conn conn;
 	int fd;
@@ -121,38 +130,39 @@ struct tws_end {
 	struct tws_verdict verdict;
 	uint64_t bytes_sent;
 	uint64_t bytes_received;
-	bool ends;    /* the last descriptor of this process goes */
-	bool shared;  /* ask the kernel afterwards whether it lives on elsewhere */
-	bool recheck; /* ask it whether TIME_WAIT stands after all */
-	struct tws_address local; /* with shared and recheck */
+	bool ends;    /* the last descriptor of this process is closed */
+	bool shared;  /* ask the kernel afterwards whether another process holds it */
+	bool recheck; /* ask the kernel afterwards whether TIME_WAIT exists after all */
+	struct tws_address local; /* set if `shared` or `recheck` is */
 };
 
-/* Looks at the socket and decides. Changes nothing. False: `fd` is no connection of ours
- * (any more); a stale one has been counted as unseen. */
+/* Looks at the socket and decides how the connection ends; changes nothing. False:
+ * `fd` is no longer a connection of ours, and a stale one was counted as unseen. */
 TWS_OURS bool tws_conn_look(int fd, enum tws_via via, struct tws_end *ret_end);
 
-/* The descriptor goes: takes it out of the table, and counts the ending if it is one that
- * needs no later look. To be called before the real call. */
+/* Takes the descriptor out of the table, and counts the ending unless it needs a later
+ * look. To be called before the real call. */
 TWS_OURS void tws_conn_detach(struct tws_end *end);
 
 /* After the real call: settles a connection that is shared or to be rechecked. */
 void tws_conn_settle(struct tws_end *end);
 
-/* Leaves a shared connection to its other holders: our part in it is over, and if nobody
- * tells more, it ended as `end` says. */
+/* Leaves a shared connection to its other holders. If nobody says more, it ended as
+ * `end` says. */
 void tws_conn_leave(const struct tws_end *end);
 
-/* Ends a connection as it stands, without a descriptor going (AF_UNSPEC, exit). */
+/* Ends a connection although no descriptor was closed (AF_UNSPEC, exit). */
 TWS_OURS void tws_conn_end(const struct tws_end *end);
 
-/* The number of this entry came up again although we saw no close: gone unseen. */
+/* This descriptor number was given out again although we saw no close: counts the
+ * former connection as unseen. */
 TWS_COLD void tws_conn_vanished(int fd, uint32_t word);
 
 /* `to` is now the same open file as `from`. `own`: the own book, where `from` is a socket
  * that has no slot yet; else NULL. */
 void tws_conn_copied(int from, int to, struct tws_book *own);
 
-/* Marks every open connection of the own book as maybe held by another process. */
+/* Marks every open connection of the own book as one that another process may hold. */
 void tws_conn_share_all(void);
 
 /* The same for sockets that are not connected yet, and for them alone. */
@@ -161,9 +171,9 @@ void tws_conn_share_sockets(void);
 /* A child that has no part in the books keeps `fd` over its exec. */
 TWS_COLD void tws_conn_handed_on(int fd);
 
-/* Whether a pointer of the client's can be one: before the kernel has looked at it, a
- * wrong one must give EFAULT there and not a fault here. A tag in the top byte is none of
- * the address (arm64). */
+/* Whether a pointer of the client can be an address at all. A wrong one must give
+ * EFAULT in the kernel and not a fault here. A tag in the top byte is not part of the
+ * address (arm64). */
 static inline bool tws_conn_plausible(const void *pointer)
 {
 	uintptr_t address = (uintptr_t)pointer & ~TWS_TAG_BITS;
@@ -175,7 +185,7 @@ static inline bool tws_conn_plausible(const void *pointer)
 TWS_COLD bool tws_conn_address_ipv6(const struct sockaddr_in6 *in6, socklen_t length,
 				    struct tws_address *ret_address);
 
-/* The network address of a socket address; false: not TCP over IP. */
+/* Converts a socket address to a network address. False: it is not TCP over IP. */
 static inline bool tws_conn_address(const struct sockaddr *address, socklen_t length,
 				    struct tws_address *ret_address)
 {
@@ -195,15 +205,16 @@ static inline bool tws_conn_address(const struct sockaddr *address, socklen_t le
 /* The table word of a descriptor that we never saw made: a TCP socket over IP, or 0. */
 TWS_COLD uint32_t tws_conn_ask_socket(int fd);
 
-/* The address of a socket's end: SYS_getsockname, SYS_getpeername. False: it has none,
- * and the answer is empty. */
+/* The address of one end of a socket: SYS_getsockname or SYS_getpeername. False: it
+ * has none, and the answer is empty. */
 TWS_COLD bool tws_conn_name(int fd, long call, struct tws_address *ret_address);
 
-/* Slow half of tws_conn_cookie(): without the probe, or after it has failed. */
+/* Slow half of tws_conn_cookie(): works without the probe, after the probe has failed. */
 TWS_COLD uint64_t tws_conn_cookie_after(int fd, struct tws_book *book, long error);
 
-/* SO_COOKIE; 0: not a socket. At no further cost finds out whether the book's file was
- * cut since, so that touching it would raise SIGBUS; if so, it is let go. */
+/* SO_COOKIE, or 0 if it is not a socket. The same call finds out whether the book's
+ * file was truncated, so that touching it would raise SIGBUS; if so, the book is let
+ * go. */
 static inline uint64_t tws_conn_cookie(int fd, struct tws_book *book)
 {
 	uint64_t cookie = 0;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * The way out: look, detach, count. What another process may hold is settled later, by
- * conn_settle.c.
+ * The way out: look, detach, count. A connection that another process may hold is
+ * settled later, in conn_settle.c.
  *
- * Order. The descriptor leaves the table before the real close, since the number may come
- * up again the moment it returns. A connection that is ours alone is counted before the
- * real close too, so that whoever sees the peer's end of it finds it counted. A shared
- * one is counted after, by whoever finds the kernel has let it go; the slot's state lets
- * only one.
+ * Order matters. The descriptor leaves the table before the real close, because its
+ * number may be used again the moment close returns. A connection that is ours alone is
+ * also counted before the real close, so that whoever sees the peer's end of it finds it
+ * counted. A shared connection is counted afterwards, by whichever process finds that
+ * the kernel has let it go; the slot's state allows this only once.
  */
 #include <fcntl.h>
 #include <netinet/tcp.h>
@@ -24,7 +24,7 @@
 
 /* ------------------------------------------------------------------ counting */
 
-/* What is counted of an ending, in one of its tallies. */
+/* What is added to one set of counters when a connection ends. */
 struct ended {
 	enum tws_counter ending;
 	enum tws_counter via; /* TWS_COUNTERS: none */
@@ -55,7 +55,7 @@ static __attribute__((noinline)) void count_ended_in_arm(struct tws_counters *co
 	count_ended(counters, ended);
 }
 
-/* Whether fin-reset did what it is for is known only now. */
+/* Only now is it known whether fin-reset had its effect. */
 static __attribute__((noinline)) void count_fin_reset(const struct tws_conn *conn,
 						      enum tws_ending ending)
 {
@@ -68,7 +68,7 @@ static __attribute__((noinline)) void count_fin_reset(const struct tws_conn *con
 		tws_conn_count(conn, outcome, 1);
 }
 
-/* An ending of a connection that came to be. */
+/* Counts the ending of a connection that was established. */
 static inline void count_end(const struct tws_end *end, uint64_t now)
 {
 	const struct tws_conn *conn = &end->conn;
@@ -96,8 +96,8 @@ static inline void count_end(const struct tws_end *end, uint64_t now)
 		count_fin_reset(conn, end->verdict.ending);
 }
 
-/* Begun, and nothing known of them; as the identities have it. What is subtracted is read
- * first: others may be counting. */
+/* Attempts whose outcome is not known yet, by the identities. What is subtracted is
+ * read first, because others may be counting. */
 static uint64_t connecting(const struct tws_counters *counters)
 {
 	uint64_t known =
@@ -110,9 +110,9 @@ static uint64_t connecting(const struct tws_counters *counters)
 	return begun > known && begun - known < TWS_MAX_CONNECTIONS ? begun - known : 0;
 }
 
-/* A program that never asks what became of a non-blocking connect() has each established
- * only at its end. The others to the same destination were open beside it. An arm's peak
- * is not raised so. */
+/* In a program that never asks for the outcome of a non-blocking connect(), each
+ * connection becomes established only when it ends. The others to the same destination
+ * were open at the same time. An arm's peak is not raised in this way. */
 static TWS_COLD void count_late_peak(const struct tws_conn *conn)
 {
 	struct tws_counters *here = tws_conn_destination(conn);
@@ -125,7 +125,8 @@ static TWS_COLD void count_late_peak(const struct tws_conn *conn)
 		  beside + __atomic_load_n(&process->value[TWS_open], __ATOMIC_RELAXED));
 }
 
-/* The attempt came to nothing. `counted`: it had been believed established. */
+/* The attempt did not lead to a connection. `counted`: it was believed to be
+ * established. */
 static __attribute__((noinline)) void count_unborn(const struct tws_end *end,
 						   bool counted)
 {
@@ -141,7 +142,7 @@ static __attribute__((noinline)) void count_unborn(const struct tws_end *end,
 		tws_conn_rule_failed(conn);
 }
 
-/* It was not seen to be established, and yet was: by a program that never asked. */
+/* It was established, although the program never asked. */
 static __attribute__((noinline)) void establish_late(const struct tws_conn *conn)
 {
 	conn->slot->established_ns = conn->slot->began_ns;
@@ -149,7 +150,7 @@ static __attribute__((noinline)) void establish_late(const struct tws_conn *conn
 	count_late_peak(conn);
 }
 
-/* Moves the slot to its end and counts it; whoever moves it counts. */
+/* Moves the slot to ENDING and counts the ending. Whoever moves it counts it. */
 static inline TWS_ALWAYS_INLINE void finish(const struct tws_end *end)
 {
 	const struct tws_conn *conn = &end->conn;
@@ -166,7 +167,7 @@ static inline TWS_ALWAYS_INLINE void finish(const struct tws_end *end)
 	slot->via = (uint8_t)end->via;
 	slot->failure = (uint8_t)end->verdict.failure;
 	__atomic_store_n(&conn->book->header->heartbeat_ns, now, __ATOMIC_RELAXED);
-	if (tws_likely(tws_ending_came_to_be(&end->verdict))) {
+	if (tws_likely(tws_ending_was_established(&end->verdict))) {
 		if (tws_unlikely(!was_open))
 			establish_late(conn);
 		count_end(end, now);
@@ -205,7 +206,8 @@ void tws_conn_vanished(int fd, uint32_t word)
 
 /* ------------------------------------------------------------------- looking */
 
-/* Another of our descriptors leads to the inherited connection. (Ours have a count.) */
+/* Whether another of our descriptors leads to this inherited connection. (Our own
+ * connections have a count of their descriptors.) */
 static TWS_COLD bool has_other_descriptor(int fd, uint32_t word)
 {
 	for (int i = 0; i <= tws_fd_highest(); i++)
@@ -219,8 +221,8 @@ static TWS_COLD bool closes_on_exec(int fd)
 	return tws_sys2(SYS_fcntl, fd, F_GETFD) & FD_CLOEXEC;
 }
 
-/* Whether another process may hold the connection. A child that was spawned since (and
- * has called exec) holds it only if it is not close-on-exec. */
+/* Whether another process may hold the connection. A child that was spawned since then
+ * (and has called exec) holds it only if it is not close-on-exec. */
 static inline bool may_be_shared(const struct tws_end *end)
 {
 	const struct tws_connection *slot = end->conn.slot;
@@ -242,7 +244,8 @@ static bool races_with_fin(const struct tws_end *end, uint32_t flags)
 		end->verdict.ending == TWS_END_FIN_RESET);
 }
 
-/* Where one poll() does not tell all. `events`: its answer, -1: not asked. */
+/* For the cases that one poll() does not decide. `events`: what it returned; -1: it
+ * was not called. */
 static __attribute__((noinline)) void ask_more(struct tws_end *end, int events)
 {
 	const struct tws_connection *slot = end->conn.slot;
@@ -258,7 +261,7 @@ static __attribute__((noinline)) void ask_more(struct tws_end *end, int events)
 	end->recheck = !end->shared && races_with_fin(end, facts.flags);
 }
 
-/* As nearly all end: there is no doubt, and nothing unread. */
+/* Nearly all connections end like this: established beyond doubt, with nothing unread. */
 static inline bool is_usual(const struct tws_connection *slot, int events)
 {
 	return events == POLLOUT && tws_conn_state(slot) == TWS_CONN_OPEN &&
@@ -269,7 +272,7 @@ static inline bool is_usual(const struct tws_connection *slot, int events)
 static inline TWS_ALWAYS_INLINE void judge(struct tws_end *end)
 {
 	const struct tws_connection *slot = end->conn.slot;
-	int events = -1; /* with bytes, TCP_INFO comes first */
+	int events = -1; /* if bytes are counted, TCP_INFO comes first */
 
 	tws_records_expect(end->conn.book);
 	end->shared = may_be_shared(end);
@@ -283,7 +286,8 @@ static inline TWS_ALWAYS_INLINE void judge(struct tws_end *end)
 		tws_conn_name(end->fd, SYS_getsockname, &end->local);
 }
 
-/* Field by field: clearing all of it costs as much as the rest of the look. */
+/* Set field by field, because clearing all of it costs as much as the rest of the
+ * look. */
 static inline void begin_end(int fd, uint32_t word, enum tws_via via,
 			     struct tws_end *ret_end)
 {
@@ -307,7 +311,8 @@ TWS_HOT bool tws_conn_look(int fd, enum tws_via via, struct tws_end *ret_end)
 	if (tws_unlikely(!word))
 		return false;
 	if (tws_unlikely(!book))
-		return true; /* a socket not connected: only its word goes */
+		return true; /* a socket that is not connected: only its table word goes
+			      */
 	cookie = tws_conn_cookie(fd, book); /* before the first look into the book */
 	if (tws_unlikely(tws_fd(fd) != word))
 		return false;
@@ -330,7 +335,7 @@ TWS_HOT bool tws_conn_look(int fd, enum tws_via via, struct tws_end *ret_end)
 
 /* ------------------------------------------------------------------ detaching */
 
-/* Two threads closed the last two descriptors at once, and each saw the other's. */
+/* Two threads have closed the last two descriptors at once, and each saw the other's. */
 static TWS_COLD void look_again(struct tws_end *end)
 {
 	end->ends = tws_conn_state(end->conn.slot) != TWS_CONN_CLAIMED &&

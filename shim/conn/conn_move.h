@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What the way in (conn.c), the way out (conn_end.c) and the policy of a connection
- * share, and nobody else needs.
+ * share.
  */
 #ifndef TWS_SHIM_CONN_MOVE_H
 #define TWS_SHIM_CONN_MOVE_H
@@ -11,10 +11,11 @@
 #include "shim/book/breaker.h"
 #include "shim/conn/conn.h"
 
-/* What a slot's action[] holds; how to close stands in private memory, see plan.h. */
+/* The uses of a slot's action[]. How to close is kept in private memory, see plan.h. */
 enum tws_slot_action {
-	TWS_ACTION_RING_PORT = 2, /* to give back, see ring.h */
-	TWS_ACTION_SPAWNS = 3,	  /* children spawned before the connection was made */
+	TWS_ACTION_RING_PORT = 2, /* the port to give back, see port_ring.h */
+	TWS_ACTION_SPAWNS =
+	    3, /* the number of spawned children when the connection was made */
 };
 
 /* Moves the slot if it is still in state `from` of the same generation. */
@@ -29,7 +30,7 @@ static inline bool tws_conn_move(const struct tws_conn *conn, enum tws_conn_stat
 					   __ATOMIC_ACQUIRE);
 }
 
-/* True: its attempt is counted under `other`, and the caller is who decides. */
+/* True: its attempt was counted under `other`, and the caller decides where it stays. */
 static inline bool tws_conn_take_unnamed(const struct tws_conn *conn)
 {
 	return __atomic_fetch_and(&conn->slot->flags, ~TWS_CONN_UNNAMED,
@@ -37,7 +38,7 @@ static inline bool tws_conn_take_unnamed(const struct tws_conn *conn)
 	       TWS_CONN_UNNAMED;
 }
 
-/* Whether it is in that state, of the same generation. */
+/* Whether the slot is in that state, with the same generation. */
 static inline bool tws_conn_is(const struct tws_conn *conn, enum tws_conn_state state)
 {
 	return __atomic_load_n((uint64_t *)(void *)&conn->slot->state,
@@ -48,14 +49,15 @@ static inline bool tws_conn_is(const struct tws_conn *conn, enum tws_conn_state 
 /* ENDING or CLAIMED -> FREE. */
 TWS_OURS void tws_conn_free(const struct tws_conn *conn);
 
-/* Whether the slot stands in a book that this process made. */
+/* Whether the slot is in a book that this process made. */
 static inline bool tws_conn_owned(const struct tws_conn *conn)
 {
 	return tws_book_is_ours(conn->book);
 }
 
-/* The counters of its destination, and of its arm (NULL: none). The numbers in a slot may
- * have been changed by others, so they are looked at once and held to what is backed. */
+/* The counters of its destination and of its arm (NULL: none). Others may have changed
+ * the numbers in a slot, so they are read once and checked against what is backed by
+ * memory. */
 static inline struct tws_counters *tws_conn_destination(const struct tws_conn *conn)
 {
 	uint16_t at = __atomic_load_n(&conn->slot->destination, __ATOMIC_RELAXED);
@@ -107,12 +109,12 @@ static inline void tws_count_open(struct tws_counters *counters)
 		  __atomic_add_fetch(&counters->value[TWS_open], 1, __ATOMIC_ACQ_REL));
 }
 
-/* The same of all of the connection's counters, where others were left to other
- * processes: those that have ended since are no part of the peak. */
+/* The same for all counters of the connection, if other connections were left to other
+ * processes: those that have ended since must not raise the peak. */
 TWS_COLD void tws_conn_count_open_beside_left(const struct tws_conn *conn,
 					      struct tws_tally tally);
 
-/* Counts established, after the slot was moved. */
+/* Counts it as established, after the slot was moved. */
 static inline void tws_conn_count_established(const struct tws_conn *conn,
 					      struct tws_tally tally)
 {
@@ -127,7 +129,7 @@ static inline void tws_conn_count_established(const struct tws_conn *conn,
 		tws_count_open(tally.arm);
 }
 
-/* CONNECTING -> OPEN, at `now`. False: moved by others. */
+/* CONNECTING -> OPEN at `now`. False: somebody else moved it. */
 static inline bool tws_conn_establish(const struct tws_conn *conn, struct tws_tally tally,
 				      uint64_t now)
 {
@@ -138,14 +140,14 @@ static inline bool tws_conn_establish(const struct tws_conn *conn, struct tws_ta
 	return true;
 }
 
-/* Whether it is, if it ends at `now`. */
+/* Whether the connection is short-lived if it ends at `now`. */
 static inline bool tws_conn_is_short_lived(const struct tws_conn *conn, uint64_t now)
 {
 	return now - conn->slot->established_ns <
 	       (uint64_t)conn->book->header->short_lived_ms * 1000000;
 }
 
-/* Counted established, and open no longer. */
+/* Takes back one open connection. */
 static inline void tws_conn_count_gone(const struct tws_conn *conn,
 				       struct tws_tally tally)
 {
@@ -153,7 +155,7 @@ static inline void tws_conn_count_gone(const struct tws_conn *conn,
 	tws_add(&conn->book->process->value[TWS_open], (uint64_t)-1);
 }
 
-/* The number of its rule, 0: none. */
+/* The number of its rule, or 0. */
 static inline uint32_t tws_conn_rule(const struct tws_conn *conn)
 {
 	uint32_t rule = __atomic_load_n(&conn->slot->rule, __ATOMIC_RELAXED);
@@ -161,8 +163,8 @@ static inline uint32_t tws_conn_rule(const struct tws_conn *conn)
 	return rule <= tws_book_ready(conn->book, TWS_SECTION_RULES) ? rule : 0;
 }
 
-/* Settles connections that were left to other processes: those that the kernel knows no
- * more are counted as they were last seen. */
+/* Settles connections that were left to other processes. Those that the kernel no
+ * longer knows are counted with the ending that was last seen. */
 void tws_conn_sweep(struct tws_book *book);
 
 /* Counts policy_applied for the connection and its rule, once. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The end of a connection that another process may hold, or that was to be looked at
- * again: settled with the kernel once our descriptor is gone.
+ * The end of a connection that another process may hold, or that needs a second look.
+ * The kernel is asked once our descriptor has gone.
  */
 #include <netinet/tcp.h>
 
@@ -10,10 +10,10 @@
 #include "shim/conn/conn_move.h"
 #include "shim/conn/diag.h"
 
-#define SWEEP_PAUSE 20 /* times as long as a look took */
+#define SWEEP_PAUSE 20 /* times as long as the last look took */
 
-/* States in which somebody may still have a descriptor: after our own shutdown FIN_WAIT
- * is one of them. */
+/* States in which somebody may still hold a descriptor. After our own shutdown,
+ * FIN_WAIT is one of them. */
 static bool lives_on(int tcp_state, uint32_t flags)
 {
 	switch (tcp_state) {
@@ -29,7 +29,7 @@ static bool lives_on(int tcp_state, uint32_t flags)
 	}
 }
 
-/* What the kernel says now stands against what the socket said when we looked. */
+/* What the kernel says now takes precedence over what the socket said before. */
 static void correct(struct tws_end *end, int tcp_state)
 {
 	if (tcp_state == TCP_TIME_WAIT)
@@ -43,7 +43,7 @@ void tws_conn_leave(const struct tws_end *end)
 
 	if (!tws_conn_owned(&end->conn) && !(slot->flags & TWS_CONN_LEFT))
 		return; /* the owner still has it */
-	if (tws_ending_came_to_be(&end->verdict))
+	if (tws_ending_was_established(&end->verdict))
 		tws_conn_establish(&end->conn, tws_conn_tally(&end->conn), tws_now());
 	slot->ending = (uint8_t)end->verdict.ending;
 	slot->via = (uint8_t)end->via;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * One question to sock_diag, one answer. inet_diag finds a socket by its 4-tuple and
- * checks the cookie, TIME_WAIT sockets too.
+ * One question to sock_diag, and one answer. inet_diag finds a socket by its 4-tuple and
+ * checks the cookie, also for TIME_WAIT sockets.
  */
 #include "shim/conn/diag.h"
 

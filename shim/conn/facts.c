@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The observations: one system call a connection, two with bytes. poll() takes no lock of
- * the socket and costs a third of TCP_INFO and SIOCINQ.
+ * The observations: one system call per connection, or two with bytes. poll() does not
+ * lock the socket, and costs a third of TCP_INFO and SIOCINQ.
  */
 #include "shim/conn/facts.h"
 
@@ -34,8 +34,7 @@ uint32_t tws_facts_unsent(int fd)
 	return queue_length(fd, SIOCOUTQ);
 }
 
-/* tcp_info as the kernel grew it: a field is there if the answer is long enough for it.
- */
+/* The kernel's tcp_info has grown: a field exists if the answer is long enough for it. */
 #define HAS(length, field)                                                               \
 	((length) >= offsetof(struct tcp_info, field) + sizeof(info->field))
 
@@ -77,8 +76,8 @@ static void note_events(int events, struct tws_facts *facts)
 	facts->error = events & POLLERR;
 }
 
-/* The pending error tells a refused connect from a dropped connection. Consuming it is
- * invisible only when the last descriptor goes. */
+/* The pending error distinguishes a refused connect from a dropped connection. Nobody
+ * notices that it was consumed, but only if the last descriptor is closed. */
 static void read_error(int fd, struct tws_facts *facts)
 {
 	int error = 0;
@@ -87,11 +86,12 @@ static void read_error(int fd, struct tws_facts *facts)
 	if (tws_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0)
 		return;
 	facts->socket_error = error;
-	facts->error = error; /* not what merely lies in the error queue */
+	facts->error =
+	    error; /* an entry in the error queue is not an error of the connection */
 }
 
-/* The peer's FIN is counted as a byte received; a state after our own shutdown that is
- * CLOSE without an error came by it. */
+/* The kernel counts the peer's FIN as one byte received. A connection in state CLOSE
+ * after our own shutdown, without an error, got there by the peer's FIN. */
 static bool fin_received(const struct tws_facts *facts)
 {
 	switch (facts->tcp_state) {
@@ -106,8 +106,8 @@ static bool fin_received(const struct tws_facts *facts)
 	}
 }
 
-/* poll() calls readable what has bytes enough for SO_RCVLOWAT, and SIOCINQ ends at an
- * urgent byte: close() resets for any. */
+/* poll() reports "readable" only from SO_RCVLOWAT bytes on, and SIOCINQ stops at an
+ * urgent byte, but close() sends RST for any unread byte. */
 static void read_unread(int fd, bool detail, struct tws_facts *facts)
 {
 	bool asked = facts->flags & TWS_CONN_LOW_WATER;
@@ -137,7 +137,9 @@ void tws_facts_read(int fd, bool detail, bool last, int events, struct tws_facts
 	    (detail || facts->error || !facts->established))
 		read_error(fd, facts);
 	if (!detail)
-		*ret_bytes = (struct tws_bytes){0, 0}; /* of some: not to be added up */
+		*ret_bytes = (struct tws_bytes){
+		    0,
+		    0}; /* known only for some connections, so it must not be added up */
 	else if (ret_bytes->received && fin_received(facts))
 		ret_bytes->received--;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a socket says of its connection just before a descriptor goes. Reads only: no
- * SO_ERROR is consumed unless `last` says that nobody can ask for it any more.
+ * What a socket says about its connection just before a descriptor goes. These functions
+ * only read; SO_ERROR is consumed only if `last` says that nobody can ask for it any
+ * more.
  */
 #ifndef TWS_SHIM_FACTS_H
 #define TWS_SHIM_FACTS_H
@@ -16,7 +17,8 @@ struct tws_bytes {
 	uint64_t received;
 };
 
-/* poll(2) of all that tells of the connection's state: the events; 0 also on failure. */
+/* poll(2) for every event that says something about the state. Returns the events; 0
+ * also on failure. */
 static inline int tws_facts_poll(int fd)
 {
 	struct pollfd pollfd = {.fd = fd,
@@ -31,9 +33,10 @@ static inline int tws_facts_poll(int fd)
 	return ret < 0 ? 0 : pollfd.revents;
 }
 
-/* What more there is to ask: with `detail` TCP_INFO, which gives bytes; else only what
- * poll() leaves in doubt. `events`: its answer, -1: not asked yet. facts->flags and
- * facts->established are set by the caller, all else and the bytes are 0. */
+/* Asks for the rest: TCP_INFO if `detail` (it gives the bytes), otherwise only what
+ * poll() leaves in doubt. `events`: what poll() returned; -1: not called yet. The
+ * caller sets facts->flags and facts->established; everything else, and the bytes, are
+ * 0. */
 void tws_facts_read(int fd, bool detail, bool last, int events, struct tws_facts *facts,
 		    struct tws_bytes *ret_bytes);
 

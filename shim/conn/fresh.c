@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The look at a book's file, by the clock.
+ * Looks at a book's file if the last look is too long ago.
  */
 #include "shim/conn/fresh.h"
 #include "shim/shared/clock.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Whether a book's file was cut, for steps that ask nothing of a socket before they touch
- * its slot. A file that was seen whole within the last ten milliseconds (TWS_FRESH_NS) is
- * not looked at again: no system call then.
+ * Whether a book's file was truncated, for steps that touch a slot without asking
+ * anything about a socket first. A file that was seen whole within the last ten
+ * milliseconds (TWS_FRESH_NS) is not checked again, which saves the system call.
  */
 #ifndef TWS_SHIM_FRESH_H
 #define TWS_SHIM_FRESH_H
@@ -18,8 +18,8 @@ static inline void tws_seen(struct tws_book *book, uint64_t now)
 /* Slow half of tws_freshen(). */
 void tws_freshen_book(struct tws_book *book);
 
-/* To be called before the slot of `fd` is touched: if its file was cut, the descriptor
- * leads nowhere afterwards. */
+/* To be called before the slot of `fd` is touched. If its file was truncated, the
+ * descriptor leads nowhere afterwards. */
 static inline void tws_freshen(int fd)
 {
 	struct tws_book *book = tws_conn_book(tws_fd(fd));

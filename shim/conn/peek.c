@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The question is a futex call that wakes and moves nobody: it compares a word, which the
- * kernel has to read, and answers EFAULT if it cannot. Every process may make it (libc's
- * locks do), it never waits, and it changes nothing.
+ * The question is a futex call that wakes and moves no waiter. It compares a word, which
+ * the kernel has to read, and fails with EFAULT if it cannot. Every process may make
+ * this call, because libc's locks do; it never waits, and it changes nothing.
  */
 #include "shim/conn/peek.h"
 
@@ -12,7 +12,7 @@
 
 #include "shim/conn/conn.h"
 
-#define PAGE 4096u /* the least there is */
+#define PAGE 4096u /* the smallest page size there is */
 
 static bool can_read(uintptr_t at)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What an ending leaves behind in the segment: a record in the ring of ended connections,
- * for `trace`, and its cookie among those whose TIME_WAIT stays here. Part of conn_end.c.
+ * What an ending leaves in the segment: a record in the ring of ended connections, for
+ * `trace`, and its cookie among those of sockets in TIME_WAIT. Part of conn_end.c.
  */
 #ifndef TWS_SHIM_RECORDS_H
 #define TWS_SHIM_RECORDS_H
@@ -11,16 +11,16 @@
 
 #define TWS_TW_COOKIE_BITS 48
 
-/* Where a ticket's record stands in a ring of `count`, not 0. The usual ones have 2^n: a
- * division is the slowest instruction there is. */
-static inline uint32_t tws_ring_place(uint64_t ticket, uint32_t count)
+/* The place of a ticket's record in a ring of `count` (not 0) elements. Rings usually
+ * have 2^n elements, which avoids a division, the slowest instruction. */
+static inline uint32_t tws_record_place(uint64_t ticket, uint32_t count)
 {
 	return tws_unlikely(count & (count - 1)) ? (uint32_t)(ticket % count)
 						 : (uint32_t)ticket & (count - 1);
 }
 
-/* An ending is near. What it will write was last touched thousands of connections ago, so
- * it is fetched while the socket is asked. */
+/* Prefetches what the ending will write while the socket is being asked: it was last
+ * touched thousands of connections ago. */
 static inline void tws_records_expect(const struct tws_book *book)
 {
 	const struct tws_header *header = book->header;
@@ -28,7 +28,7 @@ static inline void tws_records_expect(const struct tws_book *book)
 	uint64_t waits = __atomic_load_n(&header->time_wait_tickets, __ATOMIC_RELAXED);
 	const char *record;
 
-	/* Where a ring is not, or is of an unusual size, anything may be fetched. */
+	/* If there is no ring, or its size is unusual, any address may be prefetched. */
 	record = (const char *)&book->ended[(uint32_t)ended & (book->ended_count - 1)];
 	__builtin_prefetch(record, 1);
 	__builtin_prefetch(record + 64, 1);
@@ -36,7 +36,7 @@ static inline void tws_records_expect(const struct tws_book *book)
 	    &book->time_wait[(uint32_t)waits & (book->time_wait_count - 1)], 1);
 }
 
-/* TIME_WAIT stays here. */
+/* The connection leaves TIME_WAIT here. */
 static inline void tws_record_time_wait(const struct tws_conn *conn)
 {
 	struct tws_header *header = conn->book->header;
@@ -47,8 +47,8 @@ static inline void tws_record_time_wait(const struct tws_conn *conn)
 	if (tws_unlikely(conn->slot->cookie >> TWS_TW_COOKIE_BITS || !count))
 		return;
 	ticket = __atomic_fetch_add(&header->time_wait_tickets, 1, __ATOMIC_RELAXED);
-	place = tws_ring_place(ticket, count);
-	if (tws_book_reach(conn->book, TWS_SECTION_TIME_WAIT, place))
+	place = tws_record_place(ticket, count);
+	if (tws_book_ensure(conn->book, TWS_SECTION_TIME_WAIT, place))
 		__atomic_store_n(&conn->book->time_wait[place],
 				 TWS_TW_PACK(tws_socket_key(conn->slot),
 					     (uint64_t)conn->slot->destination),
@@ -77,7 +77,7 @@ static inline void tws_fill_ended(struct tws_ended *record, const struct tws_end
 	record->failure = slot->failure;
 }
 
-/* It ended at `now`, as the slot and `end` say. */
+/* Records that it ended at `now`, as the slot and `end` say. */
 static inline void tws_record_ended(const struct tws_end *end, uint64_t now)
 {
 	struct tws_book *book = end->conn.book;
@@ -89,12 +89,12 @@ static inline void tws_record_ended(const struct tws_end *end, uint64_t now)
 	if (!count)
 		return;
 	ticket = __atomic_fetch_add(&book->header->ended_tickets, 1, __ATOMIC_RELAXED);
-	place = tws_ring_place(ticket, count);
-	if (!tws_book_reach(book, TWS_SECTION_ENDED, place))
+	place = tws_record_place(ticket, count);
+	if (!tws_book_ensure(book, TWS_SECTION_ENDED, place))
 		return;
 	record = &book->ended[place];
-	/* A writer that stands since the last time round still has it: leave it to him.
-	 */
+	/* A writer from the last time round has not finished this record: leave it to
+	 * that writer. */
 	if (!__atomic_exchange_n(&record->sequence, 0, __ATOMIC_ACQ_REL) &&
 	    ticket >= count)
 		return;

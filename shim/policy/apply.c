@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Sets the socket options that a rule asks for. An option that the program set itself
- * stands unless the rule overrides; one that the kernel lacks is counted and left.
+ * Sets the socket options that a rule asks for. An option that the program set itself is
+ * kept unless the rule overrides it. An option that the kernel lacks is counted and
+ * skipped.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +12,7 @@
 
 #include "shim/policy/apply_option.h"
 #include "shim/book/breaker.h"
-#include "shim/book/ring.h"
+#include "shim/book/port_ring.h"
 #include "shim/conn/alone.h"
 
 #ifndef IP_LOCAL_PORT_RANGE
@@ -23,7 +24,7 @@
 
 #define RING_TRIES 8
 
-/* True: the program set one of `flags` itself and the rule respects that. */
+/* Whether the program set one of `flags` itself and the rule respects that. */
 static bool program_decided(const struct tws_action *action, uint32_t flags,
 			    uint32_t asked, struct outcome *outcome)
 {
@@ -44,7 +45,8 @@ static void apply_reuseaddr(int fd, const struct tws_action *action, uint32_t fl
 			outcome);
 }
 
-/* The whole range of this network namespace, as the option wants it: high above low. */
+/* The whole port range of this network namespace in the form of the option: high above
+ * low. */
 static uint32_t full_range(void)
 {
 	static uint32_t range;
@@ -71,8 +73,8 @@ static uint32_t full_range(void)
 	return range = high << 16 | low;
 }
 
-/* Whether the kernel has yet to pick a port: at connect(), in that case also of a socket
- * that was bound. */
+/* Whether the kernel will pick the port at connect(). This is also so for a socket
+ * that was bound without a port. */
 static bool lacks_port(uint32_t flags)
 {
 	return !(flags & TWS_CONN_APP_BOUND) ||
@@ -114,8 +116,8 @@ static int take_port(int fd, const struct tws_conn *conn, const struct tws_actio
 {
 	uint32_t *word = &conn->slot->action[TWS_ACTION_RING_PORT];
 	uint32_t wait_ms;
-	int ret = tws_ring_take((uint16_t)range, (uint16_t)(range >> 16),
-				action->ring_age_ms, ret_port, word, &wait_ms);
+	int ret = tws_port_ring_take((uint16_t)range, (uint16_t)(range >> 16),
+				     action->ring_age_ms, ret_port, word, &wait_ms);
 	struct timespec wait;
 
 	if (ret != -EAGAIN || !wait_ms || !is_blocking(fd))
@@ -127,14 +129,14 @@ static int take_port(int fd, const struct tws_conn *conn, const struct tws_actio
 		    (struct timespec){wait_ms / 1000, wait_ms % 1000 * 1000000 + 500000};
 		tws_sys2(SYS_nanosleep, &wait, 0);
 		waited += wait_ms;
-		ret = tws_ring_take((uint16_t)range, (uint16_t)(range >> 16),
-				    action->ring_age_ms, ret_port, word, &wait_ms);
+		ret = tws_port_ring_take((uint16_t)range, (uint16_t)(range >> 16),
+					 action->ring_age_ms, ret_port, word, &wait_ms);
 	}
 	return ret;
 }
 
-/* A port that others hold (EADDRINUSE) goes to the end of the ring, and the next is
- * tried. */
+/* A port that another socket holds (EADDRINUSE) goes to the end of the ring, and the
+ * next one is tried. */
 static void bind_ring_port(int fd, const struct tws_conn *conn,
 			   const struct tws_action *action, uint32_t range,
 			   struct outcome *outcome)
@@ -150,7 +152,7 @@ static void bind_ring_port(int fd, const struct tws_conn *conn,
 			conn->slot->flags |= TWS_CONN_PORT_RING;
 			return;
 		}
-		tws_ring_give(*word);
+		tws_port_ring_give(*word);
 	}
 	*word = 0;
 	outcome->set = false;
@@ -166,7 +168,7 @@ static void apply_port_ring(int fd, const struct tws_conn *conn,
 	    conn->slot->flags & TWS_CONN_APP_BOUND ||
 	    conn->slot->action[TWS_ACTION_RING_PORT])
 		return;
-	if (!tws_ring_supported()) {
+	if (!tws_port_ring_supported()) {
 		outcome->unsupported = true;
 		return;
 	}
@@ -195,7 +197,7 @@ static struct outcome remove_app_linger(int fd, const struct tws_conn *conn)
 	return outcome;
 }
 
-/* Whether it helps is known, and counted, only at the end. */
+/* Whether it helps is known, and counted, only when the connection ends. */
 static void apply_fin_reset(int fd, const struct tws_conn *conn,
 			    const struct tws_action *action, struct outcome *outcome)
 {
@@ -210,7 +212,7 @@ static void apply_fin_reset(int fd, const struct tws_conn *conn,
 	outcome->set = false;
 }
 
-/* The close modes that are set at connect, and so hold at exit and SIGKILL too. */
+/* Sets the close modes that are set at connect, and so also hold at exit and SIGKILL. */
 static void apply_close_mode(int fd, const struct tws_conn *conn,
 			     const struct tws_decision *decision, struct outcome *outcome)
 {
@@ -298,8 +300,8 @@ void tws_apply_connect(int fd, const struct tws_conn *conn)
 		tws_conn_count(conn, TWS_policy_would_apply, 1);
 }
 
-/* No destination is known yet: rules are held against the executable and the uid alone.
- * Both options do no harm to a connection that their rule turns out not to be for. */
+/* No destination is known yet, so rules are matched by executable and user alone. Both
+ * options are harmless on a connection that the rule turns out not to match. */
 void tws_apply_bind(int fd, bool to_port_0)
 {
 	struct tws_decision decision = tws_policy_decide(NULL, NULL);
@@ -318,7 +320,7 @@ void tws_apply_bind(int fd, bool to_port_0)
 		tws_conn_flags_change(fd, TWS_CONN_LATE_BIND, 0);
 }
 
-/* Whether the plan takes away the program's own SO_LINGER {1,0}. */
+/* Whether the plan removes the program's own SO_LINGER {1,0}. */
 static bool removes_app_linger(const struct tws_plan *plan)
 {
 	enum tws_close_mode mode = plan ? CLOSE_MODE(plan->close) : TWS_CLOSE_KEEP;

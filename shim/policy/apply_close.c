@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a rule decides when a connection is about to end. The cookie has just been
- * checked: the socket is the connection that the rule matched. One that leaves no
- * TIME_WAIT anyway is left alone, and so is one that another process may hold.
+ * What a rule decides when a connection is about to end. Its cookie has just been
+ * checked, so the socket is the connection that the rule matched. A connection that
+ * leaves no TIME_WAIT anyway is left alone, and so is one that another process may hold.
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -24,8 +24,8 @@ void tws_apply_count(const struct tws_conn *conn, const struct outcome *outcome)
 		tws_conn_count_applied(conn);
 }
 
-/* Why a reset that the rule asks for is not done; TWS_COUNTERS: nothing speaks against.
- */
+/* The reason against a reset that the rule asks for, as a counter; TWS_COUNTERS: there
+ * is none. */
 static enum tws_counter objection(const struct tws_end *end, uint32_t word)
 {
 	uint32_t app = TWS_CONN_APP_LINGER_0 | TWS_CONN_APP_LINGER_N;
@@ -46,8 +46,8 @@ static enum tws_counter objection(const struct tws_end *end, uint32_t word)
 	return TWS_COUNTERS;
 }
 
-/* Waits until all is acknowledged, at most `ms`; sleeps a millisecond at a time, since no
- * event tells. */
+/* Waits until everything is acknowledged, for at most `ms`. It sleeps a millisecond at
+ * a time, because there is no event to wait for. */
 static bool drained(int fd, uint32_t ms)
 {
 	struct timespec tick = {0, 1000000};
@@ -153,7 +153,7 @@ void tws_carry_out_close(struct tws_end *end)
 	if (mode != TWS_CLOSE_RESET && mode != TWS_CLOSE_RESET_DRAINED &&
 	    !(mode == TWS_CLOSE_FIN_RESET && word & (CLOSE_SHORT_LIVED | CLOSE_DRY_RUN)))
 		return;
-	/* A child's part in an inherited connection is none of the rule's business. */
+	/* The rule does not apply to a child's share of an inherited connection. */
 	if (!end->ends || !end->verdict.time_wait || !tws_conn_owned(&end->conn))
 		return;
 	if (word & CLOSE_SHORT_LIVED && !tws_conn_is_short_lived(&end->conn, tws_now()))

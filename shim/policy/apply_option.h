@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Setting one option and remembering how it went; for apply.c and apply_close.c.
+ * Sets one option and records the outcome, for apply.c and apply_close.c.
  */
 #ifndef TWS_SHIM_APPLY_OPTION_H
 #define TWS_SHIM_APPLY_OPTION_H
@@ -11,7 +11,7 @@
 #include "shim/policy/policy.h"
 #include "shim/shared/sys.h"
 
-/* What a plan keeps of the decision, for the close. */
+/* The part of the decision that a plan keeps for the close. */
 #define CLOSE_MODE(word) ((enum tws_close_mode)((word)&0xff))
 #define RING_TRIES	 8
 
@@ -20,7 +20,7 @@
 #define CLOSE_OVERRIDE	  (1u << 10)
 #define CLOSE_COUNTED	  (1u << 11) /* dry run: would_apply was counted at connect() */
 
-/* How a connection fared with its rule at connect: the worst of its settings tells. */
+/* How the settings of a rule fared at connect. */
 struct outcome {
 	bool set;
 	bool kept_app_option;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The table of plans: anonymous memory, of which only what is used is ever there.
+ * The table of plans, in anonymous memory: only the parts that are used take up memory.
  */
 #include "shim/policy/plan.h"
 
@@ -37,7 +37,7 @@ void tws_plan_clear(const struct tws_conn *conn)
 		__atomic_store_n(&plan->cookie, 0, __ATOMIC_RELAXED);
 }
 
-/* Two threads may both make one; the loser's is taken back. */
+/* Two threads may both make one; the slower one removes its own. */
 static void make_plans(void)
 {
 	struct tws_plan *none = NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Which rule or arm a connection gets, and what is kept of it in the segment.
+ * Decides which rule or arm a connection gets, and what the segment keeps about it.
  */
 #include "shim/policy/policy.h"
 
@@ -19,14 +19,14 @@ static void copy_name(char *to, const char *from)
 	tws_text_add(&text, from);
 }
 
-/* The status of a rule begins anew with each image. */
+/* The status of a rule starts again with each image. */
 static struct tws_rule_status *status_of(struct tws_book *book,
 					 struct tws_policy_handle *handle, uint32_t index,
 					 const struct tws_rule *rule)
 {
 	struct tws_rule_status *status = &book->rules[index];
 
-	if (!tws_book_reach(book, TWS_SECTION_RULES, index))
+	if (!tws_book_ensure(book, TWS_SECTION_RULES, index))
 		return NULL;
 	if (status->policy_generation == handle->generation)
 		return status;
@@ -91,20 +91,21 @@ static bool is_arm(const struct tws_arm *entry, struct tws_policy_handle *handle
 			TWS_NAME_SIZE - 1);
 }
 
-/* 1 + index of the arm's own entry: the one that bears its name, or a new one. 0: none is
- * left, its connections are not counted apart. */
+/* 1 + the index of the arm's own entry: the one with its name, or a new one. 0: there
+ * is none left, and its connections are not counted separately. */
 static uint8_t arm_entry(struct tws_book *book, struct tws_policy_handle *handle,
 			 unsigned pick, const struct tws_policy_arm *arm)
 {
 	uint8_t known = __atomic_load_n(&handle->arm_entry[pick], __ATOMIC_RELAXED);
 
-	/* In the policy's order, save where another experiment's arms stand already. */
+	/* Entries are in the order of the policy, except where arms of another
+	 * experiment are already. */
 	for (unsigned n = 0; !known && n < TWS_ARMS; n++) {
 		unsigned i = (pick + n) % TWS_ARMS;
 		struct tws_arm *entry = &book->arms[i];
 		uint32_t free_state = TWS_DESTINATION_FREE;
 
-		if (!tws_book_reach(book, TWS_SECTION_ARMS, i))
+		if (!tws_book_ensure(book, TWS_SECTION_ARMS, i))
 			return 0;
 		if (__atomic_compare_exchange_n(&entry->state, &free_state,
 						TWS_DESTINATION_CLAIMED, false,
@@ -139,7 +140,7 @@ static bool decide_arm(struct tws_book *book, struct tws_policy_handle *handle,
 	return true;
 }
 
-/* What holds from a new image on, beside its rules. */
+/* Notes the settings of a new image that hold beside its rules. */
 static void note_image(struct tws_header *header, const struct tws_policy_handle *handle)
 {
 	const struct tws_settings *settings = &handle->image->settings;

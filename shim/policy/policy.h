@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The policy in force in this process: finds the image, picks the rule of a connection,
- * and keeps count of what became of it. A new image is noticed by one load at a
- * connection; images are copied into private memory, so that nobody can change one under
- * us.
+ * The policy in force in this process: finds the image, picks the rule for a connection,
+ * and counts the outcome. A new image is noticed by one load from memory at each
+ * connection. Images are copied into private memory, so that nobody can change one while
+ * it is in use.
  */
 #ifndef TWS_SHIM_POLICY_H
 #define TWS_SHIM_POLICY_H
@@ -13,11 +13,11 @@
 #include "shim/shared/policy_image.h"
 #include "shim/shared/sys.h"
 
-/* Maps the control file if there is one; with `make`, makes it. Some system calls, once.
- */
+/* Maps the control file if there is one; with `make`, makes it. A few system calls,
+ * once. */
 void tws_policy_begin(bool make);
 
-/* In a forked child: what the parent read still holds. */
+/* To be called in a forked child: the policy that the parent read still holds. */
 void tws_policy_forked(void);
 
 struct tws_settings tws_policy_settings(void);
@@ -30,8 +30,8 @@ TWS_OURS extern uint64_t
 /* Slow half of tws_policy_page(). */
 TWS_COLD void tws_policy_look(struct tws_policy_control *at, uint64_t now);
 
-/* The control file's page, which may be touched: that the file is whole was seen within
- * the last ten milliseconds, or is looked at. */
+/* The page of the control file, if it may be touched: the file was seen whole within
+ * the last ten milliseconds, or is checked now. */
 static inline struct tws_policy_control *tws_policy_page(uint64_t now)
 {
 	struct tws_policy_control *at =
@@ -44,7 +44,8 @@ static inline struct tws_policy_control *tws_policy_page(uint64_t now)
 	return at;
 }
 
-/* Whether a policy was ever loaded, at `now`: a load or two, before any more is asked. */
+/* Whether a policy was ever loaded, as of `now`: one or two loads from memory, before
+ * anything else is asked. */
 static inline bool tws_policy_active(uint64_t now)
 {
 	struct tws_policy_control *at = tws_policy_page(now);
@@ -52,7 +53,7 @@ static inline bool tws_policy_active(uint64_t now)
 	return at && tws_unlikely(__atomic_load_n(&at->generation, __ATOMIC_RELAXED));
 }
 
-/* What a connection to `remote` is to get. `rule` and `arm` are 1 + index, 0: none. */
+/* What a connection to `remote` gets. `rule` and `arm` are 1 + index; 0: none. */
 struct tws_decision {
 	struct tws_action action;
 	struct tws_rule_status *status; /* NULL: none */
@@ -62,19 +63,21 @@ struct tws_decision {
 	bool matched;
 };
 
-/* remote NULL: before bind(), where no destination is known: the first rule that this
- * process's executable and uid match and that asks for something at bind. */
+/* `remote` is NULL before bind(), where no destination is known. Then the first rule
+ * decides that matches this process's executable and user and asks for something at
+ * bind(). */
 struct tws_decision tws_policy_decide(struct tws_book *book,
 				      const struct tws_address *remote);
 
 /* shim/policy/apply.c: sets what the rule asks for. */
 
-/* Before bind() and before connect() of a socket that is not connected yet. */
+/* To be called before bind() and before connect() of a socket that is not connected
+ * yet. */
 void tws_apply_bind(int fd, bool to_port_0);
 void tws_apply_connect(int fd, const struct tws_conn *conn);
 
-/* The connection is about to end as `end` says: what the rule decides at close. May
- * change the verdict. */
+/* The connection is about to end as `end` says: does what the rule decides at close,
+ * which may change the verdict. */
 void tws_carry_out_close(struct tws_end *end);
 
 static inline void tws_apply_close(struct tws_end *end)
@@ -83,7 +86,7 @@ static inline void tws_apply_close(struct tws_end *end)
 		tws_carry_out_close(end);
 }
 
-/* Whether a rule means to reset the connection of `fd` when it closes. */
+/* Whether a rule wants to reset the connection of `fd` when it closes. */
 TWS_COLD bool tws_policy_plans_reset(int fd);
 
 static inline bool tws_policy_resets(int fd)
@@ -92,7 +95,8 @@ static inline bool tws_policy_resets(int fd)
 	       tws_policy_plans_reset(fd);
 }
 
-/* The program has just set SO_LINGER {1,0} on a connection: `graceful` takes it away. */
+/* The program has just set SO_LINGER {1,0} on a connection: `graceful`, and `fin-
+ * reset` that overrides, remove it. */
 void tws_apply_app_linger(int fd, const struct tws_conn *conn);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Finds the function in the page that the kernel maps: a small ELF library, of which the
- * symbols are read as the loader would.
+ * Finds the clock function in the page that the kernel maps into every process. It is a
+ * small ELF library, whose symbols are read as the loader reads them.
  */
 #include "shim/shared/clock.h"
 
@@ -30,7 +30,7 @@ TWS_HOT_DATA int (*tws_clock)(clockid_t clock,
 			      struct timespec *ret_time) = by_system_call;
 
 struct library {
-	const char *bias; /* to be added to its addresses */
+	const char *bias; /* the offset of its addresses */
 	const ElfW(Dyn) * dynamic;
 	const ElfW(Sym) * symbols;
 	const char *names;
@@ -67,7 +67,7 @@ static bool read_dynamic(struct library *library)
 	return library->symbols && library->names > (const char *)library->symbols;
 }
 
-/* The names lie behind the symbols, and nothing between: so the kernel links it. */
+/* The kernel links the names directly behind the symbols. */
 static const void *find(const struct library *library, const char *name)
 {
 	const ElfW(Sym) *end = (const void *)library->names;
@@ -80,7 +80,8 @@ static const void *find(const struct library *library, const char *name)
 	return NULL;
 }
 
-/* getauxval() sets errno where there is none: under valgrind, qemu-user, vdso=0. */
+/* getauxval() sets errno if there is no such page: under valgrind, in qemu-user, and
+ * with vdso=0. */
 static const ElfW(Ehdr) * kernels_page(void)
 {
 	int kept = errno;

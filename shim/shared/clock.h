@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The time, from the kernel's page in every process (vdso(7)) and past libc: its
- * clock_gettime() may be another preload's, which tells the client another time, and what
- * we write is compared with that of other processes.
+ * The time, from the kernel's page in every process (vdso(7)) and not from libc. libc's
+ * clock_gettime() may be replaced by another preload that tells the client another time,
+ * but what the shim writes is compared with the times of other processes.
  */
 #ifndef TWS_SHIM_CLOCK_H
 #define TWS_SHIM_CLOCK_H
@@ -12,11 +12,11 @@
 
 #include "shim/shared/hot.h"
 
-/* As clock_gettime(2), without errno. A system call until tws_clock_begin() has found the
- * kernel's page, and for ever where there is none. */
+/* Like clock_gettime(2), but it leaves errno alone. It is a system call until
+ * tws_clock_begin() has found the kernel's page, and always if there is none. */
 TWS_OURS extern int (*tws_clock)(clockid_t clock, struct timespec *ret_time);
 
-/* Looks for it: no lock, no allocation, no system call. */
+/* Looks for the page. Takes no lock, allocates nothing, and makes no system call. */
 void tws_clock_begin(void);
 
 /* CLOCK_MONOTONIC in nanoseconds. */

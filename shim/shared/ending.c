@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The table of endings. Read with __tcp_close() and tcp_poll() of net/ipv4/tcp.c beside
- * it: unread data is looked at before SO_LINGER, and SO_LINGER before the state.
+ * The table of endings. It follows __tcp_close() and tcp_poll() in net/ipv4/tcp.c:
+ * unread data is checked before SO_LINGER, and SO_LINGER before the state.
  */
 #include "shim/shared/ending.h"
 
@@ -10,23 +10,23 @@
 
 bool tws_ending_needs_info(const struct tws_facts *facts)
 {
-	/* Both sides shut, and not by us: it is over. */
+	/* Both directions are shut, and not by us: the connection is over. */
 	if (facts->established && facts->hung_up && !(facts->flags & TWS_CONN_SHUT_WRITE))
 		return false;
-	/* With both sides shut it may be CLOSING, LAST_ACK or over, where unread data and
-	 * SO_LINGER {1,0} come too late. What looks like an error may be an error queue,
-	 * of timestamps say. */
+	/* If both directions are shut, the state may be CLOSING, LAST_ACK or CLOSE,
+	 * where unread data and SO_LINGER {1,0} come too late. What looks like an
+	 * error may be an entry in the error queue, such as a timestamp. */
 	if (facts->hung_up || facts->error)
 		return true;
 	/* Our own shutdown(SHUT_RD) looks like the peer's close. */
 	if (facts->peer_closed && facts->flags & TWS_CONN_SHUT_READ)
 		return true;
-	/* One whose SYN waits for the first write is writable too. */
+	/* A socket whose SYN waits for the first write is writable too. */
 	return !facts->established &&
 	       (!facts->writable || facts->flags & TWS_CONN_FASTOPEN_CONNECT);
 }
 
-/* The state that poll alone gives away, where TCP_INFO was not asked. */
+/* The state as far as poll() shows it, if TCP_INFO was not asked for. */
 static uint8_t state_from_poll(const struct tws_facts *facts)
 {
 	if (facts->hung_up)
@@ -43,7 +43,8 @@ static struct tws_verdict verdict(enum tws_ending ending)
 				    .time_wait = ending == TWS_END_LOCAL_FIN};
 }
 
-/* Nothing is left to close: what our own shutdown and the peer did decides. */
+/* Nothing is left to close. The ending depends on our own shutdown and on what the
+ * peer did. */
 static struct tws_verdict decide_closed(const struct tws_facts *facts)
 {
 	struct tws_verdict ret = verdict(TWS_END_LOCAL_FIN);
@@ -57,8 +58,9 @@ static struct tws_verdict decide_closed(const struct tws_facts *facts)
 	return ret;
 }
 
-/* A close() that the kernel answers with RST; TWS_END_NONE: it does not. In LAST_ACK
- * SO_LINGER {1,0} drops the socket, and sends a RST only if not all was sent. */
+/* How the kernel answers this close() with RST; TWS_END_NONE: it does not. In
+ * LAST_ACK, SO_LINGER {1,0} drops the socket, but sends RST only if something was not
+ * sent. */
 static enum tws_ending reset_by_close(const struct tws_facts *facts, uint8_t state)
 {
 	if (facts->unread)
@@ -85,15 +87,15 @@ static struct tws_verdict decide_state(const struct tws_facts *facts, uint8_t st
 	return verdict(TWS_END_LOCAL_FIN);
 }
 
-/* No SYN ever left: TCP_FASTOPEN_CONNECT puts it off to the first write, and a thread may
- * be cancelled at the entry of connect(). */
+/* Whether no SYN was ever sent: TCP_FASTOPEN_CONNECT delays it until the first write,
+ * and a thread may be cancelled at the entry of connect(). */
 static bool never_sent(const struct tws_facts *facts, uint8_t state)
 {
 	return state == TCP_CLOSE && !facts->acknowledged && !facts->syn_sent &&
 	       !facts->socket_error;
 }
 
-/* The connect() was never seen to succeed. */
+/* Decides for a connection whose connect() was never seen to succeed. */
 static bool decide_unborn(const struct tws_facts *facts, uint8_t state,
 			  struct tws_verdict *ret_verdict)
 {

@@ -11,7 +11,8 @@
 
 #define SECTION_ALIGNMENT 64
 
-/* Exact for this ABI major: a counter appended shifts the histograms behind it. */
+/* The sizes are exact for this ABI major: appending a counter would shift the
+ * histograms behind it. */
 static const uint32_t element_sizes[TWS_SECTIONS] = {
     [TWS_SECTION_PROCESS] = sizeof(struct tws_counters),
     [TWS_SECTION_CONNECTIONS] = sizeof(struct tws_connection),
@@ -63,7 +64,8 @@ const char *tws_section_validate(const struct tws_header *header, enum tws_secti
 {
 	const struct tws_section *section = &header->section[id];
 
-	/* Also of an empty one: a pointer to where it stands is made all the same. */
+	/* An empty section is checked too, because a pointer to its place is made in
+	 * any case. */
 	if (section->offset > header->size)
 		return "section outside the file";
 	if (section->count == 0)

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-/* One bracket expression at `pattern` ("[a-z]", "[!a]") held against `c`. Returns what
- * follows it; NULL where it has no end and '[' stands for itself. */
+/* Matches one bracket expression at `pattern` ("[a-z]", "[!a]") against `c`. Returns
+ * what follows it, or NULL if it has no end, so that '[' is an ordinary character. */
 static const char *match_bracket(const char *pattern, unsigned char c, bool *ret_matches)
 {
 	const char *p = pattern + 1;
@@ -27,8 +27,8 @@ static const char *match_bracket(const char *pattern, unsigned char c, bool *ret
 	return p + 1;
 }
 
-/* One element of the pattern other than '*' held against one byte: what follows the
- * element, or NULL where it does not match. */
+/* Matches one element of the pattern, other than '*', against one byte. Returns what
+ * follows the element, or NULL if it does not match. */
 static const char *match_one(const char *pattern, unsigned char c)
 {
 	const char *after;
@@ -45,7 +45,8 @@ static const char *match_one(const char *pattern, unsigned char c)
 
 bool tws_match_glob(const char *pattern, const char *text)
 {
-	/* Where to go on when the rest fails: only the last '*' need ever give way. */
+	/* Where to go on if the rest does not match: only the last '*' ever has to
+	 * match more. */
 	const char *star = NULL, *retry = NULL, *after;
 
 	while (*text) {

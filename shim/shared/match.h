@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * Which rule decides. Pure: no system call, no allocation, no state; the shim and
- * `twshim policy explain` decide by the same functions.
+ * Which rule decides. Pure: no system call, no allocation, no state. The shim and
+ * `twshim policy explain` use the same functions.
  */
 #ifndef TWS_SHIM_MATCH_H
 #define TWS_SHIM_MATCH_H
 
 #include "shim/shared/policy_image.h"
 
-/* Who asks: the executable's path (as /proc/self/exe) and the effective uid. */
+/* The process that asks: the path of its executable (as in /proc/self/exe) and its
+ * effective uid. */
 struct tws_subject {
 	const char *exe;
 	uint32_t uid;
@@ -18,7 +19,8 @@ struct tws_subject {
  * '/' too. Time is linear in the product of the lengths at worst; never recurses. */
 bool tws_match_glob(const char *pattern, const char *text);
 
-/* A glob with a '/' is held against the whole path, one without against the base name. */
+/* A glob that contains '/' is matched against the whole path, and any other against
+ * the base name. */
 bool tws_match_exe(const char *pattern, const char *exe);
 
 bool tws_match_target(const struct tws_target *target, const struct tws_address *address);
@@ -27,12 +29,12 @@ bool tws_match_target(const struct tws_target *target, const struct tws_address 
 bool tws_match_subject(const struct tws_policy_image *image,
 		       const struct tws_match *match, const struct tws_subject *subject);
 
-/* The part that each connection decides: to. */
+/* The part that depends on the connection: to. */
 bool tws_match_address(const struct tws_policy_image *image,
 		       const struct tws_match *match, const struct tws_address *address);
 
-/* Whether an action asks for something at bind(), when no destination is known: there the
- * first rule decides that matches the subject and asks, whatever its `to`. */
+/* Whether an action asks for something at bind(), where no destination is known. There
+ * the first such rule decides that matches the subject, whatever its `to`. */
 bool tws_action_acts_at_bind(const struct tws_action *action);
 
 static inline bool tws_same_address(const struct tws_address *a,
@@ -42,10 +44,11 @@ static inline bool tws_same_address(const struct tws_address *a,
 	       !__builtin_memcmp(a->bytes, b->bytes, sizeof(a->bytes));
 }
 
-/* Draws for sampling and experiments: the n-th draw of a seed, 0 to 2^32-1. */
+/* Draws for samples and experiments: the n-th draw of a seed, 0 to 2^32-1. */
 uint32_t tws_draw(uint32_t seed, uint64_t n);
 
-/* The arm that a draw falls to (index), by the weights. Arms: 1 to TWS_ARMS. */
+/* The index of the arm that a draw selects, by the weights. There are 1 to TWS_ARMS
+ * arms. */
 unsigned tws_pick_arm(const struct tws_policy_arm *arms, unsigned count, uint32_t draw);
 
 #endif

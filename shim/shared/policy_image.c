@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Whether an image may be believed. Everything a reader of the image dereferences is
- * checked here, once, so that nothing after it checks again.
+ * Whether an image can be trusted. Everything that a reader of the image dereferences is
+ * checked here once, so that later code need not check again.
  */
 #include "shim/shared/policy_image.h"
 
@@ -71,7 +71,7 @@ static const char *check_match(const struct span *span, const struct tws_match *
 	return NULL;
 }
 
-/* A range of source ports; 0-0 stands for all. */
+/* A range of source ports; 0-0 means all. */
 static bool ports_hold(uint16_t low, uint16_t high)
 {
 	return low <= high && (low > 0 || high == 0);

@@ -20,10 +20,10 @@
 #define TWS_POLICY_IMAGE_NAME "policy-%llu.img"
 
 /* Processes keep this file mapped, so it is changed in place and never replaced. A
- * process that finds none at its first connection makes one, 4096 zero bytes: all zero is
- * valid and means that no policy was ever loaded. `policy load` opens it (O_RDWR), or
- * makes it under a temporary name and link()s it, maps it, and stores magic, then
- * generation. */
+ * process that finds none at its first connection makes one of 4096 zero bytes, which
+ * is valid and means that no policy was ever loaded. `policy load` opens it (O_RDWR),
+ * or makes it under a temporary name and link()s it. Then it maps the file and stores
+ * magic, then generation. */
 struct tws_policy_control {
 	uint64_t magic; /* TWS_POLICY_MAGIC, 0: never loaded */
 	uint64_t
@@ -53,7 +53,7 @@ enum tws_action_flag {
 	TWS_ACTION_DRY_RUN = 1u << 7,
 };
 
-/* What a rule or an arm asks for. */
+/* The settings of a rule or an arm. */
 struct tws_action {
 	uint32_t flags;		 /* enum tws_action_flag */
 	uint8_t close;		 /* enum tws_close_mode */
@@ -71,7 +71,7 @@ struct tws_action {
 	uint64_t stop_bytes_discarded; /* 0: none */
 };
 
-/* One `to` pattern: prefix of an address, range of ports. */
+/* One pattern of `to`: an address prefix and a range of ports. */
 struct tws_target {
 	uint8_t bytes[16];
 	uint8_t family;		      /* enum tws_family; TWS_FAMILY_NONE: any address */
@@ -117,8 +117,9 @@ struct tws_experiment {
 
 enum tws_deepbind { TWS_DEEPBIND_KEEP = 0, TWS_DEEPBIND_STRIP = 1 };
 
-/* Settings that concern no rule. They hold from the process's next segment on, save
- * short_lived_ms and detail, which hold from the image's. 0 means the default. */
+/* Settings that belong to no rule. They hold for the next segment of a process, except
+ * short_lived_ms and detail, which hold as soon as the image does. 0 means the
+ * default. */
 struct tws_settings {
 	uint32_t short_lived_ms; /* default 1000 */
 	uint32_t detail;	 /* enum: 0 default, 1 on, 2 off: count bytes */
@@ -150,7 +151,7 @@ struct tws_policy_image {
 	struct tws_experiment experiment; /* looked at before the rules */
 };
 
-/* Bounds that validation holds an image to and the compiler its input. */
+/* Limits for the validation of an image and for the compiler's input. */
 #define TWS_POLICY_STRING_SIZE 1024 /* of any string, with its NUL */
 #define TWS_POLICY_LIST_MAX    1024 /* elements of one exe, to or uid */
 #define TWS_MAX_SAMPLE_PERCENT 100
@@ -167,11 +168,11 @@ struct tws_policy_image {
 #define TWS_MAX_ENDED	       262144
 #define TWS_MAX_TIME_WAIT      1048576
 
-/* Why these bytes are no usable image; NULL: they are, and every offset, list and string
- * in them lies inside. Pure; safe on any input. */
+/* Says why these bytes are not a usable image. NULL: they are, and every offset, list
+ * and string in them lies inside. Pure; safe on any input. */
 const char *tws_policy_validate(const void *bytes, uint64_t length);
 
-/* FNV-1a over an image, its checksum field taken as 0. */
+/* FNV-1a over an image, with its checksum field taken as 0. */
 uint32_t tws_policy_checksum(const struct tws_policy_image *image);
 
 static inline const void *tws_policy_at(const struct tws_policy_image *image,

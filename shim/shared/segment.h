@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is in shared memory: one file a process, written by the shim, read by the tools.
- * This header is the whole contract between them and knows nothing but fixed widths.
+ * The contents of shared memory: one file per process, written by the shim and read by
+ * the tools. This header is the whole contract between them and uses only types of fixed
+ * width.
  *
  * Rules. The writer fills a file under a temporary name and renames it, so a published
- * segment is whole. Fields marked atomic change while the process lives; all others never
- * after publication. A reader copies with pread() (never maps: a file can shrink, and a
- * mapping of a hole would allocate) and trusts nothing before tws_segment_validate().
- * The layout is an ABI: append, and raise TWS_ABI_MINOR; change, and raise TWS_ABI_MAJOR.
+ * segment is complete. Fields marked "atomic" change while the process lives; all others
+ * never change after publication. A reader copies with pread() and never maps, because a
+ * file can shrink, and touching a hole in a mapping would allocate memory. It trusts
+ * nothing before tws_segment_validate(). The layout is an ABI: append and raise
+ * TWS_ABI_MINOR, or change and raise TWS_ABI_MAJOR.
  */
 #ifndef TWS_SHIM_SEGMENT_H
 #define TWS_SHIM_SEGMENT_H
@@ -24,9 +26,9 @@
  * pid namespace inode, pid, start time in clock ticks, number of the exec image). */
 #define TWS_SEGMENT_SUFFIX   ".seg"
 #define TWS_TEMPORARY_SUFFIX ".tmp"
-#define TWS_TOTALS_SUFFIX    ".totals" /* folded segments of one application */
+#define TWS_TOTALS_SUFFIX    ".totals" /* the folded segments of one application */
 #define TWS_POLICY_CONTROL   "policy.ctl"
-#define TWS_RUN_PREFIX	     "run-" /* a directory of `twshim run` */
+#define TWS_RUN_PREFIX	     "run-" /* the directory of one `twshim run` */
 
 /* ------------------------------------------------------------------ counters */
 
@@ -47,9 +49,9 @@ static const uint8_t tws_first_octaves[TWS_HISTOGRAMS] = {
 #include "shim/shared/counters.def"
 };
 
-/* Buckets: two an octave. With o = first_octave, bucket 2k holds values under 2^(o+k)
- * microseconds not in a lower one, bucket 2k+1 those under 1.5 * 2^(o+k); the last holds
- * the rest. Upper bounds are exclusive. */
+/* There are two buckets per octave. With o = first_octave, bucket 2k holds values
+ * under 2^(o+k) microseconds that are not in a lower bucket, bucket 2k+1 those under
+ * 1.5 * 2^(o+k), and the last bucket holds the rest. Upper bounds are exclusive. */
 #define TWS_BUCKETS 41
 
 struct tws_histogram {
@@ -57,7 +59,7 @@ struct tws_histogram {
 	uint64_t sum;		     /* atomic; microseconds */
 };
 
-/* Room for counters to come, so that one more is not another layout. */
+/* Room for further counters, so that adding one does not change the layout. */
 #define TWS_COUNTER_ROOM 64
 
 struct tws_counters {
@@ -146,8 +148,9 @@ enum tws_conn_flag {
 	TWS_CONN_SHUT_READ = 1u << 23,	      /* the program called shutdown(SHUT_RD) */
 	TWS_CONN_ADOPTED = 1u << 22,	      /* inherited or received: not opened here */
 	TWS_CONN_PORT_RING = 1u << 25,	      /* policy bound it to a port of its ring */
-	TWS_CONN_PORT_RANGE = 1u << 27,	      /* policy set IP_LOCAL_PORT_RANGE */
-	TWS_CONN_POLICY_COUNTED = 1u << 26,   /* counted as policy_applied already */
+	/* Bits 24 and 26 to 29 are the shim's own: shim/conn/conn.h. */
+	TWS_CONN_POLICY_COUNTED = 1u << 30, /* counted as policy_applied already */
+	TWS_CONN_PORT_RANGE = 1u << 31,	    /* policy set IP_LOCAL_PORT_RANGE */
 };
 
 struct tws_connection {
@@ -181,8 +184,8 @@ enum tws_destination_state {
 	TWS_DESTINATION_READY = 2,
 };
 
-/* Entry 0 is `other`: what found no place of its own. Two entries may carry the same
- * address (two threads at once); a reader adds them. */
+/* Entry 0 is `other`: it counts what found no entry of its own. Two entries may have
+ * the same address, if two threads made them at once; a reader adds them up. */
 struct tws_destination {
 	uint32_t state; /* atomic */
 	uint32_t reserved;
@@ -207,8 +210,8 @@ struct tws_arm {
 
 /* ----------------------------------------------------------- section: ended */
 
-/* One ended connection. A ring: ticket t lies at t % count; `sequence` is t + 1 once the
- * record is whole, 0 while it is written. */
+/* One ended connection, in a ring: ticket t is at t % count. `sequence` is t + 1 once
+ * the record is whole, and 0 while it is written. */
 struct tws_ended {
 	uint64_t sequence; /* atomic */
 	uint64_t cookie;
@@ -231,21 +234,22 @@ struct tws_ended {
 
 /* ------------------------------------------------------- section: time_wait */
 
-/* Cookies of connections that ended in a way that leaves TIME_WAIT here (or may, where
- * doubtful). A ring of single words, so that 65,536 of them fit: the cookie in the low 48
- * bits, the destination's index in the high 16. Ticket t lies at t % count. */
+/* Cookies of connections that ended in a way that leaves TIME_WAIT here, or may do so.
+ * A ring of single words, so that 65,536 of them fit: the cookie is in the low 48
+ * bits, the index of the destination in the high 16. Ticket t is at t % count. */
 #define TWS_TW_COOKIE(word)		 ((word)&0xffffffffffffULL)
 #define TWS_TW_DESTINATION(word)	 ((uint16_t)((word) >> 48))
 #define TWS_TW_PACK(cookie, destination) ((cookie) | (uint64_t)(destination) << 48)
-/* An MPTCP connection stands there by the hash of shim/shared/pair.h. */
+/* An MPTCP connection is entered by the hash of shim/shared/pair.h instead of its
+ * cookie. */
 
 /* ------------------------------------------------------------ section: rules */
 
-/* What became of each rule of the policy in this process; index as in the image. */
+/* How each rule of the policy fared in this process; the index is as in the image. */
 #define TWS_RULES 64
 
 struct tws_rule_status {
-	uint64_t policy_generation; /* of the image that the numbers belong to */
+	uint64_t policy_generation; /* the image to which the numbers belong */
 	uint64_t matched;	    /* atomic; connections */
 	uint64_t applied;	    /* atomic */
 	uint64_t resets;	    /* atomic */
@@ -293,15 +297,15 @@ struct tws_section {
 enum tws_segment_state {
 	TWS_SEGMENT_LIVE = 1,
 	TWS_SEGMENT_EXITED =
-	    2, /* the process went through exit; open connections carry their ending */
-	TWS_SEGMENT_EXECED =
-	    3, /* another image took over; it still writes here what it inherited */
+	    2, /* the process has exited; open connections carry their ending */
+	TWS_SEGMENT_EXECED = 3, /* another image has taken over; it still writes here for
+				   what it inherited */
 	TWS_SEGMENT_TOTALS = 4, /* no process: folded segments of one application */
 };
 
-/* Who writes a segment. An observer writes on behalf of a process that the shim is not
- * in; it alone knows how that process's connections end, also after the process is dead.
- */
+/* Who writes a segment. An observer writes on behalf of a process without the shim.
+ * Only the observer knows how the connections of that process end, also after the
+ * process has died. */
 enum tws_observer {
 	TWS_OBSERVER_SHIM = 0,	     /* the process itself */
 	TWS_OBSERVER_BPF = 1,	     /* twshim watch and its kin */
@@ -318,21 +322,21 @@ struct tws_header {
 	uint32_t byte_order;
 	uint16_t abi_major;
 	uint16_t abi_minor;
-	/* Of the file, bytes. Its last word is 8 and stays so: the shim hands it to the
-	 * kernel as a length, to learn by EFAULT, not by SIGBUS, that the file was cut.
-	 */
+	/* Size of the file in bytes. Its last word is always 8: the shim passes it to
+	 * the kernel as a length, so that a truncated file shows as EFAULT and not as
+	 * SIGBUS. */
 	uint64_t size;
 	uint32_t header_size;
 	uint32_t section_count;
 	struct tws_section section[TWS_SECTIONS];
 	uint8_t boot_id[16];
-	uint64_t pid_namespace; /* inode */
-	uint64_t net_namespace; /* inode, at the first connection */
-	uint64_t start_time; /* of the process; clock ticks since boot, proc(5) stat field
-				22 */
-	uint32_t pid;	     /* in its own namespace */
-	uint32_t uid;	     /* effective, at creation */
-	uint32_t image;	     /* 0, then 1 more at each exec */
+	uint64_t pid_namespace;	 /* inode */
+	uint64_t net_namespace;	 /* inode, at the first connection */
+	uint64_t start_time;	 /* when the process started, in clock ticks since boot:
+				    proc(5) stat, field 22 */
+	uint32_t pid;		 /* in its own pid namespace */
+	uint32_t uid;		 /* the effective one at creation */
+	uint32_t image;		 /* 0, and one more after each exec */
 	uint32_t short_lived_ms; /* atomic */
 	uint64_t created_realtime_ns;
 	uint64_t created_monotonic_ns;
@@ -342,19 +346,20 @@ struct tws_header {
 	uint64_t time_wait_tickets; /* atomic */
 	uint32_t state;		    /* atomic; enum tws_segment_state */
 	uint32_t detail;	    /* bytes are counted: 1 yes, 0 no */
-	uint64_t folded_processes;  /* totals: how many processes are in here */
+	uint64_t folded_processes;  /* totals: the number of processes that were folded
+				       into it */
 	char exe[TWS_EXE_SIZE];	    /* path of the executable, NUL-terminated */
-	uint32_t observer;	    /* enum tws_observer; the rest is 0 with the shim's */
-	uint32_t observer_pid;	    /* the writer's, in its own namespace */
+	uint32_t observer; /* enum tws_observer; the next two are 0 if the shim writes */
+	uint32_t observer_pid; /* the pid of the observer, in its own namespace */
 	uint64_t observer_pid_namespace;
 	uint64_t observer_start_time; /* as start_time */
-	/* Totals: of the folded processes, how many each observer wrote. */
+	/* Totals: how many of the folded processes each observer wrote. */
 	uint64_t folded_observed[TWS_OBSERVER_ROOM];
 	uint8_t reserved[456];
 };
 
-/* In a totals file: the segments of its last fold, by file name. A segment named here is
- * counted already, even if it still exists. */
+/* In a totals file: the segments of its last fold, by file name. A segment that is
+ * named here has been counted, even if it still exists. */
 struct tws_folded {
 	char name[96];
 };
@@ -373,13 +378,14 @@ TWS_ASSERT(sizeof(struct tws_folded) == 96);
 TWS_ASSERT(sizeof(struct tws_header) <= 4096);
 TWS_ASSERT(TWS_OBSERVERS <= TWS_OBSERVER_ROOM);
 
-/* Why a file is no usable segment; NULL: it is one. `size` is the file's, `header` a
- * private copy of its first bytes (of which `length` could be read). Pure. */
+/* Says why a file is not a usable segment; NULL: it is one. `size` is the size of the
+ * file, `header` a private copy of its first bytes, of which `length` could be read.
+ * Pure. */
 const char *tws_segment_validate(const struct tws_header *header, uint64_t length,
 				 uint64_t size);
 
-/* Why a section of the header cannot be read from a file of header->size bytes; NULL if
- * it can. An empty section can. Pure. */
+/* Says why a section of the header cannot be read from a file of header->size bytes;
+ * NULL if it can. An empty section can be read. Pure. */
 const char *tws_section_validate(const struct tws_header *header, enum tws_section_id id);
 
 /* How many elements each section has; 0: the usual number. */
@@ -393,8 +399,8 @@ struct tws_segment_sizes {
 void tws_segment_lay_out(struct tws_header *header,
 			 const struct tws_segment_sizes *sizes);
 
-/* Fills the header and the last word of a mapped new segment, of the size that was laid
- * out; `layout` also says whose it is. */
+/* Fills the header and the last word of a new mapped segment of the size that was laid
+ * out. `layout` also says which process it belongs to. */
 void tws_segment_begin(struct tws_header *header, const struct tws_header *layout);
 
 /* The bucket of a value in microseconds. Pure. */
@@ -412,10 +418,12 @@ static inline unsigned tws_histogram_bucket(enum tws_histogram_id id,
 	return bucket < TWS_BUCKETS ? bucket : TWS_BUCKETS - 1;
 }
 
-/* A bucket's exclusive upper bound in microseconds (0: none, the last). Pure. */
+/* The exclusive upper bound of a bucket in microseconds; 0: it is the last and has
+ * none. Pure. */
 uint64_t tws_histogram_bound(enum tws_histogram_id id, unsigned bucket);
 
-/* The counter of an ending or a way; TWS_COUNTERS where there is none. Pure. */
+/* The counter of an ending or of a way of release; TWS_COUNTERS if there is none.
+ * Pure. */
 static inline enum tws_counter tws_ending_counter(enum tws_ending ending)
 {
 	if (ending == TWS_END_ABANDONED)
@@ -433,7 +441,7 @@ static inline enum tws_counter tws_via_counter(enum tws_via via)
 		   : TWS_COUNTERS;
 }
 
-/* In both lists in the same order. */
+/* The enum and the counters list these in the same order. */
 #define TWS_SAME_PLACE(counter, ending)                                                  \
 	TWS_ASSERT((counter)-TWS_ended_local_fin == (ending)-TWS_END_LOCAL_FIN)
 TWS_SAME_PLACE(TWS_ended_remote_fin, TWS_END_REMOTE_FIN);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The shim's own system calls, past libc: they set no errno, are no cancellation point,
- * take no lock and run no other preload's wrapper, so an observation leaves no trace in
- * the client. All return the kernel's answer: 0 or more, or a negative errno.
+ * The shim's own system calls, which bypass libc. They leave errno alone, are no
+ * cancellation points, take no lock and run no other preload's wrapper, so observing
+ * leaves no trace in the client. All return what the kernel returns: 0 or more, or a
+ * negative errno.
  */
 #ifndef TWS_SHIM_SYS_H
 #define TWS_SHIM_SYS_H
@@ -11,8 +12,8 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-/* What a program's addresses have at most, unless it asks mmap(2) for more; and the bits
- * of a pointer that are no address. */
+/* The most bits that an address of a program has, unless it asks mmap(2) for more; and
+ * the bits of a pointer that are not part of the address. */
 #if defined(__x86_64__)
 #define TWS_ADDRESS_BITS 47
 #define TWS_TAG_BITS	 0UL
@@ -76,14 +77,14 @@ static inline long tws_setsockopt(int fd, int level, int name, const void *value
 	return tws_sys5(SYS_setsockopt, fd, level, name, value, len);
 }
 
-/* The answer of mmap(2) as a pointer; NULL: it failed. */
+/* The result of mmap(2) as a pointer; NULL if it failed. */
 static inline void *tws_mapping(long answer)
 {
 	return (unsigned long)answer > -4096UL ? (void *)0 : (void *)answer;
 }
 
-/* Whether a file may grow to `size` bytes here. Beyond RLIMIT_FSIZE it would not only
- * fail: the kernel would send SIGXFSZ, which ends the client. */
+/* Whether a file may grow to `size` bytes here. Beyond RLIMIT_FSIZE the call would not
+ * only fail: the kernel would also send SIGXFSZ, which ends the client. */
 static inline int tws_may_write(uint64_t size)
 {
 	uint64_t limit[2] = {0, 0};
@@ -92,8 +93,8 @@ static inline int tws_may_write(uint64_t size)
 	       limit[0] >= size;
 }
 
-/* A shared mapping whose file was seen whole so lately is touched without another look.
- */
+/* A shared mapping is touched without another check if its file was seen whole within
+ * this time. */
 #define TWS_FRESH_NS 10000000u
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Strings in fixed buffers without stdio: async-signal-safe, never overflows, always
- * NUL-terminated; what does not fit is cut off.
+ * Strings in fixed buffers without stdio. These functions are async-signal-safe, never
+ * overflow, and always terminate with NUL; text that does not fit is cut off.
  */
 #ifndef TWS_SHIM_TEXT_H
 #define TWS_SHIM_TEXT_H
@@ -11,7 +11,7 @@
 
 struct tws_text {
 	char *at;
-	char *end; /* last byte, kept for the NUL */
+	char *end; /* the last byte, reserved for the NUL */
 };
 
 static inline struct tws_text tws_text_begin(char *buffer, size_t size)
@@ -39,7 +39,7 @@ static inline void tws_text_number(struct tws_text *text, uint64_t number)
 	tws_text_add(text, at);
 }
 
-/* Decimal digits from `string` on; 0 where there are none. */
+/* The decimal number at `string`; 0 if there is none. */
 static inline uint64_t tws_text_parse(const char *string)
 {
 	uint64_t ret = 0;

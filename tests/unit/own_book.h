@@ -50,7 +50,7 @@ static inline struct tws_book *make_book(const struct tws_settings *settings,
 	int index = header ? tws_book_add(header, &layout) : -1;
 	char name[96];
 
-	if (index < 0 || !tws_book_reach(&tws_books[index], TWS_SECTION_DESTINATIONS, 0))
+	if (index < 0 || !tws_book_ensure(&tws_books[index], TWS_SECTION_DESTINATIONS, 0))
 		return NULL;
 	tws_publish_name(&layout, name);
 	sprintf(ret_path, "%s/%s", tws_self.directory, name);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * One word a port: who has it, or since when nobody has. A port of a process that was
- * killed is free again as soon as somebody looks.
+ * One word per port: the process that holds it, or the time since when it is free. A
+ * port of a killed process becomes free as soon as somebody looks.
  */
-#include "shim/book/ring.h"
+#include "shim/book/port_ring.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,18 +19,19 @@
 #define RINGS 8
 #define MAGIC 0x474e495250534157ULL
 #define IN_USE                                                                           \
-	0x8000000000000000ULL /* the rest is a pid; else milliseconds of the clock */
+	0x8000000000000000ULL /* the rest is a pid; without this bit, the word is a time \
+				 in milliseconds */
 
 struct ring {
 	uint64_t magic;
-	uint16_t low, high; /* for whoever reads the file: we do not believe them */
+	uint16_t low, high; /* for readers of the file; the shim does not rely on them */
 	uint32_t reserved;
 	uint64_t next; /* atomic; ticket of the port to be handed out next */
 	uint64_t unused[5];
 	uint64_t port[]; /* atomic; 0: never used */
 };
 
-/* A ring that is mapped here, and what we know of it ourselves. */
+/* A ring that is mapped here, and what this process knows about it. */
 static struct place {
 	struct ring *ring;   /* atomic */
 	uint32_t range;	     /* atomic; low << 16 | high, 0: not known yet */
@@ -75,8 +76,8 @@ static int open_file(uint16_t low, uint16_t high)
 	return ret;
 }
 
-/* Whoever is first stores the same words as any other: no lock. `at`: in the place of
- * that mapping; NULL: a new one. */
+/* Every process stores the same words, so the first needs no lock. `at`: the mapping
+ * to replace; NULL: make a new one. */
 static struct ring *map_ring(struct ring *at, uint16_t low, uint16_t high)
 {
 	struct ring *ring;
@@ -104,7 +105,7 @@ static int find_ring(uint32_t range)
 	return -1;
 }
 
-/* Gives a mapping a free place; its index, or -1. */
+/* Enters a mapping into a free place. Returns its index, or -1. */
 static int keep_ring(struct ring *made, uint32_t range)
 {
 	for (int i = 0; i < RINGS; i++) {
@@ -120,8 +121,9 @@ static int keep_ring(struct ring *made, uint32_t range)
 	return -1;
 }
 
-/* Index of the ring, or -1. Two threads may both open one: two places of the same file,
- * or the second finds the first's and takes its own back. */
+/* Returns the index of the ring, or -1. Two threads may both open it: then the file
+ * has two places, or the second thread finds the first one's place and removes its
+ * own. */
 static int open_ring(uint16_t low, uint16_t high)
 {
 	const uint32_t range = (uint32_t)low << 16 | high;
@@ -141,9 +143,9 @@ static int open_ring(uint16_t low, uint16_t high)
 	return ret;
 }
 
-/* The ring, whose words may be touched: its file was seen whole within the last ten
- * milliseconds, or is looked at. One that was cut is made whole again; where it cannot,
- * private memory stands in its place. NULL: no such ring. */
+/* Returns the ring if its words may be touched: its file was seen whole within the
+ * last ten milliseconds, or is checked now. A truncated file is made whole again; if
+ * that fails, private memory takes its place. NULL: there is no such ring. */
 static struct ring *whole_ring(uint32_t index)
 {
 	struct place *place = &places[index];
@@ -164,8 +166,8 @@ static struct ring *whole_ring(uint32_t index)
 	return ring;
 }
 
-/* Whether the process that has a port is gone. In a full ring most ports are of the same
- * one: *alive, a process that is there, is not asked for again. */
+/* Whether the process that holds a port has ended. In a full ring most ports belong to
+ * the same process, so a pid known to be alive (*alive) is not asked about again. */
 static bool is_gone(uint32_t pid, uint32_t *alive)
 {
 	if (pid == *alive)
@@ -176,7 +178,7 @@ static bool is_gone(uint32_t pid, uint32_t *alive)
 	return false;
 }
 
-/* How many milliseconds this port has to wait; UINT32_MAX: it is in use. */
+/* How many milliseconds this port still has to wait; UINT32_MAX: it is in use. */
 static uint32_t wait_of(uint64_t word, uint32_t age_ms, uint32_t *alive)
 {
 	uint64_t age;
@@ -189,7 +191,7 @@ static uint32_t wait_of(uint64_t word, uint32_t age_ms, uint32_t *alive)
 	return age >= age_ms ? 0 : (uint32_t)(age_ms - age);
 }
 
-/* A port of a dead process is given back in its name, and comes of age from now. */
+/* Gives back the port of a dead process: its age counts from now. */
 static void bury(uint64_t *port, uint64_t word)
 {
 	if (word & IN_USE)
@@ -197,7 +199,7 @@ static void bury(uint64_t *port, uint64_t word)
 					    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
-/* One port in turn. 0: taken; 1: this one has to wait *ret_wait_ms; 2: it is in use. */
+/* Tries the next port. 0: taken; 1: it has to wait *ret_wait_ms; 2: it is in use. */
 static int try_next(struct ring *ring, uint32_t range, uint32_t age_ms, uint32_t *alive,
 		    uint16_t *ret_port, uint32_t *ret_wait_ms)
 {
@@ -221,8 +223,8 @@ static int try_next(struct ring *ring, uint32_t range, uint32_t age_ms, uint32_t
 	return 1;
 }
 
-int tws_ring_take(uint16_t low, uint16_t high, uint32_t age_ms, uint16_t *ret_port,
-		  uint32_t *ret_word, uint32_t *ret_wait_ms)
+int tws_port_ring_take(uint16_t low, uint16_t high, uint32_t age_ms, uint16_t *ret_port,
+		       uint32_t *ret_word, uint32_t *ret_wait_ms)
 {
 	int index = low && low <= high ? open_ring(low, high) : -1;
 	struct ring *ring = index < 0 ? NULL : whole_ring((uint32_t)index);
@@ -238,7 +240,8 @@ int tws_ring_take(uint16_t low, uint16_t high, uint32_t age_ms, uint16_t *ret_po
 			*ret_word = (uint32_t)(index + 1) << 16 | *ret_port;
 			return 0;
 		case 1:
-			/* The ring runs in order of age: who follows is younger still. */
+			/* The ring is in order of age, so all that follow are younger
+			 * still. */
 			__atomic_fetch_sub(&ring->next, 1, __ATOMIC_RELAXED);
 			return -EAGAIN;
 		}
@@ -246,7 +249,7 @@ int tws_ring_take(uint16_t low, uint16_t high, uint32_t age_ms, uint16_t *ret_po
 	return -EAGAIN;
 }
 
-void tws_ring_give(uint32_t word)
+void tws_port_ring_give(uint32_t word)
 {
 	uint32_t index = word >> 16;
 	uint16_t port = (uint16_t)word;
@@ -260,7 +263,7 @@ void tws_ring_give(uint32_t word)
 		__atomic_store_n(&ring->port[port - low], now_ms(), __ATOMIC_RELEASE);
 }
 
-bool tws_ring_supported(void)
+bool tws_port_ring_supported(void)
 {
 	static int known; /* 1: yes, 2: no */
 	char digit = '1';

@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <sys/wait.h>
 
-#include "shim/book/ring.h"
+#include "shim/book/port_ring.h"
 #include "tests/unit/own_book.h"
 
 static uint16_t low = 40000; /* each test has a range, and so a ring, of its own */
@@ -27,7 +27,7 @@ static int take(uint32_t age_ms, uint16_t *ret_port, uint32_t *ret_word)
 {
 	uint32_t wait_ms;
 
-	return tws_ring_take(low, low + 3, age_ms, ret_port, ret_word, &wait_ms);
+	return tws_port_ring_take(low, low + 3, age_ms, ret_port, ret_word, &wait_ms);
 }
 
 static void ports_come_in_turn_and_none_twice(void **state)
@@ -40,7 +40,7 @@ static void ports_come_in_turn_and_none_twice(void **state)
 		assert_int_equal(take(1000, &port, &word), 0);
 		assert_int_equal(port, low + i);
 	}
-	assert_int_equal(tws_ring_take(low, low + 3, 1000, &port, &word, &wait_ms),
+	assert_int_equal(tws_port_ring_take(low, low + 3, 1000, &port, &word, &wait_ms),
 			 -EAGAIN);
 	assert_int_equal(wait_ms, 0); /* all are in use: waiting does not help */
 }
@@ -54,9 +54,9 @@ static void a_port_that_was_given_back_has_to_come_of_age(void **state)
 	for (int i = 0; i < 4; i++)
 		assert_int_equal(take(60000, &port, &word[i]), 0);
 	for (int i = 0; i < 4; i++)
-		tws_ring_give(word[i]);
-	assert_int_equal(tws_ring_take(low, low + 3, 60000, &port, &word[0], &wait_ms),
-			 -EAGAIN);
+		tws_port_ring_give(word[i]);
+	assert_int_equal(
+	    tws_port_ring_take(low, low + 3, 60000, &port, &word[0], &wait_ms), -EAGAIN);
 	assert_in_range(wait_ms, 1, 60000);
 	assert_int_equal(take(0, &port, &word[0]), 0);
 	assert_int_equal(port, low);
@@ -89,10 +89,10 @@ static void what_is_no_ring_gives_no_port(void **state)
 	uint16_t port;
 
 	(void)state;
-	assert_true(tws_ring_take(0, 10, 0, &port, &word, &wait_ms) < 0);
-	assert_true(tws_ring_take(50000, 40000, 0, &port, &word, &wait_ms) < 0);
-	tws_ring_give(0);
-	tws_ring_give(99u << 16 | 40000); /* no such ring: nothing happens */
+	assert_true(tws_port_ring_take(0, 10, 0, &port, &word, &wait_ms) < 0);
+	assert_true(tws_port_ring_take(50000, 40000, 0, &port, &word, &wait_ms) < 0);
+	tws_port_ring_give(0);
+	tws_port_ring_give(99u << 16 | 40000); /* no such ring: nothing happens */
 }
 
 int main(void)
