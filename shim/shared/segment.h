@@ -20,7 +20,7 @@
 #define TWS_MAGIC      0x314d494853575421ULL /* "!TWSHIM1", little endian */
 #define TWS_BYTE_ORDER 0x01020304u
 #define TWS_ABI_MAJOR  1
-#define TWS_ABI_MINOR  4
+#define TWS_ABI_MINOR  5
 
 /* File names below the run-time directory. A segment: PIDNS-PID-START-IMAGE.seg (decimal;
  * pid namespace inode, pid, start time in clock ticks, number of the exec image). */
