@@ -19,6 +19,7 @@
 #include "shim/book/self.h"
 #include "shim/shared/sys.h"
 #include "shim/shared/text.h"
+#include "shim/shared/layout.h"
 
 #define IMAGES_MAX 256
 #define FOLD_EVERY 64  /* segments made */

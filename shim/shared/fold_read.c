@@ -10,6 +10,7 @@
 
 #include "shim/shared/fold_parts.h"
 #include "shim/shared/sys.h"
+#include "shim/shared/layout.h"
 
 #define SIZE_MAX_SEGMENT (64u << 20)
 

@@ -4,7 +4,7 @@
  * its numbers stand for, and how a new one is laid out. No system call, no allocation, no
  * state; the shim and the tools decide by the same functions.
  */
-#include "shim/shared/segment.h"
+#include "shim/shared/layout.h"
 
 #include <stddef.h>
 #include <string.h>

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "shim/shared/layout.h"
 #include "shim/shared/segment.h"
 
 /* The header of a small, valid segment. */

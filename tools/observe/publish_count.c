@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "tools/observe/publish_parts.h"
+#include "shim/shared/layout.h"
 
 #define COOKIE_BITS 48
 

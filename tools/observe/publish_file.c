@@ -16,6 +16,7 @@
 #include "tools/kernel/kernel.h"
 #include "tools/kernel/proc_file.h"
 #include "tools/kernel/process.h"
+#include "shim/shared/layout.h"
 
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1

@@ -15,6 +15,7 @@
 #include "tools/base/print.h"
 #include "tools/segments/dump_names.h"
 #include "tools/segments/names.h"
+#include "shim/shared/layout.h"
 
 /* ----------------------------------------------------------------------- values */
 

@@ -15,6 +15,7 @@
 
 #include "tools/kernel/proc_file.h"
 #include "tools/segments/cache.h"
+#include "shim/shared/layout.h"
 
 struct reader_buffer {
 	void *bytes;
