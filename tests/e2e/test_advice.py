@@ -10,7 +10,7 @@ import sys
 import textwrap
 
 from harness import ADDRESS, Skip, sysctl, wait_for
-from test_doctor import a_minute_passes, doctor, named, ports
+from test_doctor import a_minute_passes, doctor, named, ports, wrong
 
 PROBLEMS = ("TW103", "TW104", "TW105", "TW114")
 
@@ -242,6 +242,21 @@ def test_the_advice_for_ports_that_run_out_works(t):
     assert {"TW103", "TW104"} <= idents(first) and not set(PROBLEMS) & idents(last)
     a_minute_passes(t)
     follow(t, "TW104", *command, "sleep:2", "repeat:110", expect="close=fin-reset")
+
+
+def test_the_advice_about_tcp_tw_reuse_works_for_one_program(t):
+    ports(100)
+    sysctl("net.ipv4.tcp_tw_reuse", 2)
+    server = t.server()
+    command = (t.prog("client"), ADDRESS, str(server.port), "socket", "connect", "send:1", "recv",
+               "close", "repeat:60")
+    t.run(*command)
+    rules = rules_of(named(doctor(t), "TW201", "notice"))
+    assert [rule.split("=")[0] for rule in rules] == ["close", "port_ring"], rules
+    for rule in rules:
+        a_minute_passes(t)
+        t.run(t.twshim, "run", "-q", "-p", rule, "--", *command, shim=False)
+        assert not {"TW102", "TW103", "TW201"} & set(wrong(doctor(t))), (rule, doctor(t))
 
 
 def test_the_advice_for_a_port_ring_that_withholds_ports_works(t):

@@ -92,6 +92,13 @@ static void say_instead(char *text, size_t size, const struct advice_facts *fact
 			 advice_number(advice_count(facts, TWS_policy_skipped_busy)));
 		return;
 	}
+	if (facts->client.lately && advice_is_most(facts, facts->client.lately->bound)) {
+		snprintf(
+		    text, size,
+		    "keep connections open or let the server close first (a port_ring "
+		    "does not act on sockets that the program binds itself)");
+		return;
+	}
 	snprintf(text, size,
 		 "keep connections open or let the server close first; otherwise -p "
 		 "'port_ring=%s,to=%s' reuses their ports",

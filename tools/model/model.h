@@ -46,6 +46,7 @@ struct model_recent {
 	uint64_t port_ring;   /* bound by the policy to a port of its port_ring */
 	uint64_t reuseaddr;   /* the program's own SO_REUSEADDR */
 	uint64_t linger_time; /* the program's own SO_LINGER {1,n} */
+	uint64_t bound;	      /* by the program, to any port */
 	uint64_t fixed_port;  /* bound by the program to a port that it chose */
 	uint64_t mptcp;
 	uint64_t late_close;	    /* closed first, and in TIME_WAIT before close() */

@@ -57,6 +57,7 @@ static void note_ending(struct model_recent *recent, const struct tws_ended *end
 	recent->no_port += ended->ending == TWS_END_FAILED && is_no_port(ended->failure);
 	recent->short_lived += (ended->flags & TWS_CONN_SHORT_LIVED) != 0;
 	recent->early_bind += is_early_bind(ended->flags);
+	recent->bound += (ended->flags & TWS_CONN_APP_BOUND) != 0;
 	recent->fixed_port += is_fixed_port(ended->flags);
 	recent->late_close +=
 	    ended->ending == TWS_END_LOCAL_FIN && (ended->flags & TWS_CONN_DOUBTFUL) != 0;
