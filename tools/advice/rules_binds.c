@@ -61,6 +61,7 @@ void rule_early_bind(const struct advice_facts *facts, struct advice_finding *re
 	const struct model_recent *lately = facts->client.lately;
 	uint64_t bound = advice_count(facts, TWS_bound_before_connect);
 	uint64_t failed = failed_binds(facts);
+	uint64_t ever = advice_count(facts, TWS_bind_failed_in_use);
 	uint64_t now = lately ? lately->early_bind + lately->open_early_bind : 0;
 	bool starves = facts->rivals.starved && now;
 	char pool[160], in_vain[96] = "", others[128] = "";
@@ -73,10 +74,13 @@ void rule_early_bind(const struct advice_facts *facts, struct advice_finding *re
 		advice_set(ret_finding, VERDICT_OK, 0);
 		return;
 	}
-	if (failed)
+	/* When they failed is known only for a process younger than a minute. */
+	if (failed || ever)
 		snprintf(in_vain, sizeof(in_vain),
-			 "; %s bind() %s failed with EADDRINUSE: no free port",
-			 advice_number(failed), print_plural(failed, "call", "calls"));
+			 "; %s bind() %s failed with EADDRINUSE%s",
+			 advice_number(failed ? failed : ever),
+			 print_plural(failed ? failed : ever, "call", "calls"),
+			 failed ? ": no free port" : " since it started");
 	if (starves)
 		snprintf(others, sizeof(others),
 			 "; in the last minute at least %s %s of other programs found no "
