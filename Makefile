@@ -265,15 +265,16 @@ install: all man
 	for f in prometheus/prometheus.yml prometheus/twshim.rules.yml \
 		prometheus/twshim.alerts.yml grafana/twshim.json; do \
 		install -D -m 644 config/$$f $(DESTDIR)$(DATADIR)/$$f; done
-	sed 's#/usr/local/bin#$(BINDIR)#' config/systemd/twshim-watch.service | \
-		install -D -m 644 /dev/stdin $(DESTDIR)$(UNITDIR)/twshim-watch.service
+	for f in twshim-watch.service twshim-watch@.service; do \
+		sed 's#/usr/local/bin#$(BINDIR)#' config/systemd/$$f | \
+		install -D -m 644 /dev/stdin $(DESTDIR)$(UNITDIR)/$$f; done
 	cd $(BUILD)/man && for f in man*/*; do \
 		install -D -m 644 $$f $(DESTDIR)$(MANDIR)/$$f; done
 
 uninstall:
 	rm -f $(DESTDIR)$(MANDIR)/man[157]/twshim.1 $(DESTDIR)$(MANDIR)/man[157]/twshim-*.[157]
 	rm -f $(DESTDIR)$(BINDIR)/twshim $(DESTDIR)$(LIBDIR)/libtwshim.so
-	rm -f $(DESTDIR)$(UNITDIR)/twshim-watch.service
+	rm -f $(DESTDIR)$(UNITDIR)/twshim-watch.service $(DESTDIR)$(UNITDIR)/twshim-watch@.service
 	rm -rf $(DESTDIR)$(DATADIR)
 
 clean:

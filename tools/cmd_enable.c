@@ -108,7 +108,7 @@ static int enable_print_json(const struct request *request,
 		json_array_append_new(notes, print_json_text(plan->notes[i]));
 	object = json_pack(
 	    "{s:s, s:o, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o, "
-	    "s:o}",
+	    "s:o, s:b}",
 	    "schema", "twshim.enable/1", "unit", print_json_text(plan->unit.name),
 	    "dry_run", request->common.dry, "change", CHANGES[change], "drop_in",
 	    print_json_text(plan->dropin_path), "text", print_json_text(plan->dropin),
@@ -116,7 +116,7 @@ static int enable_print_json(const struct request *request,
 	    "library", print_json_text(plan->library), "commands",
 	    enable_commands_array(plan), "restarted", restarted, "restart_needed",
 	    changed && !restarted && !request->common.dry, "notes", notes, "warnings",
-	    policy_json_complaints(&plan->complaints, true));
+	    policy_json_complaints(&plan->complaints, true), "observed", plan->observed);
 	if (print_json(stdout, object, JSON_INDENT(1)) != 0)
 		return cli_fail(CLI_FAILURE, "enable: %s", strerror(ENOMEM));
 	return cli_finish_output();

@@ -100,28 +100,39 @@ def test_enable_says_why_a_unit_is_not_reached(t):
     """Programs that the shim cannot get into: nothing is written."""
     root = make_root(
         t, gone="[Service]\nExecStart=/usr/bin/gone\n",
-        static="[Service]\nExecStart=/usr/bin/static\n",
         unset="[Service]\nExecStart=/usr/bin/true\nUnsetEnvironment=LD_PRELOAD\n",
         hidden="[Service]\nExecStart=/usr/bin/true\nInaccessiblePaths=/opt\n",
         filed="[Service]\nExecStart=/usr/bin/true\nEnvironmentFile=-/etc/filed\n",
         killed="[Service]\nExecStart=/usr/bin/true\nSystemCallFilter=@network-io\n"
         "SystemCallFilter=@basic-io @file-system\nSystemCallErrorNumber=kill\n",
         nothing="[Service]\nExecStart=/usr/bin/true\nExecStart=\n")
-    t.file("static.c", "int main(void) { return 0; }\n")
-    t.need("gcc")
-    t.run("gcc", "-static", "-o", os.path.join(root, "usr/bin/static"),
-          os.path.join(t.scratch, "static.c"), shim=False)
     with open(os.path.join(root, "etc/filed"), "w", encoding="utf-8") as file:
         file.write("LD_PRELOAD=/x.so\n")
     os.symlink("/dev/null", os.path.join(root, "etc/systemd/system/masked.service"))
     before = tree(root)
-    for unit, why in (("gone", "not found"), ("static", "statically linked"),
+    for unit, why in (("gone", "not found"),
                       ("unset", "UnsetEnvironment="), ("hidden", "InaccessiblePaths="),
                       ("filed", "sets LD_PRELOAD"), ("nothing", "no ExecStart="),
                       ("killed", "SystemCallFilter="),
                       ("masked", "masked"), ("absent", "no such unit"), ("a.socket", "only services")):
         said = enable(t, root, unit, status=1)
         assert why in said, (unit, said)
+    assert tree(root) == before
+
+
+def test_enable_has_a_program_observed_that_the_shim_does_not_reach(t):
+    """Nothing in the unit changes but that it wants the observer."""
+    root = make_root(t, static="[Service]\nExecStart=/usr/bin/static\n")
+    t.file("static.c", "int main(void) { return 0; }\n")
+    t.need("gcc")
+    t.run("gcc", "-static", "-o", os.path.join(root, "usr/bin/static"),
+          os.path.join(t.scratch, "static.c"), shim=False)
+    before = tree(root)
+    said = enable(t, root, "static")
+    assert said["text"].splitlines()[1:] == ["[Unit]", "Wants=twshim-watch@%n"], said["text"]
+    assert said["observed"] and "statically linked" in said["notes"][0], said
+    verify(t, root, "static.service")
+    t.run(t.twshim, "disable", "--root", root, "static", shim=False)
     assert tree(root) == before
 
 

@@ -20,13 +20,15 @@ static const struct {
     [REACH_PARTLY] = {"partly", "", true},
     [REACH_LOADED] = {"loaded", "", true},
     [REACH_STATIC] = {"static",
-		      "use a dynamically linked build of it; until then its TIME_WAIT "
-		      "sockets show as unowned",
+		      "the kernel sees it instead, for root: twshim run -- COMMAND, or, "
+		      "while it runs, twshim watch",
 		      false},
-    [REACH_GO] = {"go",
-		  "its TIME_WAIT sockets show as unowned; in its code, look at "
-		  "http.Transport's MaxIdleConnsPerHost, which is 2 unless set",
-		  false},
+    [REACH_GO] =
+	{"go",
+	 "the kernel sees it instead, for root: twshim run -- COMMAND, or, while "
+	 "it runs, twshim watch; in its code, look at http.Transport's "
+	 "MaxIdleConnsPerHost, which is 2 unless set",
+	 false},
     [REACH_LOADER] = {"loader", "use a build of it for glibc, or an image with glibc",
 		      false},
     [REACH_SANITIZER] = {"sanitizer",
@@ -49,7 +51,7 @@ static const struct {
     [REACH_DISABLED] = {"disabled", "unset TWSHIM_DISABLED", false},
     [REACH_NOT_LOADED] = {"not-loaded",
 			  "restart it under twshim run, or with the environment that "
-			  "twshim env prints",
+			  "twshim env prints; root's twshim watch sees it as it is",
 			  false},
     [REACH_NOT_FOUND] = {"not-found", "", false},
     [REACH_NOT_PROGRAM] = {"not-program", "", false},

@@ -65,9 +65,12 @@ static json_t *reach(const struct doctor *doctor)
 {
 	if (!doctor->request.subject)
 		return json_null();
-	return json_pack("{s:b, s:s, s:o}", "reached",
-			 reach_is_reached(doctor->reach.verdict), "verdict",
-			 reach_name(doctor->reach.verdict), "path",
+	return json_pack("{s:b, s:s, s:s, s:o}", "reached",
+			 reach_is_reached(doctor->reach.verdict), "seen_by",
+			 segment_observed_by(reach_is_reached(doctor->reach.verdict)
+						 ? TWS_OBSERVER_SHIM
+						 : TWS_OBSERVER_BPF),
+			 "verdict", reach_name(doctor->reach.verdict), "path",
 			 print_json_text_or_null(doctor->reach.path));
 }
 

@@ -18,6 +18,8 @@
 
 #include "tools/launch/library.h"
 
+#define COMMAND_ERROR_SIZE (PATH_MAX + 1024)
+
 #define STANDARD_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define TRY_SECONDS   10
 
@@ -203,6 +205,17 @@ static bool look_at(struct enable_plan *plan, const struct enable_request *reque
 	return false;
 }
 
+/* Through the kernel, by root's systemd; which can put no policy in force. */
+static bool may_be_observed(const struct enable_plan *plan,
+			    const struct enable_request *request,
+			    const struct reach *reach)
+{
+	return !request->place.user && !plan->policy &&
+	       (reach->verdict == REACH_STATIC || reach->verdict == REACH_GO ||
+		reach->verdict == REACH_LOADER || reach->verdict == REACH_MACHINE ||
+		reach->verdict == REACH_SETID || reach->verdict == REACH_CAPABILITIES);
+}
+
 static int check_commands(struct enable_plan *plan, const struct enable_request *request,
 			  char *ret_error, size_t size)
 {
@@ -228,6 +241,15 @@ static int check_commands(struct enable_plan *plan, const struct enable_request 
 			 "not all of its programs are reached: %s", reach->why);
 	if (reached)
 		return 0;
+	if (reach && may_be_observed(plan, request, reach)) {
+		plan->observed = true;
+		snprintf(enable_note(plan), ENABLE_NOTE_SIZE,
+			 "the shim does not reach it: %s: nothing in it is changed, and "
+			 "twshim-watch@%s observes it; systemctl start twshim-watch@%s "
+			 "does so now, without a restart",
+			 reach->why, plan->unit.name, plan->unit.name);
+		return 0;
+	}
 	if (reach)
 		snprintf(ret_error, size, "%s: the shim does not reach it: %s%s%s",
 			 plan->unit.name, reach->why, *reach->instead ? ": " : "",
@@ -312,11 +334,20 @@ static void note_privileges(struct enable_plan *plan)
 int enable_check(struct enable_plan *plan, const struct enable_request *request,
 		 char *ret_error, size_t size)
 {
+	char why[COMMAND_ERROR_SIZE] = "";
+	int commands = check_commands(plan, request, why, sizeof(why));
+
+	/* What is only observed has no environment or sandbox to be checked. */
+	if (plan->observed)
+		return 0;
 	if (check_environment(plan, request, ret_error, size) != 0 ||
 	    check_sandbox(plan, ret_error, size) != 0 ||
-	    check_filter(&plan->unit, ret_error, size) != 0 ||
-	    check_commands(plan, request, ret_error, size) != 0)
+	    check_filter(&plan->unit, ret_error, size) != 0)
 		return -1;
+	if (commands != 0) {
+		snprintf(ret_error, size, "%s", why);
+		return -1;
+	}
 	note_privileges(plan);
 	return 0;
 }

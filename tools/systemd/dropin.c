@@ -118,6 +118,11 @@ char *dropin_text(const struct dropin *dropin)
 
 	if (!out)
 		return NULL;
+	if (dropin->observed) {
+		fputs("[Unit]\nWants=twshim-watch@%n\n", out);
+		result = 0;
+		goto out;
+	}
 	fputs("[Service]\n", out);
 	result = write_preload(out, dropin);
 	write_directory(out, dropin);
@@ -127,6 +132,7 @@ char *dropin_text(const struct dropin *dropin)
 		fputs("\"\n", out);
 	}
 	write_policy(out, dropin);
+out:
 	if (fclose(out) != 0 || result != 0) {
 		free(rest);
 		return NULL;

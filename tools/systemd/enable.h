@@ -44,6 +44,7 @@ struct enable_plan {
 	struct tws_complaints complaints;
 	struct enable_command commands[ENABLE_COMMANDS];
 	size_t command_count;
+	bool observed; /* the shim does not reach it: it is observed through the kernel */
 	/* What it comes to that is not plain from the text. */
 	char notes[ENABLE_NOTES][ENABLE_NOTE_SIZE];
 	size_t note_count;

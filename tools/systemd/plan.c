@@ -221,13 +221,15 @@ static int write_text(struct enable_plan *plan, const struct enable_request *req
 	    .preload = plan->preload,
 	    .library = plan->library,
 	    .is_dynamic = unit_is_on(&plan->unit, "DynamicUser"),
+	    .observed = plan->observed,
 	    .needs_exec_path = unit_value(&plan->unit, "NoExecPaths") != NULL,
 	    .twshim = plan->twshim,
 	    .policy =
 		plan->policy ? plan->policy_path + strlen(request->place.root) : NULL,
 	};
 
-	settle_directory(plan, &dropin);
+	if (!plan->observed)
+		settle_directory(plan, &dropin);
 	plan->dropin = dropin_text(&dropin);
 	if (plan->dropin)
 		return 0;
