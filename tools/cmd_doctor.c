@@ -19,7 +19,7 @@
 #include "tools/segments/dir_option.h"
 
 #define WATCH_SECONDS 2
-#define NOT_LOOKED    3	 /* exit status: no verdict, unlike 1 and 2 */
+#define NO_SUBJECT    3	 /* exit status: no verdict, unlike 1 and 2 */
 #define UNOWNED_LEAST 20 /* sockets, before their programs are looked for */
 #define PATIENCE      2	 /* seconds until it prints that it takes longer */
 
@@ -73,9 +73,8 @@ static const struct cli_command COMMAND = {
 	"the evidence,\nwhich program causes it, and the cure. With COMMAND or PID: "
 	"whether the shim can reach\nit, and what is found in it alone.\n",
     .notes =
-	"Exit status: 0 fine (or notices), 1 warnings, 2 problems (or a wrong command "
-	"line),\n3 no such command or process, or nothing could be looked at. With "
-	"--watch: 0.\n",
+	"Exit status: 0 fine (or notices), 1 warnings (or a failure), 2 problems (or a "
+	"wrong command\nline), 3 no such command or process. With --watch: 0.\n",
     .options = OPTIONS,
     .most_operands = 1,
 };
@@ -144,7 +143,7 @@ static int doctor_look_once(const struct request *request)
 		result = doctor_look_for_programs(request, &doctor, &cold, error,
 						  sizeof(error));
 	if (result != 0) {
-		status = cli_fail(NOT_LOOKED, "%s", error);
+		status = cli_fail(CLI_FAILURE, "%s", error);
 	} else if (request->doctor.json) {
 		if (doctor_print_json(stdout, &doctor) != 0)
 			status = cli_fail(CLI_FAILURE, "doctor: %s", strerror(ENOMEM));
@@ -154,7 +153,7 @@ static int doctor_look_once(const struct request *request)
 	if (result == 0)
 		worst = doctor_worst(&doctor);
 	if (result == 0 && status == 0 && doctor_knows_nothing(&doctor))
-		status = NOT_LOOKED;
+		status = NO_SUBJECT;
 	doctor_free(&doctor);
 	cold_finish(&cold);
 	result = cli_finish_output();

@@ -11,6 +11,7 @@ struct print_table {
 	size_t column_count;
 	char **cells; /* row by row */
 	size_t cell_count;
+	size_t row_count;
 };
 
 struct print_table *print_table_new(const struct print_column *columns, size_t count)
@@ -27,9 +28,8 @@ struct print_table *print_table_new(const struct print_column *columns, size_t c
 
 int print_table_add(struct print_table *table, const char *const *cells)
 {
-	char **row,
-	    **grown = array_grow(table->cells, table->cell_count / table->column_count,
-				 table->column_count * sizeof(*table->cells));
+	char **row, **grown = array_grow(table->cells, table->row_count,
+					 table->column_count * sizeof(*table->cells));
 
 	if (!grown)
 		return -ENOMEM;
@@ -44,6 +44,7 @@ int print_table_add(struct print_table *table, const char *const *cells)
 		return -ENOMEM;
 	}
 	table->cell_count += table->column_count;
+	table->row_count++;
 	return 0;
 }
 
