@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The publisher of observers: whatever an observer tells, in whatever order, a reader
+ * finds a segment whose counters add up.
+ */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tools/model/join.h"
+#include "tools/observe/open_table.h"
+#include "tools/observe/publish.h"
+#include "tools/segments/reader.h"
+
+#define COOKIES 2000
+
+static void what_was_added_and_not_removed_is_found(void **state)
+{
+	struct open_table table = {0};
+	static bool there[COOKIES + 1];
+	size_t count = 0;
+	unsigned cookie;
+
+	(void)state;
+	srand(7);
+	for (int step = 0; step < 200000; step++) {
+		cookie = (unsigned)rand() % COOKIES + 1;
+		assert_int_equal(open_table_find(&table, cookie) != NULL, there[cookie]);
+		if (there[cookie])
+			open_table_remove(&table, open_table_find(&table, cookie));
+		else
+			assert_non_null(open_table_add(&table, cookie));
+		there[cookie] = !there[cookie];
+		count += there[cookie] ? 1 : (size_t)-1;
+		assert_int_equal(table.count, count);
+	}
+	open_table_free(&table);
+}
+
+struct stage {
+	char path[64];
+	int fd;
+	struct publisher *publisher;
+	struct published *published;
+	struct tws_counters counters; /* of the last reading, all destinations */
+	uint64_t time_wait;
+};
+
+static int directory_of(void *data, uint32_t uid)
+{
+	(void)uid;
+	return ((struct stage *)data)->fd;
+}
+
+static int set_up(void **state)
+{
+	struct stage *stage = calloc(1, sizeof(*stage));
+	const struct publish_place place = {.directory = directory_of, .data = stage};
+	struct publish_subject subject = {.pid_namespace = 1,
+					  .net_namespace = 2,
+					  .start_time = 3,
+					  .pid = 4242,
+					  .uid = geteuid(),
+					  .exe = "/usr/bin/go-client"};
+
+	assert_non_null(stage);
+	snprintf(stage->path, sizeof(stage->path), "/dev/shm/twshim-observe.XXXXXX");
+	assert_non_null(mkdtemp(stage->path));
+	stage->fd = open(stage->path, O_RDONLY | O_DIRECTORY);
+	assert_int_equal(publisher_open(&stage->publisher, TWS_OBSERVER_BPF, &place), 0);
+	stage->published = publish_process(stage->publisher, &subject);
+	assert_non_null(stage->published);
+	*state = stage;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct stage *stage = *state;
+
+	publisher_close(stage->publisher);
+	unlinkat(stage->fd, "1-4242-3-0.seg", 0);
+	close(stage->fd);
+	rmdir(stage->path);
+	free(stage);
+	return 0;
+}
+
+static int take(struct segment *segment, void *data)
+{
+	struct stage *stage = data;
+
+	assert_int_equal(segment->header.observer, TWS_OBSERVER_BPF);
+	assert_string_equal(segment->header.exe, "/usr/bin/go-client");
+	memset(&stage->counters, 0, sizeof(stage->counters));
+	for (uint32_t i = 0; i < segment->used[TWS_SECTION_DESTINATIONS]; i++)
+		join_add(&stage->counters, &segment->destinations[i].counters);
+	stage->time_wait = segment->header.time_wait_tickets;
+	return 1;
+}
+
+/* The counters as a reader finds them; open and connecting are what they leave. */
+static const uint64_t *read_back(struct stage *stage)
+{
+	struct reader reader;
+
+	assert_int_equal(reader_init(&reader), 0);
+	assert_int_equal(reader_read(&reader, stage->path, true, take, stage), 1);
+	reader_free(&reader);
+	join_derive(&stage->counters);
+	return stage->counters.value;
+}
+
+static struct publish_connection connection(uint64_t cookie, enum tws_ending ending)
+{
+	return (struct publish_connection){
+	    .cookie = cookie,
+	    .began_ns = 1000,
+	    .established_ns = 2000,
+	    .closed_ns = 3000,
+	    .ended_ns = 4000,
+	    .remote = {.bytes = {10, 0, 0, 7}, .port = 6379, .family = TWS_IPV4},
+	    .ending = ending,
+	    .time_wait = ending == TWS_END_LOCAL_FIN};
+}
+
+static void each_step_is_counted_once_however_often_it_is_told(void **state)
+{
+	struct stage *stage = *state;
+	struct publish_connection one = connection(77, TWS_END_LOCAL_FIN);
+	const uint64_t *value;
+
+	for (int i = 0; i < 2; i++)
+		publish_begun(stage->published, &one);
+	value = read_back(stage);
+	assert_int_equal(value[TWS_attempts], 1);
+	assert_int_equal(value[TWS_connecting], 1);
+	for (int i = 0; i < 2; i++)
+		publish_established(stage->published, &one);
+	value = read_back(stage);
+	assert_int_equal(value[TWS_open], 1);
+	assert_int_equal(value[TWS_peak_open], 1);
+	publish_closed(stage->publisher, one.cookie, one.closed_ns);
+	publish_ended(stage->published, &one);
+	value = read_back(stage);
+	assert_int_equal(value[TWS_established], 1);
+	assert_int_equal(value[TWS_ended_local_fin], 1);
+	assert_int_equal(value[TWS_open], 0);
+	assert_int_equal(stage->time_wait, 1);
+	assert_null(publish_find(stage->publisher, one.cookie));
+}
+
+static void an_end_alone_makes_up_for_what_was_lost(void **state)
+{
+	struct stage *stage = *state;
+	struct publish_connection one = connection(77, TWS_END_REMOTE_FIN);
+	struct publish_connection failed = connection(78, TWS_END_FAILED);
+	const uint64_t *value;
+
+	failed.established_ns = 0;
+	failed.failure = TWS_failed_refused;
+	publish_ended(stage->published, &one);
+	publish_ended(stage->published, &failed);
+	value = read_back(stage);
+	assert_int_equal(value[TWS_attempts], 2);
+	assert_int_equal(value[TWS_established], 1);
+	assert_int_equal(value[TWS_ended_remote_fin], 1);
+	assert_int_equal(value[TWS_failed_refused], 1);
+	assert_int_equal(value[TWS_open] + value[TWS_connecting], 0);
+}
+
+static bool is_odd(void *data, uint64_t cookie)
+{
+	(void)data;
+	return cookie % 2;
+}
+
+static void what_went_unseen_is_ended_and_the_rest_stays_open(void **state)
+{
+	struct stage *stage = *state;
+	struct publish_connection one;
+	const uint64_t *value;
+
+	for (uint64_t cookie = 1; cookie <= 100; cookie++) {
+		one = connection(cookie, TWS_END_NONE);
+		publish_established(stage->published, &one);
+	}
+	publish_unseen(stage->publisher, is_odd, NULL);
+	value = read_back(stage);
+	assert_int_equal(value[TWS_ended_unseen], 50);
+	assert_int_equal(value[TWS_open], 50);
+	assert_int_equal(value[TWS_peak_open], 100);
+}
+
+static void an_adopted_one_was_never_opened(void **state)
+{
+	struct stage *stage = *state;
+	struct publish_connection one = connection(77, TWS_END_LOCAL_FIN);
+	const uint64_t *value;
+
+	publish_adopted(stage->published, &one);
+	value = read_back(stage);
+	assert_int_equal(value[TWS_adopted], 1);
+	assert_int_equal(value[TWS_attempts] + value[TWS_established], 0);
+	assert_int_equal(stage->time_wait, 1);
+}
+
+static void more_connections_than_slots_are_counted_all_the_same(void **state)
+{
+	struct stage *stage = *state;
+	struct publish_connection one;
+	const uint64_t *value;
+
+	for (uint64_t cookie = 1; cookie <= 6000; cookie++) {
+		one = connection(cookie, TWS_END_LOCAL_FIN);
+		publish_established(stage->published, &one);
+	}
+	value = read_back(stage);
+	assert_int_equal(value[TWS_open], 6000);
+	for (uint64_t cookie = 1; cookie <= 6000; cookie++) {
+		one = connection(cookie, TWS_END_LOCAL_FIN);
+		publish_ended(stage->published, &one);
+	}
+	value = read_back(stage);
+	assert_int_equal(value[TWS_ended_local_fin], 6000);
+	assert_int_equal(value[TWS_open], 0);
+}
+
+#define ON_STAGE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(what_was_added_and_not_removed_is_found),
+	    ON_STAGE(each_step_is_counted_once_however_often_it_is_told),
+	    ON_STAGE(an_end_alone_makes_up_for_what_was_lost),
+	    ON_STAGE(what_went_unseen_is_ended_and_the_rest_stays_open),
+	    ON_STAGE(an_adopted_one_was_never_opened),
+	    ON_STAGE(more_connections_than_slots_are_counted_all_the_same),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
