@@ -228,7 +228,7 @@ static bool begins_with_asan(const char *preload)
 
 /* Remembers the shortest name of a directory that is the command's with a version. */
 static void find_version(const char *directory, const char *command,
-			 char ret_name[NAME_MAX])
+			 char ret_name[NAME_MAX + 1])
 {
 	size_t length = strlen(command);
 	DIR *dir = opendir(directory);
@@ -241,7 +241,7 @@ static void find_version(const char *directory, const char *command,
 		    strspn(version, "-.0123456789") != strlen(version))
 			continue;
 		if (!*ret_name || strlen(entry->d_name) < strlen(ret_name))
-			snprintf(ret_name, NAME_MAX, "%s", entry->d_name);
+			snprintf(ret_name, NAME_MAX + 1, "%s", entry->d_name);
 	}
 	if (dir)
 		closedir(dir);
@@ -251,7 +251,7 @@ static void find_version(const char *directory, const char *command,
 static void fail_not_found(const char *command, struct reach *reach)
 {
 	const char *path = getenv("PATH");
-	char copy[PATH_MAX], name[NAME_MAX] = "", *rest = copy, *directory;
+	char copy[PATH_MAX], name[NAME_MAX + 1] = "", *rest = copy, *directory;
 
 	snprintf(copy, sizeof(copy), "%s", path ? path : STANDARD_PATH);
 	while (!strchr(command, '/') && *command &&
