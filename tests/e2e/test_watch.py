@@ -124,6 +124,21 @@ def test_raw_system_calls_and_mptcp_are_seen(t):
     t.accounted(report, server)
 
 
+def test_connections_that_io_uring_closes_are_counted_exactly(t):
+    server = t.server()
+    bare = t.run(t.prog("races"), ADDRESS, str(server.port), "io_uring", shim=False, status=None)
+    if bare.returncode == 77:
+        raise Skip("io_uring cannot be used here")
+    settle(server.port)
+    server = t.server()
+    watch = Watch(t)
+    t.run(t.prog("races"), ADDRESS, str(server.port), "io_uring", shim=False)
+    settle(server.port)
+    report = watch.end()
+    t.counters(report, attempts=20, established=20, ended_local_fin=20)
+    t.accounted(report, server)
+
+
 def test_a_container_is_seen_from_outside_and_its_pid_is_its_own(t):
     watch = Watch(t)
     inside = ("ip link set lo up; ip address add 10.77.9.1/24 dev lo; "

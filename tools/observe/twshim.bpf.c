@@ -209,15 +209,13 @@ static __always_inline __u8 ending_of(const struct sock *sk, const struct tcp_so
 }
 
 static __always_inline void count_bytes(struct bpf_connection *connection,
-					const struct tcp_sock *tp, int old)
+					const struct sock *sk, const struct tcp_sock *tp)
 {
 	__u32 unsent = tp->write_seq - tp->snd_nxt;
 
 	connection->bytes_sent = tp->bytes_sent - tp->bytes_retrans + unsent;
 	connection->bytes_received = tp->bytes_received;
-	if (connection->bytes_received &&
-	    (old == CLOSE_WAIT || old == LAST_ACK || old == CLOSING ||
-	     connection->ending == TWS_END_LOCAL_FIN))
+	if (connection->bytes_received && sk->__sk_common.skc_flags & 1ul << DONE)
 		connection->bytes_received--; /* the FIN */
 }
 
@@ -238,7 +236,7 @@ static __always_inline void end(struct bpf_connection *connection, struct sock *
 		fail(connection, tp, sk->sk_err);
 	} else {
 		connection->ending = ending_of(sk, tp, old);
-		count_bytes(connection, tp, old);
+		count_bytes(connection, sk, tp);
 	}
 	connection->time_wait = connection->ending == TWS_END_LOCAL_FIN;
 	sent = (int)bpf_ringbuf_output(&ring, connection, sizeof(*connection),
