@@ -480,7 +480,7 @@ def test_what_only_the_hosts_namespace_has_is_said_to_be_there(t):
     said = doctor(t, "--all")
     for ident in ("TW207", "TW208"):
         evidence = named(said, ident, "unknown")["evidence"]
-        assert "only the host's network namespace has it" in evidence, evidence
+        assert "only the host's has it" in evidence, evidence
 
 
 def test_every_finding_is_explained_with_its_sources(t):
