@@ -130,7 +130,7 @@ static int doctor_look_for_programs(const struct request *request, struct doctor
 /* Looks once and prints. The exit status. */
 static int doctor_look_once(const struct request *request)
 {
-	struct cold cold = {.directory.fd = -1};
+	struct cold cold = {.directory.fd = -1, .lock = -1};
 	struct doctor doctor;
 	char error[PRINT_ERROR_SIZE];
 	int status = 0, result;

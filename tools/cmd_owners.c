@@ -98,7 +98,7 @@ int cmd_owners(int argc, char **argv)
 	struct request request = {.color = PRINT_COLOR_AUTO, .sample = COLD_SECONDS};
 	struct owners owners = {0};
 	struct model *model = NULL;
-	struct cold cold = {.directory.fd = -1};
+	struct cold cold = {.directory.fd = -1, .lock = -1};
 	bool looked = false;
 	int status = cli_read(&COMMAND, argc, argv, &request);
 

@@ -243,8 +243,15 @@ static int watch_begin(struct watch *watch)
 	const struct publish_place place = {.directory = watch_directory, .data = watch};
 	char error[PRINT_ERROR_SIZE];
 
-	if (run_directory_create(&watch->directory, error, sizeof(error)) != 0 ||
-	    observation_begin(&watch->observation, &watch->scope, &place, error,
+	if (run_directory_create(&watch->directory, error, sizeof(error)) != 0)
+		return cli_fail(CLI_FAILURE, "watch: %s", error);
+	if (observation_lock(watch->directory.main, watch->scope.kind == BPF_SCOPE_ALL) ==
+	    -EWOULDBLOCK)
+		return cli_fail(
+		    CLI_FAILURE,
+		    "watch: another watch is running, and two would count twice: "
+		    "twshim report, top and trace show what it sees");
+	if (observation_begin(&watch->observation, &watch->scope, &place, error,
 			      sizeof(error)) != 0)
 		return cli_fail(CLI_FAILURE, "watch: %s", error);
 	watch->began_ns = tws_now();
@@ -271,11 +278,11 @@ static bool watch_is_over(const struct watch *watch)
 	       tws_now() - watch->began_ns >= watch->seconds * SECOND_NS;
 }
 
-static void watch_loop(struct watch *watch)
+static void watch_loop(struct watch *watch, int signals)
 {
 	struct pollfd fds[2] = {
 	    {.fd = observation_fd(&watch->observation), .events = POLLIN},
-	    {.fd = watch_take_signals(), .events = POLLIN},
+	    {.fd = signals, .events = POLLIN},
 	};
 	uint64_t said_ns = 0;
 
@@ -288,8 +295,6 @@ static void watch_loop(struct watch *watch)
 		watch_say_progress(watch);
 	}
 	watch_clear_progress(watch);
-	if (fds[1].fd >= 0)
-		close(fds[1].fd);
 }
 
 static void watch_finish(struct watch *watch)
@@ -322,7 +327,7 @@ static int watch_report(struct watch *watch)
 int cmd_watch(int argc, char **argv)
 {
 	static struct watch watch = {.directory.fd = -1, .color = PRINT_COLOR_AUTO};
-	int status = watch_read_options(&watch, argc, argv);
+	int status = watch_read_options(&watch, argc, argv), signals;
 
 	if (status >= 0)
 		return status;
@@ -333,9 +338,11 @@ int cmd_watch(int argc, char **argv)
 		run_directory_discard(&watch.directory);
 		return status;
 	}
+	signals = watch_take_signals(); /* before anybody knows that it runs */
 	if (!watch.quiet)
 		watch_say_begin(&watch);
-	watch_loop(&watch);
+	watch_loop(&watch, signals);
+	close(signals);
 	watch_finish(&watch);
 	if (!watch.quiet) {
 		watch_say_losses(&watch);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "tools/base/cli.h"
+#include "tools/observe/observation.h"
 
 /* The destinations of outgoing sockets that nobody owns. */
 static struct tws_address *destinations(const struct owners *owners, size_t *ret_count,
@@ -39,6 +40,7 @@ static bool count(struct cold *cold, unsigned seconds)
 
 	return geteuid() == 0 &&
 	       run_directory_create(&cold->directory, error, sizeof(error)) == 0 &&
+	       (cold->lock = observation_lock(cold->directory.main, false)) >= 0 &&
 	       sightings_count(&cold->sightings, cold->directory.fd, seconds) == 0;
 }
 
@@ -49,7 +51,7 @@ bool cold_look(struct cold *ret_cold, const struct owners *owners, unsigned seco
 	size_t targets;
 	struct tws_address *to = destinations(owners, &targets, &sockets);
 
-	*ret_cold = (struct cold){.directory.fd = -1};
+	*ret_cold = (struct cold){.directory.fd = -1, .lock = -1};
 	if (!to || !targets || !seconds) {
 		free(to);
 		return false;
@@ -65,6 +67,9 @@ bool cold_look(struct cold *ret_cold, const struct owners *owners, unsigned seco
 
 void cold_finish(struct cold *cold)
 {
+	if (cold->lock >= 0)
+		close(cold->lock);
+	cold->lock = -1;
 	run_directory_discard(&cold->directory);
 	sightings_free(&cold->sightings);
 }

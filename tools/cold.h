@@ -14,6 +14,7 @@
 
 struct cold {
 	struct sightings sightings;
+	int lock;			/* against a watch of the whole host; -1: none */
 	struct run_directory directory; /* what was counted is published here */
 };
 

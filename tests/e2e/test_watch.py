@@ -355,6 +355,16 @@ def test_run_beside_a_watch_counts_nothing_twice(t):
     t.counters(watch.end(), attempts=0)
 
 
+def test_a_watch_of_the_whole_host_is_alone(t):
+    watch = Watch(t)
+    second = Watch(t)  # two of some processes go together
+    second.end()
+    result = t.run(t.twshim, "watch", "--seconds", "1", shim=False, status=1)
+    assert b"another watch is running" in result.stderr, result.stderr
+    watch.end()
+    t.run(t.twshim, "watch", "--seconds", "1", "--quiet", shim=False)
+
+
 def test_without_root_it_says_why_and_what_to_use(t):
     result = t.run("setpriv", "--reuid", "65534", "--clear-groups", t.twshim, "watch",
                    "--seconds", "1", shim=False, status=1,

@@ -2,15 +2,18 @@
 #include "tools/observe/observation.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "shim/shared/clock.h"
 
+#define LOCK	 "/observe.lock"
 #define EVERY_NS 50000000
 #define TICK_NS	 1000000000ull
 
@@ -107,6 +110,22 @@ void observation_settle(struct observation *observation)
 		bpf_source_read(observation->source);
 	}
 	bpf_source_tick(observation->source);
+}
+
+int observation_lock(const char *main_directory, bool alone)
+{
+	char path[4096 + sizeof(LOCK)];
+	int fd, result;
+
+	snprintf(path, sizeof(path), "%s" LOCK, main_directory);
+	fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, (alone ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0)
+		return fd;
+	result = -errno;
+	close(fd);
+	return result;
 }
 
 int observation_fd(const struct observation *observation)

@@ -29,6 +29,11 @@ int observation_begin_beside(struct observation *ret_observation, const int *dir
 /* Waits a little until what was closed has also ended. */
 void observation_settle(struct observation *observation);
 
+/* Two observers of one process would count it twice. Locks the main run-time directory
+ * for observers: `alone` for one of the whole host; those of some processes go together.
+ * A descriptor that holds it, or -EWOULDBLOCK, or -errno. */
+int observation_lock(const char *main_directory, bool alone);
+
 /* For poll(POLLIN), about every 50 ms. */
 int observation_fd(const struct observation *observation);
 
