@@ -139,6 +139,75 @@ def test_connections_that_io_uring_closes_are_counted_exactly(t):
     t.accounted(report, server)
 
 
+GO = """package main
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+)
+
+func get(client *http.Client, url string) {
+	answer, err := client.Get(url)
+	if err != nil {
+		panic(err)
+	}
+	io.Copy(io.Discard, answer.Body)
+	answer.Body.Close()
+}
+
+func dial(to string) {
+	conn, err := net.Dial("tcp", to)
+	if err != nil {
+		panic(err)
+	}
+	conn.Write([]byte("x"))
+	conn.Read(make([]byte, 1))
+	conn.Close()
+}
+
+func main() {
+	how, to := os.Args[1], os.Args[2]
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: how == "close"}}
+	var all sync.WaitGroup
+	for g := 0; g < 50; g++ {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			for i := 0; i < 20; i++ {
+				if how == "dial" {
+					dial(to)
+				} else {
+					get(client, "http://"+to+"/")
+				}
+			}
+		}()
+	}
+	all.Wait()
+}
+"""
+
+
+def test_go_programs_are_counted_to_the_connection(t):
+    """50 goroutines: net/http without and with keep-alive, and raw connections."""
+    t.need("go")
+    source, program = t.file("main.go", GO), os.path.join(t.scratch, "go-client")
+    t.run("go", "build", "-o", program, source, shim=False, timeout=200,
+          env={"HOME": t.scratch, "GOCACHE": os.path.join(t.scratch, "cache"), "GO111MODULE": "off"})
+    for how, mode in (("close", "http"), ("keep", "http11"), ("dial", "echo")):
+        server = t.server(mode)
+        watch = Watch(t)
+        t.run(program, how, server.to, shim=False)
+        settle(server.port)
+        report = watch.end()
+        total = t.accounted(report, server)
+        assert how == "keep" or total["established"] == MANY, (how, total)
+        assert report["total"]["attempts"] == report["total"]["established"], (how, total)
+        assert [a["app"] for a in report["apps"]] == ["go-client"]
+
+
 def test_a_container_is_seen_from_outside_and_its_pid_is_its_own(t):
     watch = Watch(t)
     inside = ("ip link set lo up; ip address add 10.77.9.1/24 dev lo; "
