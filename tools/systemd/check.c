@@ -244,8 +244,9 @@ static int check_commands(struct enable_plan *plan, const struct enable_request 
 	if (reach && may_be_observed(plan, request, reach)) {
 		plan->observed = true;
 		snprintf(enable_note(plan), ENABLE_NOTE_SIZE,
-			 "the shim does not reach it: %s: nothing in it is changed, and "
-			 "twshim-watch@%s observes it; systemctl start twshim-watch@%s "
+			 "the shim does not reach it: %.150s: nothing in it is changed, "
+			 "and twshim-watch@%.80s observes it; systemctl start "
+			 "twshim-watch@%.80s "
 			 "does so now, without a restart",
 			 reach->why, plan->unit.name, plan->unit.name);
 		return 0;
