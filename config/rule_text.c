@@ -82,12 +82,17 @@ static const struct tws_setting *setting_of_value(const char *word)
 /* Whether another setting follows in a value, behind a blank or a semicolon. */
 static bool holds_setting(const char *value)
 {
-	char name[64];
+	char name[64] = "";
+	size_t length;
 
-	for (; (value = strpbrk(value, "; ")) != NULL;) {
-		value += strspn(value, "; ");
-		snprintf(name, sizeof(name), "%.*s", (int)strcspn(value, "="), value);
-		if (strchr(value, '=') && tws_setting_find(name, TWS_LINE_PLACES))
+	for (const char *at = strpbrk(value, "; "); at; at = strpbrk(at, "; ")) {
+		at += strspn(at, "; ");
+		length = strcspn(at, "=");
+		if (!at[length] || length >= sizeof(name))
+			continue;
+		memcpy(name, at, length);
+		name[length] = '\0';
+		if (tws_setting_find(name, TWS_LINE_PLACES))
 			return true;
 	}
 	return false;
