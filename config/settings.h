@@ -18,7 +18,7 @@ enum tws_setting_id {
 };
 
 /* Where a setting may stand, as bits. */
-enum tws_place {
+enum tws_setting_place {
 	TWS_IN_FILE = 1u << 0,
 	TWS_IN_RULE = 1u << 1,
 	TWS_IN_MATCH = 1u << 2,
@@ -60,7 +60,7 @@ struct tws_setting {
 	uint32_t on, off;    /* enum tws_action_flag: set, or cleared */
 	enum tws_setting_kind kind;
 	enum tws_setting_base base;
-	unsigned places; /* enum tws_place */
+	unsigned places; /* enum tws_setting_place */
 	unsigned inside; /* of GROUP and PARTS: the place inside */
 };
 

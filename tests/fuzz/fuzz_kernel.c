@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(copy);
 	memcpy(copy, data, size);
 	if (kernel_messages_fit(copy, size))
-		mnl_cb_run(copy, size, 0, 0, take_message, &table);
+		mnl_cb_run(copy, size, 0, 0, kernel_take_message, &table);
 	FUZZ_CHECK(index_sockets(&table) == 0);
 	for (size_t i = 0; i < table.count; i++) {
 		FUZZ_CHECK(!table.sockets[i].cookie ||

@@ -14,8 +14,18 @@
 
 #define CHECKSUM_AT offsetof(struct tws_policy_image, checksum)
 
-struct tws_process tws_process;
+struct tws_self tws_self;
 static uint64_t refused;
+
+uint32_t tws_identity_user(void)
+{
+	return (uint32_t)getuid();
+}
+
+bool tws_identity_obeys(uint32_t user, uint32_t owner)
+{
+	return owner == user || owner == 0;
+}
 
 int tws_publish_directory(bool make)
 {

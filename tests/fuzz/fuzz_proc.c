@@ -36,9 +36,10 @@ static void read_process(const char *text)
 	uint64_t start_time;
 	uint32_t uids[4];
 	bool zombie;
+	int levels;
 
 	process_parse_stat(text, &start_time, &zombie);
-	innermost_pid(text);
+	proc_innermost_pid(text, &levels);
 	parse_uids(text, uids);
 	unit_processes_is_in_group(text, "nginx.service");
 	unit_processes_is_in_group(text, "getty@.service");

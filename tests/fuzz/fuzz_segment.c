@@ -73,7 +73,7 @@ static int print_as(FILE *out, const struct model *model, enum format format)
 		return report_print_json(out, model, &options);
 	result = owners_group(&owners, model);
 	if (result == 0 && format == OWNERS)
-		result = owners_print_json(out, &owners, true);
+		result = owners_print_json(out, &owners, true, NULL);
 	if (result == 0 && format != OWNERS) {
 		FUZZ_CHECK(traffic_study(&traffic, model, &owners) == 0);
 		FUZZ_CHECK(ledger_update(&ledger, model, METRICS_TOP, 1000) == 0);
