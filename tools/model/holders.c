@@ -17,6 +17,7 @@
 
 #include "tools/base/array.h"
 #include "tools/base/print.h"
+#include "tools/kernel/descriptors.h"
 
 #define NAMED 5 /* most processes named in `connected` */
 
@@ -144,13 +145,16 @@ static void name_connected(struct search *search, pid_t pid)
 }
 
 struct looking {
+	struct search *search;
 	pid_t pid;
 	struct holder *holder;
 	bool connected;
 };
 
-static int take_inode(struct search *search, struct looking *looking, uint64_t inode)
+static int take_inode(uint64_t inode, void *data)
 {
+	struct looking *looking = data;
+	struct search *search = looking->search;
 	const uint32_t *index = cookie_map_find(&search->wanted, inode);
 	const struct kernel_socket *socket;
 
@@ -168,44 +172,19 @@ static int take_inode(struct search *search, struct looking *looking, uint64_t i
 	return 0;
 }
 
-/* "socket:[12345]" -> 12345; 0: not a socket. */
-static uint64_t socket_inode(int directory, const char *name)
-{
-	char link[64];
-	ssize_t length = readlinkat(directory, name, link, sizeof(link) - 1);
-
-	if (length < 9 || memcmp(link, "socket:[", 8) != 0)
-		return 0;
-	link[length] = '\0';
-	return strtoull(link + 8, NULL, 10);
-}
-
 static int search_process(struct search *search, pid_t pid)
 {
-	struct looking looking = {.pid = pid};
-	char path[4096];
-	struct dirent *entry;
-	DIR *directory;
-	int result = 0;
+	struct looking looking = {.search = search, .pid = pid};
+	int result = descriptors_each_socket(search->proc, pid, take_inode, &looking);
 
-	snprintf(path, sizeof(path), "%s/%d/fd", search->proc, (int)pid);
-	directory = opendir(path);
-	if (!directory) {
-		search->holders->hidden += errno == EACCES || errno == EPERM;
-		return 0;
-	}
-	while (result == 0 && (entry = readdir(directory)))
-		if (isdigit((unsigned char)*entry->d_name))
-			result =
-			    take_inode(search, &looking,
-				       socket_inode(dirfd(directory), entry->d_name));
-	closedir(directory);
+	if (result == -EACCES || result == -EPERM)
+		search->holders->hidden++;
 	if (looking.holder)
 		read_comm(search, pid, looking.holder->name,
 			  sizeof(looking.holder->name));
 	if (looking.connected)
 		name_connected(search, pid);
-	return result;
+	return result == -ENOMEM ? result : 0;
 }
 
 /* --------------------------------------------------------------------- all of them */

@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "tools/model/listeners.h"
 
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "tools/kernel/descriptors.h"
 #include "tools/kernel/proc_file.h"
 
 struct naming {
 	struct owners *owners;
 	struct cookie_map port_of; /* inode of a listening socket -> its port */
+	pid_t pid;		   /* of the process at hand */
 };
 
 static bool has_group_at(const struct owners *owners, uint16_t port)
@@ -58,38 +57,22 @@ static void name_port(struct owners *owners, uint32_t port, pid_t pid)
 			name_group(&owners->groups[i], pid);
 }
 
-/* "socket:[12345]" -> 12345; 0: not a socket. */
-static uint64_t inode_of_link(int directory, const char *name)
+static int name_socket(uint64_t inode, void *data)
 {
-	char link[64];
-	ssize_t length = readlinkat(directory, name, link, sizeof(link) - 1);
+	struct naming *naming = data;
+	const uint32_t *port = cookie_map_find(&naming->port_of, inode);
 
-	if (length < 9 || memcmp(link, "socket:[", 8) != 0)
-		return 0;
-	link[length] = '\0';
-	return strtoull(link + 8, NULL, 10);
+	if (port)
+		name_port(naming->owners, *port, naming->pid);
+	return 0;
 }
 
 static int name_process(pid_t pid, void *data)
 {
 	struct naming *naming = data;
-	const struct dirent *entry;
-	const uint32_t *port;
-	char path[64];
-	DIR *directory;
 
-	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-	directory = opendir(path);
-	while (directory && (entry = readdir(directory))) {
-		if (!isdigit((unsigned char)*entry->d_name))
-			continue;
-		port = cookie_map_find(&naming->port_of,
-				       inode_of_link(dirfd(directory), entry->d_name));
-		if (port)
-			name_port(naming->owners, *port, pid);
-	}
-	if (directory)
-		closedir(directory);
+	naming->pid = pid;
+	descriptors_each_socket(NULL, pid, name_socket, naming);
 	return 0;
 }
 
