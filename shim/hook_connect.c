@@ -240,6 +240,9 @@ TWS_HOT void tws_hook_connect(int fd, const struct sockaddr *address, socklen_t 
 	}
 	if (tws_unlikely(!tws_may_work()))
 		return;
+	/* The policy is mapped together with the book, and holds from here on. */
+	if (tws_unlikely(!__atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE)))
+		tws_book_own();
 	now = tws_now();
 	if (tws_unlikely(tws_policy_active(now))) {
 		connect_by_policy(fd, address, length, ret_connecting);

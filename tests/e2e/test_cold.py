@@ -84,7 +84,7 @@ def test_what_was_left_meanwhile_is_owned_and_what_was_left_before_only_has_the_
     assert said["owned"] == sum(o["count"] for o in said["owners"])
     text = t.run(t.twshim, "owners", shim=False).stdout.decode()
     assert "to the same destination as python3" in text, text
-    assert not [n for n in os.listdir(t.dir) if n.startswith("run-")], os.listdir(t.dir)
+    assert not [n for n in os.listdir(t.dir) if n.startswith("run-")], list(os.walk(t.dir))
 
 
 def test_another_user_looks_in_proc_and_says_in_how_many_looks(t):
