@@ -28,6 +28,7 @@
 #include "tools/model/settler.h"
 #include "tools/base/print.h"
 #include "tools/launch/reach.h"
+#include "tools/report/fail_if.h"
 #include "tools/report/report.h"
 #include "tools/launch/run_directory.h"
 #include "tools/segments/dir_option.h"
@@ -40,7 +41,8 @@
 
 struct run {
 	struct policy_given policy;
-	const char *output_path, *page_path; /* NULL: none */
+	const char *output_path, *page_path, *junit_path; /* NULL: none */
+	struct fail_if fail_if;
 	bool json, quiet, keep;
 	enum print_color color;
 	char **argv;
@@ -48,7 +50,7 @@ struct run {
 	char library[PATH_MAX];
 	struct reach reach;
 	struct run_directory directory;
-	struct output output, page;
+	struct output output, page, junit;
 	struct settler *settler;	/* NULL: the kernel refused it */
 	struct observation observation; /* of what the shim does not reach */
 	bool observes;
@@ -72,6 +74,13 @@ static const struct cli_option OPTIONS[] = {
      cli_take_text, .offset = offsetof(struct run, page_path)},
     {"quiet", 'q', NULL, "write only the --html report", cli_take_flag,
      .offset = offsetof(struct run, quiet)},
+    {"fail-if", 0, "CONDITION",
+     "fail where COMMAND succeeded, but a counter, the TIME_WAIT\n"
+     "sockets (time_wait) or the number of findings is so:\n"
+     "'time_wait>100', 'failed_no_port', 'TW103'. Repeatable",
+     fail_if_take, .offset = offsetof(struct run, fail_if)},
+    {"junit", 0, "FILE", "also write the outcome of the conditions as JUnit's XML",
+     cli_take_text, .offset = offsetof(struct run, junit_path)},
     {"keep", 0, NULL, "keep the run's directory, for twshim report --dir", cli_take_flag,
      .offset = offsetof(struct run, keep)},
     CLI_COLOR(struct run, color),
@@ -84,7 +93,8 @@ static const struct cli_command COMMAND = {
     .summary = "Starts COMMAND and its children with the shim, waits, and reports which "
 	       "program opened\nwhich connections and what TIME_WAIT they left.\n",
     .notes = "Exit status: that of COMMAND; 125 if twshim itself failed, 126 if COMMAND "
-	     "can't be run,\n127 if it was not found. If a signal kills COMMAND, twshim "
+	     "can't be run,\n127 if it was not found, 124 if COMMAND succeeded and a "
+	     "condition of --fail-if holds.\nIf a signal kills COMMAND, twshim "
 	     "dies of the same signal.\n",
     .options = OPTIONS,
     .most_operands = CLI_ANY,
@@ -140,7 +150,7 @@ static int run_open_output(struct output *output, const char *path, const char *
 
 static bool run_wants_report(const struct run *run)
 {
-	return !run->quiet || run->page_path;
+	return !run->quiet || run->page_path || run->junit_path || run->fail_if.count;
 }
 
 /* Another C library's loader may refuse to start a program with our library, and
@@ -160,7 +170,8 @@ static int run_prepare(struct run *run)
 		return cli_fail(OWN_FAILURE, "%s", error);
 	if (run_store_policy(run) != 0 ||
 	    run_open_output(&run->output, run->output_path, "-o") != 0 ||
-	    run_open_output(&run->page, run->page_path, "--html") != 0)
+	    run_open_output(&run->page, run->page_path, "--html") != 0 ||
+	    run_open_output(&run->junit, run->junit_path, "--junit") != 0)
 		return OWN_FAILURE;
 	run->reach = reach_command(run->argv[0], run->library);
 	run->environment = launch_environment(
@@ -233,10 +244,13 @@ static void run_print_report(struct run *run, FILE *out)
 	    .color = run->color,
 	    .listener = run->settler ? settler_listener(run->settler) : NULL,
 	    .run = &about,
+	    .fail_if = &run->fail_if,
 	};
 
 	if (report_print(out, &options, error, sizeof(error)) != 0)
 		cli_fail(0, "%s", error);
+	else if (run->junit.file)
+		junit_print(run->junit.file, &run->fail_if, &about);
 	free(command);
 }
 
@@ -259,6 +273,7 @@ static void run_report(struct run *run)
 						 : stderr);
 	if (!run->quiet)
 		run_commit(&run->output, run->output_path);
+	run_commit(&run->junit, run->junit_path);
 	if (run_commit(&run->page, run->page_path) && run->page_path && !run->quiet)
 		cli_fail(0, "the page is in %s", run->page_path);
 }
@@ -393,6 +408,7 @@ static void run_release(struct run *run)
 		observation_end(&run->observation);
 	output_abandon(&run->output);
 	output_abandon(&run->page);
+	output_abandon(&run->junit);
 	run_directory_discard(&run->directory);
 	launch_environment_free(run->environment);
 	settler_close(run->settler);
@@ -418,7 +434,9 @@ int cmd_run(int argc, char **argv)
 	if (status == 0)
 		run_conclude(&run);
 	run_release(&run);
-	if (status == 0)
-		launch_end_like(&run.result);
-	return status;
+	if (status != 0)
+		return status;
+	if (fail_if_complain(&run.fail_if) && launch_exit_status(&run.result) == 0)
+		return FAIL_IF_STATUS;
+	launch_end_like(&run.result);
 }

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import termios
+import xml.etree.ElementTree
 
 from harness import (ADDRESS, ESTABLISHED, Skip, kernel_sockets, sysctl, time_wait, time_wait_left,
                      wait_for)
@@ -342,6 +343,7 @@ def test_a_terminal_is_the_commands(t):
 JOB_CONTROL = """
 import os, signal, subprocess, sys
 import termios
+import xml.etree.ElementTree
 signal.signal(signal.SIGTTOU, signal.SIG_IGN)
 job = subprocess.Popen(sys.argv[1:], preexec_fn=os.setpgrp,
                        restore_signals=True)
@@ -808,3 +810,42 @@ def test_twshim_alone_on_a_terminal_shows_the_verdict_and_what_to_do_next(t):
     assert "Nothing is wrong" in said or "pressure" in said, said  # a busy machine
     assert "twshim doctor" in said, said
     assert f"1  client to {ADDRESS}:{server.port}" in said, said
+
+
+# --------------------------------------------------------------- conditions of a test
+
+def test_a_condition_that_holds_makes_a_command_that_succeeded_fail(t):
+    server, junit = t.server(), os.path.join(t.scratch, "junit.xml")
+    command = ("--", *_client(t, server))
+    for bad in ("time_wait>0", "time_wait=1", "attempts>=1", "established", "open!=1", "failed_no_port<1"):
+        result = _run(t, "--fail-if", bad, "-q", *command, status=124)
+        assert b"--fail-if '" + bad.encode() in result.stderr, result
+    for good in ("time_wait>1", "failed_no_port", "tw104", "attempts<=1", "open!=0"):
+        assert _run(t, "--fail-if", good, "-q", *command).stderr == b"", good
+    # What the command says goes first, and every condition is in the file.
+    script = f"{' '.join(command[1:])}; exit 7"
+    _run(t, "--fail-if", "attempts", "--fail-if", "failed_no_port", "--junit", junit, "-q", "--", "sh", "-c",
+         script, status=7)
+    suite = xml.etree.ElementTree.parse(junit).getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("3", "2"), suite.attrib
+    failed = {case.get("name"): case.find("failure") for case in suite}
+    assert failed["failed_no_port"] is None, failed
+    assert failed["attempts"].get("message") == "attempts is 1", failed
+
+
+def test_findings_are_conditions_too(t):
+    result = t.twshim_run("sh", "-c", f"for i in $(seq 60); do {' '.join(_client(t, t.server()))}; done")
+    found = {finding["id"] for finding in result["advice"]}
+    assert found, result
+    for name in found:
+        server = t.server()
+        loop = f"for i in $(seq 60); do {' '.join(_client(t, server))}; done"
+        _run(t, "-q", "--fail-if", name, "--", "sh", "-c", loop, status=124)
+
+
+def test_a_condition_that_nobody_can_judge_stops_before_the_command_starts(t):
+    for bad, word in (("time_wiat>1", "did you mean time_wait?"), ("time_wait>", "as in 'time_wait>100'"),
+                      ("time_wait=>1", "as in"), (">1", "as in"), ("attempts>x", "as in"),
+                      ("TW201", "twshim doctor")):
+        _one_line(_run(t, "--fail-if", bad, "--", "true", status=125), "--fail-if", word)
+    _one_line(_run(t, "--junit", "/nonexistent/file", "--", "true", status=125), "--junit")

@@ -9,6 +9,7 @@
 #include "tools/base/cli.h"
 #include "tools/kernel/kernel.h"
 #include "tools/model/model.h"
+#include "tools/report/fail_if.h"
 
 /* How often, and after which pause, the report of a finished run looks again: for sockets
  * that are about to enter TIME_WAIT (the peer's FIN is still to come), and for the
@@ -123,6 +124,8 @@ int report_print(FILE *out, const struct report_options *options, char *ret_erro
 		result = report_print_text(out, model, options);
 	if (result == 0 && options->page)
 		result = report_print_html(options->page, model, options);
+	if (result == 0 && options->fail_if)
+		result = fail_if_judge(options->fail_if, model);
 	if (result != 0)
 		snprintf(ret_error, size, "report: %s", strerror(-result));
 	model_free(model);

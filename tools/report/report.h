@@ -14,6 +14,7 @@
 
 #include "tools/base/print.h"
 
+struct fail_if;
 struct kernel_listener;
 struct model;
 
@@ -38,6 +39,7 @@ struct report_options {
 	struct kernel_listener *listener; /* already drained; NULL: nobody listened */
 	const struct report_run *run;	  /* NULL: not the report of a run */
 	struct reader_cache *cache;	  /* for repeated calls; NULL: none */
+	struct fail_if *fail_if;	  /* judged by the same numbers; NULL: none */
 };
 
 /* Reads the segments, joins them with the kernel's table and prints to `out` (NULL: only
