@@ -820,7 +820,7 @@ def test_a_condition_that_holds_makes_a_command_that_succeeded_fail(t):
     for bad in ("time_wait>0", "time_wait=1", "attempts>=1", "established", "open!=1", "failed_no_port<1"):
         result = _run(t, "--fail-if", bad, "-q", *command, status=124)
         assert b"--fail-if '" + bad.encode() in result.stderr, result
-    for good in ("time_wait>1", "failed_no_port", "tw104", "attempts<=1", "open!=0"):
+    for good in ("time_wait>1", "failed_no_port", "tw104", "attempts<1", "open!=0"):
         assert _run(t, "--fail-if", good, "-q", *command).stderr == b"", good
     # What the command says goes first, and every condition is in the file.
     script = f"{' '.join(command[1:])}; exit 7"
