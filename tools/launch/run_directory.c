@@ -118,6 +118,8 @@ static bool has_suffix(const char *name, const char *suffix)
 	return length > tail && strcmp(name + length - tail, suffix) == 0;
 }
 
+#define DISCARD_TRIES 8
+
 struct clearing {
 	int from;
 	int to; /* -1: to nowhere */
@@ -266,8 +268,12 @@ void run_directory_discard(struct run_directory *directory)
 
 	if (directory->fd < 0)
 		return;
-	clear(&clearing);
-	rmdir(directory->path);
+	/* readdir() may pass over names while others are removed: look again. */
+	for (int tries = 0; tries < DISCARD_TRIES; tries++) {
+		clear(&clearing);
+		if (rmdir(directory->path) == 0 || errno != ENOTEMPTY)
+			break;
+	}
 	close(directory->fd);
 	directory->fd = -1;
 }
