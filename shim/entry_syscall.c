@@ -119,7 +119,6 @@ static bool call_around(long number, const long *a, long *ret_result)
 #ifdef SYS_vfork
 	case SYS_vfork:
 #endif
-		return false;
 	default:
 		return false;
 	}

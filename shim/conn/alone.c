@@ -45,7 +45,7 @@ static uint64_t children_waited_for; /* atomic; see waited_for() */
 
 static uint64_t faults(void)
 {
-	struct rusage usage;
+	struct rusage usage = {0};
 
 	if (tws_sys2(SYS_getrusage, RUSAGE_THREAD, &usage) != 0)
 		return 0;
@@ -125,7 +125,7 @@ static bool forked(char *at, unsigned page)
 /* Grows with each child that was waited for. A program's exec keeps it. */
 static uint64_t waited_for(void)
 {
-	struct rusage usage;
+	struct rusage usage = {0};
 
 	if (tws_sys2(SYS_getrusage, RUSAGE_CHILDREN, &usage) != 0)
 		return 0;
@@ -208,7 +208,7 @@ static bool may_share(const struct tws_end *end, long directory, const char *num
  * cannot be told. */
 static int look_at_some(const struct tws_end *end, long directory)
 {
-	char room[1024] __attribute__((aligned(8)));
+	char room[1024] __attribute__((aligned(8))) = {0};
 	long size = tws_sys3(SYS_getdents64, directory, room, sizeof(room));
 
 	for (long at = 0; at < size;) {

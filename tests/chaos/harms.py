@@ -90,7 +90,8 @@ rules = ( {{ match = {{ to = ["*"]; }}; {random.choice(POLICIES)} }} );
 class Read(Harm):
     """Readers attached, some of them killed."""
 
-    COMMANDS = (("report", "--json"), ("ps",), ("owners", "--json"), ("doctor", "--json"),
+    COMMANDS = (("report", "--json"), ("ps",), ("owners", "--json", "--sample", "0"),
+                ("doctor", "--json", "--sample", "0"),
                 ("trace", "--json"), ("top", "--batch", "-n", "2"), ("export", "--textfile", "@"),
                 ("serve", "--listen", "127.0.0.1:@"))
     ENDLESS = ("trace", "serve")

@@ -87,11 +87,9 @@ static void find_unit(struct sighting *sighting, const struct observed *observed
 {
 	char text[4096];
 
-	if (sighting->alive &&
-	    proc_read_of(sighting->pid, "cgroup", text, sizeof(text)) == 0)
-		unit_of(sighting->unit, sizeof(sighting->unit), text);
-	else if (observed->cgroup &&
-		 cgroup_of_id(observed->cgroup, text, sizeof(text)) == 0)
+	if ((sighting->alive &&
+	     proc_read_of(sighting->pid, "cgroup", text, sizeof(text)) == 0) ||
+	    (observed->cgroup && cgroup_of_id(observed->cgroup, text, sizeof(text)) == 0))
 		unit_of(sighting->unit, sizeof(sighting->unit), text);
 }
 
@@ -360,11 +358,10 @@ int sightings_sample(struct sightings *ret_sightings, const struct tws_address *
 	const struct timespec pause = {0, LOOK_EVERY_NS};
 	struct looking *looking = calloc(1, sizeof(*looking));
 	uint64_t until = tws_now() + (uint64_t)(seconds * 1e9);
-	int result = looking ? 0 : -ENOMEM;
 
 	*ret_sightings = (struct sightings){.seconds = seconds};
-	if (result != 0)
-		return result;
+	if (!looking)
+		return -ENOMEM;
 	looking->sightings = ret_sightings;
 	looking->to = to;
 	looking->count = count;
