@@ -15,6 +15,7 @@
 
 #include "config/draft.h"
 #include "config/guard.h"
+#include "config/experiment_text.h"
 #include "config/rule_text.h"
 
 #define TEXT_MAX (1024u * 1024)
@@ -326,6 +327,7 @@ struct tws_policy_image *tws_compile(const struct tws_source *source,
 	size_t errors_before = complaints->errors;
 	const char *name = source->file		? source->file
 			   : source->rule_count ? "-p"
+			   : source->experiment ? "--experiment"
 						: "nothing";
 	struct tws_draft *draft = tws_draft_new(complaints, name);
 	struct tws_policy_image *ret = NULL;
@@ -337,6 +339,10 @@ struct tws_policy_image *tws_compile(const struct tws_source *source,
 		tws_rule_text_read(draft, source->rules[i], i + 1);
 	if (source->file)
 		read_file(draft, source->file);
+	if (source->experiment) {
+		draft->file = "--experiment";
+		tws_experiment_text_read(draft, source->experiment);
+	}
 	if (complaints->errors == errors_before && !draft->full)
 		tws_guard(draft);
 	for (unsigned i = 0; i < draft->arm_count; i++)

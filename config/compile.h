@@ -15,6 +15,7 @@ struct tws_source {
 	const char *file;	  /* libconfig text; NULL: none */
 	const char *const *rules; /* "close=reset,to=10.0.0.7:6379" */
 	unsigned rule_count;
+	const char *experiment; /* of one line, as a rule; NULL: the file's */
 };
 
 /* The image (free with free(), generation 0), or NULL where there are errors. Warnings

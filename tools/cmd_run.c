@@ -43,7 +43,7 @@ struct run {
 	struct policy_given policy;
 	const char *output_path, *page_path, *junit_path; /* NULL: none */
 	struct fail_if fail_if;
-	bool json, quiet, keep;
+	bool json, markdown, quiet, keep;
 	enum print_color color;
 	char **argv;
 
@@ -64,10 +64,16 @@ static const struct cli_option OPTIONS[] = {
     {"config", 'c', "FILE", "the policy; default: observe only", cli_take_text,
      .offset = offsetof(struct run, policy.source.file)},
     POLICY_RULE_OPTION(struct run, policy),
+    {"experiment", 0, "RULE",
+     "apply a rule of one line to half of its connections, leave\n"
+     "the others alone, and say what differs",
+     cli_take_text, .offset = offsetof(struct run, policy.source.experiment)},
     {"output", 'o', "FILE", "where the report goes; default: standard error",
      cli_take_text, .offset = offsetof(struct run, output_path)},
     {"json", 0, NULL, "the report as one JSON object", cli_take_flag,
      .offset = offsetof(struct run, json)},
+    {"markdown", 0, NULL, "only the experiment's result, in Markdown", cli_take_flag,
+     .offset = offsetof(struct run, markdown)},
     {"html", 0, "FILE",
      "also write the report as one page that needs nothing else,\n"
      "for a browser or a ticket",
@@ -240,6 +246,7 @@ static void run_print_report(struct run *run, FILE *out)
 	    .dir = run->directory.path,
 	    .only_dir = true,
 	    .json = run->json,
+	    .markdown = run->markdown,
 	    .page = run->page.file,
 	    .color = run->color,
 	    .listener = run->settler ? settler_listener(run->settler) : NULL,

@@ -849,3 +849,28 @@ def test_a_condition_that_nobody_can_judge_stops_before_the_command_starts(t):
                       ("TW201", "twshim doctor")):
         _one_line(_run(t, "--fail-if", bad, "--", "true", status=125), "--fail-if", word)
     _one_line(_run(t, "--junit", "/nonexistent/file", "--", "true", status=125), "--junit")
+
+
+# ------------------------------------------------------------ an experiment in one line
+
+def test_an_experiment_of_one_line_ends_in_a_sentence(t):
+    server = t.server()
+    script = f"for i in $(seq 60); do {' '.join(_client(t, server))}; done"
+    rule = f"close=fin-reset,to={ADDRESS}:{server.port}"
+    said = " ".join(_run(t, "--experiment", rule, "--", "sh", "-c", script).stderr.decode().split())
+    found = re.search(r'Of 60 connections, (\d+) were "treated": TIME_WAIT left by 100 % -> 0 % '
+                      r"\(95 % sure: -100.0 to -[\d.]+ percentage points\); failures 0 and 0; "
+                      r"latency of connect\(\): ", said)
+    assert found and 0 < int(found.group(1)) < 60, said
+    marked = _run(t, "--experiment", rule, "--markdown", "--", "sh", "-c", script).stderr.decode()
+    assert marked.startswith("Of 60 connections, "), marked
+    assert "| measure | unchanged | treated |" in marked and "\n| TIME_WAIT left | 100 % | 0 % |" in marked, marked
+
+
+def test_an_experiment_of_one_line_that_cannot_be_run_says_why(t):
+    conf = t.file("two.conf", 'experiment = { arms = ( { name = "a"; }, { name = "b"; } ); };\n')
+    for options, word in ((("--experiment", "close=sideways"), "close"),
+                          (("--experiment", "close=fin-reset,sample=5"), "sample may not stand in an experiment"),
+                          (("--experiment", "close=fin-reset", "-c", conf), "two experiments")):
+        result = _run(t, *options, "--", "true", status=125).stderr.decode()
+        assert result.startswith("--experiment:1: ") and word in result, result

@@ -99,7 +99,7 @@ static void rules_of_a_file_and_arms_are_looked_at_too(void **state)
 	    "experiment = { name = \"e\"; arms = ( { name = \"a\"; },\n"
 	    "{ name = \"b\"; port_ring = \"full\"; } ); };\n";
 	const char *rule = "close=fin-reset";
-	const struct tws_source source = {path, &rule, 1};
+	const struct tws_source source = {.file = path, .rules = &rule, .rule_count = 1};
 	struct tws_complaints found;
 	int fd = mkstemp(path);
 

@@ -57,7 +57,7 @@ static int failed(struct lab_board *board, const char *format, ...)
 
 static int install_rule(const struct performance *all)
 {
-	const struct tws_source source = {NULL, &all->what->rule, 1};
+	const struct tws_source source = {.rules = &all->what->rule, .rule_count = 1};
 	struct tws_complaints complaints = {0};
 	int result = tws_policy_install(&source, all->directory, &complaints);
 

@@ -51,6 +51,14 @@ const struct model_arm *arms_first(const struct model *model, uint32_t index,
  * without an experiment. `seconds` as above. Returns 0 or -ENOMEM. */
 int arms_write(FILE *out, const struct model *model, double seconds, bool color);
 
+/* The same as Markdown; if there is no experiment, it says so. */
+int arms_write_markdown(FILE *out, const struct model *model, double seconds);
+
+/* Writes one sentence that says what the arm changed, without a newline. */
+void arms_sentence(char *text, size_t size, const struct model_arm *first,
+		   const struct model_arm *other,
+		   const struct arms_comparison *comparison);
+
 /* Returns the array of an arm's differences from the first one (empty for the first),
  * schema: {"measure","unit","first","this","difference","low","high","verdict","needed"}.
  * On error, NULL is returned (out of memory). */

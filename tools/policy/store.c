@@ -345,7 +345,7 @@ int policy_take_rule(const struct cli_option *option, void *field)
 
 bool policy_is_given(const struct policy_given *given)
 {
-	return given->source.file || given->source.rule_count;
+	return given->source.file || given->source.rule_count || given->source.experiment;
 }
 
 int tws_policy_install(const struct tws_source *source, const char *path,

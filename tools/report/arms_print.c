@@ -8,8 +8,10 @@
 
 #include "tools/model/arms.h"
 #include "tools/base/print.h"
+#include "tools/report/text_parts.h"
 
 #define CELL	    96
+#define SENTENCE    512
 #define MICROSECOND 1e-6
 
 enum column {
@@ -102,15 +104,20 @@ static void format_verdict(char *cell, const struct arms_line *line)
 
 /* -------------------------------------------------------------------- text */
 
-static int add_measure_row(struct print_table *table, const struct arms_line *line)
+static void format_measure(char cells[COLUMNS][CELL], const struct arms_line *line)
 {
-	char cells[COLUMNS][CELL];
-
 	snprintf(cells[COLUMN_MEASURE], CELL, "%s", line->title);
 	format_value(cells[COLUMN_FIRST], line->unit, line->difference.first);
 	format_value(cells[COLUMN_THIS], line->unit, line->difference.other);
 	format_difference(cells[COLUMN_DIFFERENCE], line);
 	format_verdict(cells[COLUMN_VERDICT], line);
+}
+
+static int add_measure_row(struct print_table *table, const struct arms_line *line)
+{
+	char cells[COLUMNS][CELL];
+
+	format_measure(cells, line);
 	return print_table_add_array(table, cells[0], sizeof(cells[0]));
 }
 
@@ -138,6 +145,7 @@ static int write_comparison(FILE *out, const struct model_arm *first,
 {
 	char here[TWS_NAME_SIZE * 4], there[TWS_NAME_SIZE * 4];
 	struct arms_comparison comparison;
+	char sentence[SENTENCE];
 	struct print_column columns[COLUMNS] = {
 	    [COLUMN_MEASURE] = {"MEASURE", false, false},
 	    [COLUMN_FIRST] = {print_escape(here, sizeof(here), first->name), true, false},
@@ -159,8 +167,12 @@ static int write_comparison(FILE *out, const struct model_arm *first,
 	arms_compare(first, other, compared, seconds, &comparison);
 	for (unsigned i = 0; result == 0 && i < comparison.count; i++)
 		result = add_measure_row(table, &comparison.line[i]);
-	if (result == 0)
+	if (result == 0) {
 		print_table_write(table, out, 2, color);
+		arms_sentence(sentence, sizeof(sentence), first, other, &comparison);
+		fputs("  ", out);
+		print_wrapped(out, sentence, 2, REPORT_WIDTH);
+	}
 	if (result == 0 && !has_latency(&comparison))
 		fputs(
 		    "  The latency of connect() is measured only for blocking calls, and "
@@ -187,6 +199,58 @@ int arms_write(FILE *out, const struct model *model, double seconds, bool color)
 					  color);
 	}
 	return result;
+}
+
+/* ---------------------------------------------------------------- Markdown */
+
+/* A name may contain what Markdown takes for syntax. */
+static void put_markdown(FILE *out, const char *name)
+{
+	char safe[TWS_NAME_SIZE * 4];
+
+	for (const char *at = print_escape(safe, sizeof(safe), name); *at; at++) {
+		if (strchr("\\`*_{}[]<>()#+!|~&", *at))
+			fputc('\\', out);
+		fputc(*at, out);
+	}
+}
+
+static void write_markdown(FILE *out, const struct model_arm *first,
+			   const struct model_arm *other, unsigned compared,
+			   double seconds)
+{
+	char cells[COLUMNS][CELL], sentence[SENTENCE];
+	struct arms_comparison comparison;
+
+	arms_compare(first, other, compared, seconds, &comparison);
+	arms_sentence(sentence, sizeof(sentence), first, other, &comparison);
+	put_markdown(out, sentence);
+	fputs("\n\n| measure | ", out);
+	put_markdown(out, first->name);
+	fputs(" | ", out);
+	put_markdown(out, other->name);
+	fputs(" | difference (95 %) | verdict |\n|---|---:|---:|---:|---|\n", out);
+	for (unsigned i = 0; i < comparison.count; i++) {
+		format_measure(cells, &comparison.line[i]);
+		for (unsigned j = 0; j < COLUMNS; j++)
+			fprintf(out, "| %s ", cells[j] + strspn(cells[j], " "));
+		fputs("|\n", out);
+	}
+}
+
+int arms_write_markdown(FILE *out, const struct model *model, double seconds)
+{
+	const struct model_arm *first;
+	unsigned compared;
+
+	if (!model->arm_count)
+		fputs("No connection took part in an experiment.\n", out);
+	for (uint32_t i = 0; i < model->arm_count; i++) {
+		first = arms_first(model, i, &compared);
+		if (first != &model->arms[i])
+			write_markdown(out, first, &model->arms[i], compared, seconds);
+	}
+	return 0;
 }
 
 /* -------------------------------------------------------------------- JSON */

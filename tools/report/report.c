@@ -8,6 +8,7 @@
 
 #include "tools/base/cli.h"
 #include "tools/kernel/kernel.h"
+#include "tools/model/arms.h"
 #include "tools/model/model.h"
 #include "tools/report/fail_if.h"
 
@@ -95,6 +96,11 @@ static int check_subject(const struct model *model, const struct report_options 
 	return -ENOENT;
 }
 
+static double elapsed(const struct report_options *options)
+{
+	return options->run ? options->run->elapsed_seconds : 0;
+}
+
 int report_print(FILE *out, const struct report_options *options, char *ret_error,
 		 size_t size)
 {
@@ -120,6 +126,8 @@ int report_print(FILE *out, const struct report_options *options, char *ret_erro
 	}
 	if (out && options->json)
 		result = report_print_json(out, model, options);
+	else if (out && options->markdown)
+		result = arms_write_markdown(out, model, elapsed(options));
 	else if (out)
 		result = report_print_text(out, model, options);
 	if (result == 0 && options->page)

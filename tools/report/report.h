@@ -34,6 +34,7 @@ struct report_options {
 	const char *app; /* only this application, by name or path; NULL: all */
 	pid_t pid;	 /* only this process; 0: all */
 	bool json;
+	bool markdown;			  /* instead: an experiment's result */
 	FILE *page;			  /* where to write a page too; NULL: nowhere */
 	enum print_color color;		  /* text only */
 	struct kernel_listener *listener; /* already drained; NULL: nobody listened */
