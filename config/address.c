@@ -51,7 +51,7 @@ bool tws_ports_parse(const char *text, uint16_t *ret_low, uint16_t *ret_high,
 
 	if (!parse_number(text, dash ? dash : end, UINT16_MAX, &low) ||
 	    !parse_number(dash ? dash + 1 : text, end, UINT16_MAX, &high) || low == 0)
-		return refuse(problem, text, "is no port and no range of ports",
+		return refuse(problem, text, "is not a port or a range of ports",
 			      "write a number from 1 to 65535, or LOW-HIGH");
 	if (low > high) {
 		refuse(problem, text, "runs backwards", "");
@@ -177,12 +177,12 @@ static bool parse_address_part(const char *text, const struct pieces *pieces,
 	target->family = (uint8_t)parse_host(pieces->host, target->bytes);
 	if (target->family == TWS_FAMILY_NONE &&
 	    strspn(text, "0123456789-") == strlen(text)) {
-		tws_problem_what(problem, "\"%s\" is no IPv4 or IPv6 address", text);
+		tws_problem_what(problem, "\"%s\" is not an IPv4 or IPv6 address", text);
 		tws_problem_cure(problem, "did you mean *:%s?", text);
 		return false;
 	}
 	if (target->family == TWS_FAMILY_NONE)
-		return refuse(problem, text, "is no IPv4 or IPv6 address",
+		return refuse(problem, text, "is not an IPv4 or IPv6 address",
 			      strchr(pieces->host, '%')
 				  ? "leave the zone (%...) out"
 				  : "names are not looked up; write the address, "

@@ -81,7 +81,7 @@ static void read_scalar(struct tws_draft *draft, struct tws_draft_part *part,
 	}
 	tws_setting_describe_range(setting, range, sizeof(range));
 	complain(draft, line_of(node), setting->name,
-		 "takes a single value, no group or list", range);
+		 "takes a single value, not a group or a list", range);
 }
 
 /* exe, to, uid: one value, or a list or array of them. */
@@ -94,7 +94,7 @@ static void read_list(struct tws_draft *draft, struct tws_draft_part *part,
 	}
 	if (config_setting_length(node) == 0)
 		complain(draft, line_of(node), setting->name, "is an empty list",
-			 "leave it out to match any, or name what it shall match");
+			 "leave it out to match any, or name what to match");
 	for (int i = 0; i < config_setting_length(node); i++)
 		read_scalar(draft, part, setting,
 			    config_setting_get_elem(node, (unsigned)i));
@@ -119,7 +119,7 @@ static void read_parts(struct tws_draft *draft, const struct tws_setting *settin
 			       : "write arms = ( { ... }, { ... } );";
 
 	if (!config_setting_is_list(node)) {
-		complain(draft, line_of(node), setting->name, "is no list of groups",
+		complain(draft, line_of(node), setting->name, "is not a list of groups",
 			 cure);
 		return;
 	}
@@ -130,7 +130,7 @@ static void read_parts(struct tws_draft *draft, const struct tws_setting *settin
 
 		if (!config_setting_is_group(element)) {
 			complain(draft, line_of(element), setting->name,
-				 "holds something that is no group", cure);
+				 "contains an element that is not a group", cure);
 			continue;
 		}
 		part = next_part(draft, setting->inside);
@@ -159,7 +159,7 @@ static void read_inner(struct tws_draft *draft, struct tws_draft_part *part,
 		       const struct tws_setting *setting, const config_setting_t *node)
 {
 	if (!config_setting_is_group(node)) {
-		complain(draft, line_of(node), setting->name, "is no group",
+		complain(draft, line_of(node), setting->name, "is not a group",
 			 "write its settings inside { ... }");
 		return;
 	}
@@ -250,10 +250,10 @@ static char *read_text(const char *path, const char **ret_why)
 static const struct {
 	const char *text, *what, *cure;
 } SYNTAX[] = {
-    {"duplicate", "this line says a setting twice in one group", "leave one out"},
+    {"duplicate", "this line sets something a second time in one group", "leave one out"},
     {"mismatched", "this line mixes types in [ ]", "write ( ) around them"},
     {"include", "@include is not supported", "write the policy in one file"},
-    {"", "this line is no libconfig syntax",
+    {"", "this line is not valid libconfig syntax",
      "look here and on the line before for a missing ';', ',', '\"' or bracket"},
 };
 

@@ -130,15 +130,15 @@ static void guard_emptiness(const struct ward *ward)
 	if (ward->action->sample_percent == 0)
 		warning(ward, TWS_SETTING_sample,
 			"sample = 0 applies the rule to nothing",
-			"raise it when it shall do something");
+			"raise it to apply the rule");
 	if (!does_nothing(ward->action))
 		return;
 	if (said(ward, TWS_SETTING_dry_run))
 		warning(ward, TWS_SETTING_dry_run, "dry_run has nothing to try",
-			"say what it shall try, such as close = \"fin-reset\"");
+			"add what to try, such as close = \"fin-reset\"");
 	if (said(ward, TWS_SETTING_stop_if))
 		warning(ward, TWS_SETTING_stop_if, "stop_if has nothing to stop",
-			"say what the rule shall do, or leave it out");
+			"add an action to the rule, or leave stop_if out");
 }
 
 /* What a match that narrows nothing takes; NULL: it narrows. One family is all that many

@@ -50,7 +50,7 @@ static void set(struct tws_draft *draft, struct tws_draft_part *part,
 	struct tws_problem problem = {0};
 
 	if (said[setting - tws_setting_table] && !is_list && said == part->said) {
-		tws_problem_what(&problem, "%s is said twice", setting->name);
+		tws_problem_what(&problem, "%s is set twice", setting->name);
 		tws_problem_cure(&problem, "leave one out");
 		tws_draft_complain(draft, number, &problem);
 		return;
@@ -120,7 +120,8 @@ static void read_pair(struct tws_draft *draft, struct tws_draft_part *part, char
 		*equals = '\0';
 	setting = tws_setting_find(pair, TWS_LINE_PLACES);
 	if (setting && equals && holds_setting(equals + 1)) {
-		tws_problem_what(&problem, "%s=%s holds two settings", pair, equals + 1);
+		tws_problem_what(&problem, "%s=%s contains two settings", pair,
+				 equals + 1);
 		tws_problem_cure(&problem, "separate them with commas, as in "
 					   "close=fin-reset,to=*:443");
 	} else if (setting && equals && setting->kind != TWS_KIND_GROUP) {
@@ -149,6 +150,15 @@ static void complain_no_room(struct tws_draft *draft, unsigned number)
 	tws_draft_complain(draft, number, &problem);
 }
 
+/* Whether the line set nothing of a rule, only settings of the whole policy. */
+static bool sets_only_globals(const struct tws_draft_part *part)
+{
+	for (unsigned i = 0; i < TWS_SETTING_COUNT; i++)
+		if (part->said[i])
+			return false;
+	return true;
+}
+
 void tws_rule_text_read(struct tws_draft *draft, const char *text, unsigned number)
 {
 	struct tws_draft_part *part = &draft->rules[draft->rule_count];
@@ -168,5 +178,8 @@ void tws_rule_text_read(struct tws_draft *draft, const char *text, unsigned numb
 	while ((pair = strsep(&rest, ",")) != NULL)
 		read_pair(draft, part, pair, number);
 	tws_draft_flush_lists(draft, part);
+	if (sets_only_globals(
+		part)) /* it would match everything and hide the rules after it */
+		draft->rule_count--;
 	free(copy);
 }

@@ -126,7 +126,7 @@ static bool store_choice(const struct tws_setting *setting, const char *text,
 		write_cell(setting, i, top, part);
 		return true;
 	}
-	snprintf(what, sizeof(what), "= \"%.64s\" is no value of it", text);
+	snprintf(what, sizeof(what), "= \"%.64s\" is not one of its values", text);
 	refuse(setting, problem, what);
 	length = tws_nearest_word(text, setting->choices, &near);
 	if (length)

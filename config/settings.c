@@ -85,13 +85,13 @@ void tws_setting_explain_unknown(const char *name, unsigned places,
 	size_t length;
 
 	if (elsewhere) {
-		tws_problem_what(problem, "%s may not stand in %s", name,
+		tws_problem_what(problem, "%s is not allowed in %s", name,
 				 place_name(places));
 		tws_problem_cure(problem, "it belongs in %s",
 				 place_name(elsewhere->places));
 		return;
 	}
-	tws_problem_what(problem, "%s is no setting", name);
+	tws_problem_what(problem, "%s is not a setting", name);
 	join_names(places, names, sizeof(names));
 	length = tws_nearest_word(name, names, &near);
 	if (length)

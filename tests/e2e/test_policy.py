@@ -282,6 +282,15 @@ for _ in range(50):
 
 # ------------------------------------------------------------------- explained
 
+def test_explain_follows_a_symbolic_link_to_the_name_that_the_kernel_runs(t):
+    program, link = t.file("php8.2", ""), os.path.join(t.dir, "php")
+    os.symlink(program, link)
+    got = t.run(t.twshim, "policy", "explain", "-p", f"exe={program},close=fin-reset,to=*:80",
+                "--exe", link, "--to", "10.0.0.7:80", shim=False)
+    assert got.stdout.decode().startswith(f"{program}, uid ") and b"decides" in got.stdout, got
+    assert f"{link} is a symbolic link: it runs as {program}" in got.stderr.decode(), got
+
+
 def test_the_policy_in_force_is_explained_without_naming_its_file(t):
     def explained(*arguments):
         asked = (t.twshim, "policy", "explain", "--exe", "/usr/bin/curl", "--to", "10.0.0.7:80",

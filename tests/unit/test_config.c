@@ -109,20 +109,20 @@ static void wrong_destinations_come_with_a_cure(void **state)
 		const char *text, *what, *cure;
 	} ROWS[] = {
 	    {"", "names no destination", "\"*\""},
-	    {"redis", "is no IPv4 or IPv6 address", "not looked up"},
-	    {"redis:6379", "is no IPv4 or IPv6 address", "not looked up"},
-	    {"10.0.0", "is no IPv4 or IPv6 address", "not looked up"},
+	    {"redis", "is not an IPv4 or IPv6 address", "not looked up"},
+	    {"redis:6379", "is not an IPv4 or IPv6 address", "not looked up"},
+	    {"10.0.0", "is not an IPv4 or IPv6 address", "not looked up"},
 	    {"10.0.0.1/8", "beyond its prefix", "write \"10.0.0.0/8\""},
 	    {"[fd00::1/8]:80", "beyond its prefix", "write \"[fd00::/8]:80\""},
 	    {"10.0.0.0/33", "malformed prefix", "/0 to /32"},
 	    {"10.0.0.0/", "malformed prefix", "/0 to /32"},
 	    {"10.0.0.0/-1", "malformed prefix", "/0 to /32"},
 	    {"[::/129]", "malformed prefix", "/0 to /128"},
-	    {"10.0.0.1:0", "is no port", "1 to 65535"},
-	    {"10.0.0.1:65536", "is no port", "1 to 65535"},
-	    {"10.0.0.1:", "is no port", "1 to 65535"},
-	    {"10.0.0.1:http", "is no port", "1 to 65535"},
-	    {"10.0.0.1:80-", "is no port", "1 to 65535"},
+	    {"10.0.0.1:0", "is not a port", "1 to 65535"},
+	    {"10.0.0.1:65536", "is not a port", "1 to 65535"},
+	    {"10.0.0.1:", "is not a port", "1 to 65535"},
+	    {"10.0.0.1:http", "is not a port", "1 to 65535"},
+	    {"10.0.0.1:80-", "is not a port", "1 to 65535"},
 	    {"10.0.0.1:90-80", "runs backwards", "write \"80-90\""},
 	    {"[::1", "'[' without its ']'", "[fd00::1]:6379"},
 	    {"[fd00::]/8:80", "after the ']'", "inside"},
@@ -130,7 +130,7 @@ static void wrong_destinations_come_with_a_cure(void **state)
 	    {"::1:80", "may end in a port", "or \"[::1:80]\" for the address"},
 	    {"*/8", "prefix without an address", "before the '/'"},
 	    {"[]:80", "prefix without an address", "before the '/'"},
-	    {"fe80::1%eth0", "is no IPv4 or IPv6 address", "zone"},
+	    {"fe80::1%eth0", "is not an IPv4 or IPv6 address", "zone"},
 	    {"1111111111111111111111111111111111111111111111111111111111111111111111",
 	     "too long", "IPv4 or IPv6"},
 	};
@@ -177,24 +177,26 @@ struct row {
 
 static const struct row ERRORS[] = {
     /* syntax */
-    {"rules = (\n{ close = reset; } );", 2, "is no libconfig syntax", "missing ';'"},
-    {"detail = true\nx", 2, "is no libconfig syntax", "missing"},
-    {"detail = true;\ndetail = false;", 2, "a setting twice", "leave one out"},
+    {"rules = (\n{ close = reset; } );", 2, "is not valid libconfig syntax",
+     "missing ';'"},
+    {"detail = true\nx", 2, "is not valid libconfig syntax", "missing"},
+    {"detail = true;\ndetail = false;", 2, "a second time", "leave one out"},
     {"\n@include \"/nonexistent\"\n", 2, "@include is not supported", "one file"},
     {MATCH("uid = [1, \"x\"];"), 2, "mixes types", "( )"},
     /* names and places */
-    {"\nshortlived_ms = 1;", 2, "shortlived_ms is no setting", "short_lived_ms?"},
-    {"\nqqqqqqqq = 1;", 2, "qqqqqqqq is no setting", "policy settings"},
-    {"\nclose = \"reset\";", 2, "close may not stand in the file itself", "a rule"},
-    {RULE("to = \"*\";"), 2, "to may not stand in a rule", "match = {"},
-    {RULE("weight = 1;"), 2, "weight may not stand in a rule", "an arm"},
-    {"experiment = { arms = (\n{ stop_if = { }; } ); };", 2, "may not stand in an arm",
+    {"\nshortlived_ms = 1;", 2, "shortlived_ms is not a setting", "short_lived_ms?"},
+    {"\nqqqqqqqq = 1;", 2, "qqqqqqqq is not a setting", "policy settings"},
+    {"\nclose = \"reset\";", 2, "close is not allowed in the file itself", "a rule"},
+    {RULE("to = \"*\";"), 2, "to is not allowed in a rule", "match = {"},
+    {RULE("weight = 1;"), 2, "weight is not allowed in a rule", "an arm"},
+    {"experiment = { arms = (\n{ stop_if = { }; } ); };", 2, "is not allowed in an arm",
      "a rule"},
-    {RULE("failed_percent = 1;"), 2, "may not stand in a rule", "stop_if = {"},
-    {"experiment = { arms = (\n{ sample = 1; } ); };", 2, "may not stand in an arm",
+    {RULE("failed_percent = 1;"), 2, "is not allowed in a rule", "stop_if = {"},
+    {"experiment = { arms = (\n{ sample = 1; } ); };", 2, "is not allowed in an arm",
      "a rule"},
-    {MATCH("seed = 1;"), 2, "may not stand in match", "the experiment"},
-    {RULE("stop_if = { rules = 1; };"), 2, "may not stand in stop_if", "the file itself"},
+    {MATCH("seed = 1;"), 2, "is not allowed in match", "the experiment"},
+    {RULE("stop_if = { rules = 1; };"), 2, "is not allowed in stop_if",
+     "the file itself"},
     /* types and ranges */
     {"\nshort_lived_ms = 0;", 2, "= 0 is out of range", "1 to 3600000"},
     {"\nshort_lived_ms = 1.5;", 2, "of another type", "1 to 3600000"},
@@ -203,18 +205,18 @@ static const struct row ERRORS[] = {
     {"\nmax_segments = -1;", 2, "= -1 is out of range", "1 to 65536"},
     {"\ndestination_slots = 1;", 2, "out of range", "2 to 65535"},
     {"\nconnection_slots = [1];", 2, "single value", "16 to"},
-    {"\ndeepbind = \"stripp\";", 2, "\"stripp\" is no value", "\"strip\"?"},
+    {"\ndeepbind = \"stripp\";", 2, "\"stripp\" is not one of its values", "\"strip\"?"},
     {"\nreadable_by_group = \"no such group\";", 2, "no group \"no such group\"",
      "number"},
     {"\nreadable_by_group = 0;", 2, "out of range", "group's name or number"},
-    {RULE("close = \"rst\";"), 2, "\"rst\" is no value", "\"reset\"?"},
-    {RULE("close = \"qqqqqqqq\";"), 2, "is no value", "\"fin-reset\""},
+    {RULE("close = \"rst\";"), 2, "\"rst\" is not one of its values", "\"reset\"?"},
+    {RULE("close = \"qqqqqqqq\";"), 2, "is not one of its values", "\"fin-reset\""},
     {RULE("close = true;"), 2, "close is of another type", "\"graceful\""},
     {RULE("sample = 101;"), 2, "= 101 is out of range", "0 to 100"},
     {RULE("drain_ms = 60001;"), 2, "out of range", "0 to 60000"},
     {RULE("fin_timeout = 0;"), 2, "out of range", "1 to 120"},
     {RULE("port_range = \"9-3\";"), 2, "\"9-3\" runs backwards", "\"3-9\""},
-    {RULE("port_ring = \"all\";"), 2, "\"all\" is no port", "LOW-HIGH"},
+    {RULE("port_ring = \"all\";"), 2, "\"all\" is not a port", "LOW-HIGH"},
     {RULE("port_ring = 5;"), 2, "of another type", "\"full\""},
     {RULE("stop_if = { failed_percent = 0; };"), 2, "out of range", "over 0, to 100"},
     {RULE("stop_if = { failed_percent = 100.5; };"), 2, "out of range", "over 0"},
@@ -236,11 +238,11 @@ static const struct row ERRORS[] = {
     {MATCH("uid = true;"), 2, "uid is of another type", "number or name"},
     {MATCH("short_lived = 1;"), 2, "of another type", "true or false"},
     /* shapes */
-    {"\nrules = { };", 2, "rules is no list", "rules = ("},
-    {"rules = (\n5 );", 2, "holds something that is no group", "rules = ("},
-    {"\nexperiment = 5;", 2, "experiment is no group", "{ ... }"},
-    {RULE("match = ( );"), 2, "match is no group", "{ ... }"},
-    {"experiment = {\narms = 5; };", 2, "arms is no list", "arms = ("},
+    {"\nrules = { };", 2, "rules is not a list", "rules = ("},
+    {"rules = (\n5 );", 2, "contains an element that is not a group", "rules = ("},
+    {"\nexperiment = 5;", 2, "experiment is not a group", "{ ... }"},
+    {RULE("match = ( );"), 2, "match is not a group", "{ ... }"},
+    {"experiment = {\narms = 5; };", 2, "arms is not a list", "arms = ("},
     {"experiment = { arms = ( {}, {}, {}, {}, {}, {}, {}, {},\n{} ); };", 2,
      "too many elements", "at most 8"},
     /* together */
@@ -303,7 +305,7 @@ static const struct row WARNINGS[] = {
     {RULE("sample = 0; close = \"fin-reset\";"), 2, "sample = 0", "raise it"},
     {RULE("dry_run = true;"), 2, "dry_run has nothing to try", "fin-reset"},
     {RULE("stop_if = { failed_percent = 5; };"), 2, "stop_if has nothing to stop",
-     "leave it out"},
+     "leave stop_if out"},
     {MATCH("short_lived = true;"), 2, "short_lived concerns close alone", "set close"},
     {RULE("match = { short_lived = true; };\nclose = \"fin-reset\";"), 2,
      "does not hold at exit", "leave short_lived out"},
@@ -613,25 +615,25 @@ static void errors_of_one_line_name_the_rule(void **state)
 	static const struct {
 		const char *rule, *what, *cure;
 	} ROWS[] = {
-	    {"clse=reset", "clse is no setting", "did you mean close?"},
+	    {"clse=reset", "clse is not a setting", "did you mean close?"},
 	    {"close", "close has no value", "close=VALUE"},
 	    {"match=x", "match is a group", "to=10.0.0.7:6379"},
 	    {"stop_if=x", "stop_if is a group", "failed_percent=5"},
-	    {"close=keep,close=keep", "close is said twice", "leave one out"},
-	    {"close=keep,", " is no setting", ""},
-	    {"close=rst", "\"rst\" is no value", "\"reset\"?"},
+	    {"close=keep,close=keep", "close is set twice", "leave one out"},
+	    {"close=keep,", " is not a setting", ""},
+	    {"close=rst", "\"rst\" is not one of its values", "\"reset\"?"},
 	    {"late_bind=yes", "of another type", "true or false"},
 	    {"sample=ten", "of another type", "0 to 100"},
 	    {"sample=1e3", "of another type", "0 to 100"},
 	    {"sample=99999999999999999999", "of another type", "0 to 100"},
 	    {"failed_percent=x", "of another type", "over 0"},
 	    {"failed_percent=nan", "out of range", "over 0"},
-	    {"to=redis", "is no IPv4 or IPv6", "not looked up"},
-	    {"detail=true", "may not stand in a rule", "the file itself"},
-	    {"fin-reset", "fin-reset is no setting", "did you mean close=fin-reset?"},
-	    {"to=6379", "\"6379\" is no IPv4 or IPv6", "did you mean *:6379?"},
-	    {"close=reset;to=*:1", "holds two settings", "separate them with commas"},
-	    {"close=reset to=*:1", "holds two settings", "separate them with commas"},
+	    {"to=redis", "is not an IPv4 or IPv6", "not looked up"},
+	    {"detail=true", "is not allowed in a rule", "the file itself"},
+	    {"fin-reset", "fin-reset is not a setting", "did you mean close=fin-reset?"},
+	    {"to=6379", "\"6379\" is not an IPv4 or IPv6", "did you mean *:6379?"},
+	    {"close=reset;to=*:1", "contains two settings", "separate them with commas"},
+	    {"close=reset to=*:1", "contains two settings", "separate them with commas"},
 	    {"close=reset", "every program", "allow_everything = true"},
 	};
 
@@ -660,6 +662,24 @@ static void a_rule_of_one_line_may_allow_everything(void **state)
 	struct tws_policy_image *image = tws_compile(&source, &complaints);
 
 	assert_non_null(image);
+	tws_complaints_free(&complaints);
+	free(image);
+}
+
+static void a_line_with_only_deepbind_adds_no_rule_before_the_others(void **state)
+{
+	static const char *const RULES[] = {"deepbind=strip", "close=fin-reset,to=*:1"};
+	const struct tws_source source = {.rules = RULES, .rule_count = 2};
+	struct tws_complaints complaints = {0};
+	struct tws_policy_image *image = tws_compile(&source, &complaints);
+	const struct tws_rule *rule;
+
+	assert_non_null(image);
+	assert_int_equal(complaints.count, 0);
+	assert_int_equal(image->settings.deepbind, TWS_DEEPBIND_STRIP);
+	assert_int_equal(image->rules.count, 1);
+	rule = tws_policy_at(image, image->rules.offset);
+	assert_int_equal(rule->action.close, TWS_CLOSE_FIN_RESET);
 	tws_complaints_free(&complaints);
 	free(image);
 }
@@ -732,6 +752,7 @@ int main(void)
 	    cmocka_unit_test(a_rule_of_one_line_is_a_rule),
 	    cmocka_unit_test(errors_of_one_line_name_the_rule),
 	    cmocka_unit_test(a_rule_of_one_line_may_allow_everything),
+	    cmocka_unit_test(a_line_with_only_deepbind_adds_no_rule_before_the_others),
 	    cmocka_unit_test(every_example_is_accepted_without_a_warning),
 	    cmocka_unit_test(the_manual_has_the_table_of_settings),
 	};

@@ -2,6 +2,7 @@
 #include "tools/policy/actions.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -227,8 +228,19 @@ static int explain_policy(const struct policy_options *options,
 	return status;
 }
 
+/* The kernel runs a program under its own name, never under that of a symbolic link. */
+static const char *follow_links(const char *exe, char *path)
+{
+	if (*exe != '/' || !realpath(exe, path) || strcmp(exe, path) == 0)
+		return exe;
+	fprintf(stderr, "twshim: --exe: %s is a symbolic link: it runs as %s\n", exe,
+		path);
+	return path;
+}
+
 int policy_explain(const struct policy_options *options)
 {
+	char path[PATH_MAX];
 	struct tws_subject subject = {.exe = options->exe, .uid = geteuid()};
 	struct tws_problem problem = {0};
 	struct tws_address address;
@@ -242,9 +254,10 @@ int policy_explain(const struct policy_options *options)
 		return cli_fail(CLI_USAGE, "--to: %s: %s", problem.what, problem.cure);
 	if (options->uid && !parse_uid(options->uid, &subject.uid))
 		return cli_fail(CLI_USAGE,
-				"--uid: \"%s\" is no user: write a number or a name "
+				"--uid: \"%s\" is not a user: write a number or a name "
 				"that exists here",
 				options->uid);
+	subject.exe = follow_links(options->exe, path);
 	return explain_policy(options, &subject, &address);
 }
 
