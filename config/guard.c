@@ -182,7 +182,7 @@ static void guard_reset(const struct ward *ward)
 		    "close = \"fin-reset\" left no TIME_WAIT either and lost nothing");
 }
 
-/* What was measured to do nothing about TIME_WAIT, whatever is said about it. */
+/* These settings were measured to have no effect on TIME_WAIT, whatever people say. */
 static void guard_placebos(const struct ward *ward)
 {
 	if (ward->action->flags & TWS_ACTION_REUSEADDR_ON &&

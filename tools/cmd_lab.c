@@ -57,12 +57,13 @@ static const struct cli_option OPTIONS[] = {
 static const struct cli_command COMMAND = {
     .name = "lab",
     .operands = "[EXPERIMENT...]",
-    .summary = "Tries on this kernel what is said about TIME_WAIT: which advice works "
-	       "here, what\n"
-	       "it costs and what it loses. Runs in private network namespaces and "
-	       "touches nothing\n"
-	       "of this host. Policies are tried with a real client under the real "
-	       "shim.\n",
+    .summary =
+	"Tries the popular claims about TIME_WAIT on this kernel: which advice works "
+	"here, what\n"
+	"it costs and what it loses. Runs in private network namespaces and "
+	"touches nothing\n"
+	"of this host. Policies are tried with a real client under the real "
+	"shim.\n",
     .notes = "Without a name, runs all but timewait, in at most three minutes. timewait\n"
 	     "takes two. Exit status: 0 all were tried, 1 something could not be tried,\n"
 	     "2 usage.\n",

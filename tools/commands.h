@@ -27,7 +27,7 @@
 	COMMAND(enabled, "list enabled services, and how many processes loaded the shim")     \
 	COMMAND(dump, "print every field of a segment, for a bug report")                 \
 	COMMAND(wait, "wait until the TIME_WAIT sockets to a destination have gone") \
-	COMMAND(lab, "try on this kernel what is said about TIME_WAIT")
+	COMMAND(lab, "try the popular claims about TIME_WAIT on this kernel")
 /* clang-format on */
 
 #define COMMAND(name, help) int cmd_##name(int argc, char **argv);

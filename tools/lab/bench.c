@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Runs cases, several at once where their timing allows, each in a process of its own
- * with its board in shared memory; shows how far it is; cleans up, also when interrupted.
+ * Runs cases, several at once if their timing allows it, each in a process of its own
+ * with its board in shared memory. Shows progress, and cleans up also when it is
+ * interrupted.
  */
 #include "tools/lab/lab.h"
 
@@ -113,7 +114,7 @@ static size_t board_size(const struct lab_case *one)
 	       one->client.count * sizeof(struct lab_connection);
 }
 
-/* A board with nothing on it yet; its descriptor, or -errno. */
+/* Makes an empty board. Returns its descriptor, or -errno. */
 static int make_board(struct lab_case *one)
 {
 	size_t size = board_size(one);
@@ -133,7 +134,7 @@ static int make_board(struct lab_case *one)
 	return fd;
 }
 
-/* The process of a case has none of our handlers: it ends when we are told to. */
+/* The process of a case has none of our signal handlers: it ends when it is told to. */
 static pid_t start(struct lab_bench *bench, struct lab_case *one, int fd)
 {
 	unsigned number = bench->cases_run++;
@@ -174,7 +175,7 @@ static void wipe(const struct lab_bench *bench)
 		fputs("\r\033[K", stderr);
 }
 
-/* Those that have ended since the last look. */
+/* Collects the cases that have ended since the last look. */
 static size_t reap(struct running *running, unsigned parallel, struct lab_case *cases)
 {
 	size_t ret = 0;
@@ -192,7 +193,7 @@ static size_t reap(struct running *running, unsigned parallel, struct lab_case *
 	return ret;
 }
 
-/* Ends what still runs after an interruption or a failure. */
+/* Ends the cases that still run after an interruption or a failure. */
 static void end_all(struct running *running, unsigned parallel, struct lab_case *cases)
 {
 	for (unsigned i = 0; i < parallel; i++) {
@@ -205,7 +206,7 @@ static void end_all(struct running *running, unsigned parallel, struct lab_case 
 	}
 }
 
-/* Fills free places; 0 or -errno. */
+/* Starts cases in the free places. Returns 0 or -errno. */
 static int fill(struct lab_bench *bench, struct lab_case *cases, size_t count,
 		size_t *next, struct running *running, unsigned parallel)
 {

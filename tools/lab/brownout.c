@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The experiment `brownout`: what a connect() costs as the port range fills up with
- * TIME_WAIT, with the kernel's own search and with port_range = "full".
+ * The experiment `brownout`: what a connect() costs while TIME_WAIT fills the port
+ * range, with the kernel's own search and with port_range = "full".
  */
 #include <errno.h>
 
@@ -37,7 +37,7 @@ static void add_row(struct lab_table *table, const struct lab_case cases[2],
 	lab_put_real(row, "full_p99_us", lab_connect_us(&cases[1], 0.99, first, each));
 }
 
-/* How many times slower the last step is than the first, at p50. */
+/* By what factor the last step is slower than the first, at p50. */
 static double slowdown(const struct lab_case *what)
 {
 	unsigned each = PORTS / STEPS;

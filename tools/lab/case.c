@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * One case, in a process of its own: makes its world, starts the server and the client
- * (this executable again, with the shim preloaded and the rule in force), waits for both
- * and collects what there is to know.
+ * One case, in a process of its own. It makes its world, starts the server and the
+ * client (this executable again, with the shim preloaded and the rule in force), waits
+ * for both, and collects the results.
  */
 #include "tools/lab/lab.h"
 
@@ -42,7 +42,7 @@ struct performance {
 static int failed(struct lab_board *board, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* The first reason stands. -1. */
+/* Records the reason, unless there is one already. Returns -1. */
 static int failed(struct lab_board *board, const char *format, ...)
 {
 	va_list arguments;
@@ -116,8 +116,8 @@ static int start_client(struct performance *all)
 	return all->client < 0 ? failed(all->board, "fork: %s", strerror(errno)) : 0;
 }
 
-/* Waits for a child until the time is up, then kills it; its number is nobody's then. Its
- * wait status, or -1. */
+/* Waits for a child until the time is up, and then kills it. Afterwards its pid may
+ * belong to somebody else. Returns its wait status, or -1. */
 static int await(pid_t *child, uint64_t until_ns)
 {
 	int status = -1;
@@ -135,7 +135,7 @@ static int await(pid_t *child, uint64_t until_ns)
 	return status;
 }
 
-/* Of the connections tried. */
+/* Counts only the connections that were tried. */
 static uint32_t count_established(const struct lab_board *board)
 {
 	uint32_t ret = 0;

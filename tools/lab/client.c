@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The lab's client: a program like any other, with the shim preloaded by whoever started
- * it. It opens connections one after another, does with each what its board says, closes
- * it, and writes down what it saw. It prints nothing.
+ * The lab's client. Whoever starts it preloads the shim, as for any other program. It
+ * opens connections one after another, does with each what its board says, closes it,
+ * and records what it saw. It prints nothing.
  */
 #include "tools/lab/lab.h"
 
@@ -66,7 +66,7 @@ static struct sockaddr_in address_of(const char *text, unsigned port)
 	return ret;
 }
 
-/* Connects, and times it. errno, 0 for success. */
+/* Connects, and measures the time. Returns errno; 0 is success. */
 static int open_connection(struct lab_board *board, int fd, uint32_t index,
 			   uint64_t *ret_ns)
 {

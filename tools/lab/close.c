@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The experiments `close` and `link`: all ways to close, held against who closes first
- * and what is in flight, on one host and across a link with delay and loss.
+ * The experiments `close` and `link`: all ways to close, tried in every situation (who
+ * closes first, what is in flight), on one host and across a link with delay and loss.
  */
 #include "tools/lab/close.h"
 
@@ -12,7 +12,7 @@
 	",to=" LAB_ADDRESS ","                                                           \
 	"to=" LAB_LINK_SERVER
 
-/* How a client may close: by its own options, or by a policy. */
+/* How a client may close: by its own options or by a policy. */
 static const struct way {
 	const char *name, *rule;
 	unsigned flags, linger_seconds;
@@ -137,7 +137,7 @@ static struct lab_case make_case(const struct situation *situation, const struct
 	};
 }
 
-/* Every way in every situation that belongs to the experiment. */
+/* Tries every way to close in every situation that belongs to the experiment. */
 static size_t make_cases(struct lab_case *cases, bool on_link, unsigned connections)
 {
 	size_t count = 0;
@@ -162,7 +162,7 @@ static const struct lab_case *in(const struct lab_case *cases, size_t count,
 	return lab_find(cases, count, group, name);
 }
 
-/* A RST is sent once. */
+/* A RST is sent only once, and may be lost. */
 static void judge_hung(struct lab_result *result, const struct lab_case *cases,
 		       size_t count)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The situations of the experiments `close` and `link`, by the titles of their tables.
+ * The situations of the experiments `close` and `link`, with the titles of their tables.
  */
 #ifndef TWS_TOOLS_LAB_CLOSE_H
 #define TWS_TOOLS_LAB_CLOSE_H
@@ -18,7 +18,7 @@
 #define CLOSE_UNREAD	 "we close first, with bytes of the peer's unread"
 #define CLOSE_ACROSS	 "we close first, 50,000 bytes in flight"
 
-/* Of the bytes that the client's kernel took, how many no reader got; percent. */
+/* The share of bytes that the client's kernel took and no reader got, in percent. */
 double lab_lost_percent(const struct lab_case *what);
 
 #endif

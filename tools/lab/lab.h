@@ -30,7 +30,7 @@
 
 /* ------------------------------------------------------------------- a case */
 
-/* A file below /proc/sys/net/ipv4/ and what is written to it. */
+/* A file below /proc/sys/net/ipv4/, and the value to write to it. */
 struct lab_sysctl {
 	const char *name;
 	const char *value;
@@ -49,7 +49,8 @@ enum lab_server_flag {
 	LAB_SERVER_SHUTS_FIRST = 1u << 1,  /* shutdown(SHUT_WR) at once, then reads on */
 	LAB_SERVER_SENDS = 1u << 2,	   /* one kilobyte at once */
 	LAB_SERVER_HOLDS = 1u << 3,	   /* never closes */
-	LAB_SERVER_GIVES_UP = 1u << 4, /* where poll says ERR, what is unread is lost */
+	LAB_SERVER_GIVES_UP =
+	    1u << 4, /* at POLLERR it gives up, and loses what it has not read */
 };
 
 struct lab_server {
@@ -86,7 +87,7 @@ struct lab_client {
 	uint16_t low, high; /* of LAB_CLIENT_PORT_RANGE */
 };
 
-/* What became of one connection, as the client saw it. */
+/* The outcome of one connection, as the client saw it. */
 struct lab_connection {
 	int32_t error; /* errno of connect(); -1: not tried */
 	uint32_t sent;
@@ -111,8 +112,9 @@ struct lab_board {
 	uint32_t port;
 	int32_t parent; /* of the client: the case's process */
 
-	uint32_t next;	      /* atomic; of the client's threads */
-	uint32_t client_done; /* atomic; how many connections came to be, plus one */
+	uint32_t next; /* atomic; of the client's threads */
+	uint32_t
+	    client_done; /* atomic; how many connections were established, plus one */
 	struct lab_seen seen;
 	struct {
 		uint64_t here;		/* of the client, after all */
@@ -137,8 +139,8 @@ struct lab_case {
 	struct lab_server server;
 	struct lab_client client;
 	const char *rule; /* one line of policy; NULL: none */
-	/* In place of client and server, inside the world. 0, or -errno with a reason on
-	 * the board. */
+	/* Runs in place of client and server, inside the world. Returns 0, or -errno
+	 * with a reason on the board. */
 	int (*body)(const struct lab_case *what, struct lab_board *board);
 	unsigned patience_ms; /* for the whole case; 0: 20 s */
 	struct lab_board *board;
@@ -146,16 +148,16 @@ struct lab_case {
 
 /* ---------------------------------------------------------------- the bench */
 
-/* Where experiments are run: one a `twshim lab`. */
+/* Where experiments are run; there is one per `twshim lab`. */
 struct lab_bench {
 	char library[1024];
-	char directory[64]; /* on tmpfs; a run-time directory below it a case */
-	bool progress;	    /* to be shown on stderr */
-	bool interrupted;   /* by a signal: no more cases */
+	char directory[64]; /* on tmpfs; each case has a run-time directory below it */
+	bool progress;	    /* show progress on stderr */
+	bool interrupted;   /* interrupted by a signal: start no more cases */
 	unsigned cases_run;
 };
 
-/* 0, or -errno with a one-line reason. */
+/* Returns 0, or -errno with a one-line reason. */
 int lab_bench_open(struct lab_bench *ret_bench, char *ret_error, size_t size);
 void lab_bench_close(struct lab_bench *bench);
 
@@ -180,26 +182,26 @@ struct lab_place {
 	const char *source;	  /* of the client */
 };
 
-/* Makes the world of a case and leaves this process in the server's namespace; to be
- * called in a process of its own, which it changes for good. 0, or -errno with a
- * one-line reason. */
+/* Makes the world of a case and leaves this process in the server's namespace. It
+ * changes its process for good, so call it in a process of its own. Returns 0, or
+ * -errno with a one-line reason. */
 int lab_world_enter(const struct lab_world *world, struct lab_place *ret_place,
 		    char *ret_error, size_t size);
 
 /* Writes to a file below /proc/sys/net/ipv4/. 0 or -errno. */
 int lab_sysctl_write(const char *name, const char *value);
 
-/* Two TUN devices and the process between them, which carries packets from each to the
- * other, late, and loses some. Called in the client's namespace; leaves this process in
- * the server's. 0, or -errno with a reason. */
+/* Makes two TUN devices and the process between them, which passes packets from each
+ * to the other, late, and loses some. Called in the client's namespace; leaves this
+ * process in the server's. Returns 0, or -errno with a reason. */
 int lab_tun_join(const struct lab_world *world, struct lab_place *place, char *ret_error,
 		 size_t size);
 
-/* Runs in a child of its own, as long as its parent lives. */
+/* The process between the devices. It lives as long as its parent. */
 void lab_forward(int a, int b, const struct lab_world *world, pid_t parent)
     __attribute__((noreturn));
 
-/* Listens; 0 with the sockets in `ret_fds`, or -errno. */
+/* Listens. Returns 0 with the sockets in `ret_fds`, or -errno. */
 int lab_server_listen(const struct lab_server *server, const char *address,
 		      int ret_fds[LAB_PORTS]);
 
@@ -208,24 +210,25 @@ int lab_server_listen(const struct lab_server *server, const char *address,
 void lab_server_run(const struct lab_server *server, const int fds[LAB_PORTS],
 		    struct lab_board *board, unsigned hang_ms);
 
-/* The client's whole life: `fd` is the board's. The exit status. */
+/* The whole life of the client. `fd` is the descriptor of the board. Returns the exit
+ * status. */
 int lab_client_main(int fd);
 
-/* One case, from beginning to end, in its own process. */
+/* Runs one case from beginning to end, in its own process. */
 void lab_case_perform(const struct lab_bench *bench, const struct lab_case *what,
 		      struct lab_board *board, int board_fd, unsigned number);
 
-/* A counter of /proc/net/netstat, "TcpExt" and "IpExt" alike; 0 where there is none. */
+/* A counter of /proc/net/netstat, from "TcpExt" or "IpExt"; 0 if there is none. */
 uint64_t lab_netstat(const char *name);
 
-/* Waits, at most `patience_ms`, until no connection of the server's ports is on its way
- * to its end, and counts TIME_WAIT on both sides. In the client's namespace. */
+/* Waits for at most `patience_ms` until no connection of the server's ports is
+ * closing, and counts TIME_WAIT on both sides. Called in the client's namespace. */
 void lab_count_time_wait(struct lab_board *board, unsigned patience_ms);
 
 void lab_sleep_ms(unsigned ms);
 
-/* Ends this process when its parent does, whatever happens. `parent`: getpid() before the
- * fork, since who has ended by now sends no signal any more. */
+/* Makes this process end when its parent does. `parent` is getpid() before the fork:
+ * if the parent has ended by now, no signal will come. */
 void lab_die_with_parent(pid_t parent);
 
 #endif

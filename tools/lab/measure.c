@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The measures of a case: counts, quantiles, and words for what reader and shim saw.
+ * The measures of a case: counts, quantiles, and words for what the reader and the shim
+ * saw.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -74,7 +75,7 @@ double lab_close_us(const struct lab_case *what, double quantile)
 	return quantile_us(what, false, quantile, 0, what->client.count);
 }
 
-/* Appends "N word", after a comma where there is something already. */
+/* Appends "N word", after a comma if there is something before it. */
 static void append(char *buffer, size_t size, uint64_t count, const char *word)
 {
 	size_t length = strlen(buffer);

@@ -34,7 +34,7 @@ static int listen_on(unsigned port, bool reuse)
 	return -errno;
 }
 
-/* Connects to a listener and accepts; the client's port, or -errno. */
+/* Connects to a listener and accepts. Returns the client's port, or -errno. */
 static int make_pair(int listener, int *ret_client, int *ret_server)
 {
 	struct sockaddr_in at = {0};
@@ -50,7 +50,8 @@ static int make_pair(int listener, int *ret_client, int *ret_server)
 	return ntohs(at.sin_port);
 }
 
-/* A TIME_WAIT on the listener's side, or on the client's. The client's port or -errno. */
+/* Makes a TIME_WAIT socket on the listener's side or on the client's. Returns the
+ * client's port, or -errno. */
 static int leave_behind(int listener, bool server_first)
 {
 	int client = -1, server = -1, ret = make_pair(listener, &client, &server);
@@ -113,7 +114,7 @@ int myth_restart(const struct lab_case *what, struct lab_board *board)
 	return 0;
 }
 
-/* What stands behind the last colon of a word; 0: no number does. */
+/* The number after the last colon of a word; 0 if there is none. */
 static uint64_t port_of(const char *word)
 {
 	const char *colon = word ? strrchr(word, ':') : NULL;

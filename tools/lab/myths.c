@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The experiment `myths`: every popular claim about TIME_WAIT, tried here.
+ * The experiment `myths`: every popular claim about TIME_WAIT is tried on this kernel.
  */
 #include "tools/lab/myths.h"
 
@@ -295,7 +295,7 @@ static size_t count_cases(const struct myth *myth)
 	return ret;
 }
 
-/* Adds the row; the verdict. */
+/* Adds the row and returns the verdict. */
 static enum myth_verdict add_row(struct lab_table *table, const struct myth *myth,
 				 const struct lab_case *cases)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is popularly claimed, and how it is tried. A row of the table is a claim, one or
- * two cases, and the judge that looks at what became of them.
+ * Popular claims, and how each is tried. A row of the table is a claim, one or two
+ * cases, and the judge that looks at their results.
  */
 #ifndef TWS_TOOLS_LAB_MYTHS_H
 #define TWS_TOOLS_LAB_MYTHS_H

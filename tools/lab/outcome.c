@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the kernel has to say when a case is over: TIME_WAIT on both sides, and what went
- * over the wire twice.
+ * What the kernel says when a case is over: TIME_WAIT on both sides, and what was
+ * retransmitted.
  */
 #include "tools/lab/lab.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The experiment `ports`: how many connections a small port range carries, until the
- * kernel says EADDRNOTAVAIL, and which advice changes that.
+ * The experiment `ports`: how many connections a small port range carries before the
+ * kernel answers EADDRNOTAVAIL, and which advice changes that.
  */
 #include <errno.h>
 #include <string.h>
@@ -9,7 +9,8 @@
 #include "tools/lab/result.h"
 
 #define TRIES 60
-/* A FIN without data may be acknowledged late (40 ms), and has its port until then. */
+/* The ACK of a FIN without data may be delayed by 40 ms, and until then the connection
+ * keeps its port. */
 #define BREATH	  10
 #define BREATH_MS 60
 #define APART_MS  1100 /* more than tcp_tw_reuse_delay */
@@ -49,7 +50,7 @@ static const struct lab_column COLUMNS[] = {
     {"policy", "POLICY", 0, true},
 };
 
-/* What a row of the first two tables does differently. */
+/* What distinguishes a row of the first two tables. */
 static const struct row {
 	const char *group, *name, *rule;
 	unsigned flags, linger_seconds, server;

@@ -101,7 +101,7 @@ static void format_cell(char *cell, const json_t *value, unsigned decimals)
 		snprintf(cell, CELL, "-");
 }
 
-/* Nothing in the column is worth its room. */
+/* Whether the column has nothing worth showing. */
 static bool is_empty(const struct lab_table *table, const struct lab_column *column)
 {
 	json_t *row;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What an experiment found: tables and a verdict of one line, from which both the text
- * and the JSON are printed. And the measures of a case that the tables are made of.
+ * The results of an experiment: tables and a verdict of one line, from which both text
+ * and JSON are printed; and the measures of a case from which the tables are made.
  */
 #ifndef TWS_TOOLS_LAB_RESULT_H
 #define TWS_TOOLS_LAB_RESULT_H
@@ -18,7 +18,7 @@ struct lab_column {
 	const char *key;   /* in JSON */
 	const char *title; /* in text; NULL: not there */
 	unsigned decimals; /* of real numbers */
-	bool optional;	   /* left out of the text where all its cells are 0 or missing */
+	bool optional;	   /* not shown in the text if all its cells are 0 or missing */
 };
 
 struct lab_table {
@@ -37,11 +37,11 @@ struct lab_result {
 	double seconds;
 };
 
-/* A further table; the last one again if there are too many. */
+/* Adds a table. If there are too many, it returns the last one again. */
 struct lab_table *lab_table_new(struct lab_result *result, const char *title,
 				const struct lab_column *columns, size_t count);
 
-/* A further row, whose first column holds `name`. Borrowed. */
+/* Adds a row, whose first column holds `name`. The reference is borrowed. */
 json_t *lab_row_new(struct lab_table *table, const char *name);
 
 /* Sets a cell; a null is shown as "-". */
@@ -64,14 +64,15 @@ void lab_result_free(struct lab_result *result);
 
 /* ------------------------------------------------------ measures of one case */
 
-/* How many connects ended with this errno; 0: succeeded. Of those from `first` on, at
- * most `count`. */
+/* How many connects ended with this errno (0: succeeded), counted from `first` on, for
+ * at most `count` connections. */
 unsigned lab_count_errors(const struct lab_case *what, int error, unsigned first,
 			  unsigned count);
 unsigned lab_count_established(const struct lab_case *what);
 uint64_t lab_bytes_sent(const struct lab_case *what);
 
-/* Quantiles, 0 to 1, in microseconds, of the connections that came to be; 0: none. */
+/* Quantiles, 0 to 1, in microseconds, of the connections that were established; 0:
+ * there are none. */
 double lab_connect_us(const struct lab_case *what, double quantile, unsigned first,
 		      unsigned count);
 double lab_close_us(const struct lab_case *what, double quantile);
@@ -82,13 +83,13 @@ const char *lab_describe_reader(char *buffer, size_t size, const struct lab_case
 /* What the shim counted of the rule: "20 applied, 2 skipped: unsent data". */
 const char *lab_describe_policy(char *buffer, size_t size, const struct lab_case *what);
 
-/* The case with this name (and group, unless NULL). It exists. */
+/* The case with this name (and group, unless NULL). It must exist. */
 const struct lab_case *lab_find(const struct lab_case *cases, size_t count,
 				const char *group, const char *name);
 
 /* -------------------------------------------------------------- experiments */
 
-/* Each fills in a result. 0; -EINTR; or -errno. */
+/* Each fills in a result. Returns 0, -EINTR, or another -errno. */
 int lab_close(struct lab_bench *bench, struct lab_result *result);
 int lab_ports(struct lab_bench *bench, struct lab_result *result);
 int lab_brownout(struct lab_bench *bench, struct lab_result *result);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The lab's server: accepts, reads at the speed that the case asks for, closes when it is
- * its turn, and writes down what its readers saw. One process, no shim.
+ * The lab's server. It accepts, reads at the speed that the case asks for, closes when
+ * it is its turn, and records what its readers saw. It is one process without the shim.
  */
 #include "tools/lab/lab.h"
 
@@ -71,7 +71,7 @@ static void drop(struct service *service, int fd, uint64_t *counter)
 	service->open--;
 }
 
-/* Reads at most `limit` bytes; 0: all that is there. */
+/* Reads at most `limit` bytes; 0 means everything that is there. */
 static void read_from(struct service *service, int fd, unsigned limit)
 {
 	static char buffer[MAX_READ];
@@ -102,7 +102,7 @@ static bool has_error(int fd)
 	return poll(&one, 1, 0) > 0 && one.revents & POLLERR;
 }
 
-/* Reads, if it is time, as much as the case allows in one go. */
+/* If it is time, reads as much as the case allows at once. */
 static void look_at(struct service *service, int fd)
 {
 	const struct lab_server *server = service->server;
@@ -184,7 +184,7 @@ static void serve_once(struct service *service)
 			look_at(service, fd);
 }
 
-/* Nothing is to come any more, or nothing came for too long. */
+/* Whether nothing more will come, or nothing has come for too long. */
 static bool is_over(struct service *service, unsigned hang_ms)
 {
 	const struct lab_seen *seen = &service->board->seen;

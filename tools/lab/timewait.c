@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The experiment `timewait`: how long a TIME_WAIT socket lives under several values of
- * tcp_fin_timeout, and a FIN_WAIT_2 one, whose peer never closes, beside it. Real time:
- * it takes two minutes.
+ * tcp_fin_timeout, and how long a FIN_WAIT_2 socket lives whose peer never closes. It
+ * runs in real time and takes two minutes.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -31,7 +31,7 @@ static const struct lab_column COLUMNS[] = {
     {"fin_wait_2_s", "FIN_WAIT_2 LIVED s", 1, false},
 };
 
-/* A pair of connected sockets; the client's port, or -errno. */
+/* Makes a pair of connected sockets. Returns the client's port, or -errno. */
 static int make_pair(int listener, int ret_pair[2])
 {
 	struct sockaddr_in at = {0};
@@ -66,7 +66,7 @@ static bool is_there(const struct kernel_table *table, int port)
 	return false;
 }
 
-/* Notes when each of the ports is in the kernel's table no more. */
+/* Records when each of the ports has left the kernel's table. */
 static int watch(struct lab_board *board, const int ports[CONNECTIONS], uint64_t start_ns)
 {
 	uint64_t now = start_ns;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * A link with delay and loss for kernels without netem: a TUN device in each of two
- * network namespaces, and a process between them that hands each packet on when its time
- * has come, or not at all.
+ * network namespaces, and a process between them that passes each packet on when it is
+ * due, or drops it.
  */
 #include "tools/lab/lab.h"
 
@@ -60,7 +60,7 @@ static int configure(const char *address, const char *peer)
 	return result;
 }
 
-/* A TUN device in this namespace; its descriptor, or -errno. */
+/* Makes a TUN device in this namespace. Returns its descriptor, or -errno. */
 static int make_device(const char *address, const char *peer)
 {
 	struct ifreq request = {.ifr_name = DEVICE, .ifr_flags = IFF_TUN | IFF_NO_PI};
@@ -90,7 +90,8 @@ struct pipe {
 	struct packet *packet;
 };
 
-/* Numerical Recipes' generator; enough for a coin that can be thrown again. */
+/* The generator from Numerical Recipes is good enough for a coin whose throws can be
+ * repeated. */
 static bool is_lost(uint32_t *seed, unsigned percent)
 {
 	*seed = *seed * 1664525u + 1013904223u;
@@ -118,7 +119,8 @@ static void take_in(struct pipe *pipe, const struct lab_world *world, uint32_t *
 	}
 }
 
-/* Hands on what is due; when the next is, 0: never. */
+/* Passes on the packets that are due. Returns when the next one is due; 0: there is
+ * none. */
 static uint64_t hand_on(struct pipe *pipe)
 {
 	while (pipe->count) {

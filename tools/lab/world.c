@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The private network namespace of a case: of its own user namespace where we are not
- * privileged, with an address that is not 127/8 on lo, and the sysctls that it asks for.
+ * The private network namespace of a case. Without privilege it is in a user namespace
+ * of its own. It has an address on lo that is not 127/8, and the sysctls that the case
+ * asks for.
  */
 #include "tools/lab/lab.h"
 
@@ -56,7 +57,7 @@ int lab_sysctl_write(const char *name, const char *value)
 	return write_file(path, value);
 }
 
-/* Root of a user namespace that has nobody but us. */
+/* Becomes root of a user namespace that contains only us. */
 static int map_user(uid_t uid, gid_t gid)
 {
 	char map[64];

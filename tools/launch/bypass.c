@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Why nothing was observed, as far as the words of a command or of its script tell.
+ * Why nothing was observed, as far as the words of a command or of its script show it.
  */
 #include "tools/launch/bypass.h"
 

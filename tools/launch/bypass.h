@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Why a command may run without the shim although it was given to it.
+ * Why a command may have run without the shim although it was given to it.
  */
 #ifndef TWS_TOOLS_BYPASS_H
 #define TWS_TOOLS_BYPASS_H

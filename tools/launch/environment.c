@@ -28,7 +28,7 @@ static char *preload_entry(const char *old, const char *library)
 	return ret;
 }
 
-/* The place of NAME= in the environment: of its entry, or the first free one. */
+/* The place of NAME= in the environment: its entry, or the first free place. */
 static char **place_of(char **environment, const char *name)
 {
 	while (*environment && strncmp(*environment, name, strlen(name)) != 0)
@@ -36,7 +36,7 @@ static char **place_of(char **environment, const char *name)
 	return environment;
 }
 
-/* Puts the entry (NULL: out of memory) into its place. */
+/* Stores the entry in its place. An entry of NULL means out of memory. */
 static bool put(char **place, char *new)
 {
 	if (!new)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * All signals are blocked and read from a descriptor while the command runs, so that no
- * disposition of ours changes, the ignored ones stay ignored, and nothing interrupts.
+ * All signals are blocked and read from a descriptor while the command runs. So none of
+ * our signal dispositions changes, ignored signals stay ignored, and nothing is
+ * interrupted.
  */
 #include "tools/launch/launch.h"
 
@@ -25,7 +26,7 @@ struct waiting {
 	pid_t child;
 	int signals; /* signalfd */
 	bool ended;
-	bool stopped;	   /* the child is */
+	bool stopped;	   /* the child is stopped */
 	bool told_to_stop; /* a stop signal of the terminal came to us too */
 	int status;
 };
@@ -33,7 +34,7 @@ struct waiting {
 /* ------------------------------------------------------------------ the child */
 
 struct disguise {
-	sigset_t mask;		/* as we got it */
+	sigset_t mask;		/* the signal mask that we were given */
 	struct sigaction child; /* of SIGCHLD: if ignored, wait() would not work */
 };
 
@@ -71,8 +72,8 @@ static void become(const struct launch *launch, const struct disguise *before, i
 	_exit(127);
 }
 
-/* Nothing comes through the pipe but exec's errno; exec closes it. Asked for when the
- * child has ended: to wait here would be to miss that it is stopped. */
+/* The pipe carries only the errno of a failed exec, and exec closes it. It is read
+ * when the child has ended: waiting here would miss that the child is stopped. */
 static int exec_error(int report)
 {
 	int error = 0;
@@ -82,9 +83,9 @@ static int exec_error(int report)
 
 /* -------------------------------------------------------------------- signals */
 
-/* Sent by the kernel itself, as the terminal's are: our process group got it, and with it
- * the child. But a hang-up goes to the session's leader alone, and timers to their
- * owner, which would be the command if we were not there. */
+/* The kernel itself sent the signal, as for the terminal's keys, so the whole process
+ * group got it, including the child. The exceptions are a hang-up, which goes only to
+ * the session's leader, and timers, which go to their owner. */
 static bool is_ours_alone(int signal)
 {
 	switch (signal) {
@@ -107,7 +108,8 @@ static void hand_on(const struct waiting *waiting, const struct signalfd_siginfo
 
 	if (info->ssi_code == SI_KERNEL && !is_ours_alone(signal))
 		return;
-	/* What the command's own processes send to their group comes to us as well. */
+	/* Signals that the command's own processes send to their process group reach
+	 * us as well. */
 	if (info->ssi_code != SI_KERNEL && sender > 0 &&
 	    lineage_descends(sender, getpid()))
 		return;
@@ -127,8 +129,8 @@ static bool has_terminal(void)
 	return true;
 }
 
-/* Stops us as the child was stopped. Where no job control is at work (somebody stopped
- * the child alone, and will continue it alone) we would never be continued. */
+/* Stops us as the child was stopped. Without job control (somebody stopped the child
+ * alone, and will continue it alone) nobody would continue us, so then we do not stop. */
 static void stop_too(struct waiting *waiting, int signal)
 {
 	struct sigaction action;
@@ -146,8 +148,8 @@ static void stop_too(struct waiting *waiting, int signal)
 	sigprocmask(SIG_BLOCK, &one, NULL);
 }
 
-/* Takes in what became of the child; other children, which we may have inherited or got
- * as pid 1, are buried without a word. */
+/* Collects the status of the child. Other children, which we may have inherited or got
+ * as pid 1, are reaped silently. */
 static void look(struct waiting *waiting)
 {
 	int status;
@@ -167,7 +169,8 @@ static void look(struct waiting *waiting)
 	}
 }
 
-/* A stopped child, most often in our group, was continued with us, or is now. */
+/* A stopped child, which is usually in our process group, was continued with us, or is
+ * continued now. */
 static void go_on(struct waiting *waiting, const struct signalfd_siginfo *info)
 {
 	bool was_stopped = waiting->stopped;
@@ -228,8 +231,8 @@ static void wait_for(struct waiting *waiting, const struct launch *launch)
 	take_signals(waiting);
 }
 
-/* For the time of the report: who waits for it may still end us, but not by the keys that
- * ended the command. */
+/* While the report is printed, we can be ended by other signals, but not by the keys
+ * that ended the command. */
 static void settle_mask(const struct disguise *before)
 {
 	sigset_t mask = before->mask;
@@ -243,7 +246,8 @@ static void settle_mask(const struct disguise *before)
 
 /* ----------------------------------------------------------------- the command */
 
-/* Starts the command, whose exec reports to the pipe, and waits. 0 or -errno. */
+/* Starts the command, whose exec reports to the pipe, and waits for it. Returns 0 or
+ * -errno. */
 static int run(const struct launch *launch, const struct disguise *before,
 	       struct waiting *waiting, const int report[2])
 {
@@ -301,8 +305,8 @@ int launch_exit_status(const struct launch_result *result)
 	return WEXITSTATUS(result->status);
 }
 
-/* The core, if any, is the command's. A limit of 0 does not hold for one that is piped
- * to a program; not being dumpable does. */
+/* A core dump, if any, is the command's. A limit of 0 does not prevent one that is
+ * piped to a program, so the process is made undumpable. */
 static void die_of(int signal)
 {
 	const struct sigaction standard = {.sa_handler = SIG_DFL};

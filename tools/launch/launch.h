@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Starts a command as if we were not there, and waits for it: descriptors, terminal,
- * process group, signal mask and dispositions reach it as they reached us. It stops, goes
- * on and dies by the terminal's signals like us, since it is in our process group; what
- * is sent to us alone is handed on to it; when it stops, so do we.
+ * Starts a command as if we were not there, and waits for it. Descriptors, terminal,
+ * process group, signal mask and dispositions reach it as they reached us. Being in our
+ * process group, it stops, continues and dies by the terminal's signals as we do. A
+ * signal that is sent to us alone is passed on to it, and when it stops, so do we.
  */
 #ifndef TWS_TOOLS_LAUNCH_H
 #define TWS_TOOLS_LAUNCH_H
@@ -12,10 +12,10 @@
 
 struct launch {
 	char *const *argv;	  /* argv[0] is looked up in PATH */
-	char *const *environment; /* of the command */
-	int watch;		  /* a descriptor to read from meanwhile; -1: none */
-	/* Called when it is readable. Returns after how many milliseconds to call it
-	 * again, at the latest; -1: when it is readable. */
+	char *const *environment; /* the status of the command */
+	int watch;		  /* a descriptor to watch meanwhile; -1: none */
+	/* Called when it is readable. Returns the time in milliseconds after which to
+	 * call it again at the latest; -1: only when it is readable. */
 	int (*watched)(void *data);
 	void *data;
 };
@@ -27,15 +27,15 @@ struct launch_result {
 	double elapsed_seconds;
 };
 
-/* Runs the command to its end. 0, or -errno where we could not even try. Afterwards our
- * signal mask is as before, save that SIGINT, SIGQUIT, SIGPIPE and SIGTTOU stay blocked,
- * so that a report can be printed. Call it once. */
+/* Runs the command to its end. Returns 0, or -errno if it could not even be tried.
+ * Afterwards our signal mask is as before, except that SIGINT, SIGQUIT, SIGPIPE and
+ * SIGTTOU stay blocked so that a report can be printed. Call it only once. */
 int launch_run(const struct launch *launch, struct launch_result *ret_result);
 
-/* The exit status that a shell would show: of the command, or 128 + N for signal N. */
+/* The exit status that a shell would show: the command's own, or 128 + N for signal N. */
 int launch_exit_status(const struct launch_result *result);
 
-/* Ends this process as the command ended: by its exit status or by its signal, and then
+/* Ends this process as the command ended, by its exit status or its signal, and
  * without a core dump of our own. */
 void launch_end_like(const struct launch_result *result) __attribute__((noreturn));
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Where libtwshim.so is, and how it comes into LD_PRELOAD beside what others put there.
+ * Where libtwshim.so is, and how it is added to LD_PRELOAD beside what others put there.
  */
 #ifndef TWS_TOOLS_LIBRARY_H
 #define TWS_TOOLS_LIBRARY_H
@@ -10,21 +10,22 @@
 
 #define LIBRARY_NAME "libtwshim.so"
 
-/* The library beside the running twshim, else the installed one. 0, or -errno with a
- * one-line reason and its cure: -ENOENT, -EINVAL where LD_PRELOAD can't express its path.
- */
+/* Finds the library beside the running twshim, or else the installed one. Returns 0,
+ * or -errno with a one-line reason and its cure: -ENOENT, or -EINVAL if LD_PRELOAD
+ * cannot express its path. */
 int library_find(char *ret_path, size_t size, char *ret_error, size_t error_size);
 
-/* Whether LD_PRELOAD can express a path: blanks and colons part it, $NAME expands. Pure.
- */
+/* Whether LD_PRELOAD can express a path: blanks and colons separate paths, and $NAME
+ * is expanded. Pure. */
 bool library_is_expressible(const char *path);
 
-/* A value of LD_PRELOAD with the library last; what is listed already stays as it is.
- * `value` may be NULL. malloc()ed; NULL: out of memory. Pure. */
+/* A value of LD_PRELOAD with the library last; a library that is listed already stays
+ * where it is. `value` may be NULL. The result is malloc()ed; NULL: out of memory.
+ * Pure. */
 char *library_append(const char *value, const char *library);
 
-/* Whether a value of LD_PRELOAD lists this path; or, `library` NULL, any libtwshim.so.
- * `value` may be NULL. Pure. */
+/* Whether a value of LD_PRELOAD lists this path or, if `library` is NULL, any
+ * libtwshim.so. `value` may be NULL. Pure. */
 bool library_is_listed(const char *value, const char *library);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The decision, and the sentences it comes with.
+ * The decision whether a preload reaches a program, and the sentences that explain it.
  */
 #include "tools/launch/reach.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Can a preload reach this program, does it, and what to do where it can't. Looks at what
- * the kernel and the loader will look at: the executable behind a name and its scripts,
- * its format, its loader, its privileges. Starts nothing.
+ * Whether a preload can reach a program, whether it does, and what to do if it cannot.
+ * This looks at what the kernel and the loader look at: the executable behind a name and
+ * its scripts, its format, its loader and its privileges. It starts nothing.
  */
 #ifndef TWS_TOOLS_REACH_H
 #define TWS_TOOLS_REACH_H
@@ -15,22 +15,22 @@
 
 enum reach_verdict {
 	REACH_YES,	 /* the loader will load it */
-	REACH_PARTLY,	 /* loaded, but it does not see all: `why` says what */
-	REACH_LOADED,	 /* a process that has it */
-	REACH_STATIC,	 /* no loader that could */
-	REACH_GO,	 /* makes its system calls itself */
+	REACH_PARTLY,	 /* loaded, but it does not see everything: `why` says what */
+	REACH_LOADED,	 /* a process that has loaded it */
+	REACH_STATIC,	 /* statically linked: there is no loader that could load it */
+	REACH_GO,	 /* makes its system calls without libc */
 	REACH_LOADER,	 /* another C library's loader */
 	REACH_SANITIZER, /* AddressSanitizer ends a program where it is not loaded first
 			  */
 	REACH_MACHINE,	 /* another machine or ELF class than the library's */
 	REACH_SETID,	 /* set-user-ID or set-group-ID: the loader ignores it */
 	REACH_CAPABILITIES, /* file capabilities: likewise */
-	REACH_ENVIRONMENT,  /* the environment that asks for it does not get there */
+	REACH_ENVIRONMENT,  /* the environment does not reach the program */
 	REACH_DISABLED,	    /* TWSHIM_DISABLED is set */
 	REACH_NOT_LOADED,   /* a process that was started without it */
 	REACH_NOT_FOUND,    /* there is no such program or process */
-	REACH_NOT_PROGRAM,  /* nothing that could be run, or of a format not known */
-	REACH_UNKNOWN,	    /* could not be looked at: `why` says why */
+	REACH_NOT_PROGRAM,  /* not executable, or of an unknown format */
+	REACH_UNKNOWN,	    /* could not be examined: `why` says why */
 	REACH_VERDICTS
 };
 
@@ -38,21 +38,22 @@ enum reach_verdict {
 
 struct reach {
 	enum reach_verdict verdict;
-	char path[PATH_MAX]; /* of the executable that runs in the end; "" unknown */
+	char path[PATH_MAX]; /* the executable that runs in the end; "": unknown */
 	char why[256];	     /* a clause: "curl is statically linked" */
-	char instead[256];   /* what to do; "" where nothing is to be done */
+	char instead[256];   /* what to do; "": nothing needs to be done */
 };
 
-/* Whether the shim is, or will be, in the program (also where it does not see all). */
+/* Whether the shim is, or will be, in the program, even if it does not see everything. */
 bool reach_is_reached(enum reach_verdict verdict);
 
 /* The verdict's stable name, in lower case: "static", "not-loaded". */
 const char *reach_name(enum reach_verdict verdict);
 
-/* Of a command as execvp() would find it. `library`: whose machine counts; NULL: ours. */
+/* Judges a command as execvp() would find it. `library`: the library whose machine
+ * counts; NULL: ours. */
 struct reach reach_command(const char *command, const char *library);
 
-/* As whom a command will be started. */
+/* The user who will start a command. */
 struct reach_user {
 	uid_t uid;
 	gid_t gid;
@@ -60,11 +61,11 @@ struct reach_user {
 	const char *preload; /* its LD_PRELOAD; NULL: none, or not known */
 };
 
-/* The same of one that another user starts, in an environment of its own. */
+/* The same for a command that another user starts in an environment of their own. */
 struct reach reach_command_as(const char *command, const char *library,
 			      const struct reach_user *user);
 
-/* Of a process: what it has, or, if it has not, why not. */
+/* Judges a process: whether it has the shim and, if not, why not. */
 struct reach reach_pid(pid_t pid, const char *library);
 
 /* ------------------------------------------------------ the parts: facts, decision */
@@ -80,7 +81,7 @@ struct reach_elf {
 	char loader[PATH_MAX]; /* PT_INTERP; "": none */
 };
 
-/* Of an open file. False: no ELF file. */
+/* Reads an open file. False: it is not an ELF file. */
 bool reach_read_elf(int fd, struct reach_elf *ret_elf);
 
 struct reach_facts {
@@ -97,7 +98,7 @@ struct reach_facts {
 void reach_decide(const struct reach_facts *facts, const char *name,
 		  struct reach *ret_reach);
 
-/* Sets verdict and sentence and the verdict's usual cure. */
+/* Sets the verdict, its sentence and its usual cure. */
 void reach_set(struct reach *reach, enum reach_verdict verdict, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -107,12 +108,13 @@ struct reach_script {
 	char argument[256]; /* the rest of the line, one argument; "": none */
 };
 
-/* False: not a script ("#!" missing, or the interpreter's name does not fit). Pure. */
+/* False: it is not a script ("#!" is missing, or the interpreter's name does not fit).
+ * Pure. */
 bool reach_parse_script(const char *bytes, size_t length,
 			struct reach_script *ret_script);
 
-/* What `env ARGUMENT` (of a script's first line) runs: the program's name. NULL: cannot
- * be told. `ret_keeps` is false where it takes LD_PRELOAD away. Pure; changes
+/* The name of the program that `env ARGUMENT` in a script's first line runs. NULL: it
+ * cannot be told. `ret_keeps` is false if it removes LD_PRELOAD. Pure; changes
  * `argument`. */
 const char *reach_parse_env(char *argument, bool *ret_keeps);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What an executable file says of itself, by libelf; any class, any machine.
+ * What an executable file says about itself. Read with libelf, for any class and any
+ * machine.
  */
 #include "tools/launch/reach.h"
 

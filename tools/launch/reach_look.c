@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Gathers the facts: of a command through PATH and scripts, of a process through /proc.
+ * Gathers the facts about a command, through PATH and scripts, and about a process,
+ * through /proc.
  */
 #include "tools/launch/reach.h"
 
@@ -28,7 +29,7 @@
 
 /* --------------------------------------------------------------------- one file */
 
-/* The machine that the library is for; ours, if that can't be read. */
+/* The machine that the library is for; our own if that cannot be read. */
 static void own_machine(const char *library, struct reach_facts *facts)
 {
 	const char *const files[] = {library, "/proc/self/exe"};
@@ -55,8 +56,8 @@ static bool grants_capability(const char *path)
 	return data.data[0].permitted || data.data[1].permitted;
 }
 
-/* Privileges count neither on a nosuid file system nor for who gave them up; those of
- * root's file capabilities not for root. */
+/* Privileges have no effect on a nosuid file system, or for a process that gave them
+ * up; those of file capabilities have no effect for root. */
 static void read_privileges(const char *path, const struct stat *st,
 			    const struct reach_user *user, struct reach_facts *facts)
 {
@@ -78,7 +79,7 @@ static bool is_executable(const char *path, struct stat *ret_stat)
 	       access(path, X_OK) == 0;
 }
 
-/* As execvp() looks. */
+/* Searches PATH as execvp() does. */
 static bool find_command(const char *command, char *ret_path, size_t size)
 {
 	const char *path = getenv("PATH");
@@ -102,7 +103,7 @@ static bool find_command(const char *command, char *ret_path, size_t size)
 	return false;
 }
 
-/* What is looked at next; false: the verdict is there. */
+/* Finds the next file to examine. False: the verdict is known. */
 static bool follow_env(char *argument, struct reach *reach, char *ret_next, size_t size)
 {
 	bool keeps;
@@ -141,13 +142,13 @@ static bool follow_script(struct reach_script *script, struct reach *reach,
 	return false;
 }
 
-/* A text without a first line: execvp() and the shells give it to the shell. */
+/* A text without an interpreter line: execvp() and the shells give it to the shell. */
 static bool is_text(const char *bytes, ssize_t length)
 {
 	return length >= 0 && !memchr(bytes, '\0', (size_t)length);
 }
 
-/* One file on the way. True: `ret_next` is to be looked at next. */
+/* Examines one file on the way. True: `ret_next` is the next one. */
 static bool look_at_open(int fd, int level, struct reach_facts *facts,
 			 struct reach *reach, char *ret_next, size_t size)
 {
@@ -207,7 +208,8 @@ struct reach reach_command(const char *command, const char *library)
 	return reach;
 }
 
-/* What was looked at in the end is not what was asked about: says how one came to it. */
+/* The file that was examined in the end is not the one that was named: says how one
+ * leads to the other. */
 static void name_script(const char *command, struct reach *reach)
 {
 	char why[sizeof(reach->why)];
@@ -371,7 +373,7 @@ static void judge_loaded(pid_t pid, struct reach *reach)
 	if (proc_any_line(pid, "environ", '\0', disables, NULL) > 0)
 		reach_set(reach, REACH_DISABLED,
 			  "process %d was started with TWSHIM_DISABLED", (int)pid);
-	/* Another C library's loader may load it after all, if nothing is missing. */
+	/* Another C library's loader may still load it, if it lacks no symbol. */
 	else if (reach->verdict == REACH_YES || reach->verdict == REACH_LOADER)
 		reach_set(reach, REACH_LOADED, "process %d has the shim", (int)pid);
 }

@@ -18,7 +18,7 @@ struct observed {
 	struct published *published; /* NULL: not yet, or not at all */
 	uint32_t adopted;	     /* connections of it that are to be adopted */
 	uint32_t dead_sweeps;	     /* since when it is dead */
-	bool left;		     /* to the shim, or for want of memory */
+	bool left;		     /* left to the shim, or because memory ran out */
 	pid_t parent;		     /* 0: not known */
 	uint64_t cgroup;	     /* id */
 	char comm[BPF_COMM_SIZE];

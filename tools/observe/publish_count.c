@@ -305,7 +305,7 @@ static void record_ended(const struct open_connection *open,
 	__atomic_store_n(&record->sequence, ticket + 1, __ATOMIC_RELEASE);
 }
 
-/* Of one that came to be. */
+/* Counts the ending of an established connection. */
 static void count_end(struct open_connection *open,
 		      const struct publish_connection *connection)
 {

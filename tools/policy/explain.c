@@ -9,7 +9,7 @@
 #include "tools/base/print.h"
 #include "tools/base/risk.h"
 
-/* One that is asked: an image's experiment, or its rule of that index. */
+/* A part that is asked: the image's experiment, or the rule with that index. */
 struct candidate {
 	const struct tws_match *match;
 	const char *name;
@@ -30,7 +30,7 @@ static const struct tws_rule *rules_of(const struct query *query)
 	return tws_policy_at(query->image, query->image->rules.offset);
 }
 
-/* The first part of a match that does not hold, each asked alone. */
+/* The first part of a match that does not hold. Each part is asked alone. */
 static const char *refusing_setting(const struct query *query,
 				    const struct tws_match *match)
 {
@@ -48,7 +48,7 @@ static unsigned candidate_count(const struct query *query)
 	return query->image->rules.count + 1;
 }
 
-/* The n-th to be asked: 0 is the experiment, which there may not be. */
+/* The n-th part to be asked: 0 is the experiment, if there is one. */
 static bool get_candidate(const struct query *query, unsigned n, struct candidate *ret)
 {
 	const struct tws_policy_image *image = query->image;
@@ -89,7 +89,7 @@ static unsigned total_weight(const struct query *query)
 
 /* --------------------------------------------------------------------- text */
 
-/* A name comes from whoever wrote the image. */
+/* The name comes from whoever wrote the image, so it is escaped. */
 #define SAFE_SIZE (4 * TWS_POLICY_STRING_SIZE)
 
 #define RISK_INDENT 4

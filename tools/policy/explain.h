@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Which part of a policy decides a connection, and why each before it did not. Decides by
- * the functions of shim/shared/match.h, in the shim's order: the experiment, then the
- * rules.
+ * Which part of a policy decides about a connection, and why each part before it did
+ * not. Uses the functions of shim/shared/match.h in the order of the shim: the
+ * experiment, then the rules.
  */
 #ifndef TWS_TOOLS_POLICY_EXPLAIN_H
 #define TWS_TOOLS_POLICY_EXPLAIN_H

@@ -72,8 +72,8 @@ static void set_ring_cure(struct tws_problem *problem, const struct kernel_ports
 				 "close = \"fin-reset\" first, which needs no ring");
 }
 
-/* Ports that were bound explicitly are none that the kernel chooses, TIME_WAIT included:
- * not even to where nobody is connected. */
+/* The kernel never chooses a port that was bound explicitly, also in TIME_WAIT, and
+ * not even for other destinations. */
 static void warn_of_ring(const struct place *place, const struct kernel_ports *ports,
 			 struct tws_complaints *complaints)
 {

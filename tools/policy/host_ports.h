@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Warnings of what is in order as a text and is not on this host: what the kernel here
- * ignores in silence, or what other programs here pay for.
+ * Warnings about a policy that is valid as a text but does not work on this host: what
+ * its kernel ignores silently, or what other programs here pay for.
  */
 #ifndef TWS_TOOLS_POLICY_HOST_H
 #define TWS_TOOLS_POLICY_HOST_H
@@ -9,9 +9,10 @@
 #include "config/compile.h"
 #include "tools/kernel/kernel.h"
 
-/* Adds warnings of each rule and arm whose port_range lies wholly outside of the kernel's
- * range, or whose port_ring takes ports that connect() chooses from. `source` is what the
- * image was compiled from, into these complaints. Without a range (0, 0) none. Pure. */
+/* Adds a warning for each rule and arm whose port_range lies wholly outside the
+ * kernel's range, or whose port_ring takes ports that connect() chooses from.
+ * `source`, from which the image was compiled, is named in these warnings. Without a
+ * range (0, 0) there are none. Pure. */
 void tws_policy_warn_of_ports(const struct tws_policy_image *image,
 			      const struct tws_source *source,
 			      const struct kernel_ports *ports,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Can the shim come into a unit's programs: what systemd's settings allow, what the
- * executables allow, and what the loader says when it is asked to try.
+ * Whether the shim can get into a unit's programs: what systemd's settings allow, what
+ * the executables allow, and what the loader says when it is asked to try.
  */
 #include "tools/systemd/enable.h"
 
@@ -283,8 +283,8 @@ static int check_sandbox(const struct enable_plan *plan, char *ret_error, size_t
 	return 0;
 }
 
-/* A list of what the unit may call, at whose end it is killed. What the shim calls is all
- * in @system-service. */
+/* The unit has a list of allowed system calls and is killed for any other. All calls
+ * of the shim are in @system-service. */
 static bool is_killed_by_filter(const struct unit *unit)
 {
 	const char *error = unit_value(unit, "SystemCallErrorNumber"), *value;
@@ -338,7 +338,7 @@ int enable_check(struct enable_plan *plan, const struct enable_request *request,
 	char why[COMMAND_ERROR_SIZE] = "";
 	int commands = check_commands(plan, request, why, sizeof(why));
 
-	/* What is only observed has no environment or sandbox to be checked. */
+	/* A unit that is only observed needs no check of its environment and sandbox. */
 	if (plan->observed)
 		return 0;
 	if (check_environment(plan, request, ret_error, size) != 0 ||

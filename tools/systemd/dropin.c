@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The first line of what we make says so, and what the rest hashes to.
+ * The first line of a file that twshim made says so, and gives a hash of the rest.
  */
 #include "tools/systemd/dropin.h"
 
@@ -15,7 +15,7 @@
 #define MARK	   "# Made by `twshim enable` ("
 #define FIRST_LINE MARK "%016" PRIx64 "); `twshim disable %s` takes it away.\n"
 
-/* FNV-1a: against edits, not against malice. */
+/* FNV-1a, which protects against accidental edits, not against malice. */
 static uint64_t hash(const char *text)
 {
 	uint64_t ret = 0xcbf29ce484222325ULL;
@@ -61,7 +61,8 @@ static void write_quoted(FILE *out, const char *text, const char *doubled)
 	}
 }
 
-/* What was there is written as it was, its specifiers too; the library is put last. */
+/* The former value is written as it was, with its specifiers; the library is added at
+ * the end. */
 static int write_preload(FILE *out, const struct dropin *dropin)
 {
 	char *value = library_append(dropin->preload, dropin->library);
@@ -77,8 +78,8 @@ static int write_preload(FILE *out, const struct dropin *dropin)
 	return 0;
 }
 
-/* A directory on a tmpfs that belongs to the unit's user whoever that is, which neither
- * ProtectSystem= nor PrivateTmp= touches, and root finds by its name. */
+/* A directory on a tmpfs that belongs to the unit's user, whoever that is.
+ * ProtectSystem= and PrivateTmp= do not affect it, and root finds it by its name. */
 static void write_directory(FILE *out, const struct dropin *dropin)
 {
 	if (!dropin->has_directory)
@@ -88,13 +89,13 @@ static void write_directory(FILE *out, const struct dropin *dropin)
 	if (!dropin->directory_is_alone)
 		return;
 	fputs("RuntimeDirectoryMode=0700\n", out);
-	/* What it left stays after it has stopped. */
+	/* Its counters are kept after the unit has stopped. */
 	if (!dropin->is_dynamic)
 		fputs("RuntimeDirectoryPreserve=yes\n", out);
 }
 
-/* By the unit's own user, whose processes would not trust a stranger's; a policy that
- * can't be loaded keeps no service from starting. */
+/* Runs as the unit's own user, because its processes would not trust another user's
+ * files. A policy that cannot be loaded does not keep the service from starting. */
 static void write_policy(FILE *out, const struct dropin *dropin)
 {
 	if (!dropin->policy)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The drop-in that `twshim enable` makes for a unit: what is in it, and how one of ours
- * is known again, and known to be as we left it. Pure.
+ * The drop-in that `twshim enable` makes for a unit: what it contains, how a drop-in of
+ * ours is recognized, and how to see that nobody has edited it. Pure.
  */
 #ifndef TWS_TOOLS_DROPIN_H
 #define TWS_TOOLS_DROPIN_H

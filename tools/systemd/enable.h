@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What `twshim enable` and `disable` do to a unit: a plan first, which looks at
- * everything and changes nothing, then its files. `enabled` asks for what is there.
+ * What `twshim enable` and `disable` do to a unit. First a plan, which looks at
+ * everything and changes nothing; then its files. `enabled` asks what is there.
  */
 #ifndef TWS_TOOLS_ENABLE_H
 #define TWS_TOOLS_ENABLE_H
@@ -19,7 +19,7 @@ struct enable_request {
 	struct unit_place place;
 	const char *name;    /* as typed */
 	const char *policy;  /* a file; NULL: observe only */
-	const char *library; /* as the unit sees it; NULL: to be found */
+	const char *library; /* the path as the unit sees it; NULL: to be found */
 	bool runtime;	     /* until the next boot */
 };
 
@@ -40,18 +40,19 @@ struct enable_plan {
 	char policy_path[PATH_MAX + 32];
 	char *dropin;
 	char *policy; /* NULL: none */
-	/* Of the policy: what `policy check` warns of. */
+	/* The warnings of `policy check` about the policy. */
 	struct tws_complaints complaints;
 	struct enable_command commands[ENABLE_COMMANDS];
 	size_t command_count;
 	bool observed; /* the shim does not reach it: it is observed through the kernel */
-	/* What it comes to that is not plain from the text. */
+	/* Notes about consequences that the text does not show. */
 	char notes[ENABLE_NOTES][ENABLE_NOTE_SIZE];
 	size_t note_count;
 };
 
-/* Looks at the unit and says what would be done. 0, or -1 with a one-line reason and its
- * cure: there is no such unit, the shim would not reach it, its policy is wrong. */
+/* Examines the unit and says what would be done. Returns 0, or -1 with a one-line
+ * reason and its cure: there is no such unit, the shim would not reach it, or its
+ * policy is wrong. */
 int enable_plan(struct enable_plan *ret_plan, const struct enable_request *request,
 		char *ret_error, size_t size);
 
@@ -59,20 +60,21 @@ void enable_plan_free(struct enable_plan *plan);
 
 /* The parts of a plan. ------------------------------------------------------------- */
 
-/* Where the next note is written, of ENABLE_NOTE_SIZE; the last one's, if there is no
- * room for more. */
+/* The place for the next note, of ENABLE_NOTE_SIZE bytes; the place of the last one if
+ * there is no room for more. */
 char *enable_note(struct enable_plan *plan);
 
-/* Whether the unit's programs can be reached: fills commands, adds notes. 0 or -1. */
+/* Checks whether the unit's programs can be reached: fills in commands and adds notes.
+ * Returns 0 or -1. */
 int enable_check(struct enable_plan *plan, const struct enable_request *request,
 		 char *ret_error, size_t size);
 
-/* The setting by which the unit can't see a file: "ProtectHome=yes"; NULL: it can. Pure.
- */
+/* The setting that hides a file from the unit, such as "ProtectHome=yes"; NULL: it is
+ * visible. Pure. */
 const char *enable_hidden_by(const struct unit *unit, const char *path);
 
 /* Lets the loader load the program with the library, as the user, without running it.
- * True; or false with why not. */
+ * True if that works; false with the reason if not. */
 bool enable_try(const char *program, const char *library, const struct reach_user *user,
 		char *ret_why, size_t size);
 
@@ -80,14 +82,14 @@ bool enable_try(const char *program, const char *library, const struct reach_use
 
 enum enable_change { ENABLE_UNCHANGED, ENABLE_MADE, ENABLE_REPLACED, ENABLE_REMOVED };
 
-/* Puts the plan's files in place, each whole or not at all. 0 with what became of the
- * drop-in or of the policy (the greater change), or -1 with a reason. `dry`: only says
- * so. */
+/* Writes the plan's files, each as a whole or not at all. Returns 0 with what happened
+ * to the drop-in or to the policy (the greater change), or -1 with a reason. `dry`:
+ * only says what would happen. */
 int enable_write(const struct enable_plan *plan, bool dry, enum enable_change *ret_change,
 		 char *ret_error, size_t size);
 
-/* Removes exactly what enable made in UNIT.d. 0 (also where nothing is there), or -1:
- * something of that name is not ours, or was edited since. */
+/* Removes exactly what enable made in UNIT.d. Returns 0, also if nothing is there, or
+ * -1 if something of that name is not ours or was edited. */
 int enable_remove(const char *directory, bool dry, enum enable_change *ret_change,
 		  char *ret_error, size_t size);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The files of a drop-in: each is written whole or not at all, and only what we made is
- * replaced or removed.
+ * The files of a drop-in. Each is written as a whole or not at all, and only files that
+ * twshim made are replaced or removed.
  */
 #include "tools/systemd/enable.h"
 
@@ -36,7 +36,8 @@ static int fail_call(char *ret_error, size_t size, const char *path, int error)
 	return -1;
 }
 
-/* What is there: ret_text NULL where nothing is. -1: it is not ours to touch. */
+/* Reads what is there; ret_text is NULL if there is nothing. -1: it is not ours to
+ * change. */
 static int look_at(const char *path, char **ret_text, char *ret_error, size_t size)
 {
 	struct stat st;
@@ -85,7 +86,7 @@ static int put(const char *path, const char *text)
 	return output_commit(&output);
 }
 
-/* `text` NULL: the file is to be away. */
+/* `text` NULL: the file is to be removed. */
 static int settle(const char *path, const char *text, bool dry,
 		  enum enable_change *ret_change, char *ret_error, size_t size)
 {
@@ -109,7 +110,7 @@ static int settle(const char *path, const char *text, bool dry,
 	return result ? fail_call(ret_error, size, path, -result) : 0;
 }
 
-/* The policy stands before the drop-in that names it, and goes after it. */
+/* The policy is written before the drop-in that names it, and removed after it. */
 int enable_write(const struct enable_plan *plan, bool dry, enum enable_change *ret_change,
 		 char *ret_error, size_t size)
 {
@@ -140,7 +141,8 @@ int enable_remove(const char *directory, bool dry, enum enable_change *ret_chang
 	enum enable_change each;
 
 	*ret_change = ENABLE_UNCHANGED;
-	/* First a look at all of them: half of it removed is worse than nothing. */
+	/* Checks all of them first, because removing half of them would be worse than
+	 * nothing. */
 	for (int pass = dry; pass < 2; pass++)
 		for (size_t i = 0; i < 2; i++) {
 			snprintf(path, sizeof(path), "%s/%s", directory, names[i]);

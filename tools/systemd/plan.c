@@ -22,7 +22,7 @@ char *enable_note(struct enable_plan *plan)
 
 /* ------------------------------------------------------------------------ the user */
 
-/* From the root's own passwd, if it is not ours. */
+/* Looks in the passwd file of that root, if it is not ours. */
 static bool look_up(const char *root, const char *name, struct reach_user *user)
 {
 	char path[PATH_MAX];
@@ -58,7 +58,7 @@ static void find_user(struct enable_plan *plan, const struct enable_request *req
 		plan->user.uid = getuid();
 		plan->user.gid = getgid();
 	} else if (unit_is_on(&plan->unit, "DynamicUser")) {
-		/* Any that is nobody's: the first that systemd would give. */
+		/* Any user ID that is unused: the first that systemd would give. */
 		plan->user.uid = plan->user.gid = 61184;
 	} else if (name && unit_expand(&plan->unit, &request->place, name, expanded,
 				       sizeof(expanded))) {
@@ -99,7 +99,7 @@ static int find_library(struct enable_plan *plan, const struct enable_request *r
 	return -1;
 }
 
-/* The twshim that the unit will run: this one, or the root's. */
+/* The twshim that the unit will run: this one, or that of its root. */
 static bool find_twshim(struct enable_plan *plan, const char *root)
 {
 	static const char *const places[] = {"/usr/local/bin/twshim", "/usr/bin/twshim"};
@@ -186,7 +186,7 @@ static int read_policy(struct enable_plan *plan, const struct enable_request *re
 	return -1;
 }
 
-/* Mode and life of RuntimeDirectory= hold for all of a unit's. */
+/* The mode and the lifetime of RuntimeDirectory= hold for all directories of a unit. */
 static void settle_directory(struct enable_plan *plan, struct dropin *dropin)
 {
 	const char *mode = unit_value(&plan->unit, "RuntimeDirectoryMode");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the command lines of enable, disable and enabled share.
+ * What the command lines of enable, disable and enabled have in common.
  */
 #ifndef TWS_TOOLS_UNIT_COMMAND_H
 #define TWS_TOOLS_UNIT_COMMAND_H

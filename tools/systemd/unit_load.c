@@ -71,7 +71,7 @@ bool unit_search_path(const struct unit_place *place, size_t index, char *ret_pa
 	if (!expand_variable(place->user ? USER_PATH[index] : SYSTEM_PATH[index], path,
 			     sizeof(path)))
 		path[0] = '\0';
-	/* One that is not there is passed over like one that does not exist. */
+	/* A directory that does not exist is passed over. */
 	return (size_t)snprintf(ret_path, size, "%s%s", place->root,
 				*path ? path : "/nonexistent") < size;
 }
@@ -150,8 +150,8 @@ char *unit_read_text(const char *path)
 	return ret;
 }
 
-/* Follows the last component's links, absolute ones below the root. -ELOOP; 0 also where
- * nothing is there. */
+/* Follows the links of the last component, absolute ones below the root. Returns
+ * -ELOOP, or 0, also if nothing is there. */
 static int follow_links(const char *root, char *path, size_t size)
 {
 	char target[PATH_MAX], next[2 * PATH_MAX];
@@ -200,7 +200,7 @@ struct dropins {
 	size_t count;
 };
 
-/* One of the same name in a directory before hides it. */
+/* A file of the same name in an earlier directory hides it. */
 static bool is_hidden(const struct dropins *dropins, const char *name)
 {
 	for (size_t i = 0; i < dropins->count; i++)
@@ -286,7 +286,8 @@ static int read_dropins(struct unit *unit, const struct unit_place *place)
 
 /* -------------------------------------------------------------------- the service */
 
-/* Its file, or its template's. An alias gives way to the name that it stands for. */
+/* Reads the unit's file, or that of its template. An alias is replaced by the name
+ * that it stands for. */
 static int find(struct unit *unit, const struct unit_place *place, const char *name,
 		char *ret_error, size_t size)
 {

@@ -82,8 +82,9 @@ static bool is_comment(const char *line)
 	return *line == '#' || *line == ';';
 }
 
-/* A line that ends with a backslash goes on, a blank between; comments in between do not
- * count. Joins in place: what is read is never behind what is written. */
+/* A line that ends with a backslash continues in the next line, with a blank between
+ * them; comments in between are ignored. Lines are joined in place: what is read is
+ * never behind what is written. */
 int unit_parse(struct unit *unit, const char *text)
 {
 	char *copy = strdup(text), *next = copy, *line, *joined = copy, *end = copy;
@@ -151,7 +152,8 @@ bool unit_is_on(const struct unit *unit, const char *name)
 
 /* ------------------------------------------------------------------------- words */
 
-/* A C escape behind its backslash; what is none stands for itself with its backslash. */
+/* Reads a C escape after its backslash. Anything else is kept as it is, with its
+ * backslash. */
 static char unescape(const char **at)
 {
 	static const char letters[] = "abfnrtvs\\\"'", values[] = "\a\b\f\n\r\t\v \\\"'";
@@ -232,7 +234,7 @@ bool unit_lists(const struct unit *unit, const char *name, const char *word)
 
 /* -------------------------------------------------------------------- specifiers */
 
-/* What stands for a specifier; NULL: not known without systemd. */
+/* The value of a specifier; NULL: it is not known without systemd. */
 static const char *specifier(const struct unit *unit, const struct unit_place *place,
 			     char letter, char *buffer, size_t size)
 {

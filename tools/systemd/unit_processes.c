@@ -40,7 +40,7 @@ bool unit_processes_is_in_group(const char *text, const char *unit)
 	return false;
 }
 
-/* What the name of its segment begins with. False: it can't be told. */
+/* The beginning of its segment's name. False: it cannot be told. */
 static bool segment_prefix(pid_t pid, char *ret_prefix, size_t size)
 {
 	char path[64], status[4096], stat_text[1024];

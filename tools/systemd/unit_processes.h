@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The processes of a systemd unit, found by their control group, without asking systemd.
+ * The processes of a systemd unit, found by their control group without asking systemd.
  */
 #ifndef TWS_TOOLS_UNIT_PROCESSES_H
 #define TWS_TOOLS_UNIT_PROCESSES_H
@@ -14,7 +14,7 @@ struct unit_processes {
 	size_t publishing; /* have a segment: they opened a connection */
 };
 
-/* Counts a unit's; of a template, those of all its instances. */
+/* Counts the processes of a unit; for a template, those of all its instances. */
 void unit_processes_count(const char *unit, struct unit_processes *ret_processes);
 
 /* Whether a text as of /proc/PID/cgroup names the unit. Pure. */
