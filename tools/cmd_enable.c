@@ -27,7 +27,8 @@ static const struct cli_option OPTIONS[] = {
     {"config", 'c', "FILE",
      "its policy: copied beside the drop-in, loaded at each\n"
      "start; default: observe only",
-     cli_take_text, .offset = offsetof(struct request, enable.policy)},
+     cli_take_text, .offset = offsetof(struct request, enable.policy.source.file)},
+    POLICY_RULE_OPTION(struct request, enable.policy),
     UNIT_DRY_OPTION(struct request, common, "print the files, and change nothing"),
     UNIT_RESTART_OPTION(struct request, common),
     {"runtime", 0, NULL, "until the next boot: below /run", cli_take_flag,

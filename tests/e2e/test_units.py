@@ -265,6 +265,20 @@ def test_a_users_own_unit_is_enabled_and_disabled_without_a_trace(t):
     assert not os.path.exists(user.told), "systemctl was asked without --restart"
 
 
+def test_enable_takes_a_policy_of_one_line(t):
+    user = User(t)
+    user.unit(".config", "a.service", "ExecStart=/bin/true\n")
+    policy = t.file("policy.conf", 'rules = ({ name = "r"; close = "graceful"; });\n')
+    for options in (("-p", "close=fin-reset,to=10.0.0.7:6379"), ("-p", "close=fin-reset", "-c", policy),
+                    ("-p", "close=reset,allow_everything=true")):
+        made = user.json("enable", *options, "a")
+        written = t.run(t.twshim, "policy", "check", "--json", made["policy"], shim=False)
+        given = t.run(t.twshim, "policy", "check", "--json", *options[:2], *options[3:], shim=False)
+        assert json.loads(written.stdout)["policy"] == json.loads(given.stdout)["policy"], (written, given)
+    wrong = user.run("enable", "-n", "-p", "close=sideways", "a", status=1).stderr
+    assert b"-p:1: close" in wrong, wrong
+
+
 def test_enable_warns_of_a_policy_as_policy_check_does(t):
     """With the same text. It mentions the ports of this namespace only if the unit connects from them."""
     user = User(t)

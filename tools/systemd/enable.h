@@ -8,6 +8,7 @@
 
 #include "config/complaint.h"
 #include "tools/launch/reach.h"
+#include "tools/policy/store.h"
 #include "tools/systemd/unit.h"
 
 #define ENABLE_COMMANDS	   8 /* ExecStart= lines that are looked at */
@@ -17,10 +18,10 @@
 
 struct enable_request {
 	struct unit_place place;
-	const char *name;    /* as typed */
-	const char *policy;  /* a file; NULL: observe only */
-	const char *library; /* the path as the unit sees it; NULL: to be found */
-	bool runtime;	     /* until the next boot */
+	const char *name;	    /* as typed */
+	struct policy_given policy; /* nothing given: observe only */
+	const char *library;	    /* the path as the unit sees it; NULL: to be found */
+	bool runtime;		    /* until the next boot */
 };
 
 struct enable_command {

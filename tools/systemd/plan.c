@@ -11,6 +11,7 @@
 #include "config/compile.h"
 #include "tools/systemd/dropin.h"
 #include "tools/launch/library.h"
+#include "config/describe.h"
 #include "tools/policy/host_ports.h"
 
 char *enable_note(struct enable_plan *plan)
@@ -144,34 +145,72 @@ static bool is_of_this_network(const struct enable_plan *plan,
 	       !unit_value(&plan->unit, "NetworkNamespacePath");
 }
 
-static int compile_policy(struct enable_plan *plan, const struct enable_request *request,
-			  char *ret_error, size_t size)
+/* The image, or NULL with a reason. */
+static struct tws_policy_image *compile_policy(struct enable_plan *plan,
+					       const struct enable_request *request,
+					       char *ret_error, size_t size)
 {
-	const struct tws_source source = {.file = request->policy};
+	const struct tws_source *source = &request->policy.source;
 	struct tws_complaints *complaints = &plan->complaints;
-	struct tws_policy_image *image = tws_compile(&source, complaints);
+	struct tws_policy_image *image = tws_compile(source, complaints);
 
 	if (image && is_of_this_network(plan, request))
-		tws_policy_warn_of_host(image, &source, complaints);
+		tws_policy_warn_of_host(image, source, complaints);
 	for (size_t i = complaints->count; i > 0; i--)
 		if (!complaints->list[i - 1].warning)
 			put_complaint(ret_error, size, &complaints->list[i - 1]);
-	free(image);
-	return image ? 0 : -1;
+	return image;
+}
+
+/* The image does not say that its text allowed this, and the text made from it must. */
+static bool resets_everything(const struct tws_policy_image *image)
+{
+	const struct tws_rule *rules = tws_policy_at(image, image->rules.offset);
+
+	for (unsigned i = 0; i < image->rules.count; i++)
+		if (rules[i].action.close == TWS_CLOSE_RESET &&
+		    !rules[i].match.exe.count && !rules[i].match.to.count)
+			return true;
+	return false;
+}
+
+static char *effective_text(const struct tws_policy_image *image)
+{
+	char *text = tws_describe_text(image), *ret = NULL;
+
+	if (!text || !resets_everything(image))
+		return text;
+	if (asprintf(&ret, "allow_everything = true;\n%s", text) < 0)
+		ret = NULL;
+	free(text);
+	return ret;
+}
+
+/* The file as it stands, with its comments; if rules of one line come before it, the
+ * policy that they make together. */
+static char *policy_text(const struct tws_source *source,
+			 const struct tws_policy_image *image)
+{
+	return source->rule_count ? effective_text(image) : unit_read_text(source->file);
 }
 
 static int read_policy(struct enable_plan *plan, const struct enable_request *request,
 		       char *ret_error, size_t size)
 {
+	const struct tws_source *source = &request->policy.source;
+	struct tws_policy_image *image;
 	char *text;
 
-	if (!request->policy)
+	if (!policy_is_given(&request->policy))
 		return 0;
-	if (compile_policy(plan, request, ret_error, size) != 0)
+	image = compile_policy(plan, request, ret_error, size);
+	if (!image)
 		return -1;
-	text = unit_read_text(request->policy);
+	text = policy_text(source, image);
 	if (!text)
-		snprintf(ret_error, size, "%s: %s", request->policy, strerror(errno));
+		snprintf(ret_error, size, "%s: %s", source->file ? source->file : "-p",
+			 strerror(errno));
+	free(image);
 	if (text)
 		plan->policy = dropin_policy_text(plan->unit.name, text);
 	free(text);
