@@ -16,8 +16,8 @@ struct pieces {
 	const char *ports; /* NULL: any */
 };
 
-static bool refuse(struct tws_problem *problem, const char *text, const char *what,
-		   const char *cure)
+static bool refuse_address(struct tws_problem *problem, const char *text,
+			   const char *what, const char *cure)
 {
 	tws_problem_what(problem, "\"%s\" %s", text, what);
 	tws_problem_cure(problem, "%s", cure);
@@ -25,8 +25,8 @@ static bool refuse(struct tws_problem *problem, const char *text, const char *wh
 }
 
 /* A decimal number of at most `high`, the whole of `text` up to `end`. */
-static bool parse_number(const char *text, const char *end, unsigned high,
-			 unsigned *ret_number)
+static bool parse_port_number(const char *text, const char *end, unsigned high,
+			      unsigned *ret_number)
 {
 	unsigned number = 0;
 
@@ -49,12 +49,13 @@ bool tws_ports_parse(const char *text, uint16_t *ret_low, uint16_t *ret_high,
 	const char *dash = strchr(text, '-'), *end = text + strlen(text);
 	unsigned low, high;
 
-	if (!parse_number(text, dash ? dash : end, UINT16_MAX, &low) ||
-	    !parse_number(dash ? dash + 1 : text, end, UINT16_MAX, &high) || low == 0)
-		return refuse(problem, text, "is not a port or a range of ports",
-			      "write a number from 1 to 65535, or LOW-HIGH");
+	if (!parse_port_number(text, dash ? dash : end, UINT16_MAX, &low) ||
+	    !parse_port_number(dash ? dash + 1 : text, end, UINT16_MAX, &high) ||
+	    low == 0)
+		return refuse_address(problem, text, "is not a port or a range of ports",
+				      "write a number from 1 to 65535, or LOW-HIGH");
 	if (low > high) {
-		refuse(problem, text, "runs backwards", "");
+		refuse_address(problem, text, "runs backwards", "");
 		tws_problem_cure(problem, "write \"%u-%u\"", high, low);
 		return false;
 	}
@@ -84,18 +85,18 @@ static bool cut(const char *text, struct pieces *ret, struct tws_problem *proble
 	char *slash;
 
 	if (*text == '[' && end[-1] != ']')
-		return refuse(problem, text, "has a '[' without its ']'",
-			      "write an IPv6 destination as \"[fd00::1]:6379\"");
+		return refuse_address(problem, text, "has a '[' without its ']'",
+				      "write an IPv6 destination as \"[fd00::1]:6379\"");
 	if (*end && *end != ':')
-		return refuse(problem, text, "goes on after the ']'",
-			      "the prefix belongs inside: \"[fd00::/8]:6379\"");
+		return refuse_address(problem, text, "goes on after the ']'",
+				      "the prefix belongs inside: \"[fd00::/8]:6379\"");
 	if (*text == '[') {
 		start++;
 		length -= 2;
 	}
 	if (length >= sizeof(ret->host))
-		return refuse(problem, text, "is too long to be an address",
-			      "write an IPv4 or IPv6 address");
+		return refuse_address(problem, text, "is too long to be an address",
+				      "write an IPv4 or IPv6 address");
 	memcpy(ret->host, start, length);
 	ret->host[length] = '\0';
 	slash = strchr(ret->host, '/');
@@ -126,12 +127,12 @@ static bool check_no_port_is_meant(const char *text, const struct pieces *pieces
 	unsigned port;
 
 	if (*text == '[' || pieces->ports || pieces->bits || !last ||
-	    !parse_number(last + 1, strchr(last, '\0'), UINT16_MAX, &port))
+	    !parse_port_number(last + 1, strchr(last, '\0'), UINT16_MAX, &port))
 		return true;
 	snprintf(host, sizeof(host), "%.*s", (int)(last - pieces->host), pieces->host);
 	if (parse_host(host, bytes) != TWS_IPV6)
 		return true;
-	refuse(problem, text, "may end in a port or not", "");
+	refuse_address(problem, text, "may end in a port or not", "");
 	tws_problem_cure(problem, "write \"[%s]:%u\", or \"[%s]\" for the address", host,
 			 port, pieces->host);
 	return false;
@@ -153,7 +154,7 @@ static bool check_host_bits(const char *text, const struct tws_target *target,
 	clear_host_bits(cleared.bytes, target->prefix_bits);
 	if (memcmp(cleared.bytes, target->bytes, sizeof(cleared.bytes)) == 0)
 		return true;
-	refuse(problem, text, "has bits set beyond its prefix", "");
+	refuse_address(problem, text, "has bits set beyond its prefix", "");
 	tws_problem_cure(problem, "write \"%s\"", tws_target_format(&cleared, proposal));
 	return false;
 }
@@ -182,16 +183,16 @@ static bool parse_address_part(const char *text, const struct pieces *pieces,
 		return false;
 	}
 	if (target->family == TWS_FAMILY_NONE)
-		return refuse(problem, text, "is not an IPv4 or IPv6 address",
-			      strchr(pieces->host, '%')
-				  ? "leave the zone (%...) out"
-				  : "names are not looked up; write the address, "
-				    "\"ADDRESS[/BITS][:PORT]\" or \"*\"");
+		return refuse_address(problem, text, "is not an IPv4 or IPv6 address",
+				      strchr(pieces->host, '%')
+					  ? "leave the zone (%...) out"
+					  : "names are not looked up; write the address, "
+					    "\"ADDRESS[/BITS][:PORT]\" or \"*\"");
 	width = target->family == TWS_IPV4 ? 32 : 128;
 	bits = width;
 	if (pieces->bits &&
-	    !parse_number(pieces->bits, strchr(pieces->bits, '\0'), width, &bits)) {
-		refuse(problem, text, "has a malformed prefix length", "");
+	    !parse_port_number(pieces->bits, strchr(pieces->bits, '\0'), width, &bits)) {
+		refuse_address(problem, text, "has a malformed prefix length", "");
 		tws_problem_cure(problem, "write /0 to /%u", width);
 		return false;
 	}
@@ -207,14 +208,15 @@ bool tws_target_parse(const char *text, struct tws_target *ret_target,
 	bool any;
 
 	if (!*text)
-		return refuse(problem, text, "names no destination",
-			      "write \"ADDRESS[/BITS][:PORT]\", or \"*\" for any");
+		return refuse_address(
+		    problem, text, "names no destination",
+		    "write \"ADDRESS[/BITS][:PORT]\", or \"*\" for any");
 	if (!cut(text, &pieces, problem))
 		return false;
 	any = !*pieces.host || strcmp(pieces.host, "*") == 0;
 	if (any && (pieces.bits || *text == '['))
-		return refuse(problem, text, "has a prefix without an address",
-			      "write \"*\" alone, or an address before the '/'");
+		return refuse_address(problem, text, "has a prefix without an address",
+				      "write \"*\" alone, or an address before the '/'");
 	if (!any && (!parse_address_part(text, &pieces, &target, problem) ||
 		     !check_no_port_is_meant(text, &pieces, problem)))
 		return false;
@@ -237,8 +239,9 @@ bool tws_address_parse(const char *text, struct tws_address *ret_address,
 		return false;
 	if (target.port_low != target.port_high || target.family == TWS_FAMILY_NONE ||
 	    target.prefix_bits != (target.family == TWS_IPV4 ? 32 : 128))
-		return refuse(problem, text, "is not one address and port",
-			      "write it as \"10.0.0.7:6379\" or \"[fd00::1]:6379\"");
+		return refuse_address(
+		    problem, text, "is not one address and port",
+		    "write it as \"10.0.0.7:6379\" or \"[fd00::1]:6379\"");
 	*ret_address =
 	    (struct tws_address){.family = target.family, .port = target.port_low};
 	memcpy(ret_address->bytes, target.bytes, sizeof(ret_address->bytes));

@@ -12,7 +12,8 @@
 /* Beyond this many nobody reads on; they still count. */
 #define COMPLAINTS_KEPT 256
 
-static void fill(char *text, size_t size, const char *format, va_list arguments)
+static void print_printable(char *text, size_t size, const char *format,
+			    va_list arguments)
 {
 	vsnprintf(text, size, format, arguments);
 	for (; *text; text++)
@@ -25,7 +26,7 @@ void tws_problem_what(struct tws_problem *problem, const char *format, ...)
 	va_list arguments;
 
 	va_start(arguments, format);
-	fill(problem->what, sizeof(problem->what), format, arguments);
+	print_printable(problem->what, sizeof(problem->what), format, arguments);
 	va_end(arguments);
 }
 
@@ -34,7 +35,7 @@ void tws_problem_cure(struct tws_problem *problem, const char *format, ...)
 	va_list arguments;
 
 	va_start(arguments, format);
-	fill(problem->cure, sizeof(problem->cure), format, arguments);
+	print_printable(problem->cure, sizeof(problem->cure), format, arguments);
 	va_end(arguments);
 }
 

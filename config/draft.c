@@ -11,8 +11,8 @@
 #include "config/address.h"
 
 /* Appends to the image's bytes. Returns the offset, 0 where there is no room. */
-static uint32_t put(struct tws_draft *draft, const void *data, size_t size,
-		    size_t alignment)
+static uint32_t put_bytes(struct tws_draft *draft, const void *data, size_t size,
+			  size_t alignment)
 {
 	size_t start = (draft->used + alignment - 1) / alignment * alignment;
 
@@ -27,7 +27,7 @@ static uint32_t put(struct tws_draft *draft, const void *data, size_t size,
 
 static uint32_t put_text(struct tws_draft *draft, const char *text)
 {
-	return put(draft, text, strlen(text) + 1, 1);
+	return put_bytes(draft, text, strlen(text) + 1, 1);
 }
 
 struct tws_draft *tws_draft_new(struct tws_complaints *complaints, const char *source)
@@ -63,8 +63,8 @@ void tws_draft_complain(struct tws_draft *draft, unsigned line,
 
 /* ---------------------------------------------------------- names and lists */
 
-static bool refuse(struct tws_problem *problem, const struct tws_setting *setting,
-		   const char *what, const char *cure)
+static bool refuse_setting(struct tws_problem *problem, const struct tws_setting *setting,
+			   const char *what, const char *cure)
 {
 	tws_problem_what(problem, "%s %s", setting->name, what);
 	tws_problem_cure(problem, "%s", cure);
@@ -88,14 +88,15 @@ static bool check_text(const struct tws_setting *setting, const struct tws_value
 		       size_t size, struct tws_problem *problem)
 {
 	if (value->type != TWS_VALUE_TEXT)
-		return refuse(problem, setting, "is of another type",
-			      "write text in quotes");
+		return refuse_setting(problem, setting, "is of another type",
+				      "write text in quotes");
 	if (!*value->text)
-		return refuse(problem, setting, "is empty",
-			      "write a text, or leave it out");
+		return refuse_setting(problem, setting, "is empty",
+				      "write a text, or leave it out");
 	if (!is_printable(value->text))
-		return refuse(problem, setting, "has bytes that are no printable UTF-8",
-			      "leave them out; in a glob, write '?' for each");
+		return refuse_setting(problem, setting,
+				      "has bytes that are no printable UTF-8",
+				      "leave them out; in a glob, write '?' for each");
 	if (strlen(value->text) < size)
 		return true;
 	tws_problem_what(problem, "%s is too long", setting->name);
@@ -172,12 +173,12 @@ static bool find_user(const struct tws_setting *setting, const struct tws_value 
 		}
 		uid = user->pw_uid;
 	} else if (value->type != TWS_VALUE_INTEGER) {
-		return refuse(problem, setting, "is of another type",
-			      "write a user's number or name");
+		return refuse_setting(problem, setting, "is of another type",
+				      "write a user's number or name");
 	}
 	if (uid < 0 || uid >= UINT32_MAX)
-		return refuse(problem, setting, "is out of range",
-			      "write 0 to 4294967294");
+		return refuse_setting(problem, setting, "is out of range",
+				      "write 0 to 4294967294");
 	*ret_uid = (uint32_t)uid;
 	return true;
 }
@@ -227,7 +228,7 @@ void tws_draft_set(struct tws_draft *draft, struct tws_draft_part *part,
 static struct tws_list put_list(struct tws_draft *draft, const void *elements,
 				size_t size, uint32_t count)
 {
-	uint32_t offset = count ? put(draft, elements, size * count, 4) : 0;
+	uint32_t offset = count ? put_bytes(draft, elements, size * count, 4) : 0;
 
 	return (struct tws_list){.offset = offset, .count = count};
 }
@@ -283,7 +284,8 @@ static void put_rules(struct tws_draft *draft, struct tws_policy_image *image)
 		copy_action(&rules[i].action, part);
 	}
 	image->rules.count = draft->rule_count;
-	image->rules.offset = put(draft, rules, sizeof(*rules) * draft->rule_count, 8);
+	image->rules.offset =
+	    put_bytes(draft, rules, sizeof(*rules) * draft->rule_count, 8);
 }
 
 static struct tws_list put_arms(struct tws_draft *draft)
@@ -299,7 +301,7 @@ static struct tws_list put_arms(struct tws_draft *draft)
 		copy_action(&arms[i].action, part);
 	}
 	return (struct tws_list){
-	    .offset = put(draft, arms, sizeof(*arms) * draft->arm_count, 8),
+	    .offset = put_bytes(draft, arms, sizeof(*arms) * draft->arm_count, 8),
 	    .count = draft->arm_count};
 }
 
@@ -335,7 +337,7 @@ struct tws_policy_image *tws_draft_finish(const struct tws_draft *draft)
 	image = (struct tws_policy_image *)copy->bytes;
 	put_rules(copy, image);
 	put_experiment(copy, image);
-	put(copy, "", 0, 8);
+	put_bytes(copy, "", 0, 8);
 	image->magic = TWS_POLICY_MAGIC;
 	image->byte_order = TWS_BYTE_ORDER;
 	image->abi_major = TWS_POLICY_ABI_MAJOR;

@@ -59,8 +59,8 @@ static uint64_t read_cell(const struct tws_setting *setting, const struct tws_to
 }
 
 /* An error of the type or the range: what was written, and what may be. */
-static bool refuse(const struct tws_setting *setting, struct tws_problem *problem,
-		   const char *what)
+static bool refuse_value(const struct tws_setting *setting, struct tws_problem *problem,
+			 const char *what)
 {
 	char range[160];
 
@@ -92,7 +92,7 @@ static bool store_integer(const struct tws_setting *setting, int64_t integer,
 
 	if (integer < setting->low || integer > setting->high) {
 		snprintf(what, sizeof(what), "= %" PRId64 " is out of range", integer);
-		return refuse(setting, problem, what);
+		return refuse_value(setting, problem, what);
 	}
 	write_cell(setting, (uint64_t)integer, top, part);
 	if (setting->on)
@@ -104,7 +104,7 @@ static bool store_percent(const struct tws_setting *setting, double percent,
 			  struct tws_part *part, struct tws_problem *problem)
 {
 	if (!(percent >= 0.0001 && percent <= 100))
-		return refuse(setting, problem, "is out of range");
+		return refuse_value(setting, problem, "is out of range");
 	write_cell(setting, (uint64_t)(percent * 10000 + 0.5), NULL, part);
 	return true;
 }
@@ -127,7 +127,7 @@ static bool store_choice(const struct tws_setting *setting, const char *text,
 		return true;
 	}
 	snprintf(what, sizeof(what), "= \"%.64s\" is not one of its values", text);
-	refuse(setting, problem, what);
+	refuse_value(setting, problem, what);
 	length = tws_nearest_word(text, setting->choices, &near);
 	if (length)
 		tws_problem_cure(problem, "did you mean \"%.*s\"?", (int)length, near);
@@ -164,7 +164,7 @@ static bool store_group(const struct tws_setting *setting, const struct tws_valu
 		gid = group->gr_gid;
 	}
 	if (gid < 1 || gid >= UINT32_MAX)
-		return refuse(setting, problem, "is out of range");
+		return refuse_value(setting, problem, "is out of range");
 	write_cell(setting, (uint64_t)gid, top, NULL);
 	return true;
 }
@@ -207,7 +207,7 @@ bool tws_setting_store(const struct tws_setting *setting, const struct tws_value
 	default:
 		break;
 	}
-	return refuse(setting, problem, "is of another type");
+	return refuse_value(setting, problem, "is of another type");
 }
 
 static bool load_ports(const struct tws_setting *setting, const struct tws_part *part,

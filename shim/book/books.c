@@ -23,8 +23,8 @@ TWS_HOT_DATA struct tws_book *tws_own_book __attribute__((aligned(64)));
 static uint64_t early[TWS_COUNTERS]; /* counted before there was a book */
 
 /* Backs the first `count` elements with memory; `before` of them have it already. */
-static bool back(const struct tws_book *book, enum tws_section_id id, uint32_t before,
-		 uint32_t count)
+static bool back_elements(const struct tws_book *book, enum tws_section_id id,
+			  uint32_t before, uint32_t count)
 {
 	const struct tws_section *laid = &book->section[id];
 	uint64_t from = (laid->offset + (uint64_t)before * laid->element_size) & ~4095ULL;
@@ -49,7 +49,9 @@ static void take_ready(struct tws_book *book, const struct tws_header *layout)
 		if (ready > book->section[id].count)
 			ready = book->section[id].count;
 		book->ready[id] =
-		    ready && back(book, (enum tws_section_id)id, 0, ready) ? ready : 0;
+		    ready && back_elements(book, (enum tws_section_id)id, 0, ready)
+			? ready
+			: 0;
 	}
 }
 
@@ -124,7 +126,7 @@ static bool back_section(struct tws_book *book, enum tws_section_id id, uint32_t
 	uint32_t before = tws_book_ready(book, id);
 	uint32_t ready = next_ready(&book->section[id], before, index);
 
-	if (!back(book, id, before, ready))
+	if (!back_elements(book, id, before, ready))
 		return false;
 	tws_raise_u32(&book->ready[id], ready);
 	tws_raise_u32(&book->header->section[id].ready, ready);
@@ -224,7 +226,8 @@ static inline bool is_entry(struct tws_book *book, uint32_t index,
 	       same_address(&entry->address, address);
 }
 
-static TWS_COLD uint16_t append(struct tws_book *book, const struct tws_address *address)
+static TWS_COLD uint16_t append_destination(struct tws_book *book,
+					    const struct tws_address *address)
 {
 	uint32_t used = tws_book_used(book, TWS_SECTION_DESTINATIONS);
 
@@ -251,7 +254,7 @@ find_destination(struct tws_book *book, const struct tws_address *address, uint3
 			return index;
 		if (index)
 			continue;
-		ret = append(book, address);
+		ret = append_destination(book, address);
 		__atomic_store_n(place, ret, __ATOMIC_RELAXED);
 		return ret;
 	}

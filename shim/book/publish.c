@@ -125,7 +125,8 @@ static void fill_identity(struct tws_header *header, uint32_t user)
 
 /* ------------------------------------------------------------- the layout */
 
-static void lay_out(struct tws_header *header, const struct tws_settings *settings)
+static void lay_out_segment(struct tws_header *header,
+			    const struct tws_settings *settings)
 {
 	const struct tws_segment_sizes sizes = {.connections = settings->connections,
 						.destinations = settings->destinations,
@@ -143,7 +144,7 @@ static void lay_out(struct tws_header *header, const struct tws_settings *settin
 /* The header, the process counters and the last page; the rest is backed as it is
  * reached. A kernel without MADV_POPULATE_WRITE (before 5.14) has it all backed at once.
  */
-static bool back(int fd, struct tws_header *header, uint64_t size)
+static bool back_segment(int fd, struct tws_header *header, uint64_t size)
 {
 	uint64_t first = 4096 + sizeof(struct tws_counters);
 	char *last = (char *)header + size - 4096;
@@ -208,7 +209,7 @@ static struct tws_header *make_in(int directory, int fd, const char *temporary,
 	if (user == TWS_NO_USER || owner_of(fd) != user)
 		return NULL;
 	fill_identity(layout, user);
-	lay_out(layout, settings);
+	lay_out_segment(layout, settings);
 	if (!tws_may_write(layout->size) ||
 	    tws_sys2(SYS_ftruncate, fd, layout->size) != 0)
 		return NULL;
@@ -216,7 +217,7 @@ static struct tws_header *make_in(int directory, int fd, const char *temporary,
 	if (!header)
 		return NULL;
 	set_readers(directory, fd, settings->group);
-	if (back(fd, header, layout->size)) {
+	if (back_segment(fd, header, layout->size)) {
 		tws_segment_begin(header, layout);
 		if (publish_name(directory, temporary, header, layout))
 			return header;

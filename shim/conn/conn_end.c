@@ -269,7 +269,7 @@ static inline bool is_usual(const struct tws_connection *slot, int events)
 		 (TWS_ENDING_UNUSUAL | TWS_CONN_BELIEVED | TWS_CONN_LOW_WATER));
 }
 
-static inline TWS_ALWAYS_INLINE void judge(struct tws_end *end)
+static inline TWS_ALWAYS_INLINE void judge_end(struct tws_end *end)
 {
 	const struct tws_connection *slot = end->conn.slot;
 	int events = -1; /* if bytes are counted, TCP_INFO comes first */
@@ -329,7 +329,7 @@ TWS_HOT bool tws_conn_look(int fd, enum tws_via via, struct tws_end *ret_end)
 		return false;
 	}
 	ret_end->ends = true;
-	judge(ret_end);
+	judge_end(ret_end);
 	return true;
 }
 
@@ -341,7 +341,7 @@ static TWS_COLD void look_again(struct tws_end *end)
 	end->ends = tws_conn_state(end->conn.slot) != TWS_CONN_CLAIMED &&
 		    tws_conn_cookie(end->fd, end->conn.book) == end->conn.slot->cookie;
 	if (end->ends)
-		judge(end);
+		judge_end(end);
 }
 
 TWS_HOT void tws_conn_detach(struct tws_end *end)

@@ -68,7 +68,7 @@ static bool read_dynamic(struct library *library)
 }
 
 /* The kernel links the names directly behind the symbols. */
-static const void *find(const struct library *library, const char *name)
+static const void *find_clock(const struct library *library, const char *name)
 {
 	const ElfW(Sym) *end = (const void *)library->names;
 
@@ -100,7 +100,7 @@ void tws_clock_begin(void)
 	if (!file || memcmp(file->e_ident, ELFMAG, SELFMAG) != 0 ||
 	    !read_segments(file, &library) || !read_dynamic(&library))
 		return;
-	found = find(&library, SYMBOL);
+	found = find_clock(&library, SYMBOL);
 	if (found)
 		__atomic_store_n((const void **)(void *)&tws_clock, found,
 				 __ATOMIC_RELEASE);

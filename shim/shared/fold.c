@@ -27,7 +27,7 @@ static uint64_t lay(struct tws_header *totals, enum tws_section_id id, size_t el
 	return (offset + element * count + 63) / 64 * 64;
 }
 
-static void lay_out(struct tws_header *totals, const struct tws_header *example)
+static void lay_out_totals(struct tws_header *totals, const struct tws_header *example)
 {
 	uint64_t end = 4096;
 
@@ -361,7 +361,7 @@ static uint32_t fold_batch(struct tws_scan *scan, struct tws_candidate **batch,
 	uint32_t ret = 0;
 
 	if (index) {
-		lay_out(totals, example);
+		lay_out_totals(totals, example);
 		ret = add_to_totals(scan, batch, count, totals, index);
 	}
 	tws_fold_release(index, index_size);

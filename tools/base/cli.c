@@ -157,7 +157,7 @@ static int refuse_unknown(const struct cli_command *command, const char *word)
 }
 
 /* Names what getopt refused: by its letter, or as it stands on the command line. */
-static int refuse(const struct cli_command *command, int value, char **argv)
+static int refuse_option(const struct cli_command *command, int value, char **argv)
 {
 	const char letter[] = {'-', (char)optopt, '\0'};
 	bool is_letter = optopt > 0 && optopt < VALUE_FIRST;
@@ -201,7 +201,7 @@ int cli_read(const struct cli_command *command, int argc, char **argv, void *req
 	while ((value = getopt_long(argc, argv, tables.letters, tables.longs, NULL)) !=
 	       -1) {
 		if (value == '?' || value == ':')
-			return refuse(command, value, argv);
+			return refuse_option(command, value, argv);
 		if (value == HELP_VALUE) {
 			print_help(command);
 			return cli_finish_output();
@@ -236,7 +236,7 @@ int cli_take_color(const struct cli_option *option, void *field)
 }
 
 /* False: optarg is not a whole number from `least` to `most`. */
-static bool parse_number(uint64_t least, uint64_t most, uint64_t *ret_number)
+static bool parse_option_number(uint64_t least, uint64_t most, uint64_t *ret_number)
 {
 	unsigned long long number;
 	char *end;
@@ -254,7 +254,7 @@ int cli_take_number(const struct cli_option *option, void *field)
 {
 	uint64_t number;
 
-	if (!parse_number(0, option->most, &number))
+	if (!parse_option_number(0, option->most, &number))
 		return cli_fail(CLI_USAGE, "--%s %s: must be a number from 0 to %u",
 				option->name, optarg, option->most);
 	*(unsigned *)field = (unsigned)number;
@@ -263,7 +263,7 @@ int cli_take_number(const struct cli_option *option, void *field)
 
 int cli_take_count(const struct cli_option *option, void *field)
 {
-	if (parse_number(1, UINT64_MAX, field))
+	if (parse_option_number(1, UINT64_MAX, field))
 		return 0;
 	return cli_fail(CLI_USAGE, "--%s %s: must be a number, 1 or more", option->name,
 			optarg);

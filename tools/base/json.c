@@ -24,6 +24,11 @@ json_t *print_json_text_or_null(const char *text)
 	return text && *text ? print_json_text(text) : json_null();
 }
 
+json_t *json_count(uint64_t value)
+{
+	return json_integer((json_int_t)(value & INT64_MAX));
+}
+
 int print_json(FILE *out, json_t *object, size_t flags)
 {
 	int result = object && json_dumpf(object, out, flags | JSON_ENSURE_ASCII) == 0

@@ -14,7 +14,7 @@ static const char *skip_blanks(const char *text)
 	return text + strspn(text, " \t");
 }
 
-static bool parse_number(const char *text, uint64_t *ret_value)
+static bool parse_host_number(const char *text, uint64_t *ret_value)
 {
 	char *end;
 
@@ -40,7 +40,7 @@ static const char *skip_words(const char *text, unsigned long words)
 static bool parse_place(const char *text, const char *key, uint64_t *ret_value)
 {
 	text = skip_words(text, strtoul(key, NULL, 10));
-	return text && parse_number(text, ret_value);
+	return text && parse_host_number(text, ret_value);
 }
 
 /* Finds the line that begins with the key up to its colon. Returns what follows the
@@ -80,7 +80,7 @@ static bool parse_column(const char *text, const char *key, uint64_t *ret_value)
 	if (place < 0)
 		return false;
 	numbers = skip_words(numbers, (unsigned long)place);
-	return numbers && parse_number(numbers, ret_value);
+	return numbers && parse_host_number(numbers, ret_value);
 }
 
 static bool parse_pair(const char *text, const char *key, uint64_t *ret_value)
@@ -90,10 +90,10 @@ static bool parse_pair(const char *text, const char *key, uint64_t *ret_value)
 	long place;
 
 	if (!line || !colon || !colon[1])
-		return line && parse_number(line, ret_value);
+		return line && parse_host_number(line, ret_value);
 	place = find_word(line, colon + 1);
 	line = place < 0 ? NULL : skip_words(line, (unsigned long)place + 1);
-	return line && parse_number(line, ret_value);
+	return line && parse_host_number(line, ret_value);
 }
 
 /* "some avg10=3.73 avg60=3.15 avg300=4.47 total=54095598": two decimals, always. */
@@ -107,10 +107,10 @@ static bool parse_pressure(const char *text, const char *key, uint64_t *ret_valu
 		text = text ? text + 1 : NULL;
 	}
 	field = text ? strstr(text, "avg60=") : NULL;
-	if (!field || !parse_number(field + 6, &whole))
+	if (!field || !parse_host_number(field + 6, &whole))
 		return false;
 	field = strchr(field, '.');
-	if (!field || !parse_number(field + 1, &decimals) || decimals > 99)
+	if (!field || !parse_host_number(field + 1, &decimals) || decimals > 99)
 		return false;
 	*ret_value = whole * 100 + decimals;
 	return true;
@@ -136,7 +136,7 @@ static bool parse_slab(const char *text, const char *key, uint64_t *ret_value)
 		text = text ? text + 1 : NULL;
 	}
 	text = text ? skip_words(text, 3) : NULL;
-	return text && parse_number(text, ret_value);
+	return text && parse_host_number(text, ret_value);
 }
 
 bool host_parse(enum host_form form, const char *text, const char *key,

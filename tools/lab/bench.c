@@ -207,8 +207,8 @@ static void end_all(struct running *running, unsigned parallel, struct lab_case 
 }
 
 /* Starts cases in the free places. Returns 0 or -errno. */
-static int fill(struct lab_bench *bench, struct lab_case *cases, size_t count,
-		size_t *next, struct running *running, unsigned parallel)
+static int start_cases(struct lab_bench *bench, struct lab_case *cases, size_t count,
+		       size_t *next, struct running *running, unsigned parallel)
 {
 	for (unsigned i = 0; i < parallel && *next < count; i++) {
 		int result;
@@ -236,7 +236,7 @@ int lab_run(struct lab_bench *bench, struct lab_case *cases, size_t count,
 	if (parallel > PARALLEL)
 		parallel = PARALLEL;
 	while (result == 0 && done < count && !interrupted) {
-		result = fill(bench, cases, count, &next, running, parallel);
+		result = start_cases(bench, cases, count, &next, running, parallel);
 		done += reap(running, parallel, cases);
 		if (tws_now() - shown_ns > 200000000) {
 			shown_ns = tws_now();

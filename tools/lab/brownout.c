@@ -21,8 +21,8 @@ static const struct lab_column COLUMNS[] = {
     {"full_p99_us", "p99", 0, false},
 };
 
-static void add_row(struct lab_table *table, const struct lab_case cases[2],
-		    unsigned step)
+static void add_fill_row(struct lab_table *table, const struct lab_case cases[2],
+			 unsigned step)
 {
 	unsigned each = PORTS / STEPS, first = step * each;
 	char name[32];
@@ -46,7 +46,7 @@ static double slowdown(const struct lab_case *what)
 	return empty > 0 ? lab_connect_us(what, 0.5, PORTS - each, each) / empty : 0;
 }
 
-static void judge(struct lab_result *result, const struct lab_case cases[2])
+static void judge_brownout(struct lab_result *result, const struct lab_case cases[2])
 {
 	lab_say(result,
 		"with %d ports, connect() is %.0f times slower in the last tenth of the "
@@ -85,8 +85,8 @@ int lab_brownout(struct lab_bench *bench, struct lab_result *result)
 		table = lab_table_new(result, "8,000 ports, one destination", COLUMNS,
 				      COUNT(COLUMNS));
 		for (unsigned step = 0; step < STEPS; step++)
-			add_row(table, cases, step);
-		judge(result, cases);
+			add_fill_row(table, cases, step);
+		judge_brownout(result, cases);
 	}
 	lab_cases_free(cases, COUNT(cases));
 	return ret;

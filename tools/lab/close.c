@@ -88,7 +88,7 @@ double lab_lost_percent(const struct lab_case *what)
 	return sent ? 100.0 * (1 - (double)what->board->seen.bytes / (double)sent) : 0;
 }
 
-static void add_row(struct lab_table *table, const struct lab_case *what)
+static void add_close_row(struct lab_table *table, const struct lab_case *what)
 {
 	const struct lab_seen *seen = &what->board->seen;
 	json_t *row = lab_row_new(table, what->name);
@@ -118,7 +118,7 @@ static void add_tables(struct lab_result *result, const struct lab_case *cases,
 			table = lab_table_new(result, cases[i].group, COLUMNS,
 					      COUNT(COLUMNS));
 		if (!lab_say_failure(result, &cases[i]))
-			add_row(table, &cases[i]);
+			add_close_row(table, &cases[i]);
 	}
 }
 
@@ -184,8 +184,8 @@ static void judge_hung(struct lab_result *result, const struct lab_case *cases,
 			resets, hung);
 }
 
-static void judge(struct lab_result *result, const struct lab_case *cases, size_t count,
-		  const char *idle, const char *loaded)
+static void judge_close(struct lab_result *result, const struct lab_case *cases,
+			size_t count, const char *idle, const char *loaded)
 {
 	const struct lab_case *fin = in(cases, count, loaded, "fin-reset");
 	const struct lab_case *linger = in(cases, count, loaded, "SO_LINGER {1,1}");
@@ -219,7 +219,7 @@ int lab_close(struct lab_bench *bench, struct lab_result *result)
 	if (ret == 0)
 		add_tables(result, cases, count);
 	if (ret == 0 && !result->failed)
-		judge(result, cases, count, CLOSE_IDLE, CLOSE_IN_FLIGHT);
+		judge_close(result, cases, count, CLOSE_IDLE, CLOSE_IN_FLIGHT);
 	lab_cases_free(cases, count);
 	return ret;
 }
@@ -241,7 +241,7 @@ int lab_link(struct lab_bench *bench, struct lab_result *result)
 	if (ret == 0)
 		add_tables(result, cases, count);
 	if (ret == 0 && !result->failed)
-		judge(result, cases, count, CLOSE_IDLE, CLOSE_ACROSS);
+		judge_close(result, cases, count, CLOSE_IDLE, CLOSE_ACROSS);
 	lab_cases_free(cases, count);
 	return ret;
 }

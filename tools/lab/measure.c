@@ -37,7 +37,7 @@ uint64_t lab_bytes_sent(const struct lab_case *what)
 	return ret;
 }
 
-static int compare(const void *a, const void *b)
+static int compare_latencies(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
@@ -57,7 +57,7 @@ static double quantile_us(const struct lab_case *what, bool of_connect, double q
 			values[taken++] =
 			    of_connect ? all[i].connect_ns : all[i].close_ns;
 	if (taken) {
-		qsort(values, taken, sizeof(*values), compare);
+		qsort(values, taken, sizeof(*values), compare_latencies);
 		ret = (double)values[(size_t)(quantile * (double)(taken - 1))] / 1000;
 	}
 	free(values);
@@ -76,7 +76,7 @@ double lab_close_us(const struct lab_case *what, double quantile)
 }
 
 /* Appends "N word", after a comma if there is something before it. */
-static void append(char *buffer, size_t size, uint64_t count, const char *word)
+static void append_count(char *buffer, size_t size, uint64_t count, const char *word)
 {
 	size_t length = strlen(buffer);
 
@@ -91,11 +91,11 @@ const char *lab_describe_reader(char *buffer, size_t size, const struct lab_case
 	unsigned opened = lab_count_established(what);
 
 	*buffer = '\0';
-	append(buffer, size, seen->ended, "EOF");
-	append(buffer, size, seen->reset, "reset");
-	append(buffer, size, seen->hung, "hung");
+	append_count(buffer, size, seen->ended, "EOF");
+	append_count(buffer, size, seen->reset, "reset");
+	append_count(buffer, size, seen->hung, "hung");
 	if (opened > seen->accepted)
-		append(buffer, size, opened - seen->accepted, "never knew");
+		append_count(buffer, size, opened - seen->accepted, "never knew");
 	return buffer;
 }
 
@@ -116,8 +116,8 @@ const char *lab_describe_policy(char *buffer, size_t size, const struct lab_case
 
 	*buffer = '\0';
 	for (size_t i = 0; i < sizeof(ROWS) / sizeof(*ROWS); i++)
-		append(buffer, size, what->board->shim.value[ROWS[i].counter],
-		       ROWS[i].word);
+		append_count(buffer, size, what->board->shim.value[ROWS[i].counter],
+			     ROWS[i].word);
 	return buffer;
 }
 

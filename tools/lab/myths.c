@@ -296,8 +296,8 @@ static size_t count_cases(const struct myth *myth)
 }
 
 /* Adds the row and returns the verdict. */
-static enum myth_verdict add_row(struct lab_table *table, const struct myth *myth,
-				 const struct lab_case *cases)
+static enum myth_verdict add_myth_row(struct lab_table *table, const struct myth *myth,
+				      const struct lab_case *cases)
 {
 	static const char *const WORDS[] = {
 	    [MYTH_FALSE] = "myth",
@@ -324,7 +324,7 @@ static void add_table(struct lab_result *result, const struct lab_case *cases)
 	unsigned count[MYTH_NOT_TESTABLE + 1] = {0};
 
 	for (size_t i = 0; i < COUNT(MYTHS); i++) {
-		count[add_row(table, &MYTHS[i], cases)]++;
+		count[add_myth_row(table, &MYTHS[i], cases)]++;
 		cases += count_cases(&MYTHS[i]);
 	}
 	lab_say(result,

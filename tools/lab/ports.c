@@ -140,7 +140,7 @@ static void put_destinations(json_t *row, const struct lab_case *what)
 			     lab_count_errors(what, 0, 2 * each, each));
 }
 
-static void add_row(struct lab_table *table, const struct lab_case *what)
+static void add_ports_row(struct lab_table *table, const struct lab_case *what)
 {
 	json_t *row = lab_row_new(table, what->name);
 	char text[200];
@@ -163,7 +163,7 @@ static unsigned successes(const struct lab_case *cases, const char *group,
 	return lab_count_established(lab_find(cases, CASES, group, name));
 }
 
-static void judge(struct lab_result *result, const struct lab_case *cases)
+static void judge_ports(struct lab_result *result, const struct lab_case *cases)
 {
 	lab_say(result,
 		"%d ports carry %u connections a minute to one destination; with "
@@ -202,10 +202,10 @@ int lab_ports(struct lab_bench *bench, struct lab_result *result)
 			table = lab_table_new(result, cases[i].group, COLUMNS,
 					      COUNT(COLUMNS));
 		if (!lab_say_failure(result, &cases[i]))
-			add_row(table, &cases[i]);
+			add_ports_row(table, &cases[i]);
 	}
 	if (ret == 0 && !result->failed)
-		judge(result, cases);
+		judge_ports(result, cases);
 	lab_cases_free(cases, CASES);
 	return ret;
 }

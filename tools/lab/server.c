@@ -103,7 +103,7 @@ static bool has_error(int fd)
 }
 
 /* If it is time, reads as much as the case allows at once. */
-static void look_at(struct service *service, int fd)
+static void serve_peer(struct service *service, int fd)
 {
 	const struct lab_server *server = service->server;
 	struct peer *peer = &service->peer[fd];
@@ -177,11 +177,11 @@ static void serve_once(struct service *service)
 		if (is_listener(service, events[i].data.fd))
 			accept_all(service, events[i].data.fd);
 		else
-			look_at(service, events[i].data.fd);
+			serve_peer(service, events[i].data.fd);
 	}
 	if (is_paced(service->server) && service->open)
 		for (int fd = 0; fd < PEERS; fd++)
-			look_at(service, fd);
+			serve_peer(service, fd);
 }
 
 /* Whether nothing more will come, or nothing has come for too long. */

@@ -124,7 +124,7 @@ static int write_sysctls(const struct lab_world *world, char *ret_error, size_t 
 	return 0;
 }
 
-static int fail(int result, const char *what, char *ret_error, size_t size)
+static int fail_step(int result, const char *what, char *ret_error, size_t size)
 {
 	snprintf(ret_error, size, "%s: %s", what, strerror(-result));
 	return result;
@@ -137,12 +137,12 @@ int lab_world_enter(const struct lab_world *world, struct lab_place *ret_place,
 
 	memset(ret_place, 0, sizeof(*ret_place));
 	if (result != 0)
-		return fail(result, "no private network namespace", ret_error, size);
+		return fail_step(result, "no private network namespace", ret_error, size);
 	result = bring_up("lo", NULL);
 	if (result == 0)
 		result = bring_up("lo:lab", LAB_ADDRESS);
 	if (result != 0)
-		return fail(result, "the namespace's loopback", ret_error, size);
+		return fail_step(result, "the namespace's loopback", ret_error, size);
 	/* A stray RST would free a TIME_WAIT socket early (RFC 1337; measured: 1 in 70 on
 	 * a busy machine), and a port with it: one more success than there are ports. */
 	lab_sysctl_write("tcp_rfc1337", "1");
@@ -154,6 +154,6 @@ int lab_world_enter(const struct lab_world *world, struct lab_place *ret_place,
 	ret_place->client_ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	ret_place->server_ns = ret_place->client_ns;
 	if (ret_place->client_ns < 0)
-		return fail(-errno, "/proc/self/ns/net", ret_error, size);
+		return fail_step(-errno, "/proc/self/ns/net", ret_error, size);
 	return world->delay_ms ? lab_tun_join(world, ret_place, ret_error, size) : 0;
 }

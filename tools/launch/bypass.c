@@ -36,7 +36,8 @@ static bool has_words(const char *text, const char *words)
 	return false;
 }
 
-static bool explain(const char *text, const char *where, char *ret_why, size_t size)
+static bool explain_bypass(const char *text, const char *where, char *ret_why,
+			   size_t size)
 {
 	for (size_t i = 0; i < sizeof(BYPASSES) / sizeof(*BYPASSES); i++) {
 		if (!has_words(text, BYPASSES[i].words))
@@ -65,11 +66,11 @@ bool bypass_explain(const char *command, char *const *argv, char *ret_why, size_
 {
 	static char text[SCRIPT_SIZE];
 
-	if (explain(command, "the command", ret_why, size))
+	if (explain_bypass(command, "the command", ret_why, size))
 		return true;
 	for (size_t i = 0; i < 2 && argv[i]; i++) {
 		read_script(argv[i], text, sizeof(text));
-		if (explain(text, argv[i], ret_why, size))
+		if (explain_bypass(text, argv[i], ret_why, size))
 			return true;
 	}
 	return false;

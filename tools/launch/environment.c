@@ -29,7 +29,7 @@ static char *preload_entry(const char *old, const char *library)
 }
 
 /* The place of NAME= in the environment: its entry, or the first free place. */
-static char **place_of(char **environment, const char *name)
+static char **place_of_variable(char **environment, const char *name)
 {
 	while (*environment && strncmp(*environment, name, strlen(name)) != 0)
 		environment++;
@@ -37,7 +37,7 @@ static char **place_of(char **environment, const char *name)
 }
 
 /* Stores the entry in its place. An entry of NULL means out of memory. */
-static bool put(char **place, char *new)
+static bool put_entry(char **place, char *new)
 {
 	if (!new)
 		return false;
@@ -73,9 +73,9 @@ char **launch_environment(char *const *environment, const char *library,
 
 	if (!ret)
 		return NULL;
-	preload = place_of(ret, PRELOAD);
-	if ((!library || put(preload, preload_entry(*preload, library))) &&
-	    put(place_of(ret, DIRECTORY), entry(DIRECTORY, directory)))
+	preload = place_of_variable(ret, PRELOAD);
+	if ((!library || put_entry(preload, preload_entry(*preload, library))) &&
+	    put_entry(place_of_variable(ret, DIRECTORY), entry(DIRECTORY, directory)))
 		return ret;
 	launch_environment_free(ret);
 	return NULL;

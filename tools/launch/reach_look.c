@@ -166,8 +166,9 @@ static bool look_at_open(int fd, int level, struct reach_facts *facts,
 	return false;
 }
 
-static bool look_at(int level, const struct reach_user *user, struct reach_facts *facts,
-		    struct reach *reach, char *ret_next, size_t size)
+static bool look_at_level(int level, const struct reach_user *user,
+			  struct reach_facts *facts, struct reach *reach, char *ret_next,
+			  size_t size)
 {
 	struct stat st;
 	bool more;
@@ -278,7 +279,7 @@ struct reach reach_command_as(const char *command, const char *library,
 		return reach;
 	}
 	own_machine(library, &facts);
-	while (look_at(level, user, &facts, &reach, next, sizeof(next))) {
+	while (look_at_level(level, user, &facts, &reach, next, sizeof(next))) {
 		if (++level > REACH_LEVELS) {
 			reach_set(&reach, REACH_NOT_PROGRAM,
 				  "its scripts name more than %d others", REACH_LEVELS);

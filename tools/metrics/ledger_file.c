@@ -15,16 +15,12 @@
 #include <unistd.h>
 
 #include "config/address.h"
+#include "tools/base/json.h"
 #include "tools/base/print.h"
 #include "tools/segments/names.h"
 
 #define TEMPORARY LEDGER_FILE ".tmp"
 #define SIZE_MAX_ (64l << 20)
-
-static json_t *integer(uint64_t value)
-{
-	return json_integer((json_int_t)value);
-}
 
 static uint64_t get_number(const json_t *object, const char *key)
 {
@@ -56,7 +52,7 @@ static json_t *values(const uint64_t *list)
 	for (unsigned i = 0; i < TWS_COUNTERS; i++)
 		if (list[i])
 			json_object_set_new(object, counter_texts[i].name,
-					    integer(list[i]));
+					    json_count(list[i]));
 	return object;
 }
 
@@ -86,7 +82,7 @@ static json_t *destinations(const struct ledger_app *app)
 		json_array_append_new(
 		    array,
 		    json_pack("{s:s, s:o, s:I, s:o}", "to", print_address(to, &slot->to),
-			      "attempts", integer(slot->attempts), "changed",
+			      "attempts", json_count(slot->attempts), "changed",
 			      (json_int_t)slot->changed, "lines", lines(slot->lines)));
 	}
 	return array;
@@ -112,7 +108,7 @@ static json_t *name_value(const char *name)
 static json_t *app_object(const struct ledger_app *app)
 {
 	return json_pack("{s:o, s:o, s:I, s:b, s:o, s:o, s:o, s:o, s:o}", "app",
-			 name_value(app->name), "attempts", integer(app->attempts),
+			 name_value(app->name), "attempts", json_count(app->attempts),
 			 "seen", (json_int_t)app->seen, "full", app->full, "lines",
 			 lines(app->lines), "histograms", histograms(app->histograms),
 			 "retired", values(app->retired), "other", values(app->other),
@@ -142,7 +138,7 @@ int ledger_save(const struct ledger *ledger, int directory)
 	for (unsigned i = 0; i < ledger->count; i++)
 		json_array_append_new(apps, app_object(ledger->apps[i]));
 	object = json_pack("{s:s, s:o, s:o}", "schema", "twshim.metrics-state/1",
-			   "dropped", integer(ledger->dropped), "apps", apps);
+			   "dropped", json_count(ledger->dropped), "apps", apps);
 	unlinkat(directory, TEMPORARY, 0);
 	fd = openat(directory, TEMPORARY,
 		    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);

@@ -50,7 +50,7 @@ static const struct quantile {
 
 _Static_assert(COUNT(SHARES) + COUNT(QUANTILES) + 2 <= ARMS_LINES, "room for all lines");
 
-static uint64_t part_of(const struct share *share, const struct tws_counters *counters)
+static uint64_t counted_of(const struct share *share, const struct tws_counters *counters)
 {
 	return share->counter == TWS_COUNTERS ? join_failed(counters)
 					      : counters->value[share->counter];
@@ -76,7 +76,7 @@ static struct arms_line *add_line(struct arms_comparison *comparison, const char
 static bool has_line(const struct share *share, const struct tws_counters *a,
 		     const struct tws_counters *b)
 {
-	return share->title[0] != ' ' || part_of(share, a) || part_of(share, b);
+	return share->title[0] != ' ' || counted_of(share, a) || counted_of(share, b);
 }
 
 static uint64_t samples(const struct tws_counters *counters, enum tws_histogram_id id)
@@ -100,7 +100,7 @@ static void add_shares(struct arms_comparison *comparison, const struct tws_coun
 			continue;
 		add_line(comparison, share->name, share->title, ARMS_SHARE, share->better)
 		    ->difference = statistics_proportions(
-		    part_of(share, a), whole_of(share, a), part_of(share, b),
+		    counted_of(share, a), whole_of(share, a), counted_of(share, b),
 		    whole_of(share, b), confidence);
 	}
 }

@@ -251,6 +251,13 @@ void owners_free(struct owners *owners)
 	*owners = (struct owners){0};
 }
 
+enum owners_part owners_part_of(const struct owners_group *group)
+{
+	if (group->kind == OWNERS_KNOWN)
+		return OWNERS_PART_KNOWN;
+	return group->has_listener ? OWNERS_PART_INCOMING : OWNERS_PART_UNOWNED;
+}
+
 double owners_exited_s(const struct owners *owners, const struct owners_group *group)
 {
 	const struct model *model = owners->model;

@@ -36,6 +36,14 @@ struct owners_group {
 	uint32_t newest_leaves_ms;
 };
 
+/* The parts in which the groups are shown. */
+enum owners_part {
+	OWNERS_PART_KNOWN,
+	OWNERS_PART_INCOMING, /* somebody listens on the local port now */
+	OWNERS_PART_UNOWNED,
+	OWNERS_PARTS
+};
+
 struct owners {
 	const struct model *model;
 	struct owners_group *groups; /* by kind; most sockets first */
@@ -51,6 +59,8 @@ struct owners {
 int owners_group(struct owners *ret_owners, const struct model *model);
 
 void owners_free(struct owners *owners);
+
+enum owners_part owners_part_of(const struct owners_group *group);
 
 /* Returns an upper bound on the seconds since the process died, from its last event and
  * its youngest TIME_WAIT socket; -1 if it is not known to be dead. */

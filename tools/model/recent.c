@@ -127,8 +127,8 @@ static bool failed_lately(const struct tws_connection *slot, uint64_t now)
 }
 
 /* The place in the application of a destination of the segment. */
-static uint32_t place_of(const struct segment *segment, const uint32_t *indexes,
-			 uint32_t destination)
+static uint32_t index_of_destination(const struct segment *segment,
+				     const uint32_t *indexes, uint32_t destination)
 {
 	return indexes[destination < segment->used[TWS_SECTION_DESTINATIONS] ? destination
 									     : 0];
@@ -150,7 +150,8 @@ static void note_slots(struct model *model, const struct segment *segment,
 
 	for (uint32_t i = 0; i < segment->used[TWS_SECTION_CONNECTIONS]; i++) {
 		slot = &segment->connections[i];
-		to = &app->destinations[place_of(segment, indexes, slot->destination)];
+		to = &app->destinations[index_of_destination(segment, indexes,
+							     slot->destination)];
 		if (failed_lately(slot, model->table_ns)) {
 			app->recent.fixed_port += is_fixed_port(slot->flags);
 			to->recent.fixed_port += is_fixed_port(slot->flags);
@@ -203,7 +204,7 @@ static void note_ring(const struct model *model, const struct segment *segment,
 		note_ending(&app->recent, ended, model);
 		if (!segment->used[TWS_SECTION_DESTINATIONS])
 			continue;
-		place = place_of(segment, indexes, ended->destination);
+		place = index_of_destination(segment, indexes, ended->destination);
 		note_ending(&app->destinations[place].recent, ended, model);
 	}
 }

@@ -80,7 +80,7 @@ static void pause_ms(long milliseconds)
 }
 
 /* The kernel sends the messages from a work queue, a little late. */
-static void read_table(struct settler *settler)
+static void read_settle_table(struct settler *settler)
 {
 	char error[160];
 
@@ -162,7 +162,7 @@ static enum state settle_slots(struct settler *settler, int fd,
 	for (uint32_t i = 0; i < section->used; i++) {
 		if (!is_undecided(&slots[i]))
 			continue;
-		read_table(settler);
+		read_settle_table(settler);
 		if (!settler->has_table)
 			break;
 		offset = section->offset + (uint64_t)i * section->element_size;

@@ -85,7 +85,8 @@ static int enter(pid_t pid)
 }
 
 /* The table of a namespace, from inside of it; `home` leads back. */
-static void read_table(const struct adoption *adoption, struct place *place, int home)
+static void read_adopt_table(const struct adoption *adoption, struct place *place,
+			     int home)
 {
 	bool ours = place->net_namespace == adoption->source->net_namespace;
 	char error[160];
@@ -103,7 +104,7 @@ static void read_tables(const struct adoption *adoption)
 	int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 
 	for (size_t i = 0; home >= 0 && i < adoption->place_count; i++)
-		read_table(adoption, &adoption->places[i], home);
+		read_adopt_table(adoption, &adoption->places[i], home);
 	if (home >= 0)
 		close(home);
 }

@@ -374,7 +374,7 @@ static int start(struct bpf_source *source, const struct observe_scope *scope)
 }
 
 /* Why not, for a person, and what to use instead. */
-static void explain(char *ret_error, size_t size, int error)
+static void explain_bpf(char *ret_error, size_t size, int error)
 {
 	const char *why = strerror(-error), *instead =
 						"twshim run -- CMD starts a program "
@@ -420,7 +420,7 @@ int bpf_source_open(struct bpf_source **ret_source, const struct observe_scope *
 	publish_on_forgotten(publisher, forget, source);
 	result = open_all(source, scope);
 	if (result != 0) {
-		explain(ret_error, size, result);
+		explain_bpf(ret_error, size, result);
 		bpf_source_close(source);
 		return result;
 	}

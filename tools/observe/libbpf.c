@@ -11,7 +11,7 @@
 struct libbpf libbpf;
 
 /* dlsym() gives functions as pointers to data. */
-static int find(void *library, const char *name, void *ret_function)
+static int find_function(void *library, const char *name, void *ret_function)
 {
 	void *symbol = dlsym(library, name);
 
@@ -25,7 +25,7 @@ static int find_all(void *library)
 
 #define FUNCTION(returns, name, parameters)                                              \
 	if (result == 0)                                                                 \
-		result = find(library, #name, &libbpf.name);
+		result = find_function(library, #name, &libbpf.name);
 	LIBBPF(FUNCTION)
 #undef FUNCTION
 	return result;

@@ -24,7 +24,7 @@
 #define SETTLE_NS    200000000
 #define SETTLE_LOOKS 20
 
-static int add(const struct observation *observation, int fd)
+static int add_event(const struct observation *observation, int fd)
 {
 	struct epoll_event event = {.events = EPOLLIN};
 
@@ -42,7 +42,7 @@ static int start_clock(struct observation *observation)
 	if (observation->clock < 0 || observation->events < 0 ||
 	    timerfd_settime(observation->clock, 0, &every, NULL) != 0)
 		return -errno;
-	return add(observation, observation->clock);
+	return add_event(observation, observation->clock);
 }
 
 int observation_begin(struct observation *ret_observation,
@@ -61,7 +61,7 @@ int observation_begin(struct observation *ret_observation,
 	if (result == 0)
 		result = start_clock(observation);
 	if (result == 0)
-		result = add(observation, bpf_source_fd(observation->source));
+		result = add_event(observation, bpf_source_fd(observation->source));
 	if (result != 0) {
 		if (!*ret_error)
 			snprintf(ret_error, size, "BPF: %s", strerror(-result));
@@ -94,7 +94,7 @@ int observation_begin_beside(struct observation *ret_observation, const int *dir
 	    observation_begin(ret_observation, &scope, &place, error, sizeof(error));
 
 	if (result == 0 && also >= 0)
-		result = add(ret_observation, also);
+		result = add_event(ret_observation, also);
 	return result;
 }
 

@@ -9,7 +9,8 @@ static size_t home_of(const struct open_table *table, uint64_t cookie)
 }
 
 /* Where it is, or where it would be put. */
-static struct open_connection *place_of(const struct open_table *table, uint64_t cookie)
+static struct open_connection *place_of_cookie(const struct open_table *table,
+					       uint64_t cookie)
 {
 	size_t at = home_of(table, cookie);
 
@@ -20,7 +21,8 @@ static struct open_connection *place_of(const struct open_table *table, uint64_t
 
 struct open_connection *open_table_find(const struct open_table *table, uint64_t cookie)
 {
-	struct open_connection *place = table->room ? place_of(table, cookie) : NULL;
+	struct open_connection *place =
+	    table->room ? place_of_cookie(table, cookie) : NULL;
 
 	return place && place->cookie ? place : NULL;
 }
@@ -35,7 +37,8 @@ static int grow(struct open_table *table)
 		return -1;
 	for (size_t i = 0; i < table->room; i++)
 		if (table->places[i].cookie)
-			*place_of(&grown, table->places[i].cookie) = table->places[i];
+			*place_of_cookie(&grown, table->places[i].cookie) =
+			    table->places[i];
 	free(table->places);
 	*table = grown;
 	return 0;
@@ -47,7 +50,7 @@ struct open_connection *open_table_add(struct open_table *table, uint64_t cookie
 
 	if (table->count * 2 >= table->room && grow(table) != 0)
 		return NULL;
-	place = place_of(table, cookie);
+	place = place_of_cookie(table, cookie);
 	*place = (struct open_connection){.cookie = cookie, .slot = OPEN_NO_SLOT};
 	table->count++;
 	return place;

@@ -15,7 +15,7 @@
 
 /* ---------------------------------------------------------------------- counting */
 
-static void add(uint64_t *value, uint64_t amount)
+static void add_to(uint64_t *value, uint64_t amount)
 {
 	__atomic_store_n(value, *value + amount, __ATOMIC_RELEASE);
 }
@@ -31,8 +31,8 @@ static void add_time(struct tws_counters *counters, enum tws_histogram_id id,
 {
 	uint64_t microseconds = nanoseconds / 1000;
 
-	add(&counters->histogram[id].count[tws_histogram_bucket(id, microseconds)], 1);
-	add(&counters->histogram[id].sum, microseconds);
+	add_to(&counters->histogram[id].count[tws_histogram_bucket(id, microseconds)], 1);
+	add_to(&counters->histogram[id].sum, microseconds);
 }
 
 static struct tws_counters *process_counters(const struct published *published)
@@ -51,7 +51,7 @@ static struct tws_counters *counters_of(const struct published *published,
 
 static void count_open(struct tws_counters *counters)
 {
-	add(&counters->value[TWS_open], 1);
+	add_to(&counters->value[TWS_open], 1);
 	raise_to(&counters->value[TWS_peak_open], counters->value[TWS_open]);
 }
 
@@ -170,7 +170,7 @@ static struct open_connection *begin(struct published *published,
 	struct tws_counters *counters;
 
 	if (!open) {
-		add(&process_counters(published)->value[TWS_unobserved], 1);
+		add_to(&process_counters(published)->value[TWS_unobserved], 1);
 		return NULL;
 	}
 	open->published = published;
@@ -179,9 +179,9 @@ static struct open_connection *begin(struct published *published,
 	open->destination = destination_of(published, &connection->remote);
 	open->slot = take_slot(published);
 	counters = counters_of(published, open->destination);
-	add(&counters->value[TWS_attempts], 1);
+	add_to(&counters->value[TWS_attempts], 1);
 	if (connection->flags & TWS_CONN_APP_BOUND_0)
-		add(&counters->value[TWS_bound_before_connect], 1);
+		add_to(&counters->value[TWS_bound_before_connect], 1);
 	fill_slot(slot_of(open), open, connection);
 	published->open++;
 	publisher->counts.attempts++;
@@ -202,7 +202,7 @@ static void establish(struct open_connection *open,
 		slot->local = connection->local;
 		set_state(slot, TWS_CONN_OPEN);
 	}
-	add(&counters->value[TWS_established], 1);
+	add_to(&counters->value[TWS_established], 1);
 	count_open(counters);
 	count_open(process_counters(published));
 	if (!(connection->flags & TWS_CONN_NONBLOCKING))
@@ -236,8 +236,8 @@ static void count_closed(struct open_connection *open, uint64_t closed_ns)
 	struct published *published = open->published;
 
 	open->closed_ns = closed_ns;
-	add(&counters_of(published, open->destination)->value[TWS_open], (uint64_t)-1);
-	add(&process_counters(published)->value[TWS_open], (uint64_t)-1);
+	add_to(&counters_of(published, open->destination)->value[TWS_open], (uint64_t)-1);
+	add_to(&process_counters(published)->value[TWS_open], (uint64_t)-1);
 }
 
 void publish_closed(struct publisher *publisher, uint64_t cookie, uint64_t closed_ns)
@@ -265,7 +265,7 @@ static void record_time_wait(struct published *published, uint64_t cookie,
 	word = publish_file_at(file, TWS_SECTION_TIME_WAIT, place);
 	__atomic_store_n(word, TWS_TW_PACK(cookie, (uint64_t)destination),
 			 __ATOMIC_RELEASE);
-	add(tickets, 1);
+	add_to(tickets, 1);
 }
 
 static void fill_ended(struct tws_ended *record, const struct open_connection *open,
@@ -296,7 +296,7 @@ static void record_ended(const struct open_connection *open,
 	uint32_t place = (uint32_t)(ticket % file->section[TWS_SECTION_ENDED].count);
 	struct tws_ended *record;
 
-	add(tickets, 1);
+	add_to(tickets, 1);
 	if (!publish_file_reach(file, TWS_SECTION_ENDED, place))
 		return;
 	record = publish_file_at(file, TWS_SECTION_ENDED, place);
@@ -318,14 +318,14 @@ static void count_end(struct open_connection *open,
 							 : connection->ended_ns);
 	lifetime_ns = open->closed_ns - open->established_ns;
 
-	add(&counters->value[tws_ending_counter(connection->ending)], 1);
+	add_to(&counters->value[tws_ending_counter(connection->ending)], 1);
 	add_time(counters, TWS_HISTOGRAM_lifetime_seconds, lifetime_ns);
 	if (lifetime_ns < TWS_SHORT_LIVED_MS * 1000000ULL) {
-		add(&counters->value[TWS_short_lived], 1);
+		add_to(&counters->value[TWS_short_lived], 1);
 		open->flags |= TWS_CONN_SHORT_LIVED;
 	}
-	add(&counters->value[TWS_bytes_sent], connection->bytes_sent);
-	add(&counters->value[TWS_bytes_received], connection->bytes_received);
+	add_to(&counters->value[TWS_bytes_sent], connection->bytes_sent);
+	add_to(&counters->value[TWS_bytes_received], connection->bytes_received);
 	if (connection->time_wait)
 		record_time_wait(published, connection->cookie, open->destination);
 }
@@ -353,9 +353,9 @@ void publish_end(struct open_connection *open,
 	if (!came_to_nothing(connection))
 		count_end(open, connection);
 	else if (connection->ending == TWS_END_FAILED)
-		add(&counters->value[connection->failure], 1);
+		add_to(&counters->value[connection->failure], 1);
 	else
-		add(&counters->value[TWS_abandoned], 1);
+		add_to(&counters->value[TWS_abandoned], 1);
 	record_ended(open, connection);
 	beat(published, connection->ended_ns);
 	free_slot(open);
@@ -383,7 +383,7 @@ void publish_adopted(struct published *published,
 {
 	uint16_t destination = destination_of(published, &connection->remote);
 
-	add(&counters_of(published, destination)->value[TWS_adopted], 1);
+	add_to(&counters_of(published, destination)->value[TWS_adopted], 1);
 	if (connection->time_wait)
 		record_time_wait(published, connection->cookie, destination);
 	beat(published, connection->ended_ns);

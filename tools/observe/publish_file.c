@@ -42,8 +42,9 @@ void publish_writer_init(struct publish_writer *ret_writer, enum tws_observer so
 	proc_boot_id(ret_writer->boot_id);
 }
 
-static void lay_out(struct tws_header *layout, const struct publish_writer *writer,
-		    const struct publish_subject *subject)
+static void lay_out_observed(struct tws_header *layout,
+			     const struct publish_writer *writer,
+			     const struct publish_subject *subject)
 {
 	static const struct tws_segment_sizes usual;
 	struct timespec now;
@@ -72,7 +73,7 @@ static void lay_out(struct tws_header *layout, const struct publish_writer *writ
 
 /* The header, the process counters and the last page. A kernel without
  * MADV_POPULATE_WRITE (before 5.14) has all of it backed at once. */
-static int back(int fd, struct tws_header *header, uint64_t size)
+static int back_first_pages(int fd, struct tws_header *header, uint64_t size)
 {
 	uint64_t first = 4096 + sizeof(struct tws_counters);
 	char *last = (char *)header + size - 4096;
@@ -103,8 +104,8 @@ static int publish_name(int directory, const char *temporary, struct tws_header 
 	return -EEXIST;
 }
 
-static int fill(struct publish_file *file, const struct tws_header *layout, int directory,
-		int fd, const char *temporary)
+static int fill_file(struct publish_file *file, const struct tws_header *layout,
+		     int directory, int fd, const char *temporary)
 {
 	int result;
 
@@ -116,7 +117,7 @@ static int fill(struct publish_file *file, const struct tws_header *layout, int 
 		file->header = NULL;
 		return -errno;
 	}
-	result = back(fd, file->header, layout->size);
+	result = back_first_pages(fd, file->header, layout->size);
 	if (result != 0)
 		return result;
 	tws_segment_begin(file->header, layout);
@@ -130,7 +131,7 @@ int publish_file_make(struct publish_file *ret_file, const struct publish_writer
 	char temporary[NAME_SIZE];
 	int result, fd;
 
-	lay_out(&layout, writer, subject);
+	lay_out_observed(&layout, writer, subject);
 	*ret_file = (struct publish_file){.size = layout.size};
 	memcpy(ret_file->section, layout.section, sizeof(layout.section));
 	snprintf(temporary, sizeof(temporary), "%d-%" PRIu64 TWS_TEMPORARY_SUFFIX,
@@ -139,7 +140,7 @@ int publish_file_make(struct publish_file *ret_file, const struct publish_writer
 		    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
-	result = fill(ret_file, &layout, directory, fd, temporary);
+	result = fill_file(ret_file, &layout, directory, fd, temporary);
 	close(fd);
 	if (result != 0) {
 		unlinkat(directory, temporary, 0);

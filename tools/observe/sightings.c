@@ -36,7 +36,7 @@ void sightings_free(struct sightings *sightings)
 	*sightings = (struct sightings){0};
 }
 
-static struct sighting *add(struct sightings *sightings)
+static struct sighting *add_sighting(struct sightings *sightings)
 {
 	size_t room = sightings->room ? sightings->room * 2 : 16;
 	struct sighting *list;
@@ -159,7 +159,7 @@ static void merge_storms(struct sightings *sightings)
 	sightings->count = kept;
 }
 
-static int compare(const void *a, const void *b)
+static int compare_sightings(const void *a, const void *b)
 {
 	const struct sighting *x = a, *y = b;
 
@@ -175,7 +175,7 @@ static void put_in_order(struct sightings *sightings)
 	merge_storms(sightings);
 	if (sightings->count)
 		qsort(sightings->list, sightings->count, sizeof(*sightings->list),
-		      compare);
+		      compare_sightings);
 }
 
 void sightings_keep(struct sightings *sightings, const struct tws_address *to,
@@ -202,7 +202,7 @@ struct gathering {
 static void take_destination(const struct tws_address *to, uint64_t attempts, void *data)
 {
 	struct gathering *gathering = data;
-	struct sighting *sighting = attempts ? add(gathering->sightings) : NULL;
+	struct sighting *sighting = attempts ? add_sighting(gathering->sightings) : NULL;
 
 	if (!sighting)
 		return;
@@ -279,8 +279,8 @@ static bool is_wanted(const struct looking *looking, const struct tws_address *t
 }
 
 /* The sighting of this process and destination, made if it is new. */
-static struct sighting *find(struct looking *looking, uint64_t start,
-			     const struct tws_address *to)
+static struct sighting *find_sighting(struct looking *looking, uint64_t start,
+				      const struct tws_address *to)
 {
 	struct sightings *sightings = looking->sightings;
 	const struct bpf_process process = {.tgid = (uint32_t)looking->pid,
@@ -295,7 +295,7 @@ static struct sighting *find(struct looking *looking, uint64_t start,
 		    same_address(&sightings->list[i].to, to))
 			return &sightings->list[i];
 	observed = observed_meet(&looking->observed, &process, 0);
-	made = observed ? add(sightings) : NULL;
+	made = observed ? add_sighting(sightings) : NULL;
 	if (!made)
 		return NULL;
 	made->to = *to;
@@ -314,8 +314,8 @@ static int take_inode(uint64_t inode, void *data)
 
 	if (!index)
 		return 0;
-	sighting = find(looking, process_start_time(looking->pid),
-			&looking->table.sockets[*index].remote);
+	sighting = find_sighting(looking, process_start_time(looking->pid),
+				 &looking->table.sockets[*index].remote);
 	if (!sighting)
 		return 0;
 	at = (size_t)(sighting - looking->sightings->list);

@@ -172,8 +172,8 @@ static __always_inline __u32 unread(const struct tcp_sock *tp, int old, bool don
 
 /* An attempt that came to nothing. Of one whose SYN was never sent the error is not in
  * the socket: no port was free, or its own was taken. */
-static __always_inline void fail(struct bpf_connection *connection,
-				 const struct tcp_sock *tp, int error)
+static __always_inline void fail_attempt(struct bpf_connection *connection,
+					 const struct tcp_sock *tp, int error)
 {
 	if (!error && !tp->segs_out)
 		error = ADDRESS_NOT_AVAILABLE;
@@ -233,7 +233,7 @@ static __always_inline void end(struct bpf_connection *connection, struct sock *
 	if (tp->linger2 < 0)
 		connection->flags |= TWS_CONN_APP_LINGER2;
 	if (!connection->established_ns) {
-		fail(connection, tp, sk->sk_err);
+		fail_attempt(connection, tp, sk->sk_err);
 	} else {
 		connection->ending = ending_of(sk, tp, old);
 		count_bytes(connection, sk, tp);

@@ -103,7 +103,7 @@ int fail_if_take(const struct cli_option *option, void *field)
 
 /* ------------------------------------------------------------------------ judging */
 
-static bool compare(uint64_t value, const char *relation, uint64_t limit)
+static bool holds(uint64_t value, const char *relation, uint64_t limit)
 {
 	bool or_equal = relation[1] == '=';
 
@@ -129,8 +129,8 @@ static uint64_t count_findings(const struct advice *advice, const char *name)
 	return ret;
 }
 
-static void judge(struct fail_condition *condition, const struct model *model,
-		  const struct advice *advice)
+static void judge_condition(struct fail_condition *condition, const struct model *model,
+			    const struct advice *advice)
 {
 	int counter = find_counter(condition->name);
 
@@ -143,9 +143,8 @@ static void judge(struct fail_condition *condition, const struct model *model,
 	} else {
 		condition->value = count_findings(advice, condition->name);
 	}
-	condition->holds =
-	    condition->unknown ||
-	    compare(condition->value, condition->relation, condition->limit);
+	condition->holds = condition->unknown ||
+			   holds(condition->value, condition->relation, condition->limit);
 }
 
 int fail_if_judge(struct fail_if *fail_if, const struct model *model)
@@ -155,7 +154,7 @@ int fail_if_judge(struct fail_if *fail_if, const struct model *model)
 
 	if (result == 0)
 		for (unsigned i = 0; i < fail_if->count; i++)
-			judge(&fail_if->conditions[i], model, &advice);
+			judge_condition(&fail_if->conditions[i], model, &advice);
 	advice_free(&advice);
 	return result;
 }

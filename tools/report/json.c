@@ -27,15 +27,10 @@ static void set(json_t *object, const char *key, json_t *value)
 		failed = true;
 }
 
-static void append(json_t *array, json_t *value)
+static void append_item(json_t *array, json_t *value)
 {
 	if (json_array_append_new(array, value) != 0)
 		failed = true;
-}
-
-static json_t *integer(uint64_t value)
-{
-	return json_integer((json_int_t)(value & INT64_MAX));
 }
 
 static json_t *histogram(enum tws_histogram_id id, const struct tws_histogram *histogram)
@@ -44,9 +39,9 @@ static json_t *histogram(enum tws_histogram_id id, const struct tws_histogram *h
 
 	for (unsigned i = 0; i < TWS_BUCKETS; i++) {
 		if (i + 1 < TWS_BUCKETS)
-			append(bounds, json_real((double)tws_histogram_bound(id, i) *
-						 MICROSECOND));
-		append(counts, integer(histogram->count[i]));
+			append_item(bounds, json_real((double)tws_histogram_bound(id, i) *
+						      MICROSECOND));
+		append_item(counts, json_count(histogram->count[i]));
 	}
 	set(object, "le", bounds);
 	set(object, "count", counts);
@@ -59,7 +54,7 @@ static json_t *counters(const struct tws_counters *counters)
 	json_t *object = json_object();
 
 	for (unsigned i = 0; i < TWS_COUNTERS; i++)
-		set(object, counter_texts[i].name, integer(counters->value[i]));
+		set(object, counter_texts[i].name, json_count(counters->value[i]));
 	for (unsigned i = 0; i < TWS_HISTOGRAMS; i++)
 		set(object, histogram_names[i],
 		    histogram((enum tws_histogram_id)i, &counters->histogram[i]));
@@ -71,11 +66,11 @@ static json_t *summary(const struct tws_counters *counters)
 {
 	json_t *object = json_object();
 
-	set(object, "closed_first", integer(join_closed_first(counters)));
-	set(object, "by_policy", integer(join_by_policy(counters)));
-	set(object, "peer_closed", integer(counters->value[TWS_ended_remote_fin]));
-	set(object, "reset", integer(join_resets(counters)));
-	set(object, "failed", integer(join_failed(counters)));
+	set(object, "closed_first", json_count(join_closed_first(counters)));
+	set(object, "by_policy", json_count(join_by_policy(counters)));
+	set(object, "peer_closed", json_count(counters->value[TWS_ended_remote_fin]));
+	set(object, "reset", json_count(join_resets(counters)));
+	set(object, "failed", json_count(join_failed(counters)));
 	return object;
 }
 
@@ -90,11 +85,11 @@ static json_t *time_wait(const struct model *model,
 {
 	json_t *object = json_object();
 
-	set(object, "predicted", integer(time_wait->predicted));
+	set(object, "predicted", json_count(time_wait->predicted));
 	set(object, "confirmed",
-	    model->has_table ? integer(time_wait->confirmed) : json_null());
-	set(object, "pending", integer(time_wait->pending));
-	set(object, "gone_early", integer(time_wait->gone_early));
+	    model->has_table ? json_count(time_wait->confirmed) : json_null());
+	set(object, "pending", json_count(time_wait->pending));
+	set(object, "gone_early", json_count(time_wait->gone_early));
 	set(object, "oldest_leaves_s", seconds(time_wait->oldest_leaves_ms));
 	set(object, "newest_leaves_s", seconds(time_wait->newest_leaves_ms));
 	return object;
@@ -117,7 +112,7 @@ static json_t *leaving(const struct model *model, uint32_t app)
 		counts[second < last ? second : last]++;
 	}
 	for (uint32_t i = 0; i <= last; i++)
-		append(array, integer(counts[i]));
+		append_item(array, json_count(counts[i]));
 	return array;
 }
 
@@ -125,8 +120,8 @@ static json_t *ports(const struct model_ports *ports)
 {
 	json_t *object = json_object();
 
-	set(object, "used", integer(ports->used));
-	set(object, "range", integer(ports->range));
+	set(object, "used", json_count(ports->used));
+	set(object, "range", json_count(ports->range));
 	set(object, "fill",
 	    ports->range ? json_real((double)ports->used / ports->range) : json_null());
 	return object;
@@ -141,7 +136,7 @@ static json_t *destination(const struct model *model,
 	set(object, "to", json_string(print_address(to, &destination->address)));
 	set(object, "counters", counters(&destination->counters));
 	set(object, "summary", summary(&destination->counters));
-	set(object, "peak_open", integer(destination->counters.value[TWS_peak_open]));
+	set(object, "peak_open", json_count(destination->counters.value[TWS_peak_open]));
 	set(object, "time_wait", time_wait(model, &destination->time_wait));
 	set(object, "ports", ports(&destination->ports));
 	return object;
@@ -161,7 +156,7 @@ static json_t *observed_by(const struct model_app *app)
 	json_t *object = json_object();
 
 	for (uint32_t i = 0; i < TWS_OBSERVERS; i++)
-		set(object, segment_observed_by(i), integer(app->observed[i]));
+		set(object, segment_observed_by(i), json_count(app->observed[i]));
 	return object;
 }
 
@@ -172,8 +167,8 @@ static json_t *app(const struct model *model, const struct model_app *app)
 
 	set(object, "app", print_json_text(app->name));
 	set(object, "exe", print_json_text(app->exe));
-	set(object, "processes", integer(app->processes));
-	set(object, "alive", integer(app->alive));
+	set(object, "processes", json_count(app->processes));
+	set(object, "alive", json_count(app->alive));
 	set(object, "observed_by", observed_by(app));
 	set(object, "bytes_counted", json_boolean(app->detail));
 	set(object, "counters", counters(&app->counters));
@@ -185,7 +180,7 @@ static json_t *app(const struct model *model, const struct model_app *app)
 	for (uint32_t i = 0; i < app->destination_count; i++) {
 		one = &app->destinations[app->order[i]];
 		if (!is_unused(one))
-			append(destinations, destination(model, one));
+			append_item(destinations, destination(model, one));
 	}
 	set(object, "destinations", destinations);
 	return object;
@@ -196,7 +191,7 @@ static json_t *apps(const struct model *model)
 	json_t *array = json_array();
 
 	for (uint32_t i = 0; i < model->order_count; i++)
-		append(array, app(model, &model->apps[model->order[i]]));
+		append_item(array, app(model, &model->apps[model->order[i]]));
 	return array;
 }
 
@@ -219,14 +214,15 @@ static json_t *kernel(const struct model *model)
 	json_t *object = json_object();
 	bool known = model->has_table;
 
-	set(object, "time_wait", known ? integer(model->kernel.time_wait) : json_null());
-	set(object, "owned", known ? integer(model->kernel.owned) : json_null());
-	set(object, "unowned", known ? integer(model->kernel.unowned) : json_null());
+	set(object, "time_wait",
+	    known ? json_count(model->kernel.time_wait) : json_null());
+	set(object, "owned", known ? json_count(model->kernel.owned) : json_null());
+	set(object, "unowned", known ? json_count(model->kernel.unowned) : json_null());
 	set(object, "error", known ? json_null() : print_json_text(model->table_error));
 	/* Read only if sockets ended early; otherwise null, which is not 0. */
 	known = model->buckets || model->overflowed;
-	set(object, "max_tw_buckets", known ? integer(model->buckets) : json_null());
-	set(object, "tw_overflow", known ? integer(model->overflowed) : json_null());
+	set(object, "max_tw_buckets", known ? json_count(model->buckets) : json_null());
+	set(object, "tw_overflow", known ? json_count(model->overflowed) : json_null());
 	return object;
 }
 
@@ -238,11 +234,12 @@ static json_t *rules(const struct model *model)
 	for (uint32_t i = 0; i < model->rule_count; i++) {
 		object = json_object();
 		set(object, "rule", print_json_text(model->rules[i].name));
-		set(object, "matched", integer(model->rules[i].matched));
-		set(object, "helped", integer(model->rules[i].applied));
+		set(object, "matched", json_count(model->rules[i].matched));
+		set(object, "helped", json_count(model->rules[i].applied));
 		set(object, "time_wait",
-		    model->has_table ? integer(model->rules[i].time_wait) : json_null());
-		append(array, object);
+		    model->has_table ? json_count(model->rules[i].time_wait)
+				     : json_null());
+		append_item(array, object);
 	}
 	return array;
 }
@@ -256,11 +253,11 @@ static json_t *arms(const struct model *model, const struct report_run *run)
 		object = json_object();
 		set(object, "experiment", print_json_text(model->arms[i].experiment));
 		set(object, "arm", print_json_text(model->arms[i].name));
-		set(object, "weight", integer(model->arms[i].weight));
-		set(object, "time_wait_confirmed", integer(model->arms[i].time_wait));
+		set(object, "weight", json_count(model->arms[i].weight));
+		set(object, "time_wait_confirmed", json_count(model->arms[i].time_wait));
 		set(object, "counters", counters(&model->arms[i].counters));
 		set(object, "against_first", arms_json(model, i, elapsed));
-		append(array, object);
+		append_item(array, object);
 	}
 	return array;
 }
@@ -291,7 +288,7 @@ static json_t *advice_list(const struct model *model)
 	if (advice_of_model(&advice, model) != 0)
 		failed = true;
 	for (size_t i = 0; i < advice.count; i++)
-		append(array, finding(&advice.findings[i]));
+		append_item(array, finding(&advice.findings[i]));
 	advice_free(&advice);
 	return array;
 }
@@ -304,7 +301,7 @@ static json_t *skipped(const struct model *model)
 		object = json_object();
 		set(object, "file", print_json_text(model->skipped[i].name));
 		set(object, "reason", json_string(model->skipped[i].reason));
-		append(array, object);
+		append_item(array, object);
 	}
 	return array;
 }
@@ -316,17 +313,17 @@ static json_t *unseen(const struct model *model)
 	uint64_t established = value[TWS_established];
 	json_t *object = json_object();
 
-	set(object, "ended_unseen", integer(value[TWS_ended_unseen]));
+	set(object, "ended_unseen", json_count(value[TWS_ended_unseen]));
 	set(object, "share",
 	    json_real(established ? (double)value[TWS_ended_unseen] / (double)established
 				  : 0));
-	set(object, "unobserved", integer(value[TWS_unobserved]));
-	set(object, "stood_aside", integer(value[TWS_stood_aside]));
-	set(object, "deepbind_loads", integer(value[TWS_deepbind_loads]));
-	set(object, "other_network_namespace", integer(model->other_namespace));
-	set(object, "announcements_lost", integer(model->listener_lost));
-	set(object, "disputed_sockets", integer(model->disputed));
-	set(object, "files_skipped", integer(model->skipped_count));
+	set(object, "unobserved", json_count(value[TWS_unobserved]));
+	set(object, "stood_aside", json_count(value[TWS_stood_aside]));
+	set(object, "deepbind_loads", json_count(value[TWS_deepbind_loads]));
+	set(object, "other_network_namespace", json_count(model->other_namespace));
+	set(object, "announcements_lost", json_count(model->listener_lost));
+	set(object, "disputed_sockets", json_count(model->disputed));
+	set(object, "files_skipped", json_count(model->skipped_count));
 	set(object, "skipped", skipped(model));
 	return object;
 }

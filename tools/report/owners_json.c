@@ -86,36 +86,26 @@ static json_t *incoming(const struct owners_group *group)
 	    "newest_leaves_s", group->newest_leaves_ms / 1e3);
 }
 
-/* The groups that the object is made for. */
-enum part { PART_KNOWN, PART_INCOMING, PART_UNOWNED };
-
-static enum part part_of(const struct owners_group *group)
-{
-	if (group->kind == OWNERS_KNOWN)
-		return PART_KNOWN;
-	return group->has_listener ? PART_INCOMING : PART_UNOWNED;
-}
-
 static json_t *group_object(const struct owners *owners, const struct owners_group *group)
 {
-	switch (part_of(group)) {
-	case PART_KNOWN:
+	switch (owners_part_of(group)) {
+	case OWNERS_PART_KNOWN:
 		return owner(owners, group);
-	case PART_INCOMING:
+	case OWNERS_PART_INCOMING:
 		return incoming(group);
 	default:
 		return unowned(group);
 	}
 }
 
-static json_t *groups(const struct owners *owners, enum part part)
+static json_t *groups(const struct owners *owners, enum owners_part part)
 {
 	const struct owners_group *group;
 	json_t *array = json_array();
 
 	for (size_t i = 0; array && i < owners->count; i++) {
 		group = &owners->groups[i];
-		if (part_of(group) == part &&
+		if (owners_part_of(group) == part &&
 		    json_array_append_new(array, group_object(owners, group)) != 0) {
 			json_decref(array);
 			array = NULL;
@@ -161,8 +151,9 @@ int owners_print_json(FILE *out, const struct owners *owners, bool all,
 	    "time_wait", (json_int_t)model->kernel.time_wait, "owned",
 	    (json_int_t)model->kernel.owned, "incoming", (json_int_t)owners->incoming,
 	    "unowned", (json_int_t)(model->kernel.unowned - owners->incoming), "owners",
-	    groups(owners, PART_KNOWN), "incoming_groups", groups(owners, PART_INCOMING),
-	    "unowned_groups", groups(owners, PART_UNOWNED));
+	    groups(owners, OWNERS_PART_KNOWN), "incoming_groups",
+	    groups(owners, OWNERS_PART_INCOMING), "unowned_groups",
+	    groups(owners, OWNERS_PART_UNOWNED));
 
 	if (object && all && json_object_set_new(object, "sockets", sockets(owners))) {
 		json_decref(object);

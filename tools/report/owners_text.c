@@ -49,23 +49,15 @@ static const struct print_column unowned_columns[COLUMNS] = {
 };
 
 /* The groups of one table each. */
-enum part { PART_KNOWN, PART_INCOMING, PART_UNOWNED, PARTS };
 
 static const struct {
 	const struct print_column *columns;
 	const char *title;
-} parts[PARTS] = {
-    [PART_KNOWN] = {known_columns, ""},
-    [PART_INCOMING] = {incoming_columns, "Incoming connections of:\n"},
-    [PART_UNOWNED] = {unowned_columns, "Unowned:\n"},
+} parts[OWNERS_PARTS] = {
+    [OWNERS_PART_KNOWN] = {known_columns, ""},
+    [OWNERS_PART_INCOMING] = {incoming_columns, "Incoming connections of:\n"},
+    [OWNERS_PART_UNOWNED] = {unowned_columns, "Unowned:\n"},
 };
-
-static enum part part_of(const struct owners_group *group)
-{
-	if (group->kind == OWNERS_KNOWN)
-		return PART_KNOWN;
-	return group->has_listener ? PART_INCOMING : PART_UNOWNED;
-}
 
 /* "812", "812, exited 12 s ago", or "exited". */
 static void format_pid(char *cell, const struct owners *owners,
@@ -189,21 +181,22 @@ static size_t fold_exited(const struct owners *owners, struct row *rows, size_t 
 
 /* Returns the groups of a table, most sockets first. The caller frees them. NULL: out of
  * memory. */
-static struct row *rows_of(const struct owners *owners, enum part part, size_t *ret_count)
+static struct row *rows_of(const struct owners *owners, enum owners_part part,
+			   size_t *ret_count)
 {
 	struct row *rows = calloc(owners->count + 1, sizeof(*rows));
 	size_t count = 0;
 
 	for (size_t i = 0; rows && i < owners->count; i++)
-		if (part_of(&owners->groups[i]) == part)
+		if (owners_part_of(&owners->groups[i]) == part)
 			rows[count++] = (struct row){owners->groups[i], 1};
-	*ret_count = rows && part == PART_KNOWN && count > ROWS
+	*ret_count = rows && part == OWNERS_PART_KNOWN && count > ROWS
 			 ? fold_exited(owners, rows, count)
 			 : count;
 	return rows;
 }
 
-static int write_groups(const struct owners *owners, enum part part, bool color)
+static int write_groups(const struct owners *owners, enum owners_part part, bool color)
 {
 	struct print_table *table = print_table_new(parts[part].columns, COLUMNS);
 	size_t count;
@@ -275,7 +268,7 @@ int owners_print_text(const struct owners *owners, bool all, bool color)
 		return 0;
 	}
 	write_headline(owners, color);
-	for (enum part part = 0; result == 0 && part < PARTS; part++)
+	for (enum owners_part part = 0; result == 0 && part < OWNERS_PARTS; part++)
 		result = write_groups(owners, part, color);
 	return result;
 }

@@ -184,8 +184,8 @@ static bool program_of(const struct enable_plan *plan, const struct unit_place *
 	return true;
 }
 
-static bool look_at(struct enable_plan *plan, const struct enable_request *request,
-		    struct enable_command *command)
+static bool check_command(struct enable_plan *plan, const struct enable_request *request,
+			  struct enable_command *command)
 {
 	char path[2 * PATH_MAX], library[2 * PATH_MAX];
 	char why[sizeof(command->reach.why)];
@@ -231,7 +231,7 @@ static int check_commands(struct enable_plan *plan, const struct enable_request 
 				sizeof(command->path)))
 			continue;
 		plan->command_count++;
-		if (look_at(plan, request, command))
+		if (check_command(plan, request, command))
 			reached++;
 		else
 			reach = &command->reach;

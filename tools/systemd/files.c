@@ -15,7 +15,7 @@
 #include "tools/systemd/dropin.h"
 #include "tools/base/output.h"
 
-static int fail(char *ret_error, size_t size, const char *path, const char *why)
+static int fail_because(char *ret_error, size_t size, const char *path, const char *why)
 {
 	snprintf(ret_error, size, "%s: %s", path, why);
 	return -1;
@@ -38,7 +38,7 @@ static int fail_call(char *ret_error, size_t size, const char *path, int error)
 
 /* Reads what is there; ret_text is NULL if there is nothing. -1: it is not ours to
  * change. */
-static int look_at(const char *path, char **ret_text, char *ret_error, size_t size)
+static int read_if_ours(const char *path, char **ret_text, char *ret_error, size_t size)
 {
 	struct stat st;
 
@@ -48,10 +48,11 @@ static int look_at(const char *path, char **ret_text, char *ret_error, size_t si
 	*ret_text = S_ISREG(st.st_mode) ? unit_read_text(path) : NULL;
 	if (*ret_text && dropin_is_untouched(*ret_text))
 		return 0;
-	fail(ret_error, size, path,
-	     !*ret_text || !dropin_is_ours(*ret_text)
-		 ? "it is not of twshim's making, and stays: move it away first"
-		 : "it was edited since twshim made it, and stays: move it away first");
+	fail_because(
+	    ret_error, size, path,
+	    !*ret_text || !dropin_is_ours(*ret_text)
+		? "it is not of twshim's making, and stays: move it away first"
+		: "it was edited since twshim made it, and stays: move it away first");
 	free(*ret_text);
 	*ret_text = NULL;
 	return -1;
@@ -74,7 +75,7 @@ static int make_directories(const char *path)
 	return 0;
 }
 
-static int put(const char *path, const char *text)
+static int write_file(const char *path, const char *text)
 {
 	struct output output;
 	int result = output_open(&output, path);
@@ -94,7 +95,7 @@ static int settle(const char *path, const char *text, bool dry,
 	int result = 0;
 
 	*ret_change = ENABLE_UNCHANGED;
-	if (look_at(path, &before, ret_error, size) != 0)
+	if (read_if_ours(path, &before, ret_error, size) != 0)
 		return -1;
 	if (before && !text)
 		*ret_change = ENABLE_REMOVED;
@@ -104,7 +105,7 @@ static int settle(const char *path, const char *text, bool dry,
 	if (dry || *ret_change == ENABLE_UNCHANGED)
 		return 0;
 	if (*ret_change != ENABLE_REMOVED)
-		result = put(path, text);
+		result = write_file(path, text);
 	else if (unlink(path) != 0)
 		result = -errno;
 	return result ? fail_call(ret_error, size, path, -result) : 0;

@@ -288,8 +288,8 @@ static int read_dropins(struct unit *unit, const struct unit_place *place)
 
 /* Reads the unit's file, or that of its template. An alias is replaced by the name
  * that it stands for. */
-static int find(struct unit *unit, const struct unit_place *place, const char *name,
-		char *ret_error, size_t size)
+static int read_fragment(struct unit *unit, const struct unit_place *place,
+			 const char *name, char *ret_error, size_t size)
 {
 	char template[UNIT_NAME_SIZE];
 	bool is_instance = unit_template_of(name, template);
@@ -323,7 +323,7 @@ int unit_load(struct unit *ret_unit, const struct unit_place *place, const char 
 	int result;
 
 	*ret_unit = (struct unit){0};
-	result = find(ret_unit, place, name, ret_error, size);
+	result = read_fragment(ret_unit, place, name, ret_error, size);
 	if (result != 0)
 		return result;
 	text = unit_read_text(ret_unit->fragment);

@@ -255,11 +255,6 @@ const char *top_summary(char *buffer, const struct top *top)
 
 /* ------------------------------------------------------------------------- JSON */
 
-static json_t *integer(uint64_t value)
-{
-	return json_integer((json_int_t)value);
-}
-
 static json_t *row_object(const struct top_row *row, bool has_table)
 {
 	return json_pack(
@@ -269,12 +264,13 @@ static json_t *row_object(const struct top_row *row, bool has_table)
 	    row->pid ? json_integer(row->pid) : json_null(), "to",
 	    *row->to ? json_string(row->to) : json_null(), "exited", row->dead, "rate",
 	    row->rate < 0 ? json_null() : json_real(row->rate), "open",
-	    integer(row->open), "opened", integer(row->opened), "ended",
-	    integer(row->ended), "short_lived", integer(row->short_lived),
-	    "ended_local_fin", integer(row->local_fin), "closed_first",
-	    integer(row->closed_first), "ended_remote_fin", integer(row->remote_fin),
-	    "ended_reset", integer(row->resets), "failed", integer(row->failed),
-	    "time_wait", has_table ? integer(row->time_wait) : json_null(), "port_fill",
+	    json_count(row->open), "opened", json_count(row->opened), "ended",
+	    json_count(row->ended), "short_lived", json_count(row->short_lived),
+	    "ended_local_fin", json_count(row->local_fin), "closed_first",
+	    json_count(row->closed_first), "ended_remote_fin",
+	    json_count(row->remote_fin), "ended_reset", json_count(row->resets), "failed",
+	    json_count(row->failed), "time_wait",
+	    has_table ? json_count(row->time_wait) : json_null(), "port_fill",
 	    row->ports_range ? json_real((double)row->ports_used / row->ports_range)
 			     : json_null());
 }
@@ -288,6 +284,6 @@ int top_print_json(FILE *out, const struct top *top, const struct top_view *view
 	object = json_pack(
 	    "{s:s, s:s, s:s, s:o, s:o}", "schema", "twshim.top/1", "generated", top->time,
 	    "by", top_mode_names[view->mode], "time_wait",
-	    top->has_table ? integer(top->time_wait) : json_null(), "rows", rows);
+	    top->has_table ? json_count(top->time_wait) : json_null(), "rows", rows);
 	return print_json(out, object, JSON_COMPACT | JSON_REAL_PRECISION(10));
 }

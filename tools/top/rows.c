@@ -246,7 +246,7 @@ static int remember_row(struct top *top, const struct top_view *view, struct top
 	return note_past(top, row, top->looked);
 }
 
-static int add_row(struct top *top, const struct top_view *view, struct top_row *row)
+static int add_top_row(struct top *top, const struct top_view *view, struct top_row *row)
 {
 	const struct top_past *past = find_past(top, row->key);
 
@@ -342,7 +342,7 @@ int top_arrange(struct top *top, const struct top_view *view)
 	free(top->rows);
 	top->rows = rows;
 	top->count = 0;
-	each_row(top, view, view->mode, add_row);
+	each_row(top, view, view->mode, add_top_row);
 	qsort_r(top->rows, top->count, sizeof(*top->rows), compare_rows, (void *)view);
 	return 0;
 }

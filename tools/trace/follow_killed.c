@@ -58,7 +58,7 @@ static struct tws_connection *read_slots(const struct followed *segment,
 	return NULL;
 }
 
-static void read_table(struct dead *dead)
+static void read_killed_table(struct dead *dead)
 {
 	char error[160];
 
@@ -130,7 +130,7 @@ static const struct kernel_socket *learn(struct dead *dead, struct tws_connectio
 	const struct kernel_socket *socket;
 
 	*ret_facts = (struct join_facts){.slot = slot, .owner_gone = true};
-	read_table(dead);
+	read_killed_table(dead);
 	/* A kill struck while it was ending: treat the slot as open. */
 	if (slot->state == TWS_CONN_ENDING)
 		slot->state = slot->established_ns ? TWS_CONN_OPEN : TWS_CONN_CONNECTING;

@@ -107,8 +107,8 @@ static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status
 	return result;
 }
 
-static enum MHD_Result refuse(struct MHD_Connection *connection, unsigned status,
-			      const char *text)
+static enum MHD_Result refuse_request(struct MHD_Connection *connection, unsigned status,
+				      const char *text)
 {
 	return answer(connection, status, "text/plain; charset=utf-8", text, strlen(text),
 		      MHD_RESPMEM_PERSISTENT);
@@ -150,8 +150,8 @@ static enum MHD_Result answer_resource(struct web *web, struct MHD_Connection *c
 			      (size_t)(resource->end - resource->start),
 			      MHD_RESPMEM_PERSISTENT);
 	if (make_resource(web, resource, made) != 0)
-		return refuse(connection, MHD_HTTP_INTERNAL_SERVER_ERROR,
-			      "reading failed: run twshim report to see why\n");
+		return refuse_request(connection, MHD_HTTP_INTERNAL_SERVER_ERROR,
+				      "reading failed: run twshim report to see why\n");
 	return answer(connection, MHD_HTTP_OK, resource->type, made->text, made->size,
 		      MHD_RESPMEM_MUST_COPY);
 }
@@ -168,8 +168,8 @@ static enum MHD_Result take_request(void *data, struct MHD_Connection *connectio
 	const char *host, *accept;
 
 	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
-		return refuse(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
-			      "this is read-only\n");
+		return refuse_request(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
+				      "this is read-only\n");
 	if (*body_size)
 		return MHD_NO;
 	if (!*state) {
@@ -178,12 +178,12 @@ static enum MHD_Result take_request(void *data, struct MHD_Connection *connectio
 	}
 	host = mhd.lookup_connection_value(connection, MHD_HEADER_KIND, "Host");
 	if (!web_host_is_ours(&web->options.listen, host))
-		return refuse(connection, MHD_HTTP_FORBIDDEN,
-			      "only requests to localhost are answered\n");
+		return refuse_request(connection, MHD_HTTP_FORBIDDEN,
+				      "only requests to localhost are answered\n");
 	accept = mhd.lookup_connection_value(connection, MHD_HEADER_KIND, "Accept");
 	resource = web_find(path, accept);
 	if (!resource)
-		return refuse(connection, MHD_HTTP_NOT_FOUND, "no such page\n");
+		return refuse_request(connection, MHD_HTTP_NOT_FOUND, "no such page\n");
 	return answer_resource(web, connection, resource);
 }
 
