@@ -9,11 +9,13 @@
 
 static const uint8_t MAPPED[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
-/* A text cut into its parts, none longer than an address with prefix. */
+/* A destination split into its parts. None is longer than an address with a prefix
+ * length. */
 struct pieces {
-	char host[64];	   /* "" or "*": any */
-	const char *bits;  /* in `host`, after the '/'; NULL: none */
-	const char *ports; /* NULL: any */
+	char host[64]; /* "" or "*": any */
+	const char
+	    *bits; /* in `host`, after the '/'; NULL if there is no prefix length */
+	const char *ports; /* NULL means any port */
 };
 
 static bool refuse_address(struct tws_problem *problem, const char *text,
@@ -24,7 +26,7 @@ static bool refuse_address(struct tws_problem *problem, const char *text,
 	return false;
 }
 
-/* A decimal number of at most `high`, the whole of `text` up to `end`. */
+/* Parses a decimal number of at most `high` that takes up all of `text` up to `end`. */
 static bool parse_port_number(const char *text, const char *end, unsigned high,
 			      unsigned *ret_number)
 {
@@ -64,7 +66,8 @@ bool tws_ports_parse(const char *text, uint16_t *ret_low, uint16_t *ret_high,
 	return true;
 }
 
-/* Where the host ends: at the last ':' outside [ ], unless it is a bare IPv6 address. */
+/* Returns where the host ends: at the last ':' outside [ ], unless the text is a bare
+ * IPv6 address. */
 static const char *end_of_host(const char *text)
 {
 	const char *bracket = *text == '[' ? strchr(text, ']') : NULL;
@@ -107,7 +110,8 @@ static bool cut(const char *text, struct pieces *ret, struct tws_problem *proble
 	return true;
 }
 
-/* The family of `host` and its bytes; TWS_FAMILY_NONE where it is no address. */
+/* Stores the bytes of `host` and returns its family, or TWS_FAMILY_NONE if it is not
+ * an address. */
 static enum tws_family parse_host(const char *host, uint8_t bytes[16])
 {
 	memset(bytes, 0, 16);
@@ -116,8 +120,8 @@ static enum tws_family parse_host(const char *host, uint8_t bytes[16])
 	return inet_pton(AF_INET6, host, bytes) == 1 ? TWS_IPV6 : TWS_FAMILY_NONE;
 }
 
-/* "fd00::1:6379" is an address, and would be one without its last group as well: whoever
- * wrote it may have meant a port, and a rule for the address would never match. */
+/* "fd00::1:6379" is an address, and would be one without its last group too. The
+ * writer may have meant a port; a rule for the address would then never match. */
 static bool check_no_port_is_meant(const char *text, const struct pieces *pieces,
 				   struct tws_problem *problem)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Walks libconfig's tree with the table of settings in hand. Nothing outside config/
- * knows libconfig: it must never come near the shim, whose host may have functions of
- * the same names.
+ * Walks libconfig's tree and looks each setting up in the table of settings. Only
+ * config/ uses libconfig: it must never get near the shim, because the host program may
+ * contain functions of the same names.
  */
 #include "config/compile.h"
 
@@ -68,7 +68,7 @@ static bool read_value(const config_setting_t *node, struct tws_value *ret)
 	}
 }
 
-/* A value alone, of any setting that is no group. */
+/* Reads the value of a setting that is not a group. */
 static void read_scalar(struct tws_draft *draft, struct tws_draft_part *part,
 			const struct tws_setting *setting, const config_setting_t *node)
 {
@@ -84,7 +84,7 @@ static void read_scalar(struct tws_draft *draft, struct tws_draft_part *part,
 		 "takes a single value, not a group or a list", range);
 }
 
-/* exe, to, uid: one value, or a list or array of them. */
+/* Reads exe, to or uid: one value, or a list or array of values. */
 static void read_list(struct tws_draft *draft, struct tws_draft_part *part,
 		      const struct tws_setting *setting, const config_setting_t *node)
 {
@@ -102,7 +102,7 @@ static void read_list(struct tws_draft *draft, struct tws_draft_part *part,
 
 /* -------------------------------------------------------- groups and their parts */
 
-/* The place in the draft of the next rule or arm; NULL: there is none left. */
+/* Returns the place in the draft for the next rule or arm, or NULL if none is left. */
 static struct tws_draft_part *next_part(struct tws_draft *draft, unsigned place)
 {
 	if (place == TWS_IN_RULE)
@@ -216,7 +216,8 @@ static void read_group(struct tws_draft *draft, const config_setting_t *group,
 
 /* ------------------------------------------------------------------ the file */
 
-/* All of a regular file of at most TEXT_MAX bytes, NUL-terminated. NULL: *ret_why. */
+/* Reads a regular file of at most TEXT_MAX bytes. The text ends with a NUL. On error,
+ * returns NULL and stores the reason in *ret_why. */
 static char *read_text(const char *path, const char **ret_why)
 {
 	FILE *file = fopen(path, "re");
@@ -246,7 +247,7 @@ static char *read_text(const char *path, const char **ret_why)
 	return text;
 }
 
-/* What libconfig's own words stand for; the last row for all others. */
+/* Our words for those of libconfig. The last row is for all others. */
 static const struct {
 	const char *text, *what, *cure;
 } SYNTAX[] = {
@@ -271,8 +272,8 @@ static void complain_syntax(struct tws_draft *draft, const config_t *config)
 	tws_draft_complain(draft, line ? line : 1, &problem);
 }
 
-/* A policy is one file: what else a text would have us open, a FIFO or a device among
- * them, is never opened. */
+/* A policy is one file. Whatever else a text asks us to include, such as a FIFO or a
+ * device, is never opened. */
 #if LIBCONFIG_VER_MAJOR > 1 || (LIBCONFIG_VER_MAJOR == 1 && LIBCONFIG_VER_MINOR >= 7)
 static const char **include_nothing(config_t *config, const char *include_dir,
 				    const char *path, const char **ret_error)
@@ -286,7 +287,8 @@ static void refuse_includes(config_t *config)
 	config_set_include_func(config, include_nothing);
 }
 #else
-/* All names, absolute or not, are looked up below this directory, which is none. */
+/* All names, absolute or not, are looked up below this directory, which does not
+ * exist. */
 static void refuse_includes(config_t *config)
 {
 	config_set_include_dir(config, "/dev/null");

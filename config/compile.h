@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Policy text in, image out: the one entrance to the configuration language. Prints
- * nothing; all errors of a text are found in one go, save that a syntax error ends it.
+ * Compiles policy text to an image. This is the only entrance to the configuration
+ * language. It prints nothing. It finds all errors of a text in one pass, except that a
+ * syntax error ends the pass.
  */
 #ifndef TWS_CONFIG_COMPILE_H
 #define TWS_CONFIG_COMPILE_H
@@ -9,17 +10,19 @@
 #include "config/complaint.h"
 #include "shim/shared/policy_image.h"
 
-/* What a policy is made of: either may be missing. Rules of one line stand before those
- * of the file, since they are the more particular. */
+/* The sources of a policy. Either may be missing. One-line rules come before those of
+ * the file, because they are more specific. */
 struct tws_source {
-	const char *file;	  /* libconfig text; NULL: none */
+	const char *file;	  /* libconfig text, or NULL */
 	const char *const *rules; /* "close=reset,to=10.0.0.7:6379" */
 	unsigned rule_count;
-	const char *experiment; /* of one line, as a rule; NULL: the file's */
+	const char
+	    *experiment; /* of one line, like a rule; NULL means that the file decides */
 };
 
-/* The image (free with free(), generation 0), or NULL where there are errors. Warnings
- * are appended either way, and the lines of its arms are set. */
+/* Compiles the sources. Returns the image (free with free(), generation 0), or NULL if
+ * there are errors. Warnings are appended in both cases, and the line numbers of the
+ * arms are set. */
 struct tws_policy_image *tws_compile(const struct tws_source *source,
 				     struct tws_complaints *complaints);
 

@@ -9,7 +9,7 @@
 
 #include "shim/shared/text.h"
 
-/* Beyond this many nobody reads on; they still count. */
+/* Nobody reads more than this many. The others are only counted. */
 #define COMPLAINTS_KEPT 256
 
 static void print_printable(char *text, size_t size, const char *format,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is wrong with a policy text, and what to do about it. config/ prints nothing: it
- * fills these, and the tools print them as FILE:LINE: what: cure.
+ * Errors and warnings about a policy text, with their cures. config/ prints nothing: it
+ * fills these structs, and the tools print them as FILE:LINE: what: cure.
  */
 #ifndef TWS_CONFIG_COMPLAINT_H
 #define TWS_CONFIG_COMPLAINT_H
@@ -11,30 +11,32 @@
 
 #include "shim/shared/segment.h"
 
-/* One thing that is wrong. Control characters in what is put in become '?'. */
+/* One error or warning. Control characters in the inserted text become '?'. */
 struct tws_problem {
 	char what[256];
 	char cure[256];
 };
 
 struct tws_complaint {
-	char *file; /* "-p" for a rule of one line */
+	char *file; /* "-p" for a one-line rule */
 	unsigned line;
 	bool warning;
 	struct tws_problem problem;
 };
 
-/* Start with zeros; free with tws_complaints_free(). In the order of the text. */
+/* Start with zeros; free with tws_complaints_free(). Complaints are in the order of
+ * the text. */
 struct tws_complaints {
 	struct tws_complaint *list;
-	size_t count;  /* of `list`; what finds no memory is only counted in errors */
-	size_t errors; /* those that are no warnings */
-	/* Where the text's arms begin, for who finds more to complain of once it is
-	 * compiled: an image has the lines of rules only. 0: not known. */
+	size_t count;  /* in `list`; a complaint for which there was no memory is counted
+			  in `errors` only */
+	size_t errors; /* all that are not warnings */
+	/* The lines where the text's arms begin, for complaints that are found after
+	 * compiling (an image holds the lines of rules only). 0 means unknown. */
 	unsigned arm_line[TWS_ARMS];
 };
 
-/* Sets `what` or `cure`, as printf. */
+/* Sets `what` or `cure`. Arguments are those of printf(). */
 void tws_problem_what(struct tws_problem *problem, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void tws_problem_cure(struct tws_problem *problem, const char *format, ...)
@@ -46,8 +48,8 @@ void tws_complain(struct tws_complaints *complaints, const char *file, unsigned 
 
 void tws_complaints_free(struct tws_complaints *complaints);
 
-/* The word of `words` ("first|second|third") nearest to `word`, if it is near enough to
- * be meant. Returns its length, 0 where none is. */
+/* Finds the word of `words` ("first|second|third") that is nearest to `word`, if it is
+ * near enough to be meant. Returns its length, or 0 if there is none. */
 size_t tws_nearest_word(const char *word, const char *words, const char **ret_word);
 
 #endif

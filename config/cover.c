@@ -38,7 +38,8 @@ static bool target_covers(const void *bytes, const void *a, const void *b)
 
 typedef bool (*element_covers)(const void *bytes, const void *a, const void *b);
 
-/* Each element of the second list lies in one of the first; an empty list is all. */
+/* Whether each element of the second list is covered by one of the first. An empty
+ * list means all. */
 static bool list_covers(const void *bytes, const struct tws_list *first,
 			const struct tws_list *second, size_t size, element_covers covers)
 {
@@ -67,8 +68,8 @@ bool tws_match_covers(const void *bytes, const struct tws_match *first,
 			   target_covers);
 }
 
-/* A path begins with a slash and its base name is not empty, so a '?' may stand for a
- * letter of that name, and one slash for the first. */
+/* A path begins with a slash and its base name is not empty. So a '?' may stand for a
+ * letter of that name, and one slash for the first slash. */
 static bool glob_takes_all(const char *glob)
 {
 	size_t length = strlen(glob);
@@ -100,8 +101,8 @@ static bool is_every_port(const struct tws_target *target)
 	return target->port_low <= 1 && target->port_high == UINT16_MAX;
 }
 
-/* Whether another target takes all of targets[index]; of two that are the same, the
- * second is taken by the first. */
+/* Whether another target covers targets[index]. Of two equal targets, the first covers
+ * the second. */
 static bool is_within_another(const struct tws_target *targets, uint32_t count,
 			      uint32_t index)
 {
@@ -113,8 +114,8 @@ static bool is_within_another(const struct tws_target *targets, uint32_t count,
 	return false;
 }
 
-/* Networks of which none lies in another are disjoint, so their sizes add up. What a sum
- * of doubles may lose is less than 2^-50 of all. */
+/* Networks that do not contain each other are disjoint, so their sizes can be added.
+ * The sum of doubles loses less than 2^-50 of the whole. */
 bool tws_match_takes_family(const void *bytes, const struct tws_match *match,
 			    enum tws_family family)
 {

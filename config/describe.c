@@ -8,7 +8,7 @@
 
 #include "config/address.h"
 
-/* What is being described: an image, and the part of it that is in hand. */
+/* The image that is being described, and the part being printed. */
 struct scene {
 	const struct tws_policy_image *image;
 	struct tws_top top;
@@ -77,7 +77,7 @@ static bool has_stop_if(const struct scene *scene)
 	       action->stop_bytes_discarded;
 }
 
-/* A group is described where it says anything. */
+/* A group is printed if at least one of its settings is set. */
 static bool has_group(const struct scene *scene, const struct tws_setting *setting)
 {
 	switch (setting->inside) {
@@ -113,7 +113,7 @@ static bool is_group(const struct tws_setting *setting)
 	return setting->kind == TWS_KIND_GROUP || setting->kind == TWS_KIND_PARTS;
 }
 
-/* Text of an image that the compiler did not make may be no UTF-8. */
+/* The text in an image that our compiler did not make may be invalid UTF-8. */
 static json_t *text_json(const char *text)
 {
 	json_t *ret = json_string(text);
@@ -121,7 +121,7 @@ static json_t *text_json(const char *text)
 	return ret ? ret : json_string("(no UTF-8)");
 }
 
-/* One element of exe, to or uid as JSON; the text printer prints that. */
+/* One element of exe, to or uid as JSON. The text printer prints this JSON. */
 static json_t *element_json(const struct scene *scene, const struct tws_setting *setting,
 			    unsigned index)
 {
@@ -168,7 +168,7 @@ static json_t *value_json(const struct tws_setting *setting,
 	return word ? json_stringn(word, length) : json_null();
 }
 
-/* What a setting that is no group holds; NULL: its fallback. */
+/* The value of a setting that is not a group; NULL if it has its fallback. */
 static json_t *setting_json(const struct scene *scene, const struct tws_setting *setting)
 {
 	struct tws_value value;
@@ -238,8 +238,9 @@ json_t *tws_describe_json(const struct tws_policy_image *image)
 
 /* ---------------------------------------------------- text, made from the JSON */
 
-/* How many bytes are a character that a terminal would obey rather than show: controls,
- * and those that turn the direction of text. `text` is UTF-8. */
+/* Returns the length in bytes of a character that a terminal would obey instead of
+ * showing it (control characters, and those that change the direction of text), or 0.
+ * `text` is UTF-8. */
 static size_t is_obeyed(const unsigned char *text)
 {
 	if (text[0] < ' ' || text[0] == 0x7f)
@@ -274,7 +275,7 @@ static void print_string(FILE *out, const char *text)
 	fputc('"', out);
 }
 
-/* libconfig takes an integer of more than 32 bits only with an L. */
+/* libconfig accepts an integer of more than 32 bits only with an L. */
 static void print_integer(FILE *out, json_int_t number)
 {
 	fprintf(out, "%" JSON_INTEGER_FORMAT "%s", number, number > INT32_MAX ? "L" : "");
@@ -297,7 +298,7 @@ static void print_value(FILE *out, const json_t *value)
 		fprintf(out, "%.4f", json_real_value(value));
 		break;
 	case JSON_ARRAY:
-		/* In [ ] an integer and one of 64 bits can't stand together. */
+		/* An array in [ ] cannot hold both 32-bit and 64-bit integers. */
 		lists = json_is_integer(json_array_get(value, 0));
 		fputs(lists ? "(" : "[", out);
 		json_array_foreach(value, i, element)
@@ -315,7 +316,7 @@ static void print_value(FILE *out, const json_t *value)
 static void print_settings(FILE *out, const json_t *object, const char *indent,
 			   const char *between);
 
-/* rules and arms: each group begins a line. */
+/* In rules and arms, each group begins on a new line. */
 static void print_parts(FILE *out, const char *name, const json_t *parts,
 			const char *indent)
 {
@@ -368,7 +369,8 @@ static void print_settings(FILE *out, const json_t *object, const char *indent,
 	}
 }
 
-/* Prints an object's settings, then `end`, into a new text; drops the reference. */
+/* Prints an object's settings, then `end`, into a new text. Drops the reference to the
+ * object. */
 static char *text_of(json_t *object, const char *between, const char *end)
 {
 	char *text = NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The settings themselves, for the manual and for `policy settings`.
+ * Describes the settings, for the manual and for `policy settings`.
  */
 #include "config/describe.h"
 

@@ -10,7 +10,7 @@
 
 #include "config/address.h"
 
-/* Appends to the image's bytes. Returns the offset, 0 where there is no room. */
+/* Appends to the image's bytes. Returns the offset, or 0 if there is no room. */
 static uint32_t put_bytes(struct tws_draft *draft, const void *data, size_t size,
 			  size_t alignment)
 {
@@ -71,10 +71,11 @@ static bool refuse_setting(struct tws_problem *problem, const struct tws_setting
 	return false;
 }
 
-/* Whether a terminal and a JSON text can carry it: UTF-8 without control characters. */
+/* Whether a terminal can show it and JSON can hold it: it must be UTF-8 without
+ * control characters. */
 static bool is_printable(const char *text)
 {
-	json_t *string = json_string(text); /* takes UTF-8 alone */
+	json_t *string = json_string(text); /* accepts only UTF-8 */
 	bool ret = string != NULL;
 
 	json_decref(string);
@@ -83,7 +84,7 @@ static bool is_printable(const char *text)
 	return ret;
 }
 
-/* Text of 1 to `size` - 1 bytes that may be printed anywhere. */
+/* Checks a text of 1 to `size` - 1 bytes that may be printed anywhere. */
 static bool check_text(const struct tws_setting *setting, const struct tws_value *value,
 		       size_t size, struct tws_problem *problem)
 {
@@ -156,7 +157,7 @@ static bool add_target(struct tws_draft *draft, const struct tws_setting *settin
 	return true;
 }
 
-/* A user by number, also one written as text, or by name. */
+/* Finds a user by number (which may be written as text) or by name. */
 static bool find_user(const struct tws_setting *setting, const struct tws_value *value,
 		      uint32_t *ret_uid, struct tws_problem *problem)
 {
@@ -252,7 +253,7 @@ const char *tws_draft_name(const struct tws_draft *draft,
 	return part->part.name ? draft->bytes + part->part.name : "";
 }
 
-/* A name of our own making, where the text gave none: "rule 3". */
+/* Makes a name for a part that the text did not name: "rule 3". */
 static uint32_t name_or_number(struct tws_draft *draft, const struct tws_draft_part *part,
 			       const char *what, unsigned number)
 {
@@ -264,7 +265,8 @@ static uint32_t name_or_number(struct tws_draft *draft, const struct tws_draft_p
 	return put_text(draft, name);
 }
 
-/* Copies an action with its padding: what is on our stack has no place in an image. */
+/* Copies an action including its padding, so that no bytes of our stack get into an
+ * image. */
 static void copy_action(struct tws_action *to, const struct tws_draft_part *part)
 {
 	memcpy(to, &part->part.action, sizeof(*to));
@@ -327,7 +329,8 @@ static uint64_t realtime_ns(void)
 
 struct tws_policy_image *tws_draft_finish(const struct tws_draft *draft)
 {
-	/* A copy, so that a draft can be looked at after it was written out. */
+	/* Makes a copy, so that a draft can still be inspected after it was written
+	 * out. */
 	struct tws_draft *copy = malloc(sizeof(*copy));
 	struct tws_policy_image *image, *ret = NULL;
 

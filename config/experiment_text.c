@@ -15,7 +15,7 @@ static void set_name(struct tws_draft *draft, struct tws_draft_part *part,
 		tws_draft_set(draft, part, setting, &value, LINE);
 }
 
-/* A rule may limit itself in ways that an arm cannot. */
+/* A rule may have limits that an arm cannot have. */
 static void refuse_limits(struct tws_draft *draft, const struct tws_draft_part *part)
 {
 	struct tws_problem problem = {0};

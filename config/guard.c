@@ -5,11 +5,11 @@
 
 #include "config/cover.h"
 
-/* A rule or an arm under inspection. */
+/* The rule or arm that is being checked. */
 struct ward {
 	struct tws_draft *draft;
 	const struct tws_draft_part *part;
-	const struct tws_match *match; /* an arm's is its experiment's */
+	const struct tws_match *match; /* for an arm, the experiment's */
 	const struct tws_action *action;
 };
 
@@ -141,8 +141,8 @@ static void guard_emptiness(const struct ward *ward)
 			"add an action to the rule, or leave stop_if out");
 }
 
-/* What a match that narrows nothing takes; NULL: it narrows. One family is all that many
- * hosts have. */
+/* Returns a description of what a match without limits includes, or NULL if it has
+ * limits. One address family counts, because many hosts use only one. */
 static const char *takes_everything(const struct ward *ward)
 {
 	static const char *const TAKEN[] = {
@@ -182,7 +182,7 @@ static void guard_reset(const struct ward *ward)
 		    "close = \"fin-reset\" left no TIME_WAIT either and lost nothing");
 }
 
-/* These settings were measured to have no effect on TIME_WAIT, whatever people say. */
+/* Measured: these settings have no effect on TIME_WAIT, although many people say so. */
 static void guard_placebos(const struct ward *ward)
 {
 	if (ward->action->flags & TWS_ACTION_REUSEADDR_ON &&

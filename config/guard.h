@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The guard rails: settings that are each in order and together are not. They look at a
- * whole draft and complain: errors where it must not run, warnings where it runs and
- * does not do what its writer may hope.
+ * Checks combinations: settings that are valid alone but wrong together. The checks read
+ * a whole draft. They report errors where the policy must not run, and warnings where it
+ * runs but may not do what its writer hopes.
  */
 #ifndef TWS_CONFIG_GUARD_H
 #define TWS_CONFIG_GUARD_H

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The value of a text, of the type that its setting expects where the text allows. */
+/* Converts a text to a value, of the type that its setting expects if the text allows
+ * it. */
 static struct tws_value read_value(const struct tws_setting *setting, const char *text)
 {
 	struct tws_value ret = {.type = TWS_VALUE_TEXT, .text = text};
@@ -59,7 +60,7 @@ static void set(struct tws_draft *draft, struct tws_draft_part *part,
 		      number);
 }
 
-/* The setting of which the word is a value: close for fin-reset. NULL: there is none. */
+/* Returns the setting that has this word as a value (close for fin-reset), or NULL. */
 static const struct tws_setting *setting_of_value(const char *word)
 {
 	const char *choice;
@@ -79,7 +80,7 @@ static const struct tws_setting *setting_of_value(const char *word)
 	return NULL;
 }
 
-/* Whether another setting follows in a value, behind a blank or a semicolon. */
+/* Whether the value contains another setting after a blank or a semicolon. */
 static bool holds_setting(const char *value)
 {
 	char name[64] = "";
@@ -108,7 +109,7 @@ static void complain_unknown(const char *word, bool has_value,
 		tws_problem_cure(ret_problem, "did you mean %s=%s?", setting->name, word);
 }
 
-/* One "name=value". */
+/* Reads one "name=value". */
 static void read_pair(struct tws_draft *draft, struct tws_draft_part *part, char *pair,
 		      unsigned number)
 {
@@ -150,7 +151,7 @@ static void complain_no_room(struct tws_draft *draft, unsigned number)
 	tws_draft_complain(draft, number, &problem);
 }
 
-/* Whether the line set nothing of a rule, only settings of the whole policy. */
+/* Whether the line contains only settings of the whole policy and none of a rule. */
 static bool sets_only_globals(const struct tws_draft_part *part)
 {
 	for (unsigned i = 0; i < TWS_SETTING_COUNT; i++)
@@ -178,8 +179,8 @@ void tws_rule_text_read(struct tws_draft *draft, const char *text, unsigned numb
 	while ((pair = strsep(&rest, ",")) != NULL)
 		read_pair(draft, part, pair, number);
 	tws_draft_flush_lists(draft, part);
-	if (sets_only_globals(
-		part)) /* it would match everything and hide the rules after it */
+	if (sets_only_globals(part)) /* it would match everything, and the rules after it
+					would never be used */
 		draft->rule_count--;
 	free(copy);
 }

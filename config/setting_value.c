@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Settings as values: into their cells with the checks of type and range, and out again.
+ * Values of settings: stores them in their cells after checking type and range, and
+ * reads them back.
  */
 #include "config/settings.h"
 
@@ -12,7 +13,7 @@
 
 #include "config/address.h"
 
-/* PORTS write both ends of a range through the cell of the lower. */
+/* A PORTS setting writes both ends of a range through the cell of the lower end. */
 TWS_ASSERT(offsetof(struct tws_action, port_high) ==
 	   offsetof(struct tws_action, port_low) + 2);
 TWS_ASSERT(offsetof(struct tws_action, ring_high) ==
@@ -58,7 +59,7 @@ static uint64_t read_cell(const struct tws_setting *setting, const struct tws_to
 	}
 }
 
-/* An error of the type or the range: what was written, and what may be. */
+/* Complains about a wrong type or range: names what was written and what is allowed. */
 static bool refuse_value(const struct tws_setting *setting, struct tws_problem *problem,
 			 const char *what)
 {
@@ -272,7 +273,7 @@ bool tws_setting_load(const struct tws_setting *setting, const struct tws_top *t
 	else
 		held = load_number(setting, read_cell(setting, top, part), ret_value);
 	if (held && setting->kind == TWS_KIND_CHOICE)
-		ret_value->type = TWS_VALUE_TEXT; /* the word: integer counts it out */
+		ret_value->type = TWS_VALUE_TEXT; /* the word; `integer` is its index */
 	return held;
 }
 

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The kinds and cells of settings.def as initialisers. */
+/* The kinds and cells of settings.def, written as initialisers. */
 #define BOOLEAN		   .kind = TWS_KIND_BOOLEAN
 #define SWITCH		   .kind = TWS_KIND_SWITCH
 #define INTEGER(l, h)	   .kind = TWS_KIND_INTEGER, .low = l, .high = h
@@ -40,7 +40,7 @@ const struct tws_setting tws_setting_table[TWS_SETTING_COUNT] = {
 #include "config/settings.def"
 };
 
-/* The place's name in messages. */
+/* Returns the name of the place, for messages. */
 static const char *place_name(unsigned places)
 {
 	if (places & TWS_IN_FILE)
@@ -63,7 +63,7 @@ const struct tws_setting *tws_setting_find(const char *name, unsigned places)
 	return NULL;
 }
 
-/* All names that may stand in `places`, as "first|second". */
+/* Writes all names that are allowed in `places`, as "first|second". */
 static void join_names(unsigned places, char *text, size_t size)
 {
 	size_t used = 0;

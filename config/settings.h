@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The settings as data: what settings.def says, in a form that the file reader, the
- * one-line rule, the describer and the manual walk. No allocation, no state.
+ * The settings as data: the rows of settings.def, in a form that the file reader, the
+ * one-line rule, the describer and the manual can walk. No allocation, no state.
  */
 #ifndef TWS_CONFIG_SETTINGS_H
 #define TWS_CONFIG_SETTINGS_H
@@ -17,7 +17,7 @@ enum tws_setting_id {
 	TWS_SETTING_COUNT
 };
 
-/* Where a setting may stand, as bits. */
+/* The places where a setting is allowed, as bits. */
 enum tws_setting_place {
 	TWS_IN_FILE = 1u << 0,
 	TWS_IN_RULE = 1u << 1,
@@ -28,10 +28,10 @@ enum tws_setting_place {
 	TWS_ON_LINE = 1u << 6,
 };
 
-/* Places whose settings a rule of one line may carry. */
+/* The places whose settings a one-line rule may contain. */
 #define TWS_LINE_PLACES (TWS_IN_RULE | TWS_IN_MATCH | TWS_IN_STOP_IF | TWS_ON_LINE)
 
-/* In the order of settings.def's comment. */
+/* In the order of the comment in settings.def. */
 enum tws_setting_kind {
 	TWS_KIND_BOOLEAN,
 	TWS_KIND_SWITCH,
@@ -54,23 +54,25 @@ struct tws_setting {
 	const char *name;
 	const char *fallback;
 	const char *help;
-	const char *choices; /* of CHOICE: "first|second" */
-	int64_t low, high;   /* of INTEGER; of PARTS: `high` is the most */
-	size_t offset, size; /* the cell, in its base; size 0: flags alone */
-	uint32_t on, off;    /* enum tws_action_flag: set, or cleared */
+	const char *choices; /* for CHOICE: "first|second" */
+	int64_t low,
+	    high; /* for INTEGER; for PARTS, `high` is the largest number of parts */
+	size_t offset,
+	    size; /* where the value is stored, as an offset; size 0 means flags only */
+	uint32_t on, off; /* enum tws_action_flag: the flags to set and to clear */
 	enum tws_setting_kind kind;
 	enum tws_setting_base base;
 	unsigned places; /* enum tws_setting_place */
-	unsigned inside; /* of GROUP and PARTS: the place inside */
+	unsigned inside; /* for GROUP and PARTS: the place inside */
 };
 
-/* What stands outside of all rules. */
+/* The settings outside all rules. */
 struct tws_top {
 	struct tws_settings settings;
 	uint32_t allow_everything;
 };
 
-/* A rule, an arm or the experiment: each uses what it has of these. */
+/* A rule, an arm or the experiment. Each uses only some of these members. */
 struct tws_part {
 	uint32_t name; /* offset into the image */
 	uint32_t weight;
@@ -79,7 +81,7 @@ struct tws_part {
 	struct tws_action action;
 };
 
-/* A value as written. */
+/* A value as it was written. */
 struct tws_value {
 	enum {
 		TWS_VALUE_BOOLEAN,
@@ -95,34 +97,35 @@ struct tws_value {
 
 extern const struct tws_setting tws_setting_table[TWS_SETTING_COUNT];
 
-/* The setting of that name that may stand in one of `places`, or NULL. */
+/* Returns the setting of that name that is allowed in one of `places`, or NULL. */
 const struct tws_setting *tws_setting_find(const char *name, unsigned places);
 
-/* Fills *problem for a name that may not stand in `places`: where it belongs, or which
- * one was meant. */
+/* Fills *problem for a name that is not allowed in `places`: says where it belongs, or
+ * which name was probably meant. */
 void tws_setting_explain_unknown(const char *name, unsigned places,
 				 struct tws_problem *problem);
 
-/* Stores a value of one of the kinds BOOLEAN to PORTS and UNIX_GROUP in its cell. False
- * with *problem filled, and nothing changed, where it is of another type or out of
- * range. */
+/* Stores a value of one of the kinds BOOLEAN to PORTS and UNIX_GROUP in its cell. If
+ * it has another type or is out of range, returns false, fills *problem and changes
+ * nothing. */
 bool tws_setting_store(const struct tws_setting *setting, const struct tws_value *value,
 		       struct tws_top *top, struct tws_part *part,
 		       struct tws_problem *problem);
 
-/* Reads a setting back. False where it holds its fallback, or is of a kind that has no
- * cell. PORTS come as TEXT, which `buffer` holds. */
+/* Reads a setting back. Returns false if it has its fallback or is of a kind that has
+ * no cell. PORTS are returned as TEXT in `buffer`. */
 bool tws_setting_load(const struct tws_setting *setting, const struct tws_top *top,
 		      const struct tws_part *part, char buffer[16],
 		      struct tws_value *ret_value);
 
-/* A part in which each setting holds its fallback. */
+/* Initialises a part: each setting has its fallback. */
 void tws_part_init(struct tws_part *part);
 
-/* The n-th word of a CHOICE's choices; its length is put in *ret_length. */
+/* Returns the n-th word of the choices of a CHOICE, and its length in *ret_length. */
 const char *tws_choice_word(const char *choices, unsigned n, size_t *ret_length);
 
-/* What kind of value a setting takes, for messages and the manual: "1 to 65535". */
+/* Describes the values that a setting accepts, for messages and the manual: "1 to
+ * 65535". */
 void tws_setting_describe_range(const struct tws_setting *setting, char *text,
 				size_t size);
 

@@ -9,14 +9,14 @@
 #include "tools/base/print.h"
 #include "tools/base/risk.h"
 
-/* A part that is asked: the image's experiment, or the rule with that index. */
+/* A part that is tried: the experiment of the image, or the rule with that index. */
 struct candidate {
 	const struct tws_match *match;
 	const char *name;
 	unsigned rule; /* 1 + index; 0: the experiment */
 	unsigned line;
-	const char
-	    *refuses; /* the setting of its match that does not hold; NULL: all do */
+	const char *
+	    refuses; /* the setting of its match that does not match; NULL if all match */
 };
 
 struct query {
@@ -30,7 +30,7 @@ static const struct tws_rule *rules_of(const struct query *query)
 	return tws_policy_at(query->image, query->image->rules.offset);
 }
 
-/* The first part of a match that does not hold. Each part is asked alone. */
+/* Returns the first setting of a match that does not match. Each is tried alone. */
 static const char *refusing_setting(const struct query *query,
 				    const struct tws_match *match)
 {
@@ -48,7 +48,7 @@ static unsigned candidate_count(const struct query *query)
 	return query->image->rules.count + 1;
 }
 
-/* The n-th part to be asked: 0 is the experiment, if there is one. */
+/* Returns the n-th part to try: 0 is the experiment, if there is one. */
 static bool get_candidate(const struct query *query, unsigned n, struct candidate *ret)
 {
 	const struct tws_policy_image *image = query->image;
@@ -64,7 +64,8 @@ static bool get_candidate(const struct query *query, unsigned n, struct candidat
 	return true;
 }
 
-/* 1 + index of the rule that holds at bind(), where no destination is known; 0: none. */
+/* Returns 1 + the index of the rule that decides at bind(), where the destination is
+ * still unknown; 0 if there is none. */
 static unsigned rule_at_bind(const struct query *query)
 {
 	const struct tws_rule *rules = rules_of(query);

@@ -4,13 +4,13 @@
 #include <stdio.h>
 
 #define SLICE	   10000u
-#define FIRST_PORT 1024u /* below it bind() asks for a privilege */
+#define FIRST_PORT 1024u /* bind() to a lower port needs a privilege */
 
-/* A rule or an arm, and where its text stands. */
+/* A rule or an arm, and the line of its text. */
 struct place {
 	const struct tws_action *action;
 	const char *file;
-	unsigned line; /* 0: not known */
+	unsigned line; /* 0 means unknown */
 };
 
 static bool is_outside(const struct tws_action *action, const struct kernel_ports *ports)
