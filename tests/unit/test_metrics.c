@@ -293,6 +293,37 @@ static void a_file_brings_it_all_back(void **state)
 	rmdir(path);
 }
 
+/* The array that was read has the room that the next application expects. */
+static void a_file_of_two_applications_takes_twenty_more(void **state)
+{
+	char path[] = "/tmp/twshim-ledger-XXXXXX", name[32];
+	struct ledger ledger = {0}, again = {0};
+	struct model *model = begin();
+	int directory;
+
+	assert_non_null(mkdtemp(path));
+	directory = open(path, O_RDONLY | O_DIRECTORY);
+	put(model, "/bin/a0", 80, 1);
+	put(model, "/bin/a1", 80, 1);
+	update(&ledger, model, 1, NOW);
+	assert_int_equal(ledger_save(&ledger, directory), 0);
+	assert_int_equal(ledger_load(&again, directory), 0);
+	model = begin();
+	for (unsigned i = 0; i < 22; i++) {
+		snprintf(name, sizeof(name), "/bin/a%u", i);
+		put(model, name, 80, 1);
+	}
+	update(&again, model, 1, NOW);
+	assert_int_equal(again.count, 22);
+	for (unsigned i = 0; i < again.count; i++)
+		assert_int_equal(shown(again.apps[i]->lines), 1);
+	ledger_free(&again);
+	ledger_free(&ledger);
+	unlinkat(directory, LEDGER_FILE, 0);
+	close(directory);
+	rmdir(path);
+}
+
 /* A time in the far future would never be long ago; its offset is the largest number. */
 static void what_the_file_says_of_the_future_is_not_believed(void **state)
 {
@@ -532,6 +563,7 @@ int main(void)
 	    cmocka_unit_test(the_idle_do_not_take_turns),
 	    cmocka_unit_test(two_executables_of_one_name_are_one_application),
 	    cmocka_unit_test(a_file_brings_it_all_back),
+	    cmocka_unit_test(a_file_of_two_applications_takes_twenty_more),
 	    cmocka_unit_test(what_the_file_says_of_the_future_is_not_believed),
 	    cmocka_unit_test(names_and_labels_are_as_they_should_be),
 	    cmocka_unit_test(open_metrics_names_families_without_total),

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "config/address.h"
+#include "tools/base/array.h"
 #include "tools/base/json.h"
 #include "tools/base/print.h"
 #include "tools/segments/names.h"
@@ -236,8 +237,13 @@ static bool get_name(const json_t *value, char ret_name[256])
 
 static int load_app(struct ledger *ledger, const json_t *object)
 {
-	struct ledger_app *app = calloc(1, sizeof(*app));
+	struct ledger_app *app,
+	    **grown = array_grow(ledger->apps, ledger->count, sizeof(*grown));
 
+	if (!grown)
+		return -ENOMEM;
+	ledger->apps = grown;
+	app = calloc(1, sizeof(*app));
 	if (!app)
 		return -ENOMEM;
 	if (!get_name(json_object_get(object, "app"), app->name)) {
@@ -284,9 +290,6 @@ int ledger_load(struct ledger *ledger, int directory)
 	*ledger = (struct ledger){.dropped = get_number(object, "dropped")};
 	if (count > LEDGER_APPS)
 		count = LEDGER_APPS;
-	ledger->apps = calloc(count + 1, sizeof(*ledger->apps));
-	if (!ledger->apps)
-		result = -ENOMEM;
 	for (size_t i = 0; result == 0 && i < count; i++)
 		result = load_app(ledger, json_array_get(apps, i));
 	json_decref(object);
