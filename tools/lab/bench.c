@@ -138,14 +138,13 @@ static int make_board(struct lab_case *one)
 static pid_t start(struct lab_bench *bench, struct lab_case *one, int fd)
 {
 	unsigned number = bench->cases_run++;
-	pid_t parent = getpid(), pid = fork();
+	pid_t pid = lab_fork();
 
 	if (pid != 0)
 		return pid;
 	signal(SIGINT, SIG_DFL);
 	signal(SIGTERM, SIG_DFL);
 	signal(SIGHUP, SIG_DFL);
-	lab_die_with_parent(parent);
 	lab_case_perform(bench, one, one->board, fd, number);
 	_exit(0);
 }
@@ -199,8 +198,7 @@ static void end_all(struct running *running, unsigned parallel, struct lab_case 
 	for (unsigned i = 0; i < parallel; i++) {
 		if (running[i].pid <= 0)
 			continue;
-		kill(running[i].pid, SIGKILL);
-		waitpid(running[i].pid, NULL, 0);
+		lab_end_child(&running[i].pid);
 		snprintf(cases[running[i].index].board->failure, LAB_REASON,
 			 "interrupted");
 	}

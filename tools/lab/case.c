@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,15 +72,13 @@ static int start_server(struct performance *all)
 {
 	unsigned hang = all->what->world.delay_ms ? HANG_LINK_MS : HANG_MS;
 	int fds[LAB_PORTS];
-	pid_t parent = getpid();
 	int result = lab_server_listen(&all->what->server, all->place.address, fds);
 
 	if (result != 0)
 		return failed(all->board, "listen on %s: %s", all->place.address,
 			      strerror(-result));
-	all->server = fork();
+	all->server = lab_fork();
 	if (all->server == 0) {
-		lab_die_with_parent(parent);
 		lab_server_run(&all->what->server, fds, all->board, hang);
 		_exit(0);
 	}
@@ -116,25 +113,6 @@ static int start_client(struct performance *all)
 	return all->client < 0 ? failed(all->board, "fork: %s", strerror(errno)) : 0;
 }
 
-/* Waits for a child until the time is up, and then kills it. Afterwards its pid may
- * belong to somebody else. Returns its wait status, or -1. */
-static int await(pid_t *child, uint64_t until_ns)
-{
-	int status = -1;
-
-	while (waitpid(*child, &status, WNOHANG) == 0) {
-		if (tws_now() >= until_ns) {
-			kill(*child, SIGKILL);
-			waitpid(*child, NULL, 0);
-			status = -1;
-			break;
-		}
-		lab_sleep_ms(1);
-	}
-	*child = 0;
-	return status;
-}
-
 /* Counts only the connections that were tried. */
 static uint32_t count_established(const struct lab_board *board)
 {
@@ -147,7 +125,7 @@ static uint32_t count_established(const struct lab_board *board)
 
 static void await_both(struct performance *all, uint64_t until_ns)
 {
-	int status = await(&all->client, until_ns);
+	int status = lab_await_child(&all->client, until_ns);
 
 	if (status != 0)
 		failed(all->board,
@@ -156,7 +134,7 @@ static void await_both(struct performance *all, uint64_t until_ns)
 		       status);
 	__atomic_store_n(&all->board->client_done, count_established(all->board) + 1,
 			 __ATOMIC_RELEASE);
-	if (await(&all->server, until_ns) < 0)
+	if (lab_await_child(&all->server, until_ns) < 0)
 		failed(all->board, "the server took too long");
 }
 
@@ -208,16 +186,11 @@ static void drive(struct performance *all)
 	read_shim(all);
 }
 
-static void end_children(const struct performance *all)
+static void end_children(struct performance *all)
 {
-	const pid_t children[] = {all->client, all->server, all->place.forwarder};
-
-	for (size_t i = 0; i < sizeof(children) / sizeof(*children); i++) {
-		if (children[i] <= 0)
-			continue;
-		kill(children[i], SIGKILL);
-		waitpid(children[i], NULL, 0);
-	}
+	lab_end_child(&all->client);
+	lab_end_child(&all->server);
+	lab_end_child(&all->place.forwarder);
 }
 
 void lab_case_perform(const struct lab_bench *bench, const struct lab_case *what,

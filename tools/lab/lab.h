@@ -197,10 +197,6 @@ int lab_sysctl_write(const char *name, const char *value);
 int lab_tun_join(const struct lab_world *world, struct lab_place *place, char *ret_error,
 		 size_t size);
 
-/* The process between the devices. It lives as long as its parent. */
-void lab_forward(int a, int b, const struct lab_world *world, pid_t parent)
-    __attribute__((noreturn));
-
 /* Listens. Returns 0 with the sockets in `ret_fds`, or -errno. */
 int lab_server_listen(const struct lab_server *server, const char *address,
 		      int ret_fds[LAB_PORTS]);
@@ -225,7 +221,20 @@ uint64_t lab_netstat(const char *name);
  * closing, and counts TIME_WAIT on both sides. Called in the client's namespace. */
 void lab_count_time_wait(struct lab_board *board, unsigned patience_ms);
 
+/* -------- child.c: the processes of a case */
+
 void lab_sleep_ms(unsigned ms);
+
+/* Forks a child that ends when its parent does. Returns what fork() returns. */
+pid_t lab_fork(void);
+
+/* Kills the child and reaps it, if there is one. *child becomes 0. */
+void lab_end_child(pid_t *child);
+
+/* Waits for a child until the time is up, and then kills it. *child becomes 0, because
+ * its pid may then be another process's. Returns its wait status, or -1 if it was
+ * killed. */
+int lab_await_child(pid_t *child, uint64_t until_ns);
 
 /* Makes this process end when its parent does. `parent` is getpid() before the fork:
  * if the parent has ended by now, no signal will come. */

@@ -148,13 +148,12 @@ static void wait_for(const struct pipe pipes[2], uint64_t due_ns)
 	ppoll(fds, 2, due_ns ? &timeout : NULL, NULL);
 }
 
-void lab_forward(int a, int b, const struct lab_world *world, pid_t parent)
+static __attribute__((noreturn)) void forward(int a, int b, const struct lab_world *world)
 {
 	struct pipe pipes[2] = {{a, b, 0, 0, calloc(QUEUE, sizeof(struct packet))},
 				{b, a, 0, 0, calloc(QUEUE, sizeof(struct packet))}};
 	uint32_t seed = world->seed;
 
-	lab_die_with_parent(parent);
 	while (pipes[0].packet && pipes[1].packet) {
 		uint64_t due, other;
 
@@ -172,11 +171,9 @@ void lab_forward(int a, int b, const struct lab_world *world, pid_t parent)
 static int start_forwarder(int a, int b, const struct lab_world *world,
 			   struct lab_place *place)
 {
-	pid_t parent = getpid();
-
-	place->forwarder = fork();
+	place->forwarder = lab_fork();
 	if (place->forwarder == 0)
-		lab_forward(a, b, world, parent);
+		forward(a, b, world);
 	return place->forwarder < 0 ? -errno : 0;
 }
 

@@ -11,29 +11,11 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
-
-void lab_sleep_ms(unsigned ms)
-{
-	struct timespec pause = {ms / 1000, (long)(ms % 1000) * 1000000};
-
-	while (nanosleep(&pause, &pause) != 0 && errno == EINTR)
-		;
-}
-
-void lab_die_with_parent(pid_t parent)
-{
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(1);
-}
 
 static int write_file(const char *path, const char *text)
 {
