@@ -12,7 +12,7 @@
 #include "shim/shared/clock.h"
 #include "shim/shared/hot.h"
 #include "shim/policy/policy.h"
-#include "shim/process.h"
+#include "shim/lifecycle.h"
 #include "shim/shared/sys.h"
 
 /* --------------------------------------------------------------------- born */

@@ -11,7 +11,7 @@
 
 #include "shim/entry.h"
 #include "shim/conn/peek.h"
-#include "shim/process.h"
+#include "shim/lifecycle.h"
 
 int tws_wrap_clone(int (*function)(void *), void *stack, int flags, void *argument,
 		   void *parent, void *tls, void *child)

@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 
 #include "shim/entry.h"
-#include "shim/process.h"
+#include "shim/lifecycle.h"
 
 static long call(long number, const long *a)
 {

@@ -11,7 +11,7 @@
 #include "shim/own_book.h"
 #include "shim/shared/hot.h"
 #include "shim/policy/policy.h"
-#include "shim/process.h"
+#include "shim/lifecycle.h"
 #include "shim/shared/sys.h"
 
 TWS_HOT bool tws_hook_close(int fd, enum tws_via via, struct tws_end *ret_end)

@@ -11,7 +11,7 @@
 #include "shim/conn/peek.h"
 #include "shim/connect.h"
 #include "shim/policy/policy.h"
-#include "shim/process.h"
+#include "shim/lifecycle.h"
 #include "shim/shared/clock.h"
 
 /* TCP_CLOSE if the state is not known. */

@@ -9,7 +9,7 @@
 
 #include "shim/conn/peek.h"
 #include "shim/connect.h"
-#include "shim/process.h"
+#include "shim/lifecycle.h"
 #include "shim/shared/clock.h"
 
 /* After a disconnect the socket may connect again, as a new connection. */

@@ -13,7 +13,7 @@
 #include "shim/hooks.h"
 #include "shim/own_book.h"
 #include "shim/policy/policy.h"
-#include "shim/process.h"
+#include "shim/lifecycle.h"
 #include "shim/shared/clock.h"
 #include "shim/shared/hot.h"
 

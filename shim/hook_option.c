@@ -12,7 +12,7 @@
 #include "shim/conn/fresh.h"
 #include "shim/hooks.h"
 #include "shim/policy/policy.h"
-#include "shim/process.h"
+#include "shim/lifecycle.h"
 #include "shim/shared/sys.h"
 
 #ifndef IP_BIND_ADDRESS_NO_PORT

@@ -19,7 +19,7 @@
 #include "shim/own_book.h"
 #include "shim/policy/policy.h"
 #include "shim/coverage.h"
-#include "shim/process.h"
+#include "shim/lifecycle.h"
 #include "shim/book/self.h"
 #include "shim/book/publish.h"
 #include "shim/real.h"

@@ -8,7 +8,7 @@
 #include "shim/conn/fresh.h"
 #include "shim/hooks.h"
 #include "shim/own_book.h"
-#include "shim/process.h"
+#include "shim/lifecycle.h"
 #include "shim/shared/sys.h"
 
 static void share(int fd)

@@ -7,7 +7,7 @@
 #include "shim/book/identity.h"
 #include "shim/book/publish.h"
 #include "shim/policy/policy.h"
-#include "shim/process.h"
+#include "shim/lifecycle.h"
 #include "shim/shared/clock.h"
 #include "shim/shared/sys.h"
 

@@ -8,7 +8,7 @@
 #include "shim/conn/alone.h"
 #include "shim/hooks.h"
 #include "shim/policy/policy.h"
-#include "shim/process.h"
+#include "shim/lifecycle.h"
 #include "shim/real.h"
 #include "shim/shared/clock.h"
 #include "shim/shared/sys.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * What this process knows about itself: its pid, the directory that its environment
- * names, and how many children may hold copies of its descriptors. process.c fills it in;
- * the code below the hooks only reads it, so that it does not depend on process.c.
+ * names, and how many children may hold copies of its descriptors. lifecycle.c fills it
+ * in; the code below the hooks only reads it, so that it does not depend on lifecycle.c.
  */
 #ifndef TWS_SHIM_SELF_H
 #define TWS_SHIM_SELF_H

@@ -6,8 +6,8 @@
  * child that shares our memory (vfork, or clone with CLONE_VM) cannot be recognized by
  * looking at memory. Once such a child may exist, each step asks getpid().
  */
-#ifndef TWS_SHIM_PROCESS_H
-#define TWS_SHIM_PROCESS_H
+#ifndef TWS_SHIM_LIFECYCLE_H
+#define TWS_SHIM_LIFECYCLE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,7 +2,7 @@
  *
  * How the shim begins, what it does at fork, and whose memory this is.
  */
-#include "shim/process.h"
+#include "shim/lifecycle.h"
 
 #include <string.h>
 #include <sys/mman.h>
