@@ -22,7 +22,9 @@
 #include "tools/web/web.h"
 #include "tools/web/deadline.h"
 
-#define DEADLINE_MS 5000 /* how often to end connections whose time is over */
+#define DIGITS_OF(number) #number
+#define DIGITS(number)	  DIGITS_OF(number)
+#define DEADLINE_MS	  5000 /* how often to end connections whose time is over */
 
 static int serve_take_listen(const struct cli_option *option, void *field)
 {
@@ -30,16 +32,15 @@ static int serve_take_listen(const struct cli_option *option, void *field)
 
 	if (tws_address_parse(optarg, field, &problem))
 		return 0;
-	return cli_fail(CLI_USAGE,
-			"--%s %s: not an address and port: write 127.0.0.1:9464 or "
-			"[::1]:9464",
-			option->name, optarg);
+	return cli_fail(
+	    CLI_USAGE, "--%s %s: not an address and port: write 127.0.0.1:%d or [::1]:%d",
+	    option->name, optarg, WEB_PORT, WEB_PORT);
 }
 
 static const struct cli_option OPTIONS[] = {
     {"listen", 'l', "ADDRESS:PORT",
-     "where (127.0.0.1:9464). There is no authentication: anyone\n"
-     "who can connect can read",
+     "where (127.0.0.1:" DIGITS(WEB_PORT) "). There is no authentication: anyone\n"
+					  "who can connect can read",
      serve_take_listen, .offset = offsetof(struct web_options, listen)},
     METRICS_OPTIONS(struct web_options, metrics),
     DIR_OPTION(struct web_options, metrics.dir),
@@ -84,7 +85,7 @@ static void serve_wait(const sigset_t *ends, const char *dir)
 int cmd_serve(int argc, char **argv)
 {
 	struct web_options options = {
-	    .listen = {.bytes = {127, 0, 0, 1}, .port = 9464, .family = TWS_IPV4},
+	    .listen = WEB_LISTEN,
 	    .metrics = {.top = METRICS_TOP, .series = METRICS_SERIES}};
 	int status = cli_read(&COMMAND, argc, argv, &options);
 	char where[PRINT_ADDRESS_SIZE], error[PRINT_ERROR_SIZE];

@@ -26,6 +26,16 @@ import time
 ADDRESS = "10.77.0.1"
 ADDRESS6 = "fd77::1"
 TIME_WAIT, ESTABLISHED = 6, 1
+SOURCE = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
+
+
+def defined(name, path):
+    """The number that a header of the sources gives to a name."""
+    with open(os.path.join(SOURCE, path), encoding="utf-8") as file:
+        return int(re.search(rf"#define {name} (\d+)", file.read()).group(1))
+
+
+SERVE_PORT = defined("WEB_PORT", "tools/web/web.h")
 ENDINGS = ("ended_local_fin", "ended_remote_fin", "ended_fin_reset", "ended_reset_policy",
            "ended_reset_app", "ended_reset_unread", "ended_reset_remote", "ended_unseen")
 FAILURES = ("failed_refused", "failed_timed_out", "failed_unreachable", "failed_no_port",

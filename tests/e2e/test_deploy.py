@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 
-from harness import ADDRESS, Skip, settle, time_wait, wait_for
+from harness import ADDRESS, SERVE_PORT, SOURCE, Skip, settle, time_wait, wait_for
 
 DEPLOY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../config/deploy")
 # What the image has in /usr/local, and an empty volume in memory where the pod has it.
@@ -66,7 +66,7 @@ class Pod:
 
 def ask(path):
     """What the sidecar answers."""
-    connection = http.client.HTTPConnection(ADDRESS, 9464, timeout=30)
+    connection = http.client.HTTPConnection(ADDRESS, SERVE_PORT, timeout=30)
     connection.request("GET", path)
     return connection.getresponse().read().decode()
 
@@ -133,3 +133,64 @@ def test_the_image_installs_what_twshim_is_linked_with(t):
         found = t.run("dpkg-query", "-S", f"*/{name}", shim=False).stdout.decode()
         packages = {line.split(":")[0] for line in found.splitlines()}
         assert packages & words, (name, packages)
+
+
+def test_the_collector_scrapes_the_port_of_serve_and_names_metrics_that_there_are(t):
+    """What it renames, and what docs/opentelemetry.md lists, is what `export` writes."""
+    collector = load("otel-collector.yaml")
+    job, = collector["receivers"]["prometheus/twshim"]["config"]["scrape_configs"]
+    assert job["static_configs"] == [{"targets": [f"127.0.0.1:{SERVE_PORT}"]}]
+    pipeline = collector["service"]["pipelines"]["metrics/twshim"]
+    assert pipeline["processors"] == list(collector["processors"])
+    assert set(pipeline["receivers"]) == set(collector["receivers"])
+    assert set(pipeline["exporters"]) == set(collector["exporters"])
+    labels, names = collector["processors"]["transform/twshim"]["metric_statements"]
+    server = t.server("http")
+    t.need("curl")
+    t.run(t.twshim, "run", "-q", "-c", t.file("d", "detail = true;\n"), "--", "curl", "-s", "-o", "/dev/null",
+          f"http://{server.to}/", shim=False)
+    metrics = t.run(t.twshim, "export", shim=False).stdout.decode()
+    known = set(re.findall(r"^# TYPE (\S+)", metrics, re.M))
+    for pattern in re.findall(r'where IsMatch\(name, "(.*)"\)', "\n".join(names["statements"])):
+        found = [name for name in known if re.search(pattern.replace("$$", "$"), name)]
+        assert len(found) == 2, (pattern, found)
+    for name in re.findall(r'metric.name == "(.*)"', "\n".join(labels["statements"])):
+        assert name in known, name
+    with open(os.path.join(SOURCE, "docs/opentelemetry.md"), encoding="utf-8") as file:
+        page = file.read()
+    for name in re.findall(r"`(twshim_\w+)`", page):
+        assert name in known, name
+    # Each address becomes one and a port, as the collector's own expressions do it.
+    for to, address, port in (("10.0.0.7:6379", "10.0.0.7", "6379"),
+                              ("[fd00::1]:80", "fd00::1", "80"), ("other", "other", None)):
+        patterns = re.findall(r'replace_pattern\(attributes\["[\w.]+"\], "(.*)", "(.*)"\)',
+                              "\n".join(labels["statements"]).replace("$$", "$"))
+        assert len(patterns) == 2
+        split = [re.sub(pattern.replace("\\\\", "\\"), r"\1", to) for pattern, _ in patterns]
+        assert split[0] == address and (port is None or split[1] == port), (to, split)
+
+
+def test_every_example_listens_and_scrapes_where_serve_listens(t):
+    """One number in all that is shipped and documented, and none is left of 9464, which
+    OpenTelemetry's exporters use, except where the page on it says why."""
+    del t
+    others = []
+    for folder in ("config", "docs", "man", "."):
+        for path, _, names in os.walk(os.path.join(SOURCE, folder)):
+            for name in names if folder != "." or path == os.path.join(SOURCE, folder) else ():
+                if not name.endswith((".md", ".yaml", ".yml", ".service", ".man", "Dockerfile")):
+                    continue
+                with open(os.path.join(path, name), encoding="utf-8") as file:
+                    text = file.read()
+                if "9464" in text and name not in ("opentelemetry.md", "CHANGELOG.md"):
+                    others.append(name)
+                for port in re.findall(r"--listen\W+[\d.]+:(\d+)", text):
+                    if int(port) != SERVE_PORT and name not in ("opentelemetry.md", "CHANGELOG.md"):
+                        others.append((name, port))
+    assert not others, others
+
+
+def test_serve_listens_on_its_own_port_and_on_the_old_one_if_told(t):
+    for options, port in (((), SERVE_PORT), (("--listen", "127.0.0.1:9464"), 9464)):
+        process = t.start(t.twshim, "serve", *options, shim=False, stdout=subprocess.PIPE)
+        assert process.stdout.readline().decode() == f"http://127.0.0.1:{port}/\n"

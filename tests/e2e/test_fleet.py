@@ -10,7 +10,7 @@ import tempfile
 import urllib.parse
 import urllib.request
 
-from harness import ADDRESS, TIME_WAIT, Skip, wait_for
+from harness import ADDRESS, SERVE_PORT as PORT, TIME_WAIT, Skip, wait_for
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SHIPPED = os.path.join(ROOT, "config", "prometheus")
@@ -18,7 +18,6 @@ RULES = ("twshim.rules.yml", "twshim.alerts.yml")
 DASHBOARD = os.path.join(ROOT, "config", "grafana", "twshim.json")
 STEPS = ("socket", "connect", "send:1", "recv:1", "close")
 PROMETHEUS = "127.0.0.1:9090"
-PORT = 9464
 BREAKER = 'rules = ( { name = "tried"; match = { to = ["*:1"]; }; close = "fin-reset";' \
           ' stop_if = { failed_percent = 50; }; } );'
 

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 
-from harness import ADDRESS, time_wait, wait_for
+from harness import ADDRESS, SERVE_PORT, time_wait, wait_for
 
 STORM = 700  # more processes than the number of segments that are kept
 OPEN = ("socket", "connect", "send:1", "recv")
@@ -37,7 +37,7 @@ def test_a_storm_with_kills_leaves_nothing_unseen_under_run(t):
 
 def test_a_storm_with_kills_leaves_nothing_unseen_while_serve_runs(t):
     server = t.server()
-    serve = t.start(t.twshim, "serve", "--listen", f"{ADDRESS}:9464", shim=False,
+    serve = t.start(t.twshim, "serve", "--listen", f"{ADDRESS}:{SERVE_PORT}", shim=False,
                     stdout=subprocess.PIPE)
     serve.stdout.readline()
     t.run(*storm(t, server, STORM))

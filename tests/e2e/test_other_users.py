@@ -11,7 +11,7 @@ import stat
 import struct
 import subprocess
 
-from harness import ADDRESS, Skip, time_wait_cookies, time_wait_left, wait_for
+from harness import ADDRESS, SERVE_PORT, Skip, time_wait_cookies, time_wait_left, wait_for
 
 STEPS = ("socket", "connect", "send:1", "recv", "close")
 ALICE, BOB, READERS = 12345, 23456, 34567
@@ -337,7 +337,7 @@ def _every_command(t, world):
                     stdout=subprocess.PIPE)
     assert serve.stdout.readline().startswith(b"http://")
     for path in ("/", "/metrics", "/api/report", "/api/owners", "/api/doctor"):
-        connection = http.client.HTTPConnection("127.0.0.1", 9464, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", SERVE_PORT, timeout=60)
         connection.request("GET", path)
         response = connection.getresponse()
         assert response.status == 200, (path, response.status)

@@ -244,5 +244,5 @@ document.head.append(script);
     assert sorted(browser.run("return done")) == \
         [["fetch", "refused"], ["frame", "nothing"], ["script", "refused"]]
     rebound = http.client.HTTPConnection("127.0.0.1", PORT, timeout=30)
-    rebound.request("GET", "/api/report", headers={"Host": "rebound.example:9464"})
+    rebound.request("GET", "/api/report", headers={"Host": f"rebound.example:{PORT}"})
     assert rebound.getresponse().status == 403

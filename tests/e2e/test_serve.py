@@ -10,10 +10,9 @@ import subprocess
 import sys
 import time
 
-from harness import ADDRESS, settle, time_wait, wait_for
+from harness import ADDRESS, SERVE_PORT as PORT, settle, time_wait, wait_for
 
 STEPS = ("socket", "connect", "send:1", "recv:1", "close")
-PORT = 9464
 
 
 def serve(t, *options, port=PORT, address="127.0.0.1"):
@@ -227,8 +226,8 @@ def test_it_refuses_what_it_should(t):
         status, headers, _ = ask("/api/report", method=method, body="x" * 1000)
         assert (status, headers["Allow"]) == (405, "GET, HEAD")
     assert ask("/", headers={"Host": "evil.example"})[0] == 403
-    assert ask("/metrics", headers={"Host": "127.0.0.1.evil.example:9464"})[0] == 403
-    assert ask("/", headers={"Host": "localhost:9464"})[0] == 200
+    assert ask("/metrics", headers={"Host": f"127.0.0.1.evil.example:{PORT}"})[0] == 403
+    assert ask("/", headers={"Host": f"localhost:{PORT}"})[0] == 200
     status, _, text = ask("/", method="HEAD")
     assert (status, text) == (200, "")
     _, headers, _ = ask("/")

@@ -11,7 +11,7 @@
 #define TURNS 64
 
 static struct web web = {
-    .options = {.listen = {.bytes = {127, 0, 0, 1}, .port = 9464, .family = TWS_IPV4},
+    .options = {.listen = WEB_LISTEN,
 		.metrics = {.top = METRICS_TOP, .series = METRICS_SERIES}},
     .listener = -1,
 };

@@ -6,11 +6,10 @@ import random
 import subprocess
 import time
 
-from harness import ADDRESS, TIME_WAIT, Server, kernel_sockets, settle
+from harness import ADDRESS, SERVE_PORT as PORT, TIME_WAIT, Server, kernel_sockets, settle
 
 from measure import table
 
-PORT = 9464
 SS = "ss -ant | grep -c TIME-WAIT"
 # Dead segments must not be folded while we measure.
 KEEP = "max_segments = 4096; retention_seconds = 3600;"

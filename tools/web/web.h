@@ -9,6 +9,15 @@
 
 #include "tools/metrics/metrics.h"
 
+/* Where `serve` listens by default. Neither IANA nor Prometheus's list of default ports
+ * has given the port away, and connect() never takes it, because it is below the
+ * ephemeral range. */
+#define WEB_PORT 19460
+#define WEB_LISTEN                                                                       \
+	{                                                                                \
+		.bytes = {127, 0, 0, 1}, .port = WEB_PORT, .family = TWS_IPV4            \
+	}
+
 struct web;
 
 struct web_options {
