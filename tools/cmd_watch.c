@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * twshim watch: observes programs that do not have the shim, and that may be running
- * already, through the kernel; then prints the report that `run` prints. What it sees is
+ * twshim watch: observes programs that do not have the shim, including running ones,
+ * through the kernel, and then prints the report that `run` prints. What it sees is
  * published while it runs, so every other command shows it.
  */
 #include "tools/commands.h"
@@ -37,7 +37,7 @@ struct watch {
 	enum print_color color;
 
 	pid_t pids[PIDS];
-	char path[4096]; /* of the control group */
+	char path[4096]; /* id of the control group */
 	struct observe_scope scope;
 	struct run_directory directory;
 	struct observation observation;
@@ -177,7 +177,7 @@ static void watch_say_begin(const struct watch *watch)
 	cli_fail(0, "watching %s; Ctrl-C ends it with the report", what);
 }
 
-/* One line that is written over, on a terminal only. */
+/* Prints the progress line, which overwrites itself, on a terminal only. */
 static void watch_say_progress(const struct watch *watch)
 {
 	const struct publish_counts *counts =
@@ -199,7 +199,7 @@ static void watch_clear_progress(const struct watch *watch)
 		fputs("\r\033[K", stderr);
 }
 
-/* What the numbers lack. */
+/* Prints what the numbers do not include. */
 static void watch_say_losses(const struct watch *watch)
 {
 	const struct bpf_source_losses *losses = &watch->losses;
@@ -259,7 +259,7 @@ static int watch_begin(struct watch *watch)
 	return 0;
 }
 
-/* Blocked from now on; read from the descriptor. */
+/* These signals are blocked from now on and read from the descriptor. */
 static int watch_take_signals(void)
 {
 	sigset_t set;
@@ -338,7 +338,7 @@ int cmd_watch(int argc, char **argv)
 		run_directory_discard(&watch.directory);
 		return status;
 	}
-	signals = watch_take_signals(); /* before anybody knows that it runs */
+	signals = watch_take_signals(); /* before any reader can know that it runs */
 	if (!watch.quiet)
 		watch_say_begin(&watch);
 	watch_loop(&watch, signals);

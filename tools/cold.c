@@ -7,7 +7,7 @@
 #include "tools/base/cli.h"
 #include "tools/observe/observation.h"
 
-/* The destinations of outgoing sockets that nobody owns. */
+/* Collects the destinations of outgoing sockets that have no owner. */
 static struct tws_address *destinations(const struct owners *owners, size_t *ret_count,
 					uint64_t *ret_sockets)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Cold answers, for owners and doctor: where TIME_WAIT sockets have no owner, which
- * programs connect to the same destinations now.
+ * Cold answers for owners and doctor: if TIME_WAIT sockets have no owner, finds the
+ * programs that connect to the same destinations now.
  */
 #ifndef TWS_TOOLS_COLD_H
 #define TWS_TOOLS_COLD_H
@@ -14,11 +14,11 @@
 
 struct cold {
 	struct sightings sightings;
-	int lock;			/* against a watch of the whole host; -1: none */
-	struct run_directory directory; /* what was counted is published here */
+	int lock; /* lock against a watch of the whole host; -1: none */
+	struct run_directory directory; /* where the counted connections are published */
 };
 
-/* The row of the option --sample: a request's field of type unsigned. */
+/* The row for the option --sample, stored in a field of type unsigned. */
 #define COLD_OPTION(request, field)                                                      \
 	{                                                                                \
 		"sample", 0, "SECONDS",                                                  \
@@ -26,9 +26,9 @@ struct cold {
 		    cli_take_number, .offset = offsetof(request, field), .most = 60      \
 	}
 
-/* If outgoing sockets are unowned, looks for so long, and says so first on stderr unless
- * `quiet`. True: it has looked, and sockets may have an owner now: build the model again.
- * Call cold_finish() in either case, after that. */
+/* If outgoing sockets have no owner, looks for the programs, and says so first on
+ * stderr unless `quiet`. True: it has looked, and sockets may have an owner now, so
+ * build the model again. Call cold_finish() afterwards in either case. */
 bool cold_look(struct cold *ret_cold, const struct owners *owners, unsigned seconds,
 	       bool quiet);
 

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ways in which a socket becomes shared, and what rules each of them out:
+ * The ways in which a socket becomes shared, and how each is ruled out:
  *
- * fork, by any call     A page of our own, written before, is write-protected by the
- * kernel when it is copied. So a write that causes no fault shows that there was no fork
- * since the last write. What became of the child does not matter. (A fault may have other
- * causes; then a reset is left out.) vfork, clone(CLONE_VM) No page is copied. The
- * process has no child, dead or alive, and has waited for none since. a second descriptor
- * Every descriptor of the process is looked at. None may lead to the same socket, none be
- * an io_uring (it may hold the socket as a registered file), and none a Unix socket to
- * another process, which could have been sent it by SCM_RIGHTS.
+ * - fork, by any call. The kernel write-protects a page of ours when it copies it. So a
+ *   write that causes no fault shows that there was no fork since the last write. It does
+ *   not matter what became of the child. (A fault may have other causes; then a reset is
+ *   left out.)
+ * - vfork and clone(CLONE_VM) copy no page. The process must have no child, dead or
+ * alive, and must have waited for none since.
+ * - A second descriptor. Every descriptor of the process is examined. None may lead to
+ * the same socket, none may be an io_uring (it may hold the socket as a registered file),
+ * and none may be a Unix socket to another process, which could have received the socket
+ * by SCM_RIGHTS.
  *
- * A thread with a descriptor table of its own is noted by the wrappers. Whoever may trace
- * the process can take a descriptor by pidfd_getfd() and leave no trace; only children
- * are ruled out.
+ * The wrappers note a thread that has its own descriptor table. A process that may trace
+ * this one can take a descriptor by pidfd_getfd() and leave no trace; only children are
+ * ruled out.
  */
 #include "shim/conn/alone.h"
 
@@ -30,9 +32,9 @@
 #include "shim/shared/sys.h"
 #include "shim/shared/text.h"
 
-#define PAGES		4     /* as many threads can look at once */
+#define PAGES		4     /* how many threads can look at the same time */
 #define PAGE_STEP	65536 /* the largest page of any machine */
-#define MOST_PARTS	100   /* of some 30 descriptors, looked at for one reset */
+#define MOST_PARTS	100   /* room for about 30 descriptors, read for one reset */
 #define STANDARD_STREAM 2
 
 uint32_t tws_alone_armed;
@@ -78,7 +80,7 @@ static bool take_any(unsigned *ret_page)
 	return false;
 }
 
-/* Huge pages are kept away: one that took the place of the page would be writable. */
+/* Huge pages are disabled, because a huge page in its place would be writable. */
 static char *make_pages(void)
 {
 	long size = (long)PAGES * PAGE_STEP;
@@ -94,9 +96,9 @@ static char *make_pages(void)
 	return ret;
 }
 
-/* A fork was found by page `mine`: the other pages show it too, and would make what is
- * opened from now on suspect. They are written before the marks are set and given back
- * after it, so that whoever finds one clean finds the marks as well. */
+/* Page `mine` showed a fork. The other pages show it too, and would make connections
+ * that are opened from now on suspect. They are written before the marks are set and
+ * released after it, so that a thread that finds one clean also finds the marks. */
 static void mark_all(char *at, unsigned mine)
 {
 	uint32_t others = 0;
@@ -139,7 +141,8 @@ static bool saw_child(void)
 	       __atomic_load_n(&tws_self.forks, __ATOMIC_RELAXED);
 }
 
-/* One that no wrapper saw made. Where some were seen, it tells nothing. */
+/* Whether there is a child that no wrapper saw being made. If wrappers saw some, this
+ * cannot be known. */
 static bool had_child(void)
 {
 	uint64_t now = waited_for();
@@ -171,8 +174,9 @@ static bool is_ring(long directory, const char *number)
 	       !memcmp(target, name, (size_t)length);
 }
 
-/* A Unix socket that does not end in this process. The standard streams of a service are
- * such sockets (to the journal), and nobody sends descriptors there. */
+/* Whether this is a Unix socket that leads to another process. The standard streams of
+ * a service are such sockets (to the journal), and nobody sends descriptors through
+ * them. */
 static bool leads_out(int fd)
 {
 	struct ucred peer = {0, 0, 0};
@@ -204,8 +208,9 @@ static bool may_share(const struct tws_end *end, long directory, const char *num
 	return ret != -EBADF && (ret != -ENOTSOCK || is_ring(directory, number));
 }
 
-/* 0: none of the directory's next entries; 1: there are no more; below 0: one may, or it
- * cannot be told. */
+/* Looks at the next entries of the directory. Returns 0 if none leads to a holder; 1
+ * if there are no more; a negative number if one may lead to a holder or this cannot
+ * be known. */
 static int look_at_some(const struct tws_end *end, long directory)
 {
 	char room[1024] __attribute__((aligned(8))) = {0};
@@ -221,7 +226,7 @@ static int look_at_some(const struct tws_end *end, long directory)
 	return size < 0 ? -1 : !size;
 }
 
-/* False too where there are too many to look at. */
+/* Returns false also if there are too many to look at. */
 static bool is_only_descriptor(const struct tws_end *end)
 {
 	long directory = tws_sys4(SYS_openat, AT_FDCWD, "/proc/self/fd",

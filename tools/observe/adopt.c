@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Connections that were open before the observation began: the kernel's program does not
- * know whose they are, so it is told. Found once, in /proc and in sock_diag, of every
- * network namespace that a process is in.
+ * Connections that were open before the observation began. The program in the kernel
+ * does not know their owners, so it is told. They are found once, in /proc and by
+ * sock_diag, in every network namespace that contains a process.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,16 +25,16 @@
 #include "tools/observe/libbpf.h"
 
 #define NAMESPACES 256
-#define NO_EXIST   1 /* of bpf(2): BPF_NOEXIST */
+#define NO_EXIST   1 /* from bpf(2) */
 #define TICK_NS	   10000000ull
 
-/* Of the sockets that may be a client's and have a descriptor. */
+/* The states of sockets that may belong to a client and have a descriptor. */
 #define STATES                                                                           \
 	(KERNEL_STATES_ALL & ~KERNEL_STATE(TCP_TIME_WAIT) & ~KERNEL_STATE(TCP_CLOSE))
 
 struct place {
 	uint64_t net_namespace;
-	pid_t pid; /* somebody who is in it */
+	pid_t pid; /* a process in this namespace */
 	struct kernel_table table;
 	uint8_t listening[65536 / 8];
 };
@@ -45,7 +45,7 @@ struct adoption {
 	struct place *places;
 	size_t place_count;
 	struct cookie_map by_inode; /* place << 24 | index in its table */
-	pid_t pid;		    /* who is looked at */
+	pid_t pid;		    /* the process whose descriptors are read */
 	size_t adopted;
 };
 
@@ -84,7 +84,7 @@ static int enter(pid_t pid)
 	return result;
 }
 
-/* The table of a namespace, from inside of it; `home` leads back. */
+/* Reads the socket table of a namespace from inside it. `home` leads back. */
 static void read_adopt_table(const struct adoption *adoption, struct place *place,
 			     int home)
 {
@@ -116,7 +116,8 @@ static bool is_listening(const struct place *place, uint16_t port)
 	return place->listening[port / 8] & 1u << port % 8;
 }
 
-/* Those that came in belong to a server: connect() takes no port that is listened on. */
+/* Accepted connections belong to a server: connect() never takes a port that is
+ * listened on. */
 static void index_place(struct adoption *adoption, size_t index)
 {
 	struct place *place = &adoption->places[index];
@@ -197,8 +198,8 @@ static int adopt_of(pid_t pid, void *data)
 	return 0;
 }
 
-/* What ended between the look and the telling would be waited for in vain. An entry that
- * has ended since then was deleted with its end. */
+/* A connection that ended between the look and this call would be waited for in vain.
+ * If it has ended since, its entry was deleted by its end. */
 static void take_back(struct adoption *adoption)
 {
 	struct kernel_table *before = calloc(adoption->place_count + 1, sizeof(*before));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Loading, attaching, and from the ring to the publisher.
+ * Loads and attaches the program, and passes events from the ring to the publisher.
  */
 #include "tools/observe/bpf.h"
 
@@ -22,7 +22,7 @@
 
 /* ---------------------------------------------------------------------- the events */
 
-/* Of an attempt that failed. That which sent nothing left no error in its socket. */
+/* The error of a failed attempt. If it sent nothing, its socket holds no error. */
 static enum tws_counter failure_of(const struct bpf_source *source,
 				   const struct bpf_connection *event)
 {
@@ -55,7 +55,7 @@ static struct publish_connection describe(const struct bpf_source *source,
 	};
 }
 
-/* The kernel need not tell of this process any more. */
+/* Tells the kernel that it need not report this process any more. */
 static void skip(struct bpf_source *source, struct observed *observed)
 {
 	struct bpf_process process = observed->process;
@@ -65,7 +65,8 @@ static void skip(struct bpf_source *source, struct observed *observed)
 	libbpf.bpf_map_update_elem(source->processes, &process.tgid, &process, 0);
 }
 
-/* Where its connections are published; made with the first one. NULL: not here. */
+/* Returns where its connections are published, made with the first one; NULL if they
+ * are not published here. */
 static struct published *published_of(struct bpf_source *source,
 				      const struct bpf_connection *event)
 {
@@ -203,7 +204,7 @@ static bool ends_with(const char *text, const char *end)
 	return length >= tail && strcmp(text + length - tail, end) == 0;
 }
 
-/* The one constant of the program, in a map of its own until it is loaded. */
+/* The only constant of the program, in a map of its own until it is loaded. */
 static int set_scope(const struct bpf_source *source, const struct bpf_scope *scope)
 {
 	struct bpf_map *map = NULL;
@@ -254,8 +255,8 @@ static void leave_out(const struct bpf_source *source, const char *name)
 		libbpf.bpf_program__set_autoload(program, false);
 }
 
-/* `early`: with what sees attempts that fail before a SYN is sent, which older kernels
- * refuse. */
+/* `early`: also load the part that sees attempts which fail before a SYN is sent.
+ * Older kernels refuse it. */
 static int load(struct bpf_source *source, const struct observe_scope *wanted, bool early)
 {
 	struct bpf_scope scope;
@@ -264,7 +265,7 @@ static int load(struct bpf_source *source, const struct observe_scope *wanted, b
 
 	if (result != 0)
 		return result;
-	/* Both symbols are of one array, which the assembler includes. */
+	/* Both symbols belong to one array, which the assembler includes. */
 	/* cppcheck-suppress comparePointers */
 	size = (size_t)(bpf_object_end - bpf_object);
 	source->object = libbpf.bpf_object__open_mem(bpf_object, size, NULL);
@@ -373,7 +374,7 @@ static int start(struct bpf_source *source, const struct observe_scope *scope)
 	return result;
 }
 
-/* Why not, for a person, and what to use instead. */
+/* Explains to the user why this failed, and what to use instead. */
 static void explain_bpf(char *ret_error, size_t size, int error)
 {
 	const char *why = strerror(-error), *instead =

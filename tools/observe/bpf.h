@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The source of events that needs root: a BPF program on the kernel's TCP state
- * tracepoint, which sees every program of the host, also those that were running already.
- * It tells the publisher.
+ * tracepoint. It sees every program of the host, including those that were already
+ * running, and reports to the publisher.
  */
 #ifndef TWS_TOOLS_OBSERVE_BPF_H
 #define TWS_TOOLS_OBSERVE_BPF_H
@@ -14,33 +14,36 @@
 /* What to observe. */
 struct observe_scope {
 	enum bpf_scope_kind kind;
-	const pid_t *pids; /* with PROCESSES: these, and what they fork from now on */
+	const pid_t
+	    *pids; /* with PROCESSES: these processes, and what they fork from now on */
 	size_t pid_count;
 	const char *cgroup; /* with CGROUP: a directory of the unified hierarchy */
-	/* Smaller than usual, so that a test can force losses; 0: the usual. */
+	/* Smaller than usual, so that a test can force losses; 0 means the usual size. */
 	uint32_t ring_bytes, connections;
 };
 
 struct bpf_source;
 
-/* Loads and attaches. 0, or -errno with a one-line reason and what to use instead. */
+/* Loads and attaches the program. Returns 0, or -errno with a one-line reason and what
+ * to use instead. */
 int bpf_source_open(struct bpf_source **ret_source, const struct observe_scope *scope,
 		    struct publisher *publisher, char *ret_error, size_t size);
 
-/* For poll(POLLIN); what is there may also come without, so read every 50 ms. */
+/* A descriptor for poll(POLLIN). Events may also arrive without waking it, so read
+ * every 50 ms. */
 int bpf_source_fd(const struct bpf_source *source);
 
-/* Takes in what has happened. */
+/* Processes the events that have arrived. */
 void bpf_source_read(struct bpf_source *source);
 
-/* Once a second, after a read. */
+/* Call this once per second, after a read. */
 void bpf_source_tick(struct bpf_source *source);
 
-/* Learns whose the connections are that were open before: their ends are counted as
- * adopted. How many. */
+/* Finds the owners of connections that were open before. Their ends are counted as
+ * adopted. Returns how many there are. */
 size_t bpf_source_adopt(struct bpf_source *source, const struct observe_scope *scope);
 
-/* What was lost, and what cannot be seen here. */
+/* Events that were lost, and what cannot be seen on this kernel. */
 struct bpf_source_losses {
 	uint64_t deferred; /* records that the ring had no room for; found in the map */
 	uint64_t lost;	   /* connections that the map had no room for: not counted */
@@ -49,7 +52,8 @@ struct bpf_source_losses {
 
 struct bpf_source_losses bpf_source_losses(const struct bpf_source *source);
 
-/* Every process that was seen, in no order: published or left to the shim. */
+/* Calls `take` for every process that was seen, in any order, whether it is published
+ * or left to the shim. */
 void bpf_source_each(const struct bpf_source *source,
 		     void (*take)(const struct observed *observed, void *data),
 		     void *data);
@@ -71,15 +75,16 @@ struct bpf_source {
 	uint64_t net_namespace; /* ours */
 };
 
-/* An event about a connection, from the ring or the map. */
+/* An event about a connection, from the ring or from the map. */
 void bpf_source_take(struct bpf_source *source, const struct bpf_connection *event);
 
-/* bpf_map.c: looks into the map for what the ring had no room for, and for calls of
- * connect() that came to nothing. */
+/* bpf_map.c: looks into the map for events that the ring had no room for, and for
+ * calls of connect() that failed without a SYN. */
 void bpf_map_catch_up(struct bpf_source *source);
 void bpf_map_calls(struct bpf_source *source);
 
-/* Why this network namespace cannot reach an address, errno; 0: it is not known. */
+/* Returns the errno with which this network namespace cannot reach an address; 0 if it
+ * is unknown. */
 int bpf_map_route_error(const struct tws_address *to);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the program in the kernel (twshim.bpf.c) and its loader (bpf.c) have between them:
- * the records in the ring, the values of the maps, and what the loader sets. Fixed widths
- * only; both are compiled from the same tree, so there is no version.
+ * What the program in the kernel (twshim.bpf.c) and its loader (bpf.c) share: the
+ * records in the ring, the values of the maps, and the settings of the loader. All types
+ * have fixed widths. Both sides are compiled from the same tree, so there is no version
+ * number.
  */
 #ifndef TWS_TOOLS_OBSERVE_BPF_EVENT_H
 #define TWS_TOOLS_OBSERVE_BPF_EVENT_H
@@ -13,22 +14,24 @@ enum bpf_event_kind {
 	BPF_EVENT_PROCESS = 1,
 	BPF_EVENT_BEGUN,
 	BPF_EVENT_ESTABLISHED,
-	BPF_EVENT_CLOSED, /* struct bpf_closed: by its program; it has not ended yet */
+	BPF_EVENT_CLOSED, /* struct bpf_closed: closed by its program, and not ended yet
+			   */
 	BPF_EVENT_ENDED,
 };
 
-#define BPF_IMAGE_UNKNOWN UINT64_MAX /* of a process that was met in /proc */
+#define BPF_IMAGE_UNKNOWN UINT64_MAX /* for a process that was found in /proc */
 
-/* A process: as long as its pid, its start and its program are the same. */
+/* A process. It stays the same as long as its pid, its start time and its program do. */
 struct bpf_process {
 	uint64_t start_ns; /* since boot */
-	uint64_t image;	   /* grows with each exec */
+	uint64_t image;	   /* increases with each exec */
 	uint32_t tgid;	   /* in the initial pid namespace */
 	uint32_t skip;	   /* set by the loader: not to be observed */
 };
 
-/* A connection: the value in the map while it lives, and the record in the ring at each
- * step. An ending that the ring had no room for stays in the map, as ENDED. */
+/* A connection. This is the value in the map while the connection lives, and the
+ * record in the ring at each step. If the ring had no room for an ending, it stays in
+ * the map as ENDED. */
 struct bpf_connection {
 	uint32_t kind; /* enum bpf_event_kind */
 	uint32_t net_namespace;
@@ -36,7 +39,8 @@ struct bpf_connection {
 	uint64_t cookie;
 	uint64_t began_ns; /* CLOCK_MONOTONIC */
 	uint64_t established_ns;
-	uint64_t closed_ns; /* by its program; 0: it was not, or only its one half */
+	uint64_t closed_ns; /* when its program closed it; 0: not closed, or only one half
+			       of it */
 	uint64_t ended_ns;
 	uint64_t bytes_sent;
 	uint64_t bytes_received;
@@ -44,10 +48,10 @@ struct bpf_connection {
 	struct tws_address local;
 	uint32_t flags;	    /* enum tws_conn_flag */
 	uint8_t ending;	    /* enum tws_ending */
-	uint8_t time_wait;  /* it left one here */
+	uint8_t time_wait;  /* it left a TIME_WAIT socket here */
 	uint8_t peer_first; /* 1: the peer closed first, 2: this side did */
 	uint8_t reserved;
-	int32_t error; /* of an attempt that failed, errno; 0: it was given up */
+	int32_t error; /* errno of a failed attempt; 0: the program gave it up */
 	uint32_t reserved2;
 };
 
@@ -60,22 +64,22 @@ struct bpf_closed {
 
 #define BPF_ERROR_UNKNOWN (-1) /* connect() failed before it sent anything */
 
-/* A call of connect() whose SYN is to come. */
+/* A call of connect() that has not sent its SYN yet. */
 struct bpf_call {
-	uint64_t thread; /* pid and tgid; 0: there is none */
+	uint64_t thread; /* pid and tgid; 0 if there is none */
 	struct bpf_connection connection;
 };
 
 #define BPF_CALLS   1024
-#define BPF_CALL_NS 10000000u /* a call that takes longer has failed */
+#define BPF_CALL_NS 10000000u /* a call that takes longer than this has failed */
 
 #define BPF_PATH_PARTS 24
 #define BPF_PART_SIZE  64
 #define BPF_ARGS_SIZE  256
 #define BPF_COMM_SIZE  16
 
-/* Who it is, told before its first connection: a process may be gone when this is read.
- */
+/* Describes a process, sent before its first connection: the process may have ended
+ * when this is read. */
 struct bpf_subject {
 	uint32_t kind;
 	uint32_t pid; /* in its own namespace */
@@ -89,8 +93,9 @@ struct bpf_subject {
 	uint32_t parts;
 	char comm[BPF_COMM_SIZE];
 	char parent_comm[BPF_COMM_SIZE];
-	char args[BPF_ARGS_SIZE]; /* each ends with NUL; cut */
-	/* The names of the path of its executable, the last first; each is cut. */
+	char args[BPF_ARGS_SIZE]; /* each ends with a NUL; long ones are cut */
+	/* The components of the path of its executable, the last one first; long ones
+	 * are cut. */
 	char part[BPF_PATH_PARTS][BPF_PART_SIZE];
 };
 
@@ -101,13 +106,13 @@ struct bpf_scope {
 	uint32_t kind; /* enum bpf_scope_kind */
 	uint32_t cgroup_level;
 	uint64_t cgroup;
-	uint64_t wake_bytes; /* in the ring: the reader is woken */
+	uint64_t wake_bytes; /* bytes in the ring at which the reader is woken */
 };
 
-/* What went wrong; all 0, nothing did. */
+/* Losses. All 0 means that nothing was lost. */
 struct bpf_losses {
-	uint64_t deferred; /* records that the ring had no room for: look into the map */
-	uint64_t lost;	   /* connections that the map had no room for: not counted */
+	uint64_t deferred; /* records that did not fit into the ring: look into the map */
+	uint64_t lost;	   /* connections that did not fit into the map: not counted */
 };
 
 #endif

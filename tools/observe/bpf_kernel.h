@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Of the kernel's structures, what twshim.bpf.c reads. The loader finds where the members
- * are in the kernel that runs (CO-RE), so this needs no headers of any kernel.
+ * The members of kernel structures that twshim.bpf.c reads. The loader finds their
+ * offsets in the running kernel (CO-RE), so no kernel headers are needed.
  */
 #ifndef TWS_TOOLS_OBSERVE_BPF_KERNEL_H
 #define TWS_TOOLS_OBSERVE_BPF_KERNEL_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The kernel's maps, where they know what the ring did not tell.
+ * Reads the kernel's maps for events that the ring did not deliver.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -22,7 +22,7 @@ struct sweep {
 	struct bpf_connection values[BATCH];
 };
 
-/* Every entry of a map that is like `connections`, some at a time. */
+/* Reads all entries of a map such as `connections`, several per call. */
 static void sweep(struct bpf_source *source, int map,
 		  void (*take)(struct bpf_source *source, int map, uint64_t key,
 			       const struct bpf_connection *value))
@@ -45,7 +45,7 @@ static void sweep(struct bpf_source *source, int map,
 	free(found);
 }
 
-/* What has ended stays in the map only where the ring had no room for it. */
+/* An ended connection stays in the map only if the ring had no room for it. */
 static void take_connection(struct bpf_source *source, int map, uint64_t key,
 			    const struct bpf_connection *value)
 {
@@ -66,8 +66,9 @@ void bpf_map_catch_up(struct bpf_source *source)
 
 /* ---------------------------------------------------------- calls without a SYN */
 
-/* The socket does not say why connect() failed. A UDP socket is refused for the same
- * reasons, as far as they are the network's, and sends nothing. 0: for another one. */
+/* The socket does not hold the reason why connect() failed. connect() on a UDP socket
+ * fails for the same reasons, if they are reasons of the network, and sends nothing.
+ * Returns 0 for any other reason. */
 int bpf_map_route_error(const struct tws_address *to)
 {
 	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(to->port)};

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The assembler takes the kernel's program in as it is. Make runs it at the root of the
- * tree; where clang could not make one, TWSHIM_BPF is not defined and it is empty.
+ * Includes the compiled program as bytes, by the assembler. Make runs it at the root of
+ * the tree. If clang could not compile the program, TWSHIM_BPF is not defined and the
+ * array is empty.
  */
 #include "tools/observe/bpf_object.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * twshim.bpf.c, compiled and embedded at build; of no bytes where it could not be.
+ * twshim.bpf.c, compiled and embedded at build time. Its size is 0 if it could not be
+ * compiled.
  */
 #ifndef TWS_TOOLS_OBSERVE_BPF_OBJECT_H
 #define TWS_TOOLS_OBSERVE_BPF_OBJECT_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Part of twshim.bpf.c: who calls, and how user space is told of it, once per process.
+ * Part of twshim.bpf.c: identifies the calling process and reports it to user space
+ * once.
  */
 #ifndef TWS_TOOLS_OBSERVE_BPF_PROCESS_H
 #define TWS_TOOLS_OBSERVE_BPF_PROCESS_H
@@ -24,7 +25,7 @@ struct {
 	__type(value, struct bpf_process);
 } processes SEC(".maps");
 
-/* Those that BPF_SCOPE_PROCESSES is about. */
+/* The processes in scope for BPF_SCOPE_PROCESSES. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
@@ -76,8 +77,8 @@ static __always_inline bool in_scope(__u32 tgid)
 	return true;
 }
 
-/* The names from the executable up to the root, over mount points, which leave an empty
- * one. */
+/* Collects the path components from the executable up to the root. Mount points on the
+ * way leave an empty one. */
 static __always_inline void read_path(struct bpf_subject *subject, struct file *exe)
 {
 	struct vfsmount *vfsmount = BPF_CORE_READ(exe, f_path.mnt);
@@ -161,7 +162,8 @@ static __always_inline bool tell_process(struct task_struct *task,
 	return true;
 }
 
-/* Who calls; told once. False: it is not to be observed. */
+/* Returns the calling process, and reports it to user space once. False: it is not to
+ * be observed. */
 static __always_inline bool find_process(struct bpf_process *ret_process,
 					 __u32 net_namespace)
 {

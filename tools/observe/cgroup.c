@@ -26,7 +26,7 @@ int cgroup_root(char *ret_path, size_t size)
 	return result;
 }
 
-/* The inode is the id. */
+/* The id of a control group is its inode. */
 int cgroup_identify(const char *path, uint64_t *ret_id, uint32_t *ret_level)
 {
 	char root[4096];
@@ -50,7 +50,7 @@ int cgroup_identify(const char *path, uint64_t *ret_id, uint32_t *ret_level)
 	return 0;
 }
 
-/* Looks through the hierarchy for a group that `fits`. */
+/* Searches the hierarchy for a group that `fits`. */
 static int search(char *ret_path, size_t size,
 		  int (*fits)(const FTSENT *entry, const void *data), const void *data)
 {

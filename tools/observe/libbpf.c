@@ -10,7 +10,7 @@
 
 struct libbpf libbpf;
 
-/* dlsym() gives functions as pointers to data. */
+/* dlsym() returns functions as pointers to data. */
 static int find_function(void *library, const char *name, void *ret_function)
 {
 	void *symbol = dlsym(library, name);
@@ -31,7 +31,7 @@ static int find_all(void *library)
 	return result;
 }
 
-/* What it would print, our own messages say. */
+/* Suppresses what libbpf would print: our own messages say it. */
 static int print_nothing(int level, const char *format, va_list arguments)
 {
 	(void)level;

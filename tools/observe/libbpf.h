@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * libbpf, loaded when an observer needs it: no other command should pay for that, or need
- * it. Its functions are declared here, so that all is built without its headers.
+ * libbpf, loaded only when an observer needs it, so that other commands do not depend on
+ * it. Its functions are declared here, so that everything builds without its headers.
  */
 #ifndef TWS_TOOLS_OBSERVE_LIBBPF_H
 #define TWS_TOOLS_OBSERVE_LIBBPF_H
@@ -20,7 +20,7 @@ struct ring_buffer;
 typedef int (*libbpf_sample)(void *data, void *record, size_t size);
 typedef int (*libbpf_print)(int level, const char *format, va_list arguments);
 
-/* FUNCTION(returns, name, (parameters)): what is used of it, as libbpf 1.0 has it. */
+/* FUNCTION(returns, name, (parameters)): the functions that we use, as in libbpf 1.0. */
 #define LIBBPF(FUNCTION)                                                                 \
 	FUNCTION(struct bpf_object *, bpf_object__open_mem,                              \
 		 (const void *object, size_t size, const void *options))                 \
@@ -63,10 +63,10 @@ struct libbpf {
 };
 #undef FUNCTION
 
-/* Good once it is loaded. */
+/* Valid after it was loaded. */
 extern struct libbpf libbpf;
 
-/* Loads it, once. 0, or -ENOENT with a one-line reason and its cure. */
+/* Loads it once. Returns 0, or -ENOENT with a one-line reason and its cure. */
 int libbpf_load(char *ret_error, size_t size);
 
 #endif

@@ -17,7 +17,7 @@
 #define EVERY_NS 50000000
 #define TICK_NS	 1000000000ull
 
-/* Of one command and its children: less memory, and loaded sooner. */
+/* For one command and its children: uses less memory and loads faster. */
 #define BESIDE_RING	   (1u << 20)
 #define BESIDE_CONNECTIONS 32768u
 
@@ -98,7 +98,7 @@ int observation_begin_beside(struct observation *ret_observation, const int *dir
 	return result;
 }
 
-/* The peer's FIN may be still to come, and may never come. */
+/* The peer's FIN may still come, or may never come. */
 void observation_settle(struct observation *observation)
 {
 	const struct publish_counts *counts = publish_counts(observation->publisher);

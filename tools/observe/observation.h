@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * An observation under way: the publisher and the source that tells it, driven by one
- * descriptor. Beside a command, for some seconds, or until it is told to end.
+ * A running observation: the publisher and the source of its events, driven by one
+ * descriptor. It runs beside a command, for some seconds, or until it is told to end.
  */
 #ifndef TWS_TOOLS_OBSERVE_OBSERVATION_H
 #define TWS_TOOLS_OBSERVE_OBSERVATION_H
@@ -16,34 +16,35 @@ struct observation {
 	uint64_t ticked_ns;
 };
 
-/* Begins to observe by BPF. 0, or -errno with a one-line reason. */
+/* Begins to observe by BPF. Returns 0, or -errno with a one-line reason. */
 int observation_begin(struct observation *ret_observation,
 		      const struct observe_scope *scope,
 		      const struct publish_place *place, char *ret_error, size_t size);
 
-/* The same of what this process starts from now on, beside a command. Files go into an
- * open directory; `also` is a descriptor that observation_fd() waits for too, or -1. */
+/* The same, but only for what this process starts from now on. Files go into an open
+ * directory. observation_fd() also waits for the descriptor `also` (-1: none). */
 int observation_begin_beside(struct observation *ret_observation, const int *directory,
 			     int also);
 
-/* Waits a little until what was closed has also ended. */
+/* Waits briefly until the connections that were closed have also ended. */
 void observation_settle(struct observation *observation);
 
-/* Two observers of one process would count it twice. Locks the main run-time directory
- * for observers: `alone` for one of the whole host; those of some processes go together.
- * A descriptor that holds it, or -EWOULDBLOCK, or -errno. */
+/* Two observers of one process would count it twice. So this locks the main run-time
+ * directory for observers: `alone` for an observer of the whole host, shared for
+ * observers of single processes. Returns a descriptor that holds the lock;
+ * -EWOULDBLOCK; or -errno. */
 int observation_lock(const char *main_directory, bool alone);
 
-/* For poll(POLLIN), about every 50 ms. */
+/* A descriptor for poll(POLLIN), about every 50 ms. */
 int observation_fd(const struct observation *observation);
 
-/* Takes in what has happened. */
+/* Processes the events that have arrived. */
 void observation_step(struct observation *observation);
 
-/* The same, and forgets nobody. */
+/* The same, but forgets no process. */
 void observation_take(struct observation *observation);
 
-/* Takes in the last of it, and ends it. What is published stays. */
+/* Processes the last events and ends the observation. Published files stay. */
 void observation_end(struct observation *observation);
 
 #endif

@@ -17,7 +17,7 @@
 
 /* The first pid namespace's inode, fixed in the kernel. */
 #define INITIAL_PID_NAMESPACE 0xeffffffcu
-#define TICK_NS		      10000000ull /* of the clock of /proc, USER_HZ */
+#define TICK_NS		      10000000ull /* the unit of times in /proc, USER_HZ */
 #define DEAD_SWEEPS	      120
 #define LIBRARY		      "/libtwshim.so"
 #define VARIABLE	      "TWSHIM_DIR="
@@ -44,7 +44,7 @@ static struct observed **bucket_of(struct observed_table *table, uint32_t tgid)
 	return &table->buckets[tgid % OBSERVED_BUCKETS];
 }
 
-/* One that was met in /proc is known by the tick of its start. */
+/* A process that was found in /proc is known by the clock tick of its start. */
 static bool is_same(const struct bpf_process *a, const struct bpf_process *b)
 {
 	if (a->tgid != b->tgid)
@@ -84,7 +84,7 @@ static struct observed *new_observed(struct observed_table *table,
 
 /* ---------------------------------------------------------------------- who it is */
 
-/* Whether /proc still speaks of the same process. */
+/* Whether /proc still describes the same process. */
 static bool is_there(const struct observed *observed)
 {
 	return observed->subject.host_pid &&
@@ -103,7 +103,7 @@ static bool read_executable(struct observed *observed)
 	return length > 0 && is_there(observed);
 }
 
-/* The kernel tells the names from the last to the first; mount points are empty. */
+/* The kernel sends the components from the last to the first; mount points are empty. */
 static void join_path(struct observed *observed, const struct bpf_subject *told)
 {
 	char *exe = observed->subject.exe;
@@ -134,7 +134,7 @@ static void take_arguments(struct observed *observed, const char *args, size_t l
 			observed->args[at] = ' ';
 }
 
-/* Its number in our own pid namespace; 0: it has none there. */
+/* Its number in our own pid namespace; 0 if it has none there. */
 static pid_t host_pid(const struct observed_table *table, uint32_t tgid,
 		      uint64_t pid_namespace, uint32_t pid)
 {
@@ -248,8 +248,8 @@ void observed_forget(struct observed_table *table, const struct published *publi
 {
 	struct observed **at, *gone;
 
-	/* Where the numbers differ, in a namespace below, all buckets are looked through.
-	 */
+	/* If the numbers differ, as in a pid namespace below ours, all buckets are
+	 * searched. */
 	for (size_t i = 0; i < OBSERVED_BUCKETS; i++) {
 		at = &table->buckets[((uint32_t)host + i) % OBSERVED_BUCKETS];
 		while (*at && (*at)->published != published)
@@ -287,7 +287,7 @@ static bool names_library(const char *line, const void *data)
 	return strstr(line, LIBRARY) != NULL;
 }
 
-/* A process of root's run: that observes its own. `place` is ours. */
+/* A process of a run by root, which observes its own processes. `place` is ours. */
 static bool names_other_run(const char *line, const void *data)
 {
 	const struct stat *place = data;
@@ -303,7 +303,7 @@ static bool names_other_run(const char *line, const void *data)
 	       (st.st_dev != place->st_dev || st.st_ino != place->st_ino);
 }
 
-/* Its first segment, which another one than we made. */
+/* The first segment of the process that we did not write. */
 static int has_segment(int directory, const char *name, void *data)
 {
 	const struct publish_subject *subject = data;
@@ -340,7 +340,7 @@ static bool left_segment(const struct publish_subject *subject)
 	return tws_rundir_others(look_below, &copy) > 0;
 }
 
-/* A process may end at any step of this; what it has left is looked for last. */
+/* The process may end at any step here, so what it left behind is looked for last. */
 bool observed_is_others(const struct observed *observed, int directory)
 {
 	pid_t pid = observed->subject.host_pid;

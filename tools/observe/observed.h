@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The processes that the kernel told of: who each is, as the kernel and /proc say, and
- * where its connections are published. A process may be gone when this is asked.
+ * The processes that the kernel reported: the identity of each, as the kernel and /proc
+ * describe it, and where its connections are published. A process may have ended when
+ * this is called.
  */
 #ifndef TWS_TOOLS_OBSERVE_OBSERVED_H
 #define TWS_TOOLS_OBSERVE_OBSERVED_H
@@ -12,18 +13,18 @@
 #define OBSERVED_BUCKETS 4096
 
 struct observed {
-	struct observed *next; /* of the same bucket */
+	struct observed *next; /* next in the same bucket */
 	struct bpf_process process;
 	struct publish_subject subject;
-	struct published *published; /* NULL: not yet, or not at all */
-	uint32_t adopted;	     /* connections of it that are to be adopted */
-	uint32_t dead_sweeps;	     /* since when it is dead */
-	bool left;		     /* left to the shim, or because memory ran out */
-	pid_t parent;		     /* 0: not known */
-	uint64_t cgroup;	     /* id */
+	struct published *published; /* NULL if it has none yet, or never */
+	uint32_t adopted;	     /* its connections that are to be adopted */
+	uint32_t dead_sweeps;	     /* when it was found dead */
+	bool left;	 /* not published: left to the shim, or memory ran out */
+	pid_t parent;	 /* 0: not known */
+	uint64_t cgroup; /* id */
 	char comm[BPF_COMM_SIZE];
 	char parent_comm[BPF_COMM_SIZE];
-	char args[BPF_ARGS_SIZE]; /* for a person, blanks between them; "": not known */
+	char args[BPF_ARGS_SIZE]; /* for display, separated by blanks; "" if unknown */
 };
 
 struct observed_table {
@@ -34,29 +35,30 @@ struct observed_table {
 void observed_init(struct observed_table *table);
 void observed_free(struct observed_table *table);
 
-/* NULL: nobody told of it. */
+/* Returns NULL if no event mentioned it. */
 struct observed *observed_find(const struct observed_table *table,
 			       const struct bpf_process *process);
 
-/* A process that the kernel tells of; one that is known already is returned as it is. An
- * earlier one of the same pid is replaced. NULL: no memory. */
+/* Adds a process that the kernel reported. If it is known already, returns it
+ * unchanged. It replaces an earlier process of the same pid. NULL: no memory. */
 struct observed *observed_tell(struct observed_table *table,
 			       const struct bpf_subject *subject);
 
-/* One that nobody told of, but that is running; as far as /proc knows it. */
+/* Adds a running process that no event mentioned, as far as /proc describes it. */
 struct observed *observed_meet(struct observed_table *table,
 			       const struct bpf_process *process, uint32_t net_namespace);
 
-/* Its segment was let go. */
+/* Call this when its segment was released. */
 void observed_forget(struct observed_table *table, const struct published *published,
 		     pid_t host_pid);
 
-/* Once a second: frees those that are left to the shim and dead for two minutes: until
- * then a connection of theirs may still end. */
+/* Call this once per second. It frees processes that are left to the shim and have
+ * been dead for two minutes, because until then one of their connections may still
+ * end. */
 void observed_sweep(struct observed_table *table);
 
-/* Whether somebody else counts its connections: the shim, which is in the process or
- * wrote its segment, or another observer. `directory`: where we would publish. */
+/* Whether another party counts its connections: the shim, which is in the process or
+ * wrote its segment, or another observer. `directory` is where we would publish. */
 bool observed_is_others(const struct observed *observed, int directory);
 
 #endif

@@ -8,7 +8,7 @@ static size_t home_of(const struct open_table *table, uint64_t cookie)
 	return (size_t)((cookie * 0x9e3779b97f4a7c15ULL) >> 32) & (table->room - 1);
 }
 
-/* Where it is, or where it would be put. */
+/* Returns its place, or the place where it would be put. */
 static struct open_connection *place_of_cookie(const struct open_table *table,
 					       uint64_t cookie)
 {
@@ -56,7 +56,7 @@ struct open_connection *open_table_add(struct open_table *table, uint64_t cookie
 	return place;
 }
 
-/* Those behind it move up, so that no search ends early. */
+/* Later entries move up, so that no search ends too early. */
 void open_table_remove(struct open_table *table, struct open_connection *connection)
 {
 	size_t hole = (size_t)(connection - table->places), at = hole, home;

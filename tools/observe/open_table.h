@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The connections that a publisher has been told of and that have not ended, by cookie:
- * open addressing with removal.
+ * The connections that a publisher knows and that have not ended, by cookie: open
+ * addressing with removal.
  */
 #ifndef TWS_TOOLS_OBSERVE_OPEN_TABLE_H
 #define TWS_TOOLS_OBSERVE_OPEN_TABLE_H
@@ -28,10 +28,11 @@ struct open_table {
 	size_t count;
 };
 
-/* NULL: it is not there. Good until the next change. */
+/* Returns NULL if it is not in the table. The pointer is valid until the next change. */
 struct open_connection *open_table_find(const struct open_table *table, uint64_t cookie);
 
-/* A new one, which must not be there yet, its cookie filled in; NULL: no memory. */
+/* Adds a connection that must not be in the table yet, with its cookie filled in.
+ * NULL: no memory. */
 struct open_connection *open_table_add(struct open_table *table, uint64_t cookie);
 
 void open_table_remove(struct open_table *table, struct open_connection *connection);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The processes that are published: their segments begin with their first connection and
- * are let go once they are dead and nothing of theirs is open.
+ * The published processes. A segment begins with the first connection of its process,
+ * and is released when the process is dead and none of its connections is open.
  */
 #include "tools/observe/publish.h"
 
@@ -148,7 +148,7 @@ void publish_unseen(struct publisher *publisher,
 		}
 		unseen.cookie = open->cookie;
 		unseen.ending = open->established_ns ? TWS_END_UNSEEN : TWS_END_ABANDONED;
-		publish_end(open, &unseen); /* another one may be here now */
+		publish_end(open, &unseen); /* another process may be here now */
 	}
 }
 
@@ -165,7 +165,8 @@ static bool is_dead(const struct published *published)
 		process_start_time(subject->host_pid) != subject->start_time);
 }
 
-/* Dead, or replaced, and nothing of it is open: no more will be written. */
+/* The process is dead or replaced, and none of its connections is open: nothing more
+ * will be written. */
 static void let_go(struct publisher *publisher)
 {
 	struct published **at = &publisher->first, *published;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Publishes what an observer sees of other processes: one ordinary segment per process,
- * written on its behalf, so that every reader works unchanged. Knows nothing of where the
- * events come from. For one thread; every event may be told more than once, and a
- * connection's later event makes up for earlier ones that were lost.
+ * written on its behalf, so that every reader works unchanged. This layer does not know
+ * where the events come from. It is for one thread. Every event may be reported more
+ * than once, and a later event of a connection makes up for earlier ones that were lost.
  */
 #ifndef TWS_TOOLS_OBSERVE_PUBLISH_H
 #define TWS_TOOLS_OBSERVE_PUBLISH_H
@@ -15,7 +15,7 @@
 
 #include "shim/shared/segment.h"
 
-/* Whose connections they are. */
+/* The process that owns the connections. */
 struct publish_subject {
 	uint64_t pid_namespace; /* inode */
 	uint64_t net_namespace;
@@ -26,12 +26,12 @@ struct publish_subject {
 	char exe[TWS_EXE_SIZE];
 };
 
-/* A connection as far as it is known. */
+/* What is known about a connection. */
 struct publish_connection {
 	uint64_t cookie;	 /* not 0 */
 	uint64_t began_ns;	 /* CLOCK_MONOTONIC */
-	uint64_t established_ns; /* 0: it was not, or not yet */
-	uint64_t closed_ns;	 /* by its program; 0: it is not known */
+	uint64_t established_ns; /* 0: not established, or not yet */
+	uint64_t closed_ns;	 /* when its program closed it; 0: unknown */
 	uint64_t ended_ns;
 	uint64_t bytes_sent, bytes_received;
 	struct tws_address remote, local;
@@ -41,8 +41,8 @@ struct publish_connection {
 	bool time_wait;		  /* its TIME_WAIT stays here */
 };
 
-/* Where files go, by the user whose process it is: an open directory, which stays the
- * place's own; or -errno. */
+/* Returns where files go, by the user of the process: an open directory, which remains
+ * the property of the callee; or -errno. */
 struct publish_place {
 	int (*directory)(void *data, uint32_t uid);
 	void *data;
@@ -55,17 +55,17 @@ struct published; /* one process's segment */
 int publisher_open(struct publisher **ret_publisher, enum tws_observer source,
 		   const struct publish_place *place);
 
-/* Ends it: files stay, and say from now on that nobody writes to them. */
+/* Ends publishing. The files stay, and say that nobody writes to them any more. */
 void publisher_close(struct publisher *publisher);
 
-/* Where the segments of a user's processes go, or -errno. */
+/* Returns where the segments of a user's processes go, or -errno. */
 int publish_directory(struct publisher *publisher, uint32_t uid);
 
-/* Begins a process's segment. NULL: there is no memory or no place for it. */
+/* Begins the segment of a process. NULL: no memory, or no place for it. */
 struct published *publish_process(struct publisher *publisher,
 				  const struct publish_subject *subject);
 
-/* Whose it is. */
+/* Returns the process of a segment. */
 const struct publish_subject *publish_subject_of(const struct published *published);
 
 /* Calls `take` with each destination and the attempts to connect to it. */
@@ -74,42 +74,44 @@ void publish_each_destination(const struct published *published,
 					   uint64_t attempts, void *data),
 			      void *data);
 
-/* Another process has its pid now, or another program runs in it: no connection will
- * begin here any more. */
+/* Call this when another process has its pid, or another program runs in it: no
+ * connection will begin here any more. */
 void publish_replaced(struct published *published);
 
-/* Whose connection it is, where it was told before and has not ended; NULL. */
+/* Returns the owner of a connection that was reported before and has not ended, or
+ * NULL. */
 struct published *publish_find(const struct publisher *publisher, uint64_t cookie);
 
 void publish_begun(struct published *published,
 		   const struct publish_connection *connection);
 void publish_established(struct published *published,
 			 const struct publish_connection *connection);
-/* Its program has closed it: it is not open any more, and how it ends is to come. */
+/* Its program has closed the connection. It is no longer open, but how it ended is not
+ * known yet. */
 void publish_closed(struct publisher *publisher, uint64_t cookie, uint64_t closed_ns);
 
 void publish_ended(struct published *published,
 		   const struct publish_connection *connection);
 
-/* The end of one that was open before anybody observed: counted as adopted, never as
- * opened. */
+/* The end of a connection that was open before the observation began: counted as
+ * adopted, never as opened. */
 void publish_adopted(struct published *published,
 		     const struct publish_connection *connection);
 
-/* The connections for which `gone` says so have ended in a way that nobody saw. */
+/* Counts the connections for which `gone` returns true as ended unseen. */
 void publish_unseen(struct publisher *publisher,
 		    bool (*gone)(void *data, uint64_t cookie), void *data);
 
-/* Once a second: lets go of processes that are dead and have nothing open, and folds what
- * is due. */
+/* Call this once per second. It releases processes that are dead and have no open
+ * connection, and folds what is due. */
 void publish_tick(struct publisher *publisher);
 
-/* Is told of each that is let go, and must not use it any more. */
+/* Called for each process that is released; it must not be used afterwards. */
 void publish_on_forgotten(struct publisher *publisher,
 			  void (*forgotten)(void *data, struct published *published),
 			  void *data);
 
-/* For progress, and for what was not published. */
+/* Counts for the progress line, and of what was not published. */
 struct publish_counts {
 	uint64_t processes;
 	uint64_t attempts, established, ended;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What happens to a connection, counted in its process's segment as the shim counts it:
- * the same counters at the same steps, so that the identities of counters.def hold.
- * Readers look at any moment: what they read last is written first.
+ * Counts the events of a connection in its process's segment in the same way as the
+ * shim: the same counters at the same steps, so that the identities of counters.def
+ * hold. Readers look at any moment, so what they read last is written first.
  */
 #include <stddef.h>
 #include <stdlib.h>
@@ -65,7 +65,7 @@ static void beat(struct published *published, uint64_t now)
 
 /* ----------------------------------------------------------- destinations, slots */
 
-/* The last one comes up again most often. Entry 0 is `other`. */
+/* The most recent one is the most likely. Entry 0 is `other`. */
 static uint16_t destination_of(struct published *published,
 			       const struct tws_address *address)
 {
@@ -92,7 +92,7 @@ static bool grow_slots(struct published *published)
 	uint32_t room = published->slots_used;
 	uint32_t *grown;
 
-	if (room & (room - 1)) /* room is made whenever a power of two is used up */
+	if (room & (room - 1)) /* grows whenever the number reaches a power of two */
 		return true;
 	grown = reallocarray(published->free_slots, room ? room * 2 : 1, sizeof(*grown));
 	if (!grown)

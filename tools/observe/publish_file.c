@@ -29,7 +29,7 @@
 	1000 /* execs of one process, and observers of it, one after another             \
 	      */
 #define NAME_SIZE 96
-#define PIECE	  8192 /* bytes that are backed at once, at least */
+#define PIECE	  8192 /* the least number of bytes that are backed at once */
 
 void publish_writer_init(struct publish_writer *ret_writer, enum tws_observer source)
 {
@@ -156,7 +156,7 @@ void publish_file_close(struct publish_file *file)
 	file->header = NULL;
 }
 
-/* EINVAL: a kernel where all was backed when the file was made. */
+/* EINVAL: this kernel backed the whole file when it was made. */
 static bool back_section(struct publish_file *file, enum tws_section_id id,
 			 uint32_t index)
 {

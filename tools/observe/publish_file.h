@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The file of one process: made whole under a temporary name, mapped, and backed piece by
- * piece, so that a full tmpfs is an error and no SIGBUS. Part of publish.c.
+ * The file of one process. It is completed under a temporary name, mapped, and backed
+ * with memory piece by piece, so that a full tmpfs is an error and not a SIGBUS. Part of
+ * publish.c.
  */
 #ifndef TWS_TOOLS_OBSERVE_PUBLISH_FILE_H
 #define TWS_TOOLS_OBSERVE_PUBLISH_FILE_H
@@ -15,7 +16,7 @@ struct publish_file {
 	uint32_t ready[TWS_SECTIONS]; /* elements backed by memory */
 };
 
-/* Who observes; the same in each file. */
+/* The observer; the same in each file. */
 struct publish_writer {
 	enum tws_observer source;
 	uint32_t pid;
@@ -24,22 +25,22 @@ struct publish_writer {
 	uint8_t boot_id[16];
 };
 
-/* Finds out who we are. */
+/* Fills in the observer: this process. */
 void publish_writer_init(struct publish_writer *ret_writer, enum tws_observer source);
 
-/* Makes the file in an open directory. 0 or -errno. */
+/* Makes the file in an open directory. Returns 0 or -errno. */
 int publish_file_make(struct publish_file *ret_file, const struct publish_writer *writer,
 		      const struct publish_subject *subject, int directory);
 
 /* Unmaps it; the file stays. */
 void publish_file_close(struct publish_file *file);
 
-/* Sees to it that elements 0 to index may be touched, and records them as used. False:
- * there is no memory for them, or no such element. */
+/* Makes elements 0 to index safe to touch, and records them as used. False: there is
+ * no memory for them, or there is no such element. */
 bool publish_file_reach(struct publish_file *file, enum tws_section_id id,
 			uint32_t index);
 
-/* Element `index` of a section, which was reached. */
+/* Returns element `index` of a section, which must have been made safe to touch. */
 static inline void *publish_file_at(const struct publish_file *file,
 				    enum tws_section_id id, uint32_t index)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Shared by the parts of publish.h: publish.c has the processes, publish_count.c what
- * happens to their connections.
+ * Shared by the parts of publish.h: publish.c manages the processes, and publish_count.c
+ * counts the events of their connections.
  */
 #ifndef TWS_TOOLS_OBSERVE_PUBLISH_PARTS_H
 #define TWS_TOOLS_OBSERVE_PUBLISH_PARTS_H
@@ -9,7 +9,7 @@
 #include "tools/observe/open_table.h"
 #include "tools/observe/publish_file.h"
 
-#define PUBLISH_USERS 64 /* whose directories are folded */
+#define PUBLISH_USERS 64 /* users whose directories are folded */
 
 struct published {
 	struct publisher *publisher;
@@ -18,7 +18,8 @@ struct published {
 	struct publish_subject subject;
 	uint32_t open; /* connections that have not ended */
 	bool replaced;
-	/* Slots that were let go, the last first; as many as were ever used. */
+	/* Released slots, the last one first. There is room for as many as were ever
+	 * used. */
 	uint32_t *free_slots;
 	uint32_t free_count, slots_used;
 };
@@ -29,13 +30,13 @@ struct publisher {
 	struct open_table table;
 	struct published *first;
 	struct publish_counts counts;
-	uint32_t users[PUBLISH_USERS]; /* who has files */
+	uint32_t users[PUBLISH_USERS]; /* the processes that have files */
 	uint32_t user_count, ticks;
 	void (*forgotten)(void *data, struct published *published);
 	void *forgotten_data;
 };
 
-/* Ends a connection that is in the table, and takes it out. */
+/* Ends a connection that is in the table, and removes it. */
 void publish_end(struct open_connection *open,
 		 const struct publish_connection *connection);
 

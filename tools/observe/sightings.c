@@ -25,7 +25,7 @@
 #define LOOK_EVERY_NS  10000000
 #define TICK_NS	       10000000ull
 
-/* States in which somebody holds a connection. */
+/* States in which a process holds a connection. */
 #define HELD                                                                             \
 	(KERNEL_STATE(1) | KERNEL_STATE(2) | KERNEL_STATE(4) | KERNEL_STATE(5) |         \
 	 KERNEL_STATE(8))
@@ -68,7 +68,7 @@ static const char *base_name(const char *path)
 	return slash && slash[1] ? slash + 1 : path;
 }
 
-/* The last ".service" or ".scope" in a path of control groups. */
+/* Returns the last ".service" or ".scope" in a path of control groups. */
 static void unit_of(char *ret_unit, size_t size, const char *path)
 {
 	const char *part = path;
@@ -132,7 +132,8 @@ static void identify(struct sighting *sighting, const struct observed *observed)
 
 /* ---------------------------------------------------------------- many into one */
 
-/* Of one parent, to one destination, and one of them is gone already. */
+/* Whether two sightings have the same parent and destination, and one of the processes
+ * has gone. */
 static bool is_same_storm(const struct sighting *a, const struct sighting *b)
 {
 	return a->pid != b->pid && a->parent == b->parent &&
@@ -215,7 +216,7 @@ static void take_observed(const struct observed *observed, void *data)
 {
 	struct gathering gathering = {.sightings = data, .observed = observed};
 
-	/* The same address elsewhere is another destination. */
+	/* The same address in another network namespace is another destination. */
 	if (observed->published &&
 	    observed->subject.net_namespace == kernel_namespace("net"))
 		publish_each_destination(observed->published, take_destination,
@@ -246,7 +247,8 @@ int sightings_count(struct sightings *ret_sightings, int directory, double secon
 	wait.fd = observation_fd(&observation);
 	for (until = tws_now() + (uint64_t)(seconds * 1e9); tws_now() < until;) {
 		poll(&wait, 1, 50);
-		/* No more than that: a process that is gone is not to be forgotten. */
+		/* Processes events without forgetting any process, because those that
+		 * have ended are reported too. */
 		observation_take(&observation);
 	}
 	bpf_source_each(observation.source, take_observed, ret_sightings);
@@ -267,7 +269,7 @@ struct looking {
 	pid_t pid;
 	unsigned look;
 	unsigned *seen_in; /* the last look in which each sighting was counted */
-	uint64_t *start;   /* and when its process started */
+	uint64_t *start;   /* and the start time of its process */
 };
 
 static bool is_wanted(const struct looking *looking, const struct tws_address *to)
@@ -278,7 +280,7 @@ static bool is_wanted(const struct looking *looking, const struct tws_address *t
 	return false;
 }
 
-/* The sighting of this process and destination, made if it is new. */
+/* Returns the sighting of this process and destination; makes it if it is new. */
 static struct sighting *find_sighting(struct looking *looking, uint64_t start,
 				      const struct tws_address *to)
 {

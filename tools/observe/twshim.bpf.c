@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * Runs in the kernel: follows each outgoing TCP connection through the states of its
- * socket, and says who opened it and how it ended. Decides nothing else; all that is
- * counted is counted by the publisher.
+ * socket, and reports who opened it and how it ended. It decides nothing else; the
+ * publisher does all counting.
  *
- * The truth is in the map `connections`, which holds what lives; the ring only tells it
- * sooner. What the ring has no room for stays in the map, and `losses` says so.
+ * The map `connections` is authoritative: it holds the living connections, and the ring
+ * only reports them sooner. An event that does not fit into the ring stays in the map,
+ * and `losses` says so.
  */
 #include <linux/bpf.h>
 
@@ -27,9 +28,9 @@
 #define BINDPORT_LOCK	      8
 #define ADDRESS_NOT_AVAILABLE 99 /* errno */
 
-enum socket_flag { DEAD = 0, DONE = 1, LINGER = 4 }; /* of enum sock_flags */
+enum socket_flag { DEAD = 0, DONE = 1, LINGER = 4 }; /* from enum sock_flags */
 
-/* The kernel's numbers; they are in /proc/net/tcp too. */
+/* State numbers of the kernel, as in /proc/net/tcp. */
 enum state {
 	ESTABLISHED = 1,
 	SYN_SENT = 2,
@@ -51,9 +52,9 @@ struct {
 	__type(value, struct bpf_connection);
 } connections SEC(".maps");
 
-/* Calls of connect() that have not come as far as a SYN: each thread has a place, which
- * it may share with others. What still stands there when the next one calls has failed.
- */
+/* Calls of connect() that have not sent a SYN yet. Each thread has a place, which it
+ * may share with others. If a call is still there when the next one begins, it has
+ * failed. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, BPF_CALLS);
@@ -107,7 +108,7 @@ static __always_inline void tell(const struct bpf_connection *connection)
 		note_deferred();
 }
 
-/* What the program asked for before it connected. */
+/* Records which options the program set before it connected. */
 static __always_inline __u32 flags_at_begin(struct sock *sk)
 {
 	unsigned int locks = BPF_CORE_READ_BITFIELD(sk, sk_userlocks);
@@ -153,7 +154,8 @@ static __always_inline void begin(struct sock *sk)
 	read_addresses(&connection, sk);
 	old = bpf_map_lookup_elem(&connections, &connection.cookie);
 	if (old && old->kind == BPF_EVENT_ENDED)
-		note_lost(); /* of the same socket, and never told */
+		note_lost(); /* an earlier attempt of the same socket, which was never
+				reported */
 	if (bpf_map_update_elem(&connections, &connection.cookie, &connection, BPF_ANY) !=
 	    0) {
 		note_lost();
@@ -162,7 +164,7 @@ static __always_inline void begin(struct sock *sk)
 	tell(&connection);
 }
 
-/* Bytes of payload that were received and not read; an unread FIN is none. */
+/* Payload bytes that were received but not read. An unread FIN does not count. */
 static __always_inline __u32 unread(const struct tcp_sock *tp, int old, bool done)
 {
 	__u32 bytes = tp->rcv_nxt - tp->copied_seq;
@@ -170,8 +172,8 @@ static __always_inline __u32 unread(const struct tcp_sock *tp, int old, bool don
 	return bytes && (old == CLOSE_WAIT || done) ? bytes - 1 : bytes;
 }
 
-/* An attempt that came to nothing. Of one whose SYN was never sent the error is not in
- * the socket: no port was free, or its own was taken. */
+/* Records a failed attempt. If its SYN was never sent, the socket holds no error:
+ * either no port was free, or its own port was taken. */
 static __always_inline void fail_attempt(struct bpf_connection *connection,
 					 const struct tcp_sock *tp, int error)
 {
@@ -181,8 +183,8 @@ static __always_inline void fail_attempt(struct bpf_connection *connection,
 	connection->ending = error ? TWS_END_FAILED : TWS_END_ABANDONED;
 }
 
-/* From FIN_WAIT1, FIN_WAIT2 or CLOSING: TIME_WAIT follows, unless the socket still
- * belongs to the program, which resets it now, or was told not to wait. */
+/* From FIN_WAIT1, FIN_WAIT2 or CLOSING, TIME_WAIT follows, unless the socket still
+ * belongs to the program and the program resets it now or had disabled TIME_WAIT. */
 static __always_inline __u8 ending_of_ours(const struct sock *sk,
 					   const struct tcp_sock *tp, int old)
 {
@@ -254,12 +256,13 @@ static __always_inline void establish(struct bpf_connection *connection, struct 
 {
 	connection->kind = BPF_EVENT_ESTABLISHED;
 	connection->established_ns = bpf_ktime_get_ns();
-	read_addresses(connection, sk); /* the local one is known by now */
+	read_addresses(connection, sk); /* the local address is known by now */
 	tell(connection);
 }
 
-/* The program is done with it: what opens next is not open beside it. Where it shut down
- * one half, its close() comes later and is no change of state. */
+/* The program has closed the connection, so what it opens next is not open at the same
+ * time. If it shut down one half before, its close() comes later and is not a change
+ * of state. */
 static __always_inline void note_close(struct bpf_connection *connection,
 				       const struct sock *sk)
 {
@@ -305,9 +308,9 @@ int BPF_PROG(on_state, struct sock *sk, int old, int new)
 
 /* ----------------------------------------------- attempts that fail before their SYN */
 
-/* Where the one before has not come further for so long, it failed. Another thread's that
- * is younger may be on its way: then this call is not noted, and is not seen if it fails.
- */
+/* If the previous call has not advanced for so long, it failed. If a younger call of
+ * another thread may still be in progress, this call is not noted, and is not seen if
+ * it fails. */
 static __always_inline struct bpf_call *take_place(__u64 thread, __u64 now)
 {
 	struct bpf_call *place = own_place(thread);
@@ -320,7 +323,7 @@ static __always_inline struct bpf_call *take_place(__u64 thread, __u64 now)
 	return place;
 }
 
-/* NULL: it is not to be noted. */
+/* NULL: do not note this call. */
 static __always_inline struct bpf_call *begin_call(struct bpf_sock_addr *context)
 {
 	__u64 thread = bpf_get_current_pid_tgid(), now = bpf_ktime_get_ns();
@@ -398,7 +401,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	return 0;
 }
 
-/* Its number will be another's. */
+/* Its pid may be used again by another process. */
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(on_exit, struct task_struct *task)
 {

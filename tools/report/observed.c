@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Who observed the processes of a report, and what that leaves unknown.
+ * Prints who observed the processes of a report, and what therefore remains unknown.
  */
 #include "tools/report/text_parts.h"
 
-/* Where the shim did not see all: who did, and what it cannot know. */
+/* If the shim did not see everything: who observed the rest, and what that observer
+ * cannot know. */
 void report_text_observed(const struct report_text *text)
 {
 	uint64_t by[TWS_OBSERVERS] = {0};

@@ -9,8 +9,8 @@
 #define ROWS 20
 #define LINE 512
 
-/* Sockets to the same destination that are still nobody's: they may be of this program,
- * which nothing proves. */
+/* Sockets to the same destination that still have no owner. They may be from this
+ * program, but nothing proves it. */
 static uint64_t unowned_to(const struct owners *owners, const struct tws_address *to)
 {
 	uint64_t count = 0;
@@ -37,7 +37,7 @@ static void print_one(FILE *out, const struct sightings *sightings,
 	fprintf(out, "; %s\n", sighting_how(how, sizeof(how), sightings, sighting));
 }
 
-/* Once per destination, behind the first program that was seen there. */
+/* Printed once per destination, after the first program that was seen there. */
 static bool is_first_there(const struct sightings *sightings, size_t index)
 {
 	for (size_t i = 0; i < index; i++)

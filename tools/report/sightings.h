@@ -11,11 +11,11 @@
 #include "tools/model/owners.h"
 #include "tools/observe/sightings.h"
 
-/* `owners` as they are after the look; `color` of the titles. */
+/* `owners` is the state after the look; `color` is for the titles. */
 void sightings_print_text(FILE *out, const struct sightings *sightings,
 			  const struct owners *owners, bool color);
 
-/* An array of objects, or NULL. */
+/* Returns an array of objects, or NULL. */
 json_t *sightings_json(const struct sightings *sightings, const struct owners *owners);
 
 #endif
