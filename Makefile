@@ -18,6 +18,9 @@ BUILD ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 comma := ,
 Q := $(if $(V),,@)
 VERSION := 0.1.0
+# From an exported archive, where git put it (.gitattributes), or else from git.
+COMMIT := $(or $(shell grep -v '[$$]' COMMIT 2>/dev/null),$(shell \
+	git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null),unknown)
 
 BUILD_PACKAGES := pkg-config libconfig-dev libmnl-dev libjansson-dev libelf-dev \
 	libmicrohttpd-dev libncurses-dev libjs-chart.js
@@ -91,6 +94,13 @@ $(BUILD)/libdir: FORCE
 $(BUILD)/obj/tools/launch/library.o $(BUILD)/obj/tools/systemd/plan.o: $(BUILD)/libdir
 .PHONY: FORCE
 FORCE:
+
+# Only main.c knows the commit: so a new one compiles and links little.
+$(BUILD)/commit: FORCE
+	@mkdir -p $(@D)
+	@[ "$$(cat $@ 2>/dev/null)" = "$(COMMIT)" ] || echo "$(COMMIT)" > $@
+$(BUILD)/obj/tools/main.o: $(BUILD)/commit
+$(BUILD)/obj/tools/main.o: TOOL_FLAGS += -DTWSHIM_COMMIT='"$(COMMIT)"'
 
 # The files of the page of `serve` and the chart library become part of the binary.
 CHART ?= /usr/share/javascript/chart.js/chart.min.js

@@ -27,6 +27,7 @@
 	COMMAND(enabled, "list enabled services, and how many processes loaded the shim")     \
 	COMMAND(dump, "print every field of a segment, for a bug report")                 \
 	COMMAND(wait, "wait until the TIME_WAIT sockets to a destination have gone") \
+	COMMAND(features, "show what this kernel and this machine provide, and for what")       \
 	COMMAND(lab, "try the popular claims about TIME_WAIT on this kernel")
 /* clang-format on */
 

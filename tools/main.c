@@ -12,6 +12,7 @@
 
 #include "shim/shared/clock.h"
 #include "tools/base/cli.h"
+#include "tools/base/version.h"
 #include "tools/report/status.h"
 
 #define COMMAND(name, help) {#name, cmd_##name, help},
@@ -55,7 +56,11 @@ static int print_usage(void)
 
 static int print_version(void)
 {
-	puts("twshim " TWSHIM_VERSION);
+	char libc[32];
+
+	printf("twshim %s\ncommit %s\nABI %s of segments, %s of policies\n%s\n",
+	       TWSHIM_VERSION, version_commit, version_segment_abi, version_policy_abi,
+	       version_libc(libc, sizeof(libc)));
 	return cli_finish_output();
 }
 
@@ -89,6 +94,7 @@ static int run_help(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	version_commit = TWSHIM_COMMIT;
 	occupy_standard_descriptors();
 	tws_clock_begin();
 	if (argc < 2 && isatty(STDOUT_FILENO))

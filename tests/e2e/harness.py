@@ -32,7 +32,7 @@ SOURCE = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__))
 def defined(name, path):
     """The number that a header of the sources gives to a name."""
     with open(os.path.join(SOURCE, path), encoding="utf-8") as file:
-        return int(re.search(rf"#define {name} (\d+)", file.read()).group(1))
+        return int(re.search(rf"#define {name}\s+(\d+)", file.read()).group(1))
 
 
 SERVE_PORT = defined("WEB_PORT", "tools/web/web.h")
