@@ -12,6 +12,7 @@ import textwrap
 from harness import ADDRESS, Skip, sysctl, wait_for
 from test_doctor import a_minute_passes, doctor, named, ports, wrong
 
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROBLEMS = ("TW103", "TW104", "TW105", "TW114")
 
 SHUTDOWN_FIRST = """
@@ -546,7 +547,13 @@ def test_what_fin_reset_changes_for_the_server_is_said_where_a_rule_is_chosen(t)
     server = t.server()
     shown.append(the(t.twshim_run(t.prog("client"), ADDRESS, str(server.port), "socket", "connect",
                                   "close", "repeat:30"), "TW102")["advice"])
+    with open(os.path.join(TOP, "docs", "policy.md"), encoding="utf-8") as file:
+        shown.append(file.read().replace("`", ""))
+    shown.append(t.run(t.twshim, "doctor", "--explain", "TW102", shim=False).stdout.decode())
+    risk = shown[0].partition("the server can ")[2].partition(";")[0]
     for text in shown:
+        assert risk and risk in " ".join(text.split()), text
+    for text in shown[:4]:
         assert all(word in " ".join(text.split()) for word in words), text
     printed = t.file("again.conf", shown[0])  # the notes are comments
     t.run(t.twshim, "policy", "check", printed, shim=False)

@@ -48,11 +48,33 @@ def test_lab_close_shows_what_each_way_leaves_and_loses(t):
     assert flight["fin-reset"]["close_p50_ms"] < 5
     given_up = _rows(close, ACKNOWLEDGED)
     assert given_up["reset-drained"]["lost_percent"] == 100
-    assert given_up["fin-reset"]["lost_percent"] == 0
+    assert given_up["fin-reset"]["lost_percent"] == 100  # POLLERR is there as under a reset
+    assert given_up["normal"]["lost_percent"] == 0
     for row in _rows(close, "the peer closes first, nothing").values():
         assert row["time_wait"] == 0 and row["reset"] == 0, row
     for row in _rows(close, "we close first, with bytes of the peer's unread").values():
         assert row["time_wait"] == 0 and row["reset"] == 20, row
+
+
+def test_lab_close_shows_what_the_server_sees_and_who_cannot_be_helped(t):
+    close = _lab(t, "close")["close"]
+    for way, row in _rows(close, "what the server's socket shows").items():
+        saw = [row[key] for key in ("pollhup", "pollerr", "so_error", "getpeername", "send")]
+        reader = row["reader"].removeprefix("70 of 70 bytes, ")
+        if way in NORMAL:
+            assert saw + [reader] == [0, 0, "0", "works", "works", "EOF"], row
+            continue
+        error = "EPIPE" if way == "fin-reset" else "ECONNRESET"
+        assert saw == [20, 20, error, "ENOTCONN", "EPIPE"], row
+        assert reader == ("EOF" if way == "fin-reset" else "ECONNRESET"), row
+    shut = _rows(close, "we shut down, wait for the peer's end")
+    assert all(row["time_wait"] == 20 for row in shut.values()), shut
+    assert "shutdown() first" in close["verdict"], close["verdict"]
+    assert "kept 100 of 100 TIME_WAIT under all rules" in close["verdict"], close["verdict"]
+    checked = t.run(t.twshim, "policy", "check", "-p", "close=fin-reset,to=10.0.0.7:6379",
+                    shim=False).stdout.decode()
+    risk = checked.partition("the server ")[2].partition("\n")[0]
+    assert risk and f"Under fin-reset the server {risk}." in close["verdict"], close["verdict"]
 
 
 def test_lab_link_loses_nothing_but_by_reset(t):

@@ -93,7 +93,7 @@ static const struct counter_row counter_rows[] = {
      {{TWS_ended_local_fin, 20}}},
     {"TW102",
      VERDICT_WARNING,
-     "-p 'close=fin-reset,to=10.0.0.7:6379' leaves no TIME_WAIT; the server still reads",
+     "-p 'close=fin-reset,to=10.0.0.7:6379' leaves no TIME_WAIT; the server can still",
      {{TWS_ended_local_fin, 1000}}},
     /* after shutdown() fin-reset helps only the rest, if that is most */
     {"TW102",

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tools/base/array.h"
+#include "tools/base/risk.h"
 
 static const advice_rule rules[] = {
 #define FINDING(id, rule, scope, title, background, sources) rule_##rule,

@@ -10,9 +10,9 @@
 
 /* Measured: the kernel answers the ACK of our FIN with a reset. */
 #define RISK_FIN_RESET                                                                   \
-	"the server still reads all data and EOF, but then poll() also shows POLLHUP "   \
-	"and POLLERR, SO_ERROR is EPIPE, getpeername() fails, and its first send() "     \
-	"fails"
+	"the server can still read all data and EOF, but poll() also shows POLLHUP and " \
+	"POLLERR (a server that gives up at POLLERR loses what it has not read), "       \
+	"SO_ERROR is EPIPE, getpeername() fails, and its first send() fails"
 
 /* How to find out whether that matters. */
 #define RISK_TRIAL                                                                       \

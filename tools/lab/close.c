@@ -5,12 +5,17 @@
  */
 #include "tools/lab/close.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "tools/base/risk.h"
 
 #define TO                                                                               \
 	",to=" LAB_ADDRESS ","                                                           \
 	"to=" LAB_LINK_SERVER
+
+#define LOOK_BYTES 7
 
 /* How a client may close: by its own options or by a policy. */
 static const struct way {
@@ -40,7 +45,8 @@ static const struct situation {
      100000,
      false},
     {CLOSE_ACKNOWLEDGED,
-     {.flags = LAB_SERVER_GIVES_UP, .start_ms = 60, .tick_ms = 5},
+     /* later than any FIN is acknowledged, also where that is delayed */
+     {.flags = LAB_SERVER_GIVES_UP, .start_ms = 300, .tick_ms = 5},
      LAB_CLIENT_AWAITS_ACK,
      20000,
      false},
@@ -60,6 +66,7 @@ static const struct situation {
      false},
     {CLOSE_SHUT_FIRST, {.flags = 0}, LAB_CLIENT_SHUTS_WRITE, 0, false},
     {CLOSE_UNREAD, {.flags = LAB_SERVER_SENDS}, LAB_CLIENT_AWAITS_DATA, 0, false},
+    {CLOSE_LOOK, {.flags = LAB_SERVER_LOOKS}, LAB_CLIENT_AWAITS_ACK, LOOK_BYTES, false},
     {CLOSE_ACROSS, {.flags = 0}, 0, 50000, true},
 };
 
@@ -79,6 +86,13 @@ static const struct lab_column COLUMNS[] = {
     {"close_p50_ms", "CLOSE p50 ms", 2, false},
     {"close_max_ms", "max", 1, false},
     {"policy", "POLICY", 0, true},
+};
+
+static const struct lab_column LOOK_COLUMNS[] = {
+    {"way", "WAY TO CLOSE", 0, false},	{"connections", "OPENED", 0, false},
+    {"pollhup", "POLLHUP", 0, false},	{"pollerr", "POLLERR", 0, false},
+    {"so_error", "SO_ERROR", 0, false}, {"getpeername", "getpeername()", 0, false},
+    {"reader", "recv()", 0, false},	{"send", "FIRST send()", 0, false},
 };
 
 double lab_lost_percent(const struct lab_case *what)
@@ -108,6 +122,50 @@ static void add_close_row(struct lab_table *table, const struct lab_case *what)
 	lab_put_text(row, "policy", "%s", lab_describe_policy(text, sizeof(text), what));
 }
 
+/* "EPIPE" where all calls failed so, `fine` where none did, else "3 of 10 EPIPE". */
+static void put_failures(json_t *row, const char *key,
+			 const struct lab_failures *failures, const char *fine)
+{
+	if (!failures->failed)
+		lab_put_text(row, key, "%s", fine);
+	else if (failures->failed == failures->calls)
+		lab_put_text(row, key, "%s", strerrorname_np(failures->error));
+	else
+		lab_put_text(row, key, "%u of %u %s", failures->failed, failures->calls,
+			     strerrorname_np(failures->error));
+}
+
+static void add_look_row(struct lab_table *table, const struct lab_case *what)
+{
+	const struct lab_look *look = &what->board->look;
+	json_t *row = lab_row_new(table, what->name);
+	char fine[40];
+
+	lab_put_count(row, "connections", look->sockets);
+	lab_put_count(row, "pollhup", look->hup);
+	lab_put_count(row, "pollerr", look->err);
+	put_failures(row, "so_error", &look->so_error, "0");
+	put_failures(row, "getpeername", &look->name, "works");
+	snprintf(fine, sizeof(fine), "%u of %u bytes, ", look->bytes,
+		 look->reader.calls * LOOK_BYTES);
+	lab_put_text(row, "reader", "%s%s", fine,
+		     look->reader.failed ? strerrorname_np(look->reader.error) : "EOF");
+	put_failures(row, "send", &look->writer, "works");
+}
+
+static bool is_look(const struct lab_case *what)
+{
+	return (what->server.flags & LAB_SERVER_LOOKS) != 0;
+}
+
+static struct lab_table *add_table(struct lab_result *result, const struct lab_case *what)
+{
+	if (is_look(what))
+		return lab_table_new(result, what->group, LOOK_COLUMNS,
+				     COUNT(LOOK_COLUMNS));
+	return lab_table_new(result, what->group, COLUMNS, COUNT(COLUMNS));
+}
+
 static void add_tables(struct lab_result *result, const struct lab_case *cases,
 		       size_t count)
 {
@@ -115,10 +173,10 @@ static void add_tables(struct lab_result *result, const struct lab_case *cases,
 
 	for (size_t i = 0; i < count; i++) {
 		if (i == 0 || strcmp(cases[i].group, cases[i - 1].group) != 0)
-			table = lab_table_new(result, cases[i].group, COLUMNS,
-					      COUNT(COLUMNS));
+			table = add_table(result, &cases[i]);
 		if (!lab_say_failure(result, &cases[i]))
-			add_close_row(table, &cases[i]);
+			(is_look(&cases[i]) ? add_look_row : add_close_row)(table,
+									    &cases[i]);
 	}
 }
 
@@ -210,6 +268,53 @@ static void judge_close(struct lab_result *result, const struct lab_case *cases,
 	judge_hung(result, cases, count);
 }
 
+/* Which ways left how much TIME_WAIT to clients that called shutdown() first. */
+static void judge_shut_first(struct lab_result *result, const struct lab_case *cases,
+			     size_t count)
+{
+	unsigned opened = 0, left = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(cases[i].group, CLOSE_SHUT_FIRST) != 0 || !cases[i].rule)
+			continue;
+		opened += lab_count_established(&cases[i]);
+		left += (unsigned)cases[i].board->time_wait.here;
+	}
+	lab_say(
+	    result,
+	    " Clients that call shutdown() first and wait for the server's end (node's "
+	    "end(), socat, nc -N, Java's shutdownOutput()) kept %u of %u TIME_WAIT "
+	    "under all rules, fin-reset among them: %s.",
+	    left, opened,
+	    left == opened ? "no way to close helps them; keep connections open, let "
+			     "the server close first, or use a port_ring"
+			   : "see the table");
+}
+
+/* What every other place says about the server under fin-reset, held against what was
+ * seen here. */
+static bool is_as_advised(const struct lab_look *look)
+{
+	return look->sockets && look->hup == look->sockets &&
+	       look->err == look->sockets && look->name.failed == look->sockets &&
+	       look->so_error.failed == look->so_error.calls &&
+	       look->so_error.error == EPIPE && !look->reader.failed &&
+	       look->bytes == look->reader.calls * LOOK_BYTES &&
+	       look->writer.failed == look->writer.calls;
+}
+
+static void judge_look(struct lab_result *result, const struct lab_case *cases,
+		       size_t count)
+{
+	const struct lab_case *fin = in(cases, count, CLOSE_LOOK, "fin-reset");
+
+	if (is_as_advised(&fin->board->look))
+		lab_say(result, " Under fin-reset " RISK_FIN_RESET "; " RISK_TRIAL ".");
+	else
+		lab_say(result, " Under fin-reset this kernel shows the server something "
+				"else than twshim's advice says: see the last table.");
+}
+
 int lab_close(struct lab_bench *bench, struct lab_result *result)
 {
 	struct lab_case cases[COUNT(WAYS) * COUNT(SITUATIONS)];
@@ -218,8 +323,11 @@ int lab_close(struct lab_bench *bench, struct lab_result *result)
 
 	if (ret == 0)
 		add_tables(result, cases, count);
-	if (ret == 0 && !result->failed)
+	if (ret == 0 && !result->failed) {
 		judge_close(result, cases, count, CLOSE_IDLE, CLOSE_IN_FLIGHT);
+		judge_shut_first(result, cases, count);
+		judge_look(result, cases, count);
+	}
 	lab_cases_free(cases, count);
 	return ret;
 }

@@ -16,7 +16,11 @@
 #define CLOSE_PEER_SHUT	 "the peer shuts down first, 100,000 bytes in flight to it"
 #define CLOSE_SHUT_FIRST "we shut down, wait for the peer's end, then close"
 #define CLOSE_UNREAD	 "we close first, with bytes of the peer's unread"
-#define CLOSE_ACROSS	 "we close first, 50,000 bytes in flight"
+#define CLOSE_LOOK                                                                       \
+	"what the server's socket shows after 7 bytes and the close, while the server "  \
+	"has "                                                                           \
+	"it open"
+#define CLOSE_ACROSS "we close first, 50,000 bytes in flight"
 
 /* The share of bytes that the client's kernel took and no reader got, in percent. */
 double lab_lost_percent(const struct lab_case *what);

@@ -51,6 +51,7 @@ enum lab_server_flag {
 	LAB_SERVER_HOLDS = 1u << 3,	   /* never closes */
 	LAB_SERVER_GIVES_UP =
 	    1u << 4, /* at POLLERR it gives up, and loses what it has not read */
+	LAB_SERVER_LOOKS = 1u << 5, /* reads only after the client's close; lab_look */
 };
 
 struct lab_server {
@@ -104,6 +105,22 @@ struct lab_seen {
 	uint64_t hung;	/* nothing more came, and no end */
 };
 
+/* On how many sockets a call failed, and with which errno the last time. */
+struct lab_failures {
+	uint32_t calls, failed;
+	int32_t error;
+};
+
+/* What the server's sockets show after the client's close(), while still open. */
+struct lab_look {
+	uint32_t sockets, hup, err; /* of the sockets, those with POLLHUP, POLLERR */
+	uint32_t bytes;
+	struct lab_failures name; /* getpeername() */
+	/* SO_ERROR is read on every second socket, which clears the error; the others
+	 * are read to the end, and then written to. */
+	struct lab_failures so_error, reader, writer;
+};
+
 /* In shared memory: the client maps it by a descriptor that it inherits. */
 struct lab_board {
 	struct lab_client client;
@@ -116,6 +133,7 @@ struct lab_board {
 	uint32_t
 	    client_done; /* atomic; how many connections were established, plus one */
 	struct lab_seen seen;
+	struct lab_look look;
 	struct {
 		uint64_t here;		/* of the client, after all */
 		uint64_t there;		/* of the server */
@@ -206,6 +224,10 @@ int lab_server_listen(const struct lab_server *server, const char *address,
 void lab_server_run(const struct lab_server *server, const int fds[LAB_PORTS],
 		    struct lab_board *board, unsigned hang_ms);
 
+/* Looks at a connection of the server's after the client's close(). Even `index`:
+ * SO_ERROR; odd: reads and writes. */
+void lab_look_at(struct lab_look *look, int fd, uint32_t index);
+
 /* The whole life of the client. `fd` is the descriptor of the board. Returns the exit
  * status. */
 int lab_client_main(int fd);
@@ -220,6 +242,9 @@ uint64_t lab_netstat(const char *name);
 /* Waits for at most `patience_ms` until no connection of the server's ports is
  * closing, and counts TIME_WAIT on both sides. Called in the client's namespace. */
 void lab_count_time_wait(struct lab_board *board, unsigned patience_ms);
+
+/* Waits for at most `patience_ms` until every FIN of the client is acknowledged. */
+void lab_await_fins(struct lab_board *board, unsigned patience_ms);
 
 /* -------- child.c: the processes of a case */
 

@@ -60,6 +60,32 @@ void lab_count_time_wait(struct lab_board *board, unsigned patience_ms)
 	}
 }
 
+/* How many sockets to the server's ports wait for the acknowledgement of their FIN. */
+static size_t count_unacknowledged(struct lab_board *board)
+{
+	struct kernel_table table = {0};
+	char error[LAB_REASON];
+	size_t ret = 0;
+
+	if (kernel_table_read(&table,
+			      KERNEL_STATE(TCP_FIN_WAIT1) | KERNEL_STATE(TCP_CLOSING) |
+				  KERNEL_STATE(TCP_LAST_ACK),
+			      error, sizeof(error)) != 0)
+		snprintf(board->failure, sizeof(board->failure), "%s", error);
+	for (size_t i = 0; i < table.count; i++)
+		ret += is_server_port(table.sockets[i].remote.port);
+	kernel_table_free(&table);
+	return ret;
+}
+
+void lab_await_fins(struct lab_board *board, unsigned patience_ms)
+{
+	uint64_t until = tws_now() + patience_ms * 1000000ull;
+
+	while (count_unacknowledged(board) && tws_now() < until)
+		lab_sleep_ms(10);
+}
+
 /* The file has pairs of lines: names, then values. */
 uint64_t lab_netstat(const char *name)
 {

@@ -12,7 +12,7 @@
 #include "tools/lab/lab.h"
 
 #define LAB_TABLES  16
-#define LAB_VERDICT 600
+#define LAB_VERDICT 1200
 
 struct lab_column {
 	const char *key;   /* in JSON */

@@ -21,6 +21,8 @@
 #define IDLE_MS	 20
 #define BACKLOG	 4096
 #define MAX_READ 65536
+#define FINS_MS	 500
+#define RST_MS	 20 /* more than the reset after the last FIN takes */
 
 struct peer {
 	bool open;
@@ -151,9 +153,29 @@ static void accept_all(struct service *service, int listener)
 		service->peer[fd] = (struct peer){true, service->last_ns};
 		service->open++;
 		event.data.fd = fd;
-		if (!is_paced(service->server))
+		if (!is_paced(service->server) &&
+		    !(service->server->flags & LAB_SERVER_LOOKS))
 			epoll_ctl(service->epoll, EPOLL_CTL_ADD, fd, &event);
 		greet(service, fd);
+	}
+}
+
+/* Looks at all connections, once the client has closed them and the kernel is done. */
+static void look_at_all(struct service *service)
+{
+	struct lab_board *board = service->board;
+	uint32_t done = __atomic_load_n(&board->client_done, __ATOMIC_ACQUIRE);
+	uint32_t index = 0;
+
+	if (!done || board->seen.accepted < done - 1)
+		return;
+	lab_await_fins(board, FINS_MS);
+	lab_sleep_ms(RST_MS);
+	for (int fd = 0; fd < PEERS; fd++) {
+		if (!service->peer[fd].open)
+			continue;
+		lab_look_at(&board->look, fd, index++);
+		drop(service, fd, &board->seen.ended);
 	}
 }
 
@@ -182,6 +204,8 @@ static void serve_once(struct service *service)
 	if (is_paced(service->server) && service->open)
 		for (int fd = 0; fd < PEERS; fd++)
 			serve_peer(service, fd);
+	if (service->server->flags & LAB_SERVER_LOOKS)
+		look_at_all(service);
 }
 
 /* Whether nothing more will come, or nothing has come for too long. */
