@@ -339,6 +339,86 @@ static char *markdown(void)
 	return text;
 }
 
+static const char *say(const struct advice *advice, const struct model *model,
+		       const struct traffic *traffic)
+{
+	static char text[ADVICE_HEADLINE_SIZE];
+
+	return advice_say_verdict(text, sizeof(text), advice, model, traffic, NULL);
+}
+
+static void the_verdict_says_why_time_wait_is_harmless(void **state)
+{
+	struct traffic_pair pair = {.to = FAR_AWAY, .used = 10, .range = 28232};
+	struct model model = {.has_table = true};
+	struct traffic traffic = {
+	    .incoming = 13450, .incoming_at_port = 13450, .incoming_port = 3000};
+	struct advice none = {0};
+
+	assert_string_equal(say(&none, &model, &traffic),
+			    "Nothing is wrong: 0 TIME_WAIT sockets");
+	model.kernel.time_wait = 13450;
+	assert_string_equal(say(&none, &model, &traffic),
+			    "Harmless: 13,450 TIME_WAIT on port 3000 are incoming; they "
+			    "cost 3.4 MB");
+	traffic = (struct traffic){.pairs = &pair, .pair_count = 1};
+	model.kernel.time_wait = 10;
+	assert_string_equal(
+	    say(&none, &model, &traffic),
+	    "Harmless: 10 TIME_WAIT sockets; at most 1 % of the ports to "
+	    "one destination, 10.0.0.7:6379, are in use; they cost 2.6 kB");
+	model.has_table = false;
+	assert_string_equal(say(&none, &model, NULL),
+			    "Not known: the kernel's table cannot be read");
+}
+
+/* Whatever else there is more of. */
+static void the_verdict_is_what_hurts_now(void **state)
+{
+	struct tws_counters counters = {0};
+	struct traffic_pair pair = {.to = FAR_AWAY,
+				    .used = 900,
+				    .time_wait = 900,
+				    .range = 1000,
+				    .owned = 792,
+				    .rate = 8,
+				    .exhausted_in_s = 13};
+	struct model_recent recent = {.short_lived = 90000,
+				      .ending[TWS_END_LOCAL_FIN] = 90000};
+	struct advice_facts facts = {.client = {.app = "cart-worker",
+						.to = "10.0.0.7:6379",
+						.counters = &counters,
+						.processes = 1,
+						.time_wait.confirmed = 792,
+						.recent = &recent,
+						.lately = &recent},
+				     .ports = {.fill = {900, 1000},
+					       .pair = &pair,
+					       .there = &pair,
+					       .pair_is_ours = true}};
+	struct model model = {.has_table = true, .kernel.time_wait = 900};
+	struct advice advice = {0};
+
+	counters.value[TWS_short_lived] = counters.value[TWS_established] = 90000;
+	counters.value[TWS_ended_local_fin] = 90000;
+	assert_int_equal(advice_examine(&advice, ADVICE_DESTINATION, &facts), 0);
+	advice_sort(&advice);
+	assert_string_equal(say(&advice, &model, NULL),
+			    "Ports to 10.0.0.7:6379 run out in 13 s; cart-worker holds "
+			    "88 %");
+	advice_free(&advice);
+	pair.used = pair.time_wait = 600; /* no problem, but a warning that hurts */
+	pair.owned = 600;
+	pair.exhausted_in_s = 0;
+	facts.ports.fill.used = 600;
+	assert_int_equal(advice_examine(&advice, ADVICE_DESTINATION, &facts), 0);
+	advice_sort(&advice);
+	assert_string_equal(say(&advice, &model, NULL),
+			    "60 % of the ports to 10.0.0.7:6379 are in use; cart-worker "
+			    "holds 100 %");
+	advice_free(&advice);
+}
+
 static void the_manual_is_that_of_the_table(void **state)
 {
 	char *table = markdown(), *manual = calloc(1, 1 << 20);
@@ -368,6 +448,8 @@ int main(void)
 	    cmocka_unit_test(a_host_of_which_nothing_is_known_has_nothing_wrong),
 	    cmocka_unit_test(every_finding_is_explained_and_tested),
 	    cmocka_unit_test(more_important_findings_come_first),
+	    cmocka_unit_test(the_verdict_says_why_time_wait_is_harmless),
+	    cmocka_unit_test(the_verdict_is_what_hurts_now),
 	    cmocka_unit_test(the_manual_is_that_of_the_table),
 	};
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tools/advice/advice.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,18 @@ static int add_finding(struct advice *advice, const struct advice_finding *findi
 	return 0;
 }
 
+/* "Bound before connect: curl to 10.0.0.7:6379", for rules that write none. */
+static void default_headline(struct advice_finding *finding)
+{
+	if (*finding->headline)
+		return;
+	snprintf(finding->headline, sizeof(finding->headline), "%s%s%s%s%s",
+		 finding->title, *finding->app || *finding->to ? ":" : "",
+		 *finding->app ? " " : "", finding->app, *finding->to ? " to " : "");
+	snprintf(finding->headline + strlen(finding->headline), 64, "%s", finding->to);
+	finding->headline[0] = (char)toupper((unsigned char)finding->headline[0]);
+}
+
 static int apply_rule(struct advice *advice, size_t index,
 		      const struct advice_facts *facts)
 {
@@ -64,6 +77,7 @@ static int apply_rule(struct advice *advice, size_t index,
 		snprintf(finding.app, sizeof(finding.app), "%s", facts->client.app);
 	if (facts->client.to && !*finding.to)
 		snprintf(finding.to, sizeof(finding.to), "%s", facts->client.to);
+	default_headline(&finding);
 	return add_finding(advice, &finding);
 }
 
@@ -88,6 +102,8 @@ static int compare_findings(const void *a, const void *b)
 		return x->aside ? 1 : -1;
 	if (x->verdict != y->verdict)
 		return x->verdict < y->verdict ? 1 : -1;
+	if (x->hurts != y->hurts)
+		return x->hurts ? -1 : 1;
 	if (x->weight != y->weight)
 		return x->weight < y->weight ? 1 : -1;
 	result = strcmp(x->id, y->id);

@@ -118,7 +118,8 @@ struct advice_facts {
 
 /* -------- findings */
 
-#define ADVICE_TEXT_SIZE 640
+#define ADVICE_TEXT_SIZE     640
+#define ADVICE_HEADLINE_SIZE 256
 
 struct advice_finding {
 	const char *id;
@@ -126,12 +127,14 @@ struct advice_finding {
 	enum advice_verdict verdict;
 	uint64_t weight; /* how many connections or events it is about; orders findings */
 	char app[64];
-	char to[64]; /* "": all destinations */
+	char to[64];			     /* "": all destinations */
+	char headline[ADVICE_HEADLINE_SIZE]; /* the finding in one sentence, no stop */
 	char evidence[ADVICE_TEXT_SIZE];
 	char advice[ADVICE_TEXT_SIZE];
 	enum advice_certainty certainty;
 	enum advice_period period;
 	bool aside; /* it is about what the shim can see, and hurts nobody */
+	bool hurts; /* connections fail now, or soon, or cost more */
 };
 
 struct advice {
@@ -164,11 +167,17 @@ int advice_of_host(struct advice *advice, const struct model *model,
 		   const struct host *host, const struct traffic *traffic,
 		   const struct holders *holders);
 
-/* The most serious verdict first, then the greatest weight; what hurts before the rest.
- */
+/* The most serious verdict first, then what hurts now, then the greatest weight. */
 void advice_sort(struct advice *advice);
 
 void advice_free(struct advice *advice);
+
+/* Writes the verdict in one sentence: the headline of the finding that matters most, or
+ * why the TIME_WAIT sockets are harmless. The findings are sorted. `traffic` and `host`
+ * may be NULL. Returns `text`. */
+const char *advice_say_verdict(char *text, size_t size, const struct advice *advice,
+			       const struct model *model, const struct traffic *traffic,
+			       const struct host *host);
 
 /* "ok", "unknown", "notice", "warning", "problem". */
 const char *advice_verdict_name(enum advice_verdict verdict);

@@ -298,3 +298,27 @@ enum advice_verdict doctor_worst(const struct doctor *doctor)
 			worst = doctor->advice.findings[i].verdict;
 	return worst;
 }
+
+/* What was found out about the command or process that was asked about; NULL: none was.
+ */
+static const struct advice_finding *find_reach(const struct doctor *doctor)
+{
+	for (size_t i = 0; doctor->request.subject && i < doctor->advice.count; i++)
+		if (strcmp(doctor->advice.findings[i].id, "TW301") == 0)
+			return &doctor->advice.findings[i];
+	return NULL;
+}
+
+const char *doctor_verdict(const struct doctor *doctor, char *text, size_t size)
+{
+	const struct advice_finding *reach = find_reach(doctor);
+
+	if (reach && doctor_worst(doctor) < VERDICT_WARNING)
+		snprintf(text, size, "%s%s", reach->headline,
+			 reach->verdict == VERDICT_OK ? "; nothing is wrong with it"
+						      : "");
+	else
+		advice_say_verdict(text, size, &doctor->advice, doctor->model,
+				   &doctor->traffic, &doctor->host);
+	return text;
+}

@@ -53,6 +53,10 @@ void doctor_free(struct doctor *doctor);
 /* The worst verdict among the findings that are shown. */
 enum advice_verdict doctor_worst(const struct doctor *doctor);
 
+/* Writes the verdict in one sentence, without a full stop; ADVICE_HEADLINE_SIZE suffices.
+ * Returns `text`. */
+const char *doctor_verdict(const struct doctor *doctor, char *text, size_t size);
+
 /* Whether the subject does not exist, and nothing was ever counted for it. */
 bool doctor_knows_nothing(const struct doctor *doctor);
 
@@ -67,6 +71,9 @@ int doctor_count_seen(const char *dir, uint64_t *ret_seen);
 /* -------- the printers */
 
 void doctor_print_text(FILE *out, const struct doctor *doctor);
+
+/* The first line of the text: the verdict, in the colour of the worst finding. */
+void doctor_print_verdict(FILE *out, const struct doctor *doctor, bool color);
 
 /* Prints one object, schema twshim.doctor/1; with `watch`, in one line. Returns 0 or
  * -ENOMEM. */

@@ -36,7 +36,7 @@ bool advice_is_over(const struct advice_facts *facts, uint64_t recently, uint64_
 
 uint64_t advice_time_wait_bytes(const struct host *host)
 {
-	return host_knows(host, HOST_time_wait_bytes)
+	return host && host_knows(host, HOST_time_wait_bytes)
 		   ? host_get(host, HOST_time_wait_bytes)
 		   : TIME_WAIT_BYTES;
 }

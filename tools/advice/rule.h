@@ -17,6 +17,7 @@
 
 #define EVIDENCE(...) snprintf(ret_finding->evidence, ADVICE_TEXT_SIZE, __VA_ARGS__)
 #define ADVICE(...)   snprintf(ret_finding->advice, ADVICE_TEXT_SIZE, __VA_ARGS__)
+#define HEADLINE(...) snprintf(ret_finding->headline, ADVICE_HEADLINE_SIZE, __VA_ARGS__)
 
 /* Formats a number with separators into one of eight buffers in turn: use the results in
  * one printf. */
@@ -40,7 +41,8 @@ bool advice_is_over(const struct advice_facts *facts, uint64_t recently, uint64_
  * application has more than one, otherwise "". */
 const char *advice_in_one_process(const struct advice_facts *facts);
 
-/* The size of a TIME_WAIT socket, from the kernel or, failing that, as measured. */
+/* The size of a TIME_WAIT socket, from the kernel or, failing that (or if `host` is
+ * NULL), as measured. */
 uint64_t advice_time_wait_bytes(const struct host *host);
 
 #define ADVICE_RING_SIZE 16

@@ -87,6 +87,10 @@ void rule_early_bind(const struct advice_facts *facts, struct advice_finding *re
 			 "port for this reason",
 			 advice_number(facts->rivals.starved),
 			 print_plural(facts->rivals.starved, "connect", "connects"));
+	ret_finding->hurts = ret_finding->verdict >= VERDICT_WARNING;
+	HEADLINE("%s binds before connect(), so all its destinations share one pool of "
+		 "ports%s",
+		 facts->client.app, failed ? ", which is empty" : "");
 	say_pool(pool, sizeof(pool), facts->ports.pool);
 	EVIDENCE(
 	    "%s called bind() before %s of its connects, so all its destinations %s%s%s",
@@ -124,6 +128,7 @@ void rule_bind_failed(const struct advice_facts *facts,
 
 	if (failed && !pooled) {
 		advice_set(ret_finding, VERDICT_PROBLEM, failed);
+		ret_finding->hurts = true;
 		EVIDENCE("%s bind() %s of %s failed with EADDRINUSE",
 			 advice_number(failed), print_plural(failed, "call", "calls"),
 			 facts->client.app);

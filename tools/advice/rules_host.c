@@ -391,6 +391,9 @@ void rule_unowned(const struct advice_facts *facts, struct advice_finding *ret_f
 		return;
 	advice_set(ret_finding, advice_by_number(traffic->unowned), traffic->unowned);
 	snprintf(ret_finding->to, sizeof(ret_finding->to), "%s", to);
+	HEADLINE("%s TIME_WAIT sockets are from programs not running under twshim, most "
+		 "to %s",
+		 advice_number(traffic->unowned), to);
 	ADVICE("start the program with twshim run, or with the environment that twshim "
 	       "env prints; twshim doctor PID says whether the shim can reach it");
 }

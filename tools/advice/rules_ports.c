@@ -203,6 +203,41 @@ static bool is_judged_elsewhere(const struct advice_facts *facts, const struct f
 		advice_is_most(facts, lately->port_range));
 }
 
+/* "; cart-worker holds 88 %", of the ports in use. */
+static void say_most_holder(char *text, size_t size, const struct advice_facts *facts)
+{
+	const struct traffic_pair *pair = facts->ports.pair;
+
+	*text = '\0';
+	if (pair && pair->used)
+		snprintf(
+		    text, size, "; %s %s %s %%", facts->client.app,
+		    pair->app == MODEL_NOBODY && facts->ports.pair_is_ours ? "hold"
+									   : "holds",
+		    advice_number(advice_percent(facts->ports.pair_is_ours
+						     ? pair->owned
+						     : facts->client.time_wait.confirmed,
+						 pair->used)));
+}
+
+static void headline_fill(const struct advice_facts *facts, const struct fill *fill,
+			  struct advice_finding *ret_finding)
+{
+	const struct traffic_pair *pair = facts->ports.pair;
+	char holder[128];
+
+	ret_finding->hurts = true;
+	say_most_holder(holder, sizeof(holder), facts);
+	if (fill->used >= fill->range)
+		HEADLINE("No port to %s is left%s", facts->client.to, holder);
+	else if (pair && pair->exhausted_in_s && !pair->reuse && !fill->ring)
+		HEADLINE("Ports to %s run out in %u s%s", facts->client.to,
+			 pair->exhausted_in_s, holder);
+	else
+		HEADLINE("%u %% of the ports to %s are in use%s", fill->percent,
+			 facts->client.to, holder);
+}
+
 void rule_port_fill(const struct advice_facts *facts, struct advice_finding *ret_finding)
 {
 	struct fill fill = fill_of(facts);
@@ -215,6 +250,7 @@ void rule_port_fill(const struct advice_facts *facts, struct advice_finding *ret
 		   fill.used);
 	ret_finding->certainty = CERTAINTY_READ;
 	ret_finding->period = PERIOD_NOW;
+	headline_fill(facts, &fill, ret_finding);
 	say_forecast(forecast, sizeof(forecast), facts->ports.pair,
 		     !fill.ring && !(facts->ports.pair && facts->ports.pair->reuse));
 	say_holders(holder, sizeof(holder), facts, &fill);
@@ -320,6 +356,10 @@ void rule_no_port(const struct advice_facts *facts, struct advice_finding *ret_f
 	if (recent && recent < failed)
 		snprintf(lately, sizeof(lately), " (at least %s in the last minute)",
 			 advice_number(recent));
+	ret_finding->hurts = true;
+	HEADLINE("No free port: %s of %s connects of %s to %s failed",
+		 advice_number(failed), advice_number(attempts), facts->client.app,
+		 facts->client.to);
 	EVIDENCE("%s of %s connects of %s to %s failed with EADDRNOTAVAIL%s",
 		 advice_number(failed), advice_number(attempts), facts->client.app,
 		 facts->client.to, lately);

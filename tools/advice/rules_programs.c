@@ -29,6 +29,22 @@ static bool advise_peer_ends(const struct advice_facts *facts,
 	return true;
 }
 
+/* "; 4 % of the ports there are in use": whether it matters. */
+static const char *say_fill(char *text, size_t size, const struct advice_facts *facts)
+{
+	const struct traffic_pair *pair = facts->ports.there;
+	uint32_t used = pair ? pair->used : facts->ports.fill.used;
+	uint32_t range = pair ? pair->range : facts->ports.fill.range;
+
+	*text = '\0';
+	if (range && used * 100 >= range)
+		snprintf(text, size, "; %s %% of the ports there are in use",
+			 advice_number(advice_percent(used, range)));
+	else if (range)
+		snprintf(text, size, "; less than 1 %% of the ports there are in use");
+	return text;
+}
+
 void rule_churn(const struct advice_facts *facts, struct advice_finding *ret_finding)
 {
 	uint64_t short_lived = advice_count(facts, TWS_short_lived);
@@ -36,11 +52,15 @@ void rule_churn(const struct advice_facts *facts, struct advice_finding *ret_fin
 	uint64_t peak = advice_count(facts, TWS_peak_open);
 	uint64_t pool =
 	    facts->client.processes > 1 ? peak * facts->client.processes : peak;
+	char fill[64];
 
 	if (advice_is_over(facts, RECENT(facts, short_lived), MANY) ||
 	    short_lived < MANY || short_lived * 2 < established)
 		return;
 	advice_set(ret_finding, advice_by_number(short_lived), short_lived);
+	HEADLINE("%s opened %s short-lived connections to %s%s", facts->client.app,
+		 advice_number(short_lived), facts->client.to,
+		 say_fill(fill, sizeof(fill), facts));
 	if (facts->client.processes > 1 && facts->client.processes * 2 > established) {
 		EVIDENCE("%s runs of %s opened %s connections to %s, %s of them for less "
 			 "than %s ms",
@@ -92,7 +112,7 @@ void rule_closes_first(const struct advice_facts *facts,
 	uint64_t ended = join_ended(facts->client.counters);
 	uint64_t shut = advice_count(facts, TWS_shut_down_first);
 	uint64_t policy = join_by_policy(facts->client.counters);
-	char cure[600], how[128] = "";
+	char cure[600], how[128] = "", fill[64];
 
 	if (advice_is_over(facts,
 			   facts->client.time_wait.confirmed +
@@ -101,6 +121,9 @@ void rule_closes_first(const struct advice_facts *facts,
 	    first < MANY || first * 2 < ended || reuses_ports(facts))
 		return;
 	advice_set(ret_finding, advice_by_number(first), first);
+	HEADLINE("%s closed %s connections to %s first, which left TIME_WAIT here%s",
+		 facts->client.app, advice_number(first), facts->client.to,
+		 say_fill(fill, sizeof(fill), facts));
 	if (shut)
 		snprintf(how, sizeof(how), ", on %s of them by shutdown()",
 			 advice_number(shut < first + policy ? shut : first + policy));

@@ -216,6 +216,8 @@ void rule_close_wait(const struct advice_facts *facts, struct advice_finding *re
 		snprintf(where, sizeof(where), "to %s", print_address(to, &holder->to));
 	if (!holder->port)
 		snprintf(ret_finding->to, sizeof(ret_finding->to), "%s", to);
+	HEADLINE("%s (%d) does not close %s connections that its peers have closed",
+		 holder->name, (int)holder->pid, advice_number(holder->count));
 	EVIDENCE("%s (%d) holds %s connections in CLOSE_WAIT, most (%s) %s: the peer has "
 		 "closed them, the program has not",
 		 holder->name, (int)holder->pid, advice_number(holder->count),
@@ -232,6 +234,10 @@ void rule_reach(const struct advice_facts *facts, struct advice_finding *ret_fin
 
 	if (!reach)
 		return;
+	if (reach_is_reached(reach->verdict))
+		HEADLINE("The shim reaches %s", facts->client.app);
+	else
+		HEADLINE("The shim does not reach it: %.200s", reach->why);
 	EVIDENCE("%s", reach->why);
 	ADVICE("%s", reach->instead);
 	if (reach->verdict == REACH_UNKNOWN || reach->verdict == REACH_NOT_FOUND)

@@ -17,10 +17,12 @@ static const char *const facts[HOST_FACTS] = {
 static json_t *finding_object(const struct advice_finding *finding)
 {
 	char evidence[3 * ADVICE_TEXT_SIZE], advice[3 * ADVICE_TEXT_SIZE];
+	char headline[3 * ADVICE_HEADLINE_SIZE];
 
-	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:s, s:s, s:s, s:s}", "id",
+	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:s, s:s, s:s, s:s}", "id",
 			 finding->id, "verdict", advice_verdict_name(finding->verdict),
-			 "title", finding->title, "app",
+			 "title", finding->title, "headline",
+			 print_utf8(headline, sizeof(headline), finding->headline), "app",
 			 print_json_text_or_null(finding->app), "to",
 			 print_json_text_or_null(finding->to), "evidence",
 			 print_utf8(evidence, sizeof(evidence), finding->evidence),
@@ -78,10 +80,11 @@ int doctor_print_json(FILE *out, const struct doctor *doctor)
 {
 	size_t flags = JSON_REAL_PRECISION(10) |
 		       (doctor->request.watch ? JSON_COMPACT : JSON_INDENT(1));
-	char now[PRINT_TIME_SIZE];
+	char now[PRINT_TIME_SIZE], verdict[ADVICE_HEADLINE_SIZE];
 	json_t *object = json_pack(
-	    "{s:s, s:s, s:s, s:o, s:o, s:o, s:I, s:o}", "schema", "twshim.doctor/1",
+	    "{s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:I, s:o}", "schema", "twshim.doctor/1",
 	    "generated", print_time(now, time(NULL)), "verdict",
+	    print_json_text(doctor_verdict(doctor, verdict, sizeof(verdict))), "worst",
 	    advice_verdict_name(doctor_worst(doctor)), "findings", findings(doctor),
 	    "reach", reach(doctor), "host", host(&doctor->host), "time_wait",
 	    (json_int_t)doctor->model->kernel.time_wait, "error",

@@ -172,14 +172,11 @@ static void print_where_rules_go(FILE *out, const struct doctor *doctor)
 	}
 }
 
-static void print_summary(FILE *out, const struct doctor *doctor, bool color)
+static void print_summary(FILE *out, const struct doctor *doctor)
 {
 	size_t ok = count_verdict(doctor, VERDICT_OK);
 	char number[PRINT_NUMBER_SIZE], owned[PRINT_NUMBER_SIZE];
 
-	if (doctor_worst(doctor) <= VERDICT_UNKNOWN)
-		fprintf(out, "%sNothing is wrong%s: ", print_style(PRINT_GREEN, color),
-			print_style(PRINT_PLAIN, color));
 	fprintf(out,
 		"%zu %s fine, %zu %s unknown; %s TIME_WAIT %s, %s from known "
 		"applications\n",
@@ -205,10 +202,32 @@ static void print_absent(FILE *out, const struct doctor *doctor, bool color)
 		print_plural(doctor->model->order_count, "application", "applications"));
 }
 
+static enum print_style style_of_worst(const struct doctor *doctor)
+{
+	enum advice_verdict worst = doctor_worst(doctor);
+
+	return worst >= VERDICT_WARNING ? style_of_verdict(worst) : PRINT_GREEN;
+}
+
+void doctor_print_verdict(FILE *out, const struct doctor *doctor, bool color)
+{
+	char verdict[ADVICE_HEADLINE_SIZE], line[ADVICE_HEADLINE_SIZE + 2];
+
+	snprintf(line, sizeof(line), "%s.",
+		 doctor_verdict(doctor, verdict, sizeof(verdict)));
+	fputs(print_style(style_of_worst(doctor), color), out);
+	print_wrapped(out, line, 0, WIDTH);
+	fputs(print_style(PRINT_PLAIN, color), out);
+}
+
 void doctor_print_text(FILE *out, const struct doctor *doctor)
 {
 	bool color = print_color_wanted(doctor->request.color, out);
 
+	if (!doctor->request.only) {
+		doctor_print_verdict(out, doctor, color);
+		fputc('\n', out);
+	}
 	print_findings(out, doctor, color);
 	if (doctor->request.seen)
 		sightings_print_text(out, doctor->request.seen, &doctor->owners, color);
@@ -219,6 +238,6 @@ void doctor_print_text(FILE *out, const struct doctor *doctor)
 	print_where_rules_go(out, doctor);
 	if (!doctor->request.subject) {
 		print_unknown(out, doctor);
-		print_summary(out, doctor, color);
+		print_summary(out, doctor);
 	}
 }

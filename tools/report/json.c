@@ -274,23 +274,28 @@ static json_t *finding(const struct advice_finding *finding)
 	set(object, "to", *finding->to ? json_string(finding->to) : json_null());
 	set(object, "text", print_json_text(text));
 	set(object, "title", json_string(finding->title));
+	set(object, "headline", print_json_text(finding->headline));
 	set(object, "evidence", print_json_text(finding->evidence));
 	set(object, "advice", print_json_text(finding->advice));
 	set(object, "period", json_string(advice_period_name(finding->period)));
 	return object;
 }
 
-static json_t *advice_list(const struct model *model)
+static void set_advice(json_t *object, const struct model *model)
 {
 	json_t *array = json_array();
+	char verdict[ADVICE_HEADLINE_SIZE];
 	struct advice advice;
 
 	if (advice_of_model(&advice, model) != 0)
 		failed = true;
 	for (size_t i = 0; i < advice.count; i++)
 		append_item(array, finding(&advice.findings[i]));
+	set(object, "advice", array);
+	set(object, "verdict",
+	    print_json_text(advice_say_verdict(verdict, sizeof(verdict), &advice, model,
+					       NULL, NULL)));
 	advice_free(&advice);
-	return array;
 }
 
 static json_t *skipped(const struct model *model)
@@ -357,7 +362,7 @@ int report_print_json(FILE *out, const struct model *model,
 	set(object, "kernel", kernel(model));
 	set(object, "rules", rules(model));
 	set(object, "arms", arms(model, options->run));
-	set(object, "advice", advice_list(model));
+	set_advice(object, model);
 	set(object, "unseen", unseen(model));
 	if (failed) {
 		json_decref(object);

@@ -7,41 +7,6 @@
 #include "tools/base/cli.h"
 
 #define OWNERS_SHOWN 3
-#define WIDTH	     90
-#define LINE_SIZE    (ADVICE_TEXT_SIZE + 256)
-
-/* The finding that matters most; NULL: nothing is wrong. */
-static const struct advice_finding *worst_finding(const struct doctor *doctor)
-{
-	const struct advice_finding *worst = NULL;
-
-	for (size_t i = 0; i < doctor->advice.count; i++) {
-		const struct advice_finding *finding = &doctor->advice.findings[i];
-
-		if (doctor_shows(doctor, finding) &&
-		    finding->verdict > (worst ? worst->verdict : VERDICT_UNKNOWN))
-			worst = finding;
-	}
-	return worst;
-}
-
-static void print_verdict(const struct doctor *doctor, bool color)
-{
-	const struct advice_finding *worst = worst_finding(doctor);
-	char number[PRINT_NUMBER_SIZE], line[LINE_SIZE], safe[LINE_SIZE];
-	uint64_t time_wait = doctor->model->kernel.time_wait;
-
-	if (worst)
-		snprintf(line, sizeof(line), "%s: %s: %s", worst->id, worst->title,
-			 worst->evidence);
-	else
-		snprintf(line, sizeof(line), "Nothing is wrong: %s TIME_WAIT %s.",
-			 print_number(number, time_wait),
-			 print_plural(time_wait, "socket", "sockets"));
-	fputs(print_style(worst ? PRINT_YELLOW : PRINT_GREEN, color), stdout);
-	print_wrapped(stdout, print_escape(safe, sizeof(safe), line), 0, WIDTH);
-	fputs(print_style(PRINT_PLAIN, color), stdout);
-}
 
 static void print_owner(const struct model *model, const struct owners_group *group)
 {
@@ -69,7 +34,7 @@ int status_print(bool color)
 		doctor_free(&doctor);
 		return cli_fail(CLI_FAILURE, "%s", error);
 	}
-	print_verdict(&doctor, color);
+	doctor_print_verdict(stdout, &doctor, color);
 	if (doctor.owners.count)
 		puts("\nTIME_WAIT sockets by owner:");
 	for (size_t i = 0; i < doctor.owners.count && i < OWNERS_SHOWN; i++)

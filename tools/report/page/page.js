@@ -9,7 +9,6 @@
 const EVERY_MS = 1000, STALE_MS = 3500, GIVE_UP_MS = 10000;
 const KEPT_S = 600; // of history
 const SHOWN = 12, ROWS = 40; // applications in a chart, rows in a table
-const SEVERITY = ["problem", "warning", "notice", "unknown", "ok"];
 
 const $ = id => document.getElementById(id);
 const embedded = $("data");
@@ -323,13 +322,13 @@ function findingBox(finding) {
 }
 
 let told = ""; // the findings on the page, as JSON
-function showFindings(findings, when) {
+function showFindings({ findings, verdict }, when) {
   say($("findings-when"), when);
+  say($("verdict"), `${verdict}.`);
   if (told === JSON.stringify(findings)) return;
   told = JSON.stringify(findings);
-  const sorted = findings.slice().sort((a, b) => SEVERITY.indexOf(a.verdict) - SEVERITY.indexOf(b.verdict));
   const quiet = one => one.verdict === "ok" || one.verdict === "unknown";
-  const wrong = sorted.filter(one => !quiet(one)), fine = sorted.filter(quiet);
+  const wrong = findings.filter(one => !quiet(one)), fine = findings.filter(quiet);
   const urgent = wrong.filter(one => one.verdict === "problem" || one.verdict === "warning");
   const worst = wrong.length ? wrong[0].verdict : "ok";
   const list = wrong.map(findingBox);
@@ -391,7 +390,7 @@ async function refresh() {
     // Each time: the advice is next to the bars, and must be about the same numbers.
     const doctor = await get("api/doctor");
     checked = clock(doctor.generated);
-    showFindings(doctor.findings, `as of ${checked}`);
+    showFindings(doctor, `as of ${checked}`);
   } catch (error) {
     if (checked) say($("findings-when"), `as of ${checked}: stale`);
     reason = error.name === "AbortError" ? "for ten seconds" : error.message;
@@ -416,7 +415,7 @@ function showOnce() {
   const report = JSON.parse(embedded.textContent), { run } = report;
   $("h-time-wait").textContent = "TIME_WAIT by application, and when it leaves";
   showReport(report, 0);
-  showFindings(report.advice, "");
+  showFindings({ findings: report.advice, verdict: report.verdict }, "");
   say($("state"), (run ? `${run.command}: exit status ${run.exit_status}, ${duration(run.elapsed_seconds)}; ` : "") +
     `as of ${report.generated.replace("T", " ").replace("Z", " UTC")}`);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { forgetCharts(); showReport(report, 0); });
