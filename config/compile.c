@@ -323,6 +323,16 @@ static void complain_size(struct tws_draft *draft)
 		 "shorten its lists");
 }
 
+const char *tws_source_of_rule(const struct tws_source *source, unsigned index)
+{
+	return index < source->rule_count ? "-p" : source->file;
+}
+
+const char *tws_source_of_experiment(const struct tws_source *source)
+{
+	return source->experiment ? "--experiment" : source->file;
+}
+
 struct tws_policy_image *tws_compile(const struct tws_source *source,
 				     struct tws_complaints *complaints)
 {
@@ -336,13 +346,13 @@ struct tws_policy_image *tws_compile(const struct tws_source *source,
 
 	if (!draft)
 		return NULL;
-	draft->file = "-p";
+	draft->file = tws_source_of_rule(source, 0);
 	for (unsigned i = 0; i < source->rule_count; i++)
 		tws_rule_text_read(draft, source->rules[i], i + 1);
 	if (source->file)
 		read_file(draft, source->file);
 	if (source->experiment) {
-		draft->file = "--experiment";
+		draft->file = tws_source_of_experiment(source);
 		tws_experiment_text_read(draft, source->experiment);
 	}
 	if (complaints->errors == errors_before && !draft->full)

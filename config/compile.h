@@ -20,6 +20,11 @@ struct tws_source {
 	    *experiment; /* of one line, like a rule; NULL means that the file decides */
 };
 
+/* What complaints call the source of the image's rule with this index, and of its
+ * experiment. */
+const char *tws_source_of_rule(const struct tws_source *source, unsigned index);
+const char *tws_source_of_experiment(const struct tws_source *source);
+
 /* Compiles the sources. Returns the image (free with free(), generation 0), or NULL if
  * there are errors. Warnings are appended in both cases, and the line numbers of the
  * arms are set. */

@@ -289,6 +289,60 @@ def test_explain_follows_a_symbolic_link_to_the_name_that_the_kernel_runs(t):
                 "--exe", link, "--to", "10.0.0.7:80", shim=False)
     assert got.stdout.decode().startswith(f"{program}, uid ") and b"decides" in got.stdout, got
     assert f"{link} is a symbolic link: it runs as {program}" in got.stderr.decode(), got
+    folder, env = _programs(t)
+    for exe, what in (("php", "is a symbolic link"), ("serve", "is a script")):
+        got = t.run(t.twshim, "policy", "explain", "-p", "exe=php8.2,close=fin-reset", "--exe", exe,
+                    "--to", "10.0.0.7:80", shim=False, env=env)
+        assert f"{folder}/{exe} {what}: it runs as {folder}/php8.2" in got.stderr.decode(), got
+        assert got.stdout.decode().startswith(f"{folder}/php8.2, uid "), got
+
+
+def _programs(t):
+    """A directory in PATH with a program, a link to it under another name, and a script."""
+    folder = os.path.join(t.dir, "bin")
+    os.mkdir(folder)
+    program = os.path.join(folder, "php8.2")
+    shutil.copy("/bin/true", program)
+    os.symlink("php8.2", os.path.join(folder, "php"))
+    with open(os.path.join(folder, "serve"), "w", encoding="ascii") as script:
+        script.write(f"#!{program}\n")
+    os.chmod(script.name, 0o755)
+    return folder, {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def test_a_rule_that_names_a_symbolic_link_or_a_script_is_warned_of(t):
+    folder, env = _programs(t)
+    program = f"{folder}/php8.2"
+    cures = {"php": 'write exe = "php8.2"', f"{folder}/php": f'write exe = "{program}"',
+             "serve": "another that the script starts"}
+    for exe, cure in cures.items():
+        rule = ("-p", f"exe={exe},close=fin-reset,to=*:80")
+        for command in (("policy", "check", *rule), ("policy", "load", *rule),
+                        ("run", *rule, "--", "true")):
+            said = t.run(t.twshim, *command, shim=False, env=env).stderr.decode()
+            assert f'warning: exe = "{exe}" matches no program' in said, (command, said)
+            assert f"and runs as {program}: " in said and cure in said, said
+        checked = json.loads(t.run(t.twshim, "policy", "check", "--json", *rule, shim=False,
+                                   env=env).stdout)
+        assert checked["ok"] and len(checked["warnings"]) == 1, checked
+    for exe in ("php8.2", "php*", "*", f"{folder}/*", program, "true", "of-no-program"):
+        rule = ("-p", f"exe={exe},close=fin-reset,to=*:80")
+        said = t.run(t.twshim, "policy", "check", *rule, shim=False, env=env).stderr.decode()
+        assert "matches no program" not in said, said
+    file = t.file("rules.conf", """experiment = { name = "x"; match = { exe = "php"; };
+  arms = ( { name = "a"; weight = 1; }, { name = "b"; weight = 1; port_ring = "full"; } ); };
+rules = ( { name = "r"; match = { exe = ["php8.2", "php"]; }; close = "fin-reset"; } );
+""")
+    said = t.run(t.twshim, "policy", "check", file, shim=False, env=env).stderr.decode()
+    assert len(re.findall(rf"^{file}:?\d*: warning: exe = \"php\" matches", said, re.M)) == 2, said
+
+
+def test_warnings_about_this_host_name_an_experiment_of_one_line(t):
+    _, env = _programs(t)
+    said = t.run(t.twshim, "run", "--experiment", "port_ring=full,exe=php,to=10.0.0.7:80",
+                 "--", "true", shim=False, env=env).stderr.decode()
+    assert "--experiment: warning: exe = " in said, said
+    assert re.search(r"^--experiment:\d+: warning: port_ring", said, re.M), said
 
 
 def test_the_policy_in_force_is_explained_without_naming_its_file(t):

@@ -2,7 +2,6 @@
 #include "tools/policy/actions.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "tools/base/json.h"
 #include "tools/base/risk.h"
 #include "tools/policy/explain.h"
+#include "tools/policy/host_exe.h"
 #include "tools/policy/host_ports.h"
 #include "tools/base/print.h"
 
@@ -228,19 +228,19 @@ static int explain_policy(const struct policy_options *options,
 	return status;
 }
 
-/* The kernel runs a program under its own name, never under that of a symbolic link. */
-static const char *follow_links(const char *exe, char *path)
+/* Returns the name under which the kernel runs the program. */
+static const char *follow_links(const char *exe, struct host_exe *ret_exe)
 {
-	if (*exe != '/' || !realpath(exe, path) || strcmp(exe, path) == 0)
+	if (!host_exe_misses(exe, ret_exe))
 		return exe;
-	fprintf(stderr, "twshim: --exe: %s is a symbolic link: it runs as %s\n", exe,
-		path);
-	return path;
+	fprintf(stderr, "twshim: --exe: %s %s: it runs as %s\n", ret_exe->name,
+		ret_exe->what, ret_exe->runs_as);
+	return ret_exe->runs_as;
 }
 
 int policy_explain(const struct policy_options *options)
 {
-	char path[PATH_MAX];
+	struct host_exe exe;
 	struct tws_subject subject = {.exe = options->exe, .uid = geteuid()};
 	struct tws_problem problem = {0};
 	struct tws_address address;
@@ -257,7 +257,7 @@ int policy_explain(const struct policy_options *options)
 				"--uid: \"%s\" is not a user: write a number or a name "
 				"that exists here",
 				options->uid);
-	subject.exe = follow_links(options->exe, path);
+	subject.exe = follow_links(options->exe, &exe);
 	return explain_policy(options, &subject, &address);
 }
 

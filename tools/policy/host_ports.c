@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "tools/policy/host_exe.h"
+
 #define SLICE	   10000u
 #define FIRST_PORT 1024u /* bind() to a lower port needs a privilege */
 
@@ -117,15 +119,14 @@ void tws_policy_warn_of_ports(const struct tws_policy_image *image,
 	if (!ports->high)
 		return;
 	for (uint32_t i = 0; i < image->rules.count; i++) {
-		place =
-		    (struct place){.action = &rules[i].action,
-				   .file = i < source->rule_count ? "-p" : source->file,
-				   .line = rules[i].line};
+		place = (struct place){.action = &rules[i].action,
+				       .file = tws_source_of_rule(source, i),
+				       .line = rules[i].line};
 		warn(&place, ports, complaints);
 	}
 	for (uint32_t i = 0; i < list->count; i++) {
 		place = (struct place){.action = &arms[i].action,
-				       .file = source->file,
+				       .file = tws_source_of_experiment(source),
 				       .line = complaints->arm_line[i]};
 		warn(&place, ports, complaints);
 	}
@@ -139,4 +140,5 @@ void tws_policy_warn_of_host(const struct tws_policy_image *image,
 
 	kernel_ports_read(&ports);
 	tws_policy_warn_of_ports(image, source, &ports, complaints);
+	host_exe_warn(image, source, complaints);
 }

@@ -18,7 +18,8 @@ void tws_policy_warn_of_ports(const struct tws_policy_image *image,
 			      const struct kernel_ports *ports,
 			      struct tws_complaints *complaints);
 
-/* The same, with the ports of this network namespace. */
+/* The same, with the ports of this network namespace, and for each match.exe under whose
+ * name no program runs here. */
 void tws_policy_warn_of_host(const struct tws_policy_image *image,
 			     const struct tws_source *source,
 			     struct tws_complaints *complaints);

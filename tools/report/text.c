@@ -189,113 +189,6 @@ static int write_advice(const struct report_text *text)
 
 /* -------------------------------------------------------------------- notes */
 
-static const struct {
-	enum tws_counter counter;
-	const char *what;
-} POLICY[] = {
-    {TWS_policy_would_apply, "would have been applied (dry run)"},
-    {TWS_policy_unsupported, "not supported by this kernel or socket"},
-    {TWS_policy_too_late, "already in TIME_WAIT when close() was called, because the "
-			  "program had called shutdown()"},
-    {TWS_policy_skipped_unsent, "closed normally because data was unsent"},
-    {TWS_policy_skipped_shared, "left alone because another process may hold them"},
-    {TWS_policy_skipped_app_option,
-     "left alone because the program set the option itself"},
-    {TWS_policy_skipped_rate, "left alone because of max_resets_per_second"},
-    {TWS_policy_skipped_stopped, "left alone because stop_if had tripped"},
-    {TWS_policy_skipped_busy, "not given a port of the ring"},
-};
-
-/* Appends the outcomes of the policy that happened, each after a comma, the first after
- * `before`. Returns whether there is one. */
-static bool say_outcomes(const uint64_t *value, char *sentence, size_t size,
-			 const char *before)
-{
-	size_t length = strlen(sentence);
-	bool some = false;
-
-	for (size_t i = 0; i < sizeof(POLICY) / sizeof(*POLICY); i++) {
-		if (!value[POLICY[i].counter])
-			continue;
-		length += (size_t)snprintf(
-		    sentence + length, size - length, "%s%s %s", some ? ", " : before,
-		    REPORT_NUMBER(value[POLICY[i].counter]), POLICY[i].what);
-		some = true;
-	}
-	return some;
-}
-
-static void write_note(const struct report_text *text, const char *sentence)
-{
-	fputs("  ", text->out);
-	print_wrapped(text->out, sentence, 2, REPORT_WIDTH);
-}
-
-/* Compares what a rule promised with what the kernel shows. */
-static void say_rule(const struct report_text *text, const struct model_rule *rule,
-		     char *sentence, size_t size)
-{
-	const uint64_t *value = text->model->total.value;
-	bool only = text->model->rule_count == 1;
-	uint64_t helped = only ? value[TWS_policy_applied] : rule->applied;
-	char name[REPORT_NAME_SIZE * 2];
-
-	snprintf(sentence, size, "Rule \"%s\": %s %s matched; ",
-		 print_escape(name, sizeof(name), rule->name),
-		 REPORT_NUMBER(rule->matched),
-		 print_plural(rule->matched, "connection", "connections"));
-	if (helped || !value[TWS_policy_would_apply])
-		snprintf(sentence + strlen(sentence), size - strlen(sentence),
-			 "%s helped%s",
-			 REPORT_NUMBER(helped < rule->matched ? helped : rule->matched),
-			 only ? ": " : "");
-	if (only && !say_outcomes(value, sentence, size, ""))
-		sentence[strlen(sentence) - strlen(": ")] = '\0';
-	if (text->model->has_table && rule->closes)
-		snprintf(sentence + strlen(sentence), size - strlen(sentence),
-			 "; the kernel shows %s of them in TIME_WAIT",
-			 rule->time_wait ? REPORT_NUMBER(rule->time_wait) : "none");
-}
-
-static void write_rules(const struct report_text *text)
-{
-	const struct model *model = text->model;
-	char sentence[SENTENCE];
-
-	for (uint32_t i = 0; i < model->rule_count; i++) {
-		say_rule(text, &model->rules[i], sentence, sizeof(sentence));
-		write_note(text, sentence);
-	}
-	strcpy(sentence, "Not helped:");
-	if (model->rule_count > 1 &&
-	    say_outcomes(model->total.value, sentence, sizeof(sentence), " "))
-		write_note(text, sentence);
-}
-
-/* The arms of an experiment are no rules, and have a table of their own. */
-static void write_policy_outcome(const struct report_text *text)
-{
-	const struct model *model = text->model;
-	uint64_t applied = model->total.value[TWS_policy_applied];
-	char sentence[SENTENCE] = "The policy:";
-
-	if (model->rule_count) {
-		write_rules(text);
-		return;
-	}
-	if (applied)
-		snprintf(sentence, sizeof(sentence), "The policy: %s helped",
-			 REPORT_NUMBER(applied));
-	if (say_outcomes(model->total.value, sentence, sizeof(sentence),
-			 applied ? ", " : " ") ||
-	    applied)
-		write_note(text, sentence);
-	else if (text->options->run && text->options->run->policy)
-		write_note(text,
-			   "The policy changed nothing: twshim policy explain shows "
-			   "which rule decides");
-}
-
 /* Explains missing TIME_WAIT sockets. The kernel counts how many it did not create, but
  * not for which program. */
 static void write_gone(const struct report_text *text)
@@ -419,7 +312,7 @@ int report_print_text(FILE *out, const struct model *model,
 		report_text_nothing(&text);
 	}
 	if (result == 0 && busy)
-		write_policy_outcome(&text);
+		report_text_policy(&text);
 	write_kernel(&text);
 	if (result == 0)
 		result = write_advice(&text);

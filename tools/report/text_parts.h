@@ -10,6 +10,7 @@
 
 #define REPORT_WIDTH	 90 /* of paragraphs */
 #define REPORT_NAME_SIZE 64
+#define REPORT_PATH_SIZE 256 /* of an executable; a longer one is cut */
 
 /* For the arguments of a printf; the text lives until the end of the block. */
 #define REPORT_NUMBER(n)   print_number((char[PRINT_NUMBER_SIZE]){0}, (n))
@@ -38,6 +39,9 @@ void report_text_leave(char *cell, size_t size, uint32_t oldest_ms, uint32_t new
 
 void report_text_headline(const struct report_text *text);
 void report_text_nothing(const struct report_text *text);
+
+/* Says what each rule of the policy did, or that the policy changed nothing. */
+void report_text_policy(const struct report_text *text);
 
 /* Says who observed, if it was not the shim alone, and what then is not known. */
 void report_text_observed(const struct report_text *text);

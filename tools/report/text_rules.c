@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the policy did, in the text report: what each rule promised, and what came of it.
+ */
+#include "tools/report/text_parts.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SENTENCE 1024
+#define NAMED	 3 /* executables */
+
+static const struct {
+	enum tws_counter counter;
+	const char *what;
+} POLICY[] = {
+    {TWS_policy_would_apply, "would have been applied (dry run)"},
+    {TWS_policy_unsupported, "not supported by this kernel or socket"},
+    {TWS_policy_too_late, "already in TIME_WAIT when close() was called, because the "
+			  "program had called shutdown()"},
+    {TWS_policy_skipped_unsent, "closed normally because data was unsent"},
+    {TWS_policy_skipped_shared, "left alone because another process may hold them"},
+    {TWS_policy_skipped_app_option,
+     "left alone because the program set the option itself"},
+    {TWS_policy_skipped_rate, "left alone because of max_resets_per_second"},
+    {TWS_policy_skipped_stopped, "left alone because stop_if had tripped"},
+    {TWS_policy_skipped_busy, "not given a port of the ring"},
+};
+
+/* Appends the outcomes of the policy that happened, each after a comma, the first after
+ * `before`. Returns whether there is one. */
+static bool say_outcomes(const uint64_t *value, char *sentence, size_t size,
+			 const char *before)
+{
+	size_t length = strlen(sentence);
+	bool some = false;
+
+	for (size_t i = 0; i < sizeof(POLICY) / sizeof(*POLICY); i++) {
+		if (!value[POLICY[i].counter])
+			continue;
+		length += (size_t)snprintf(
+		    sentence + length, size - length, "%s%s %s", some ? ", " : before,
+		    REPORT_NUMBER(value[POLICY[i].counter]), POLICY[i].what);
+		some = true;
+	}
+	return some;
+}
+
+static void write_note(const struct report_text *text, const char *sentence)
+{
+	fputs("  ", text->out);
+	print_wrapped(text->out, sentence, 2, REPORT_WIDTH);
+}
+
+/* Compares what a rule promised with what the kernel shows. */
+static void say_rule(const struct report_text *text, const struct model_rule *rule,
+		     char *sentence, size_t size)
+{
+	const uint64_t *value = text->model->total.value;
+	bool only = text->model->rule_count == 1;
+	uint64_t helped = only ? value[TWS_policy_applied] : rule->applied;
+	char name[REPORT_NAME_SIZE * 2];
+
+	snprintf(sentence, size, "Rule \"%s\": %s %s matched; ",
+		 print_escape(name, sizeof(name), rule->name),
+		 REPORT_NUMBER(rule->matched),
+		 print_plural(rule->matched, "connection", "connections"));
+	if (helped || !value[TWS_policy_would_apply])
+		snprintf(sentence + strlen(sentence), size - strlen(sentence),
+			 "%s helped%s",
+			 REPORT_NUMBER(helped < rule->matched ? helped : rule->matched),
+			 only ? ": " : "");
+	if (only && !say_outcomes(value, sentence, size, ""))
+		sentence[strlen(sentence) - strlen(": ")] = '\0';
+	if (text->model->has_table && rule->closes)
+		snprintf(sentence + strlen(sentence), size - strlen(sentence),
+			 "; the kernel shows %s of them in TIME_WAIT",
+			 rule->time_wait ? REPORT_NUMBER(rule->time_wait) : "none");
+}
+
+static void write_rules(const struct report_text *text)
+{
+	const struct model *model = text->model;
+	char sentence[SENTENCE];
+
+	for (uint32_t i = 0; i < model->rule_count; i++) {
+		say_rule(text, &model->rules[i], sentence, sizeof(sentence));
+		write_note(text, sentence);
+	}
+	strcpy(sentence, "Not helped:");
+	if (model->rule_count > 1 &&
+	    say_outcomes(model->total.value, sentence, sizeof(sentence), " "))
+		write_note(text, sentence);
+}
+
+/* The executables that opened connections: "/usr/bin/php8.2 and 2 more". Returns the
+ * first, which has the most. */
+static const struct model_app *list_executables(const struct model *model, char *list,
+						size_t size)
+{
+	const struct model_app *first = NULL, *app;
+	char name[REPORT_PATH_SIZE];
+	uint32_t count = 0;
+
+	*list = '\0';
+	for (uint32_t i = 0; i < model->order_count; i++) {
+		app = report_text_app(model, i);
+		if (report_text_is_empty(&app->counters))
+			continue;
+		first = first ? first : app;
+		if (count++ < NAMED)
+			snprintf(list + strlen(list), size - strlen(list), "%s%s",
+				 count > 1 ? ", " : "",
+				 print_escape(name, sizeof(name), app->exe));
+	}
+	if (count > NAMED)
+		snprintf(list + strlen(list), size - strlen(list), " and %u more",
+			 count - NAMED);
+	return first;
+}
+
+/* The usual cause is a match.exe that names a symbolic link or a script. */
+static void write_unchanged(const struct report_text *text)
+{
+	char sentence[SENTENCE], list[SENTENCE / 2], exe[REPORT_PATH_SIZE];
+	char to[PRINT_ADDRESS_SIZE] = "ADDRESS:PORT";
+	const struct model_app *first = list_executables(text->model, list, sizeof(list));
+
+	if (!first)
+		return;
+	if (first->destination_count)
+		print_address(to, &first->destinations[first->order[0]].address);
+	snprintf(
+	    sentence, sizeof(sentence),
+	    "The policy changed nothing. The connections were opened by %s; twshim "
+	    "policy explain --exe %s --to %s, with the same -c or -p, shows which rule "
+	    "decides",
+	    list, print_escape(exe, sizeof(exe), first->exe), to);
+	write_note(text, sentence);
+}
+
+/* The arms of an experiment are no rules, and have a table of their own. */
+void report_text_policy(const struct report_text *text)
+{
+	const struct model *model = text->model;
+	uint64_t applied = model->total.value[TWS_policy_applied];
+	char sentence[SENTENCE] = "The policy:";
+
+	if (model->rule_count) {
+		write_rules(text);
+		return;
+	}
+	if (applied)
+		snprintf(sentence, sizeof(sentence), "The policy: %s helped",
+			 REPORT_NUMBER(applied));
+	if (say_outcomes(model->total.value, sentence, sizeof(sentence),
+			 applied ? ", " : " ") ||
+	    applied)
+		write_note(text, sentence);
+	else if (text->options->run && text->options->run->policy)
+		write_unchanged(text);
+}
