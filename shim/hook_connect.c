@@ -217,8 +217,8 @@ static TWS_COLD void connect_by_policy(int fd, const struct sockaddr *address,
 static TWS_COLD void connect_strange(int fd, const struct sockaddr *address,
 				     socklen_t length, struct tws_connecting *connecting)
 {
-	if (__atomic_load_n(&tws_policy_control, __ATOMIC_RELAXED) && tws_may_work() &&
-	    tws_policy_active(tws_now()) && tws_conn_ask_socket(fd))
+	if (tws_layers_any() && tws_may_work() && tws_policy_active(tws_now()) &&
+	    tws_conn_ask_socket(fd))
 		connect_by_policy(fd, address, length, connecting);
 	else
 		connecting->strange = true;

@@ -17,6 +17,7 @@
 #include "shim/own_book.h"
 #include "shim/policy/policy.h"
 #include "shim/real.h"
+#include "shim/shared/rundir.h"
 #include "shim/shared/sys.h"
 #include "shim/shared/text.h"
 
@@ -113,6 +114,9 @@ void tws_process_begin(void)
 		tws_clock_begin();
 		copy_environment("TWSHIM_DIR", tws_self.directory,
 				 sizeof(tws_self.directory));
+		copy_environment("TWSHIM_RUN", tws_self.tag, sizeof(tws_self.tag));
+		if (!tws_run_parse(tws_self.tag, tws_self.run))
+			tws_self.tag[0] = '\0';
 		copy_environment(TWS_HANDOVER, tws_process.handover,
 				 sizeof(tws_process.handover));
 		forget_environment(TWS_HANDOVER);

@@ -6,6 +6,7 @@
 
 #include "shim/book/identity.h"
 #include "shim/book/publish.h"
+#include "shim/conn/alone.h"
 #include "shim/policy/policy.h"
 #include "shim/lifecycle.h"
 #include "shim/shared/clock.h"
@@ -66,11 +67,13 @@ static struct tws_book *make_own(void)
 
 	if (other)
 		return other;
-	tws_policy_begin(true);
+	tws_alone_begin();
+	tws_layers_complete();
 	settings = tws_policy_settings();
 	header = tws_publish(&settings, &layout);
 	if (!header)
 		return NULL;
+	header->policy_layers = tws_layers_followed();
 	index = tws_book_add(header, &layout);
 	if (index >= 0 && is_taken_up(&tws_books[index], layout.uid, &other)) {
 		tws_book_take_early(&tws_books[index]);

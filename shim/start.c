@@ -5,7 +5,6 @@
 #include <dlfcn.h>
 
 #include "shim/book/self.h"
-#include "shim/conn/alone.h"
 #include "shim/hooks.h"
 #include "shim/policy/policy.h"
 #include "shim/lifecycle.h"
@@ -48,9 +47,7 @@ __attribute__((constructor)) static void construct(void)
 	if (tws_process.stage != TWS_STAGE_AT_WORK)
 		return;
 	register_fork();
-	tws_policy_begin(false);
-	if (tws_policy_active(tws_now()))
-		tws_alone_begin();
+	tws_layers_begin();
 	if (tws_process.handover[0])
 		tws_hook_take_over();
 }

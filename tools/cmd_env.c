@@ -9,10 +9,12 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tools/base/cli.h"
 #include "tools/launch/library.h"
+#include "tools/launch/run_directory.h"
 #include "tools/policy/store.h"
 #include "tools/segments/dir_option.h"
 #include "tools/segments/prepare.h"
@@ -24,8 +26,8 @@ struct request {
 };
 
 static const struct cli_option OPTIONS[] = {
-    {"config", 'c', "FILE", "put this policy in force in the run-time directory",
-     cli_take_text, .offset = offsetof(struct request, given.source.file)},
+    {"config", 'c', "FILE", "the policy of what gets this environment", cli_take_text,
+     .offset = offsetof(struct request, given.source.file)},
     POLICY_RULE_OPTION(struct request, given),
     {"systemd", 0, NULL, "in the syntax of EnvironmentFile=", cli_take_flag,
      .offset = offsetof(struct request, systemd)},
@@ -63,15 +65,25 @@ static int env_check_directory(const char *directory)
 			directory);
 }
 
-static int env_store_policy(const struct request *request, const char *directory)
+/* A policy is that of a run, whose processes are those that get this environment. */
+static int env_store_policy(const struct request *request, struct run_directory *run)
 {
 	struct tws_complaints complaints = {0};
-	int result = tws_policy_install(&request->given.source, directory, &complaints);
+	char error[PATH_MAX + 256];
+	int result;
 
+	if (run_directory_create(run, error, sizeof(error)) != 0)
+		return cli_fail(CLI_FAILURE, "%s", error);
+	result = tws_policy_install(&request->given.source, run->path, run->policy_mode,
+				    &complaints);
 	tws_policy_print_complaints(stderr, &complaints);
 	if (result != 0 && !complaints.errors)
-		tws_policy_fail_store(0, directory, result, "TWSHIM_DIR");
+		tws_policy_fail_store(0, run->path, result, "TWSHIM_DIR");
 	tws_complaints_free(&complaints);
+	if (result == 0)
+		run_directory_leave(run);
+	else
+		run_directory_discard(run);
 	return result ? CLI_FAILURE : 0;
 }
 
@@ -87,22 +99,40 @@ static void env_print_quoted(const char *text)
 	putchar('\'');
 }
 
+static void env_print_export(const char *name, const char *value)
+{
+	if (!*value)
+		return;
+	printf("export %s=", name);
+	env_print_quoted(value);
+	putchar('\n');
+}
+
+/* What is printed; empty: not. */
+struct env_values {
+	char library[PATH_MAX];
+	const char *directory; /* TWSHIM_DIR, as it is set now */
+	const char *tag;
+};
+
 /* Appends the library unless it is listed already, so that evaluating this twice does no
  * harm. Its path holds no blank, colon, dollar sign or newline; see library_find(). */
-static void env_print_shell(const char *library, const char *directory)
+static void env_print_shell(const struct env_values *values)
 {
 	fputs("case \" ${LD_PRELOAD-} \" in *[\\ :]", stdout);
-	env_print_quoted(library);
+	env_print_quoted(values->library);
 	fputs("[\\ :]*) ;; *) LD_PRELOAD=\"${LD_PRELOAD:+$LD_PRELOAD:}\"", stdout);
-	env_print_quoted(library);
-	fputs(" ;; esac\nexport LD_PRELOAD\nexport TWSHIM_DIR=", stdout);
-	env_print_quoted(directory);
-	putchar('\n');
+	env_print_quoted(values->library);
+	fputs(" ;; esac\nexport LD_PRELOAD\n", stdout);
+	env_print_export("TWSHIM_DIR", values->directory);
+	env_print_export("TWSHIM_RUN", values->tag);
 }
 
 /* In double quotes: systemd understands these escapes, and expands nothing. */
 static void env_print_assignment(const char *name, const char *value)
 {
+	if (!*value)
+		return;
 	printf("%s=\"", name);
 	for (; *value; value++) {
 		if (strchr("\"\\`$", *value))
@@ -113,18 +143,23 @@ static void env_print_assignment(const char *name, const char *value)
 }
 
 /* Without our own LD_PRELOAD, which concerns this shell and not the unit. */
-static void env_print_systemd(const char *library, const char *directory)
+static void env_print_systemd(const struct env_values *values)
 {
-	env_print_assignment("LD_PRELOAD", library);
-	env_print_assignment("TWSHIM_DIR", directory);
+	env_print_assignment("LD_PRELOAD", values->library);
+	env_print_assignment("TWSHIM_DIR", values->directory);
+	env_print_assignment("TWSHIM_RUN", values->tag);
 }
 
 static int env_print(const struct request *request)
 {
-	char library[PATH_MAX], directory[PATH_MAX], error[PATH_MAX + 256];
+	char directory[PATH_MAX], error[PATH_MAX + 256];
+	const char *given = getenv("TWSHIM_DIR");
+	struct run_directory run = {.fd = -1};
+	struct env_values values = {.directory = given ? given : "", .tag = run.tag};
 	int result, status;
 
-	if (library_find(library, sizeof(library), error, sizeof(error)) != 0)
+	if (library_find(values.library, sizeof(values.library), error, sizeof(error)) !=
+	    0)
 		return cli_fail(CLI_FAILURE, "%s", error);
 	prepare_places();
 	result = tws_rundir_find(directory, sizeof(directory));
@@ -135,12 +170,12 @@ static int env_print(const struct request *request)
 				strerror(-result));
 	status = env_check_directory(directory);
 	if (status == 0 && policy_is_given(&request->given))
-		status = env_store_policy(request, directory);
+		status = env_store_policy(request, &run);
 	if (status != 0)
 		return status;
 	if (tws_rundir_check(directory) == -ENOSPC)
 		dir_option_warn_full(directory);
-	(request->systemd ? env_print_systemd : env_print_shell)(library, directory);
+	(request->systemd ? env_print_systemd : env_print_shell)(&values);
 	return cli_finish_output();
 }
 

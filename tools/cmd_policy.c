@@ -14,19 +14,25 @@
 #define RULE	 POLICY_RULE_OPTION(struct policy_options, given)
 #define JSON(of) CLI_JSON(struct policy_options, json, of)
 
+#define SYSTEM                                                                           \
+	{                                                                                \
+		"system", 0, NULL, "the policy of all users; default for root",          \
+		    cli_take_flag, .offset = offsetof(struct policy_options, system)     \
+	}
+
 /* policy_load() makes the directory if there is none. */
 #define DIR                                                                              \
 	{                                                                                \
 		"dir", 0, "DIR",                                                         \
-		    "the run-time directory; default: $TWSHIM_DIR, or as\n"              \
-		    "`twshim run`",                                                      \
+		    "of the programs that publish there; default:\n"                     \
+		    "$TWSHIM_DIR, or where your programs publish",                       \
 		    cli_take_text, .offset = offsetof(struct policy_options, directory)  \
 	}
 
 static const struct cli_option CHECK[] = {RULE, JSON("policy-check/1"), {0}};
-static const struct cli_option LOAD[] = {RULE, DIR, JSON("policy-load/1"), {0}};
-static const struct cli_option SHOW[] = {DIR, JSON("policy/1"), {0}};
-static const struct cli_option CLEAR[] = {DIR, JSON("policy-load/1"), {0}};
+static const struct cli_option LOAD[] = {RULE, SYSTEM, DIR, JSON("policy-load/2"), {0}};
+static const struct cli_option SHOW[] = {DIR, JSON("policy/2"), {0}};
+static const struct cli_option CLEAR[] = {SYSTEM, DIR, JSON("policy-load/2"), {0}};
 
 static const struct cli_option EXPLAIN[] = {
     RULE,
@@ -71,15 +77,19 @@ static const struct subcommand {
      false},
     {"load",
      {"policy load", "[FILE]", "Puts a policy in force, also in running processes.\n",
-      STATUS, .options = LOAD, .most_operands = 1},
+      "It is the user's policy; for root the system's, which all users obey. A run\n"
+      "with a policy of its own keeps that.\n" STATUS,
+      .options = LOAD, .most_operands = 1},
      policy_load,
      true},
     {"show",
-     {"policy show", "", "Prints the policy in force.\n", STATUS, .options = SHOW},
+     {"policy show", "", "Prints the policy in force, and who follows it.\n", STATUS,
+      .options = SHOW},
      policy_show,
      false},
     {"clear",
-     {"policy clear", "", "Takes the policy out of force: observe only.\n", STATUS,
+     {"policy clear", "",
+      "Takes the policy out of force, and says what is in force then.\n", STATUS,
       .options = CLEAR},
      policy_clear,
      false},

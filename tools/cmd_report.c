@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shim/shared/rundir.h"
 #include "tools/base/cli.h"
 #include "tools/base/memory.h"
 #include "tools/base/output.h"
@@ -17,9 +18,20 @@
 #include "tools/segments/dir_option.h"
 
 struct request {
+	uint8_t run[TWS_RUN_SIZE];
 	struct report_options options;
 	const char *page; /* NULL: none */
 };
+
+static int report_take_run(const struct cli_option *option, void *field)
+{
+	if (tws_run_parse(optarg, field))
+		return 0;
+	return cli_fail(CLI_USAGE,
+			"report: --run %s: not the tag of a run: give the 32 digits that "
+			"twshim run --keep printed",
+			optarg);
+}
 
 static const struct cli_option OPTIONS[] = {
     CLI_JSON(struct request, options.json, "report/1"),
@@ -29,6 +41,8 @@ static const struct cli_option OPTIONS[] = {
      "are written",
      cli_take_text, .offset = offsetof(struct request, page)},
     DIR_OPTION(struct request, options.dir),
+    {"run", 0, "TAG", "only the processes of this run; twshim run --keep prints its tag",
+     report_take_run, .offset = offsetof(struct request, run)},
     CLI_COLOR(struct request, options.color),
     {0},
 };
@@ -107,6 +121,8 @@ int cmd_report(int argc, char **argv)
 
 	if (status != CLI_GO_ON)
 		return status;
+	if (tws_run_is_set(request.run))
+		request.options.run_tag = request.run;
 	memory_prefer_huge_pages();
 	return request.page ? report_write_page(request.page, &request.options)
 			    : report_write(stdout, &request.options);

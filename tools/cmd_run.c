@@ -13,13 +13,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tools/base/cli.h"
 #include "tools/kernel/kernel.h"
 #include "tools/launch/bypass.h"
 #include "tools/launch/launch.h"
+#include "tools/launch/exec_failure.h"
 #include "tools/launch/library.h"
 #include "tools/observe/observation.h"
 #include "tools/kernel/lineage.h"
@@ -34,16 +34,14 @@
 #include "tools/segments/dir_option.h"
 #include "tools/segments/rundir.h"
 
-#define OWN_FAILURE    125
-#define NOT_EXECUTABLE 126
-#define NOT_FOUND      127
-#define NAMED	       5 /* of the processes that still run */
+#define OWN_FAILURE 125
+#define NAMED	    5 /* of the processes that still run */
 
 struct run {
 	struct policy_given policy;
 	const char *output_path, *page_path, *junit_path; /* NULL: none */
 	struct fail_if fail_if;
-	bool json, markdown, quiet, keep;
+	bool json, markdown, quiet, keep, observe;
 	enum print_color color;
 	char **argv;
 
@@ -61,13 +59,15 @@ struct run {
 /* -------------------------------------------------------------------- options */
 
 static const struct cli_option OPTIONS[] = {
-    {"config", 'c', "FILE", "the policy; default: observe only", cli_take_text,
-     .offset = offsetof(struct run, policy.source.file)},
+    {"config", 'c', "FILE", "the policy of this run; default: the one that is in force",
+     cli_take_text, .offset = offsetof(struct run, policy.source.file)},
     POLICY_RULE_OPTION(struct run, policy),
     {"experiment", 0, "RULE",
      "apply a rule of one line to half of its connections, leave\n"
      "the others alone, and say what differs",
      cli_take_text, .offset = offsetof(struct run, policy.source.experiment)},
+    {"observe", 0, NULL, "obey no policy, whatever is in force", cli_take_flag,
+     .offset = offsetof(struct run, observe)},
     {"output", 'o', "FILE", "where the report goes; default: standard error",
      cli_take_text, .offset = offsetof(struct run, output_path)},
     {"json", 0, NULL, "the report as one JSON object", cli_take_flag,
@@ -87,8 +87,8 @@ static const struct cli_option OPTIONS[] = {
      fail_if_take, .offset = offsetof(struct run, fail_if)},
     {"junit", 0, "FILE", "also write the outcome of the conditions as JUnit's XML",
      cli_take_text, .offset = offsetof(struct run, junit_path)},
-    {"keep", 0, NULL, "keep the run's directory, for twshim report --dir", cli_take_flag,
-     .offset = offsetof(struct run, keep)},
+    {"keep", 0, NULL, "keep the run's counts apart, for twshim report --run",
+     cli_take_flag, .offset = offsetof(struct run, keep)},
     CLI_COLOR(struct run, color),
     {0},
 };
@@ -119,6 +119,10 @@ static int run_read_options(struct run *run, int argc, char **argv)
 		return cli_fail(OWN_FAILURE,
 				"run: COMMAND is missing: say what to start, as in "
 				"twshim run -- curl http://10.0.0.7/");
+	if (run->observe && policy_is_given(&run->policy))
+		return cli_fail(OWN_FAILURE,
+				"run: --observe obeys no policy: leave it out, or leave "
+				"out -c and -p");
 	run->argv = argv + optind;
 	return CLI_GO_ON;
 }
@@ -131,9 +135,9 @@ static int run_store_policy(struct run *run)
 	struct tws_complaints complaints = {0};
 	int result = 0;
 
-	if (policy_is_given(&run->policy))
+	if (run->observe || policy_is_given(&run->policy))
 		result = tws_policy_install(&run->policy.source, run->directory.path,
-					    &complaints);
+					    run->directory.policy_mode, &complaints);
 	if (complaints.errors || !run->quiet)
 		tws_policy_print_complaints(stderr, &complaints);
 	if (result != 0 && !complaints.errors)
@@ -182,11 +186,11 @@ static int run_prepare(struct run *run)
 	run->reach = reach_command(run->argv[0], run->library);
 	run->environment = launch_environment(
 	    environ, run_must_skip(run->reach.verdict) ? NULL : run->library,
-	    run->directory.path);
+	    run->directory.tag);
 	if (!run->environment)
 		return cli_fail(OWN_FAILURE, "run: %s", strerror(ENOMEM));
 	/* Without it the report still shows what the programs published. */
-	settler_open(&run->settler, run->directory.path, true, error, sizeof(error));
+	settler_open(&run->settler, NULL, false, error, sizeof(error));
 	return 0;
 }
 
@@ -243,8 +247,7 @@ static void run_print_report(struct run *run, FILE *out)
 			  : NULL,
 	};
 	const struct report_options options = {
-	    .dir = run->directory.path,
-	    .only_dir = true,
+	    .run_tag = run->directory.run,
 	    .json = run->json,
 	    .markdown = run->markdown,
 	    .page = run->page.file,
@@ -290,7 +293,7 @@ static void run_name_running(const struct run *run)
 {
 	char list[256] = "", name[32];
 	pid_t pids[NAMED];
-	size_t count = lineage_of_directory(run->directory.path, pids, NAMED), length = 0;
+	size_t count = lineage_of_run(run->directory.tag, pids, NAMED), length = 0;
 
 	if (count == 0)
 		return;
@@ -310,11 +313,13 @@ static void run_name_running(const struct run *run)
  * for it, the report lacks those programs, and run_warn_unreachable() says so. */
 static void run_observe(struct run *run)
 {
+	const struct publish_place place = {.directory = publish_in_one,
+					    .data = &run->directory.place,
+					    .run = run->directory.run};
 	int settler = run->settler ? settler_fd(run->settler) : -1;
 
-	run->observes =
-	    geteuid() == 0 &&
-	    observation_begin_beside(&run->observation, &run->directory.fd, settler) == 0;
+	run->observes = geteuid() == 0 &&
+			observation_begin_beside(&run->observation, &place, settler) == 0;
 }
 
 static int run_look(void *data)
@@ -333,44 +338,6 @@ static int run_wait_fd(const struct run *run)
 	return run->settler ? settler_fd(run->settler) : -1;
 }
 
-/* The file itself may exist (for a program in PATH, reach has its path), while the
- * interpreter or loader that it names does not. */
-static int run_fail_missing(const char *command, const struct reach *reach)
-{
-	bool is_path = strchr(command, '/') != NULL;
-
-	if (!is_path && !*reach->path)
-		return cli_fail(NOT_FOUND,
-				"%s: not found in PATH: name its path, as ./%s; for a "
-				"shell built-in, sh -c '%s'",
-				command, command, command);
-	if (is_path && access(command, F_OK) != 0)
-		return cli_fail(NOT_FOUND,
-				"%s: not found: name a path that exists, or a program in "
-				"PATH without a path",
-				command);
-	return cli_fail(NOT_FOUND,
-			"%s: the interpreter or loader that it names is not found: see "
-			"its first line, or readelf -l",
-			command);
-}
-
-/* Any other error of exec. */
-static int run_fail_exec(const char *command, int error)
-{
-	struct stat st;
-
-	if (error == EACCES && stat(command, &st) == 0 && S_ISDIR(st.st_mode))
-		return cli_fail(NOT_EXECUTABLE,
-				"%s: it is a directory: name a program in it", command);
-	if (error == EACCES)
-		return cli_fail(NOT_EXECUTABLE,
-				"%s: %s: chmod +x it, or name what runs it, as in sh %s",
-				command, strerror(error), command);
-	return cli_fail(NOT_EXECUTABLE, "%s: %s: see execve(2)", command,
-			strerror(error));
-}
-
 static int run_start(struct run *run)
 {
 	struct launch launch = {
@@ -380,16 +347,17 @@ static int run_start(struct run *run)
 	    .watched = run_look,
 	    .data = run,
 	};
-	int result = launch_run(&launch, &run->result);
+	int status, result = launch_run(&launch, &run->result);
+	char error[PATH_MAX + 256];
 
 	if (result != 0)
 		return cli_fail(OWN_FAILURE, "%s: can't be started: %s", run->argv[0],
 				strerror(-result));
 	if (run->result.exec_error == 0)
 		return 0;
-	if (run->result.exec_error == ENOENT)
-		return run_fail_missing(run->argv[0], &run->reach);
-	return run_fail_exec(run->argv[0], run->result.exec_error);
+	status = exec_failure_explain(run->argv[0], run->reach.path,
+				      run->result.exec_error, error, sizeof(error));
+	return cli_fail(status, "%s", error);
 }
 
 static void run_conclude(struct run *run)
@@ -405,7 +373,7 @@ static void run_conclude(struct run *run)
 	if (!run->quiet)
 		run_name_running(run);
 	if (run->keep)
-		cli_fail(0, "kept in %s", run->directory.path);
+		cli_fail(0, "kept: twshim report --run %s", run->directory.tag);
 	run_directory_finish(&run->directory, run->keep);
 }
 

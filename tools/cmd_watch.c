@@ -230,17 +230,11 @@ static void watch_say_losses(const struct watch *watch)
 
 /* ------------------------------------------------------------------------- the work */
 
-static int watch_directory(void *data, uint32_t uid)
-{
-	const struct watch *watch = data;
-
-	(void)uid;
-	return watch->directory.fd;
-}
-
 static int watch_begin(struct watch *watch)
 {
-	const struct publish_place place = {.directory = watch_directory, .data = watch};
+	const struct publish_place place = {.directory = publish_in_one,
+					    .data = &watch->directory.place,
+					    .run = watch->directory.run};
 	char error[PRINT_ERROR_SIZE];
 
 	if (run_directory_create(&watch->directory, error, sizeof(error)) != 0)
@@ -312,8 +306,7 @@ static int watch_report(struct watch *watch)
 	const struct report_run about = {.command = "twshim watch",
 					 .elapsed_seconds = watch_elapsed_s(watch),
 					 .watch = true};
-	const struct report_options options = {.dir = watch->directory.path,
-					       .only_dir = true,
+	const struct report_options options = {.run_tag = watch->directory.run,
 					       .json = watch->json,
 					       .color = watch->color,
 					       .run = &about};

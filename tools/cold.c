@@ -36,12 +36,15 @@ static void announce(uint64_t sockets, unsigned seconds)
 
 static bool count(struct cold *cold, unsigned seconds)
 {
+	const struct publish_place place = {.directory = publish_in_one,
+					    .data = &cold->directory.place,
+					    .run = cold->directory.run};
 	char error[PRINT_ERROR_SIZE];
 
 	return geteuid() == 0 &&
 	       run_directory_create(&cold->directory, error, sizeof(error)) == 0 &&
 	       (cold->lock = observation_lock(cold->directory.main, false)) >= 0 &&
-	       sightings_count(&cold->sightings, cold->directory.fd, seconds) == 0;
+	       sightings_count(&cold->sightings, &place, seconds) == 0;
 }
 
 bool cold_look(struct cold *ret_cold, const struct owners *owners, unsigned seconds,

@@ -114,6 +114,7 @@ static void fill_identity(struct tws_header *header, uint32_t user)
 	header->start_time = start_time();
 	header->pid = (uint32_t)tws_self.pid;
 	header->uid = user;
+	memcpy(header->run, tws_self.run, sizeof(header->run));
 	tws_clock(CLOCK_REALTIME, &now);
 	header->created_realtime_ns =
 	    (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;

@@ -10,13 +10,16 @@
 #include <stdint.h>
 
 #include "shim/shared/hot.h"
+#include "shim/shared/segment.h"
 
 struct tws_self {
 	uint32_t spawns;       /* atomic; children that may hold our descriptors */
 	uint32_t forks;	       /* atomic; that were seen */
 	uint32_t tables_split; /* atomic; a thread may have descriptors of its own */
 	int32_t pid; /* atomic; the process whose memory this is; 0: not asked yet */
-	char directory[512]; /* TWSHIM_DIR, or empty: look for one */
+	char directory[512];	    /* TWSHIM_DIR, or empty: look for one */
+	char tag[TWS_RUN_TAG_SIZE]; /* TWSHIM_RUN, or empty */
+	uint8_t run[TWS_RUN_SIZE];  /* the same as bytes */
 };
 
 TWS_OURS extern struct tws_self tws_self;

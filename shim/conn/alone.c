@@ -36,12 +36,13 @@
 #define PAGE_STEP	65536 /* the largest page of any machine */
 #define MOST_PARTS	100   /* room for about 30 descriptors, read for one reset */
 #define STANDARD_STREAM 2
+#define UNKNOWN		UINT64_MAX
 
 uint32_t tws_alone_armed;
 
-static char *pages;		     /* atomic; NULL: none could be had */
-static uint32_t taken[PAGES];	     /* atomic; being written by a thread */
-static uint64_t children_waited_for; /* atomic; see waited_for() */
+static char *pages;			       /* atomic; NULL: none could be had */
+static uint32_t taken[PAGES];		       /* atomic; being written by a thread */
+static uint64_t children_waited_for = UNKNOWN; /* atomic; see waited_for() */
 
 /* ---------------------------------------------------------------- witnesses */
 
@@ -145,9 +146,9 @@ static bool saw_child(void)
  * cannot be known. */
 static bool had_child(void)
 {
+	uint64_t before = __atomic_load_n(&children_waited_for, __ATOMIC_ACQUIRE);
 	uint64_t now = waited_for();
-	bool ret = now != __atomic_load_n(&children_waited_for, __ATOMIC_ACQUIRE) &&
-		   !saw_child();
+	bool ret = before != UNKNOWN && now != before && !saw_child();
 
 	if (ret)
 		tws_conn_share_all();
@@ -244,7 +245,11 @@ static bool is_only_descriptor(const struct tws_end *end)
 
 void tws_alone_begin(void)
 {
-	__atomic_store_n(&children_waited_for, waited_for(), __ATOMIC_RELEASE);
+	uint64_t unknown = UNKNOWN;
+
+	if (__atomic_load_n(&children_waited_for, __ATOMIC_ACQUIRE) == UNKNOWN)
+		__atomic_compare_exchange_n(&children_waited_for, &unknown, waited_for(),
+					    false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
 void tws_alone_arm(void)

@@ -14,7 +14,8 @@
 
 TWS_OURS extern uint32_t tws_alone_armed; /* atomic; a rule has asked for a reset */
 
-/* Call this when a process that has a policy starts. */
+/* Call this before the first connection of a process. Children that were waited for until
+ * then hold none of its connections. Further calls do nothing. */
 TWS_COLD void tws_alone_begin(void);
 
 /* A rule may reset the connection that is about to connect. Forks are detected from

@@ -10,7 +10,7 @@
 
 struct tws_policy_handle {
 	const struct tws_policy_image *image;
-	uint64_t generation;
+	uint64_t key;		  /* tws_policy_key() */
 	uint64_t subject_matches; /* bit i: rule i matches this executable and uid */
 	bool experiment_matches;
 	uint8_t
@@ -23,7 +23,7 @@ struct tws_policy_handle {
 struct tws_policy_handle *tws_policy_acquire(void);
 void tws_policy_release(struct tws_policy_handle *handle);
 
-/* The next draw of a seed, counted over all processes of the directory. */
+/* The next draw of a seed. */
 uint32_t tws_policy_draw(uint32_t seed);
 
 #endif

@@ -28,7 +28,7 @@ static struct tws_rule_status *status_of(struct tws_book *book,
 
 	if (!tws_book_ensure(book, TWS_SECTION_RULES, index))
 		return NULL;
-	if (status->policy_generation == handle->generation)
+	if (status->policy_generation == handle->key)
 		return status;
 	memset(&status->matched, 0,
 	       offsetof(struct tws_rule_status, stopped) -
@@ -36,8 +36,7 @@ static struct tws_rule_status *status_of(struct tws_book *book,
 	status->stopped = TWS_STOP_NONE;
 	tws_breaker_set_limits(index, &rule->action);
 	copy_name(status->name, tws_policy_at(handle->image, rule->name));
-	__atomic_store_n(&status->policy_generation, handle->generation,
-			 __ATOMIC_RELEASE);
+	__atomic_store_n(&status->policy_generation, handle->key, __ATOMIC_RELEASE);
 	return status;
 }
 
@@ -76,7 +75,7 @@ static void fill_arm(struct tws_arm *entry, struct tws_policy_handle *handle,
 	copy_name(entry->experiment, tws_policy_at(image, image->experiment.name));
 	copy_name(entry->name, tws_policy_at(image, arm->name));
 	entry->weight = arm->weight;
-	entry->policy_generation = handle->generation;
+	entry->policy_generation = handle->key;
 	__atomic_store_n(&entry->state, TWS_DESTINATION_READY, __ATOMIC_RELEASE);
 }
 
@@ -149,8 +148,7 @@ static void note_image(struct tws_header *header, const struct tws_policy_handle
 			 settings->short_lived_ms ? settings->short_lived_ms : 1000,
 			 __ATOMIC_RELAXED);
 	__atomic_store_n(&header->detail, settings->detail == 1, __ATOMIC_RELAXED);
-	__atomic_store_n(&header->policy_generation, handle->generation,
-			 __ATOMIC_RELEASE);
+	__atomic_store_n(&header->policy_generation, handle->key, __ATOMIC_RELEASE);
 }
 
 struct tws_decision tws_policy_decide(struct tws_book *book,
@@ -164,7 +162,7 @@ struct tws_decision tws_policy_decide(struct tws_book *book,
 	if (!book || !decide_arm(book, handle, remote, &ret))
 		decide_rule(book, handle, remote, &ret);
 	if (book && __atomic_load_n(&book->header->policy_generation, __ATOMIC_RELAXED) !=
-			handle->generation)
+			handle->key)
 		note_image(book->header, handle);
 	tws_policy_release(handle);
 	return ret;

@@ -11,49 +11,15 @@
 #include "shim/conn/conn_move.h"
 #include "shim/policy/plan.h"
 #include "shim/shared/policy_image.h"
+#include "shim/policy/layers.h"
 #include "shim/shared/sys.h"
 
-/* Maps the control file if there is one; with `make`, makes it. A few system calls,
- * once. */
-void tws_policy_begin(bool make);
-
-/* To be called in a forked child: the policy that the parent read still holds. */
+/* In a forked child: what the parent read still holds. */
 void tws_policy_forked(void);
 
 struct tws_settings tws_policy_settings(void);
 
-TWS_OURS extern struct tws_policy_control
-    *tws_policy_control; /* atomic; NULL: none is there */
-TWS_OURS extern uint64_t
-    tws_policy_checked_ns; /* atomic; when its file was last seen whole */
-
-/* Slow half of tws_policy_page(). */
-TWS_COLD void tws_policy_look(struct tws_policy_control *at, uint64_t now);
-
-/* The page of the control file, if it may be touched: the file was seen whole within
- * the last ten milliseconds, or is checked now. */
-static inline struct tws_policy_control *tws_policy_page(uint64_t now)
-{
-	struct tws_policy_control *at =
-	    __atomic_load_n(&tws_policy_control, __ATOMIC_ACQUIRE);
-
-	if (at &&
-	    tws_unlikely(now - __atomic_load_n(&tws_policy_checked_ns, __ATOMIC_RELAXED) >
-			 TWS_FRESH_NS))
-		tws_policy_look(at, now);
-	return at;
-}
-
-/* Whether a policy was ever loaded, as of `now`: one or two loads from memory, before
- * anything else is asked. */
-static inline bool tws_policy_active(uint64_t now)
-{
-	struct tws_policy_control *at = tws_policy_page(now);
-
-	return at && tws_unlikely(__atomic_load_n(&at->generation, __ATOMIC_RELAXED));
-}
-
-/* What a connection to `remote` gets. `rule` and `arm` are 1 + index; 0: none. */
+/* What a connection to `remote` is to get. `rule` and `arm` are 1 + index, 0: none. */
 struct tws_decision {
 	struct tws_action action;
 	struct tws_rule_status *status; /* NULL: none */

@@ -12,6 +12,7 @@
 
 #include "shim/shared/clock.h"
 #include "shim/shared/fold_parts.h"
+#include "shim/shared/rundir.h"
 #include "shim/shared/sys.h"
 #include "shim/shared/text.h"
 
@@ -114,9 +115,8 @@ static uint64_t inode_of(int directory, const char *name)
 
 /* Whoever replaces a totals file locks it first, so that nobody else replaces it
  * meanwhile, whatever happens to the directory's lock. Only those who may write the file
- * can lock it. Returns its descriptor; -EAGAIN if another process holds it; or why it
- * cannot be opened. */
-static int hold(int directory, const char *name)
+ * can lock it. */
+int tws_fold_hold(int directory, const char *name)
 {
 	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	struct stat stat = {0};
@@ -134,7 +134,7 @@ static int hold(int directory, const char *name)
 }
 
 /* Unlocks explicitly, because a forked child may have the descriptor too. */
-static void let_go(int fd)
+void tws_fold_let_go(int fd)
 {
 	struct flock whole = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
 
@@ -175,8 +175,8 @@ static bool add_old(struct tws_header *totals, int directory, struct tws_header 
 	return keep_names(totals, old, directory);
 }
 
-/* Takes in the old totals like a segment. `fd` is the result of hold(). Returns false if
- * that is not possible now. */
+/* Takes in the old totals like a segment. `fd` is the result of tws_fold_hold(). Returns
+ * false if that is not possible now. */
 static bool take_old(struct tws_header *totals, int directory, const char *name, int fd,
 		     uint16_t *index, bool *ret_replaces)
 {
@@ -233,7 +233,7 @@ static bool write_totals(int fd, const struct tws_header *totals)
 static bool replace(int directory, const char *name, const struct tws_header *totals,
 		    bool replaces)
 {
-	char temporary[96];
+	char temporary[128];
 	struct tws_text text = tws_text_begin(temporary, sizeof(temporary));
 	bool ret;
 	int fd;
@@ -295,11 +295,18 @@ static void finish_earlier(struct tws_scan *scan, const char *name)
 	tws_fold_release(totals, file.size);
 }
 
-static void totals_name(uint64_t exe_hash, char *ret_name, size_t size)
+/* A run that goes on has totals of its own, with its tag in the name. */
+static void totals_name(const struct tws_candidate *example, char *ret_name, size_t size)
 {
 	struct tws_text text = tws_text_begin(ret_name, size);
+	char tag[TWS_RUN_TAG_SIZE];
 
-	tws_text_number(&text, exe_hash);
+	tws_text_number(&text, example->exe_hash);
+	if (tws_run_is_set(example->run)) {
+		tws_run_tag(example->run, tag);
+		tws_text_add(&text, "-");
+		tws_text_add(&text, tag);
+	}
 	tws_text_add(&text, TWS_TOTALS_SUFFIX);
 }
 
@@ -331,20 +338,20 @@ static uint32_t take_in_batch(struct tws_scan *scan, struct tws_candidate **batc
 static uint32_t add_to_totals(struct tws_scan *scan, struct tws_candidate **batch,
 			      uint32_t count, struct tws_header *totals, uint16_t *index)
 {
-	char name[64];
+	char name[80];
 	uint32_t ret = 0;
 	bool replaces;
 	int fd;
 
-	totals_name(batch[0]->exe_hash, name, sizeof(name));
-	fd = hold(scan->directory, name);
+	totals_name(batch[0], name, sizeof(name));
+	fd = tws_fold_hold(scan->directory, name);
 	if (take_old(totals, scan->directory, name, fd, index, &replaces))
 		ret = take_in_batch(scan, batch, count, totals, index);
 	if (ret && replace(scan->directory, name, totals, replaces))
 		unlink_named(scan->directory, totals);
 	else
 		ret = 0;
-	let_go(fd);
+	tws_fold_let_go(fd);
 	return ret;
 }
 
@@ -362,6 +369,7 @@ static uint32_t fold_batch(struct tws_scan *scan, struct tws_candidate **batch,
 
 	if (index) {
 		lay_out_totals(totals, example);
+		memcpy(totals->run, batch[0]->run, sizeof(totals->run));
 		ret = add_to_totals(scan, batch, count, totals, index);
 	}
 	tws_fold_release(index, index_size);

@@ -11,7 +11,8 @@
 struct tws_candidate {
 	char name[96];
 	uint64_t heartbeat_ns;
-	uint64_t exe_hash;
+	uint64_t exe_hash; /* of the application, and of its run while that goes on */
+	uint8_t run[TWS_RUN_SIZE]; /* the run whose totals it goes into; all 0: none */
 };
 
 struct tws_scan {
@@ -74,6 +75,10 @@ static inline uint32_t tws_fold_used(const struct tws_header *header,
 void tws_fold_scan(struct tws_scan *scan);
 void tws_fold_each_name(struct tws_scan *scan,
 			void (*act)(struct tws_scan *scan, const char *name));
+/* fold.c: locks a totals file that is about to be replaced or renamed. Returns its
+ * descriptor; -EAGAIN if another process holds it; or why it cannot be opened. */
+int tws_fold_hold(int directory, const char *name);
+void tws_fold_let_go(int fd);
 bool tws_fold_ends_with(const char *name, const char *suffix);
 
 /* Returns the next candidates of one application that are due, at most TWS_FOLD_BATCH. */

@@ -11,8 +11,13 @@
 
 #include "shim/shared/clock.h"
 #include "shim/shared/fold_parts.h"
+#include "shim/shared/rundir.h"
 #include "shim/shared/sys.h"
 #include "shim/shared/text.h"
+
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#endif
 
 #define SECOND_NS	1000000000u
 #define HELD_AT_MOST_S	86400ull
@@ -25,13 +30,28 @@ bool tws_fold_ends_with(const char *name, const char *suffix)
 	return length > tail && !strcmp(name + length - tail, suffix);
 }
 
-static uint64_t hash_string(const char *string)
+static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t size)
 {
-	uint64_t ret = 14695981039346656037u;
+	const uint8_t *at = bytes;
 
-	while (*string)
-		ret = (ret ^ (uint8_t)*string++) * 1099511628211u;
-	return ret;
+	while (size--)
+		hash = (hash ^ *at++) * 1099511628211u;
+	return hash;
+}
+
+/* Which totals a segment goes into. */
+static void choose_totals(const struct tws_scan *scan, const struct tws_header *header,
+			  struct tws_candidate *candidate)
+{
+	uint64_t hash =
+	    hash_bytes(14695981039346656037u, header->exe, strlen(header->exe));
+
+	memset(candidate->run, 0, sizeof(candidate->run));
+	if (tws_run_goes_on(scan->directory, header->run)) {
+		memcpy(candidate->run, header->run, sizeof(candidate->run));
+		hash = hash_bytes(hash, header->run, sizeof(header->run));
+	}
+	candidate->exe_hash = hash;
 }
 
 /* Only a process of our own pid namespace and boot can be known to be dead. If its pid
@@ -78,8 +98,7 @@ static bool is_candidate(const struct tws_scan *scan, int fd,
 			 const struct tws_header *header)
 {
 	if (header->state == TWS_SEGMENT_TOTALS)
-		return true; /* the totals of a finished run, moved up under such a name
-			      */
+		return true; /* the totals of a run that has ended */
 	if (header->observer != TWS_OBSERVER_SHIM)
 		return is_left(scan, fd, header);
 	if (!died_here(scan, header->pid_namespace, header->pid))
@@ -154,7 +173,7 @@ static void consider(struct tws_scan *scan, const char *name)
 	if (is_candidate(scan, fd, &header)) {
 		strcpy(candidate->name, name);
 		candidate->heartbeat_ns = header.heartbeat_ns;
-		candidate->exe_hash = hash_string(header.exe);
+		choose_totals(scan, &header, candidate);
 		scan->count++;
 	}
 	tws_sys1(SYS_close, fd);
@@ -190,9 +209,38 @@ void tws_fold_each_name(struct tws_scan *scan,
 		tws_sys1(SYS_close, fd);
 }
 
+/* The totals of a run, HASH-TAG.totals, become a segment to be folded when the run has
+ * ended. */
+static void release_run(struct tws_scan *scan, const char *name)
+{
+	const char *at = strchr(name, '-');
+	char tag[TWS_RUN_TAG_SIZE] = "", segment[96];
+	struct tws_text text = tws_text_begin(segment, sizeof(segment));
+	uint8_t run[TWS_RUN_SIZE];
+	int fd;
+
+	if (!at || strlen(at + 1) != sizeof(tag) - 1 + strlen(TWS_TOTALS_SUFFIX))
+		return;
+	memcpy(tag, at + 1, sizeof(tag) - 1);
+	if (!tws_run_parse(tag, run) || tws_run_goes_on(scan->directory, run))
+		return;
+	tws_text_number(&text, tws_text_parse(name));
+	tws_text_add(&text, "-");
+	tws_text_add(&text, tag);
+	tws_text_add(&text, TWS_SEGMENT_SUFFIX);
+	fd = tws_fold_hold(scan->directory, name);
+	if (fd < 0)
+		return;
+	tws_sys5(SYS_renameat2, scan->directory, name, scan->directory, segment,
+		 RENAME_NOREPLACE);
+	tws_fold_let_go(fd);
+}
+
 static void scan_name(struct tws_scan *scan, const char *name)
 {
-	if (tws_fold_ends_with(name, TWS_SEGMENT_SUFFIX))
+	if (tws_fold_ends_with(name, TWS_TOTALS_SUFFIX))
+		release_run(scan, name);
+	else if (tws_fold_ends_with(name, TWS_SEGMENT_SUFFIX))
 		consider(scan, name);
 	else if (tws_fold_ends_with(name, TWS_TEMPORARY_SUFFIX))
 		remove_if_old(scan->directory, name, TEMPORARY_AGE_S);

@@ -1,37 +1,63 @@
 /* SPDX-License-Identifier: MIT
  *
- * The compiled policy: one flat file, written by the tool, mapped read-only by the shim.
+ * The compiled policy: one flat image, written by the tool, copied by the shim. Offsets
+ * are from the start of the image and checked by tws_policy_validate(); nothing in it is
+ * a pointer.
  *
- * A file "policy.ctl" in the run-time directory (struct tws_policy_control, mapped
- * shared) says which generation is in force; the image of generation G is "policy-G.img"
- * beside it, whole before the generation changes and never changed after. A process looks
- * at the generation at each connect(): a load, no system call. Offsets are from the start
- * of the image and checked by tws_policy_validate(); nothing in it is a pointer.
+ * A layer of policy is a directory with one file, "policy.ctl", which processes keep
+ * mapped read-only: a page that says which generation is in force, and two slots for
+ * images. Generation G is in slot G % 2, whole before the state changes. A process looks
+ * at the state at each connect(), which is a load and no system call. It copies the image
+ * from its mapping, so that it needs no permission and no path any more.
  */
 #ifndef TWS_SHIM_POLICY_IMAGE_H
 #define TWS_SHIM_POLICY_IMAGE_H
 
 #include "shim/shared/segment.h"
 
-#define TWS_POLICY_MAGIC      0x31434c4f50575421ULL /* "!TWPOLC1" */
-#define TWS_POLICY_ABI_MAJOR  1
-#define TWS_POLICY_ABI_MINOR  0
-#define TWS_POLICY_MAX_SIZE   (256u * 1024)
-#define TWS_POLICY_IMAGE_NAME "policy-%llu.img"
+#define TWS_POLICY_MAGIC     0x31434c4f50575421ULL /* "!TWPOLC1" */
+#define TWS_POLICY_ABI_MAJOR 2
+#define TWS_POLICY_ABI_MINOR 0
+#define TWS_POLICY_MAX_SIZE  (256u * 1024)
 
-/* Processes keep this file mapped, so it is changed in place and never replaced. A
- * process that finds none at its first connection makes one of 4096 zero bytes, which
- * is valid and means that no policy was ever loaded. `policy load` opens it (O_RDWR),
- * or makes it under a temporary name and link()s it. Then it maps the file and stores
- * magic, then generation. */
+#define TWS_POLICY_CONTROL_MAGIC 0x324c544350575421ULL /* "!TWPCTL2" */
+#define TWS_POLICY_PAGE		 4096u
+#define TWS_POLICY_FILE_SIZE	 (TWS_POLICY_PAGE + 2u * TWS_POLICY_MAX_SIZE)
+
+/* The layers, nearest first: a policy in a nearer one hides those behind it. */
+enum tws_policy_layer {
+	TWS_LAYER_RUN,	  /* what `run` or `env` gave to one command */
+	TWS_LAYER_USER,	  /* of the process's user */
+	TWS_LAYER_SYSTEM, /* root's, for all users */
+	TWS_LAYERS,
+};
+
+/* The start of policy.ctl. It is changed in place and never replaced. All zero is valid
+ * and means that no policy was ever loaded. */
 struct tws_policy_control {
-	uint64_t magic; /* TWS_POLICY_MAGIC, 0: never loaded */
-	uint64_t
-	    generation; /* atomic; 0: no policy. The shim's one look at each connect() */
-	uint64_t
-	    draws; /* atomic; draws made for samples and experiments, by all processes */
+	uint64_t magic; /* TWS_POLICY_CONTROL_MAGIC, 0: never loaded */
+	uint64_t state; /* atomic; 2 * generation, + 1 while that generation is in force;
+			   an even one: cleared */
+	uint64_t since_realtime_ns; /* atomic; when the state was set */
 	uint8_t reserved[40];
 };
+
+/* Where the image of a generation is in the file. */
+static inline uint64_t tws_policy_slot(uint64_t generation)
+{
+	return TWS_POLICY_PAGE + generation % 2 * TWS_POLICY_MAX_SIZE;
+}
+
+/* A generation with its layer, as segments name the policy that decided; 0: none. */
+static inline uint64_t tws_policy_key(enum tws_policy_layer layer, uint64_t generation)
+{
+	return (uint64_t)layer << 56 | generation;
+}
+
+static inline uint64_t tws_policy_key_generation(uint64_t key)
+{
+	return key & ((1ULL << 56) - 1);
+}
 
 enum tws_close_mode {
 	TWS_CLOSE_KEEP = 0,

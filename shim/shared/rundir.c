@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
@@ -149,4 +150,70 @@ int tws_place_find(const char *given, uint32_t user, bool make, enum tws_place *
 			break;
 	}
 	return fd;
+}
+
+/* --------------------------------------------------------------------- runs */
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool tws_run_parse(const char *tag, uint8_t ret_run[TWS_RUN_SIZE])
+{
+	uint8_t run[TWS_RUN_SIZE];
+
+	for (unsigned i = 0; i < TWS_RUN_SIZE; i++) {
+		int high = hex_digit(tag[2 * i]);
+		int low = high < 0 ? -1 : hex_digit(tag[2 * i + 1]);
+
+		if (low < 0)
+			return false;
+		run[i] = (uint8_t)(high << 4 | low);
+	}
+	if (tag[2 * TWS_RUN_SIZE] || !tws_run_is_set(run))
+		return false;
+	memcpy(ret_run, run, TWS_RUN_SIZE);
+	return true;
+}
+
+void tws_run_tag(const uint8_t run[TWS_RUN_SIZE], char ret_tag[TWS_RUN_TAG_SIZE])
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (unsigned i = 0; i < TWS_RUN_SIZE; i++) {
+		ret_tag[2 * i] = digits[run[i] >> 4];
+		ret_tag[2 * i + 1] = digits[run[i] & 15];
+	}
+	ret_tag[2 * TWS_RUN_SIZE] = '\0';
+}
+
+bool tws_run_is_set(const uint8_t run[TWS_RUN_SIZE])
+{
+	uint8_t all = 0;
+
+	for (unsigned i = 0; i < TWS_RUN_SIZE; i++)
+		all |= run[i];
+	return all != 0;
+}
+
+bool tws_run_goes_on(int place, const uint8_t run[TWS_RUN_SIZE])
+{
+	char tag[TWS_RUN_TAG_SIZE], path[64];
+	struct tws_text text;
+
+	if (!tws_run_is_set(run))
+		return false;
+	tws_run_tag(run, tag);
+	text = tws_text_begin(path, sizeof(path));
+	tws_text_add(&text, TWS_SYSTEM_DIRECTORY "/run/");
+	tws_text_add(&text, tag);
+	if (tws_sys3(SYS_faccessat, AT_FDCWD, path, 0) == 0)
+		return true;
+	text = tws_text_begin(path, sizeof(path));
+	tws_text_add(&text, TWS_RUN_PREFIX);
+	tws_text_add(&text, tag);
+	return tws_sys3(SYS_faccessat, place, path, 0) == 0;
 }

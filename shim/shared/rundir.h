@@ -18,6 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "shim/shared/segment.h"
+
 #define TWS_SYSTEM_DIRECTORY "/run/twshim"
 #define TWS_SHARED_MEMORY    "/dev/shm/twshim-"
 
@@ -34,5 +36,16 @@ int tws_place_open(enum tws_place place, const char *given, uint32_t user, bool 
 /* Opens the first place, from `*place` on, that can be used, and says which one it is.
  * With TWSHIM_DIR that is the only one, unless the directory belongs to another user. */
 int tws_place_find(const char *given, uint32_t user, bool make, enum tws_place *place);
+
+/* The bytes of a tag of 32 lower-case hexadecimal digits. False: it is not one. */
+bool tws_run_parse(const char *tag, uint8_t ret_run[TWS_RUN_SIZE]);
+
+/* The tag of a run, and whether it is a run at all: not all zeros. */
+void tws_run_tag(const uint8_t run[TWS_RUN_SIZE], char ret_tag[TWS_RUN_TAG_SIZE]);
+bool tws_run_is_set(const uint8_t run[TWS_RUN_SIZE]);
+
+/* Whether a run goes on: its directory is in /run/twshim/run, or in the place that is
+ * open as `place`. */
+bool tws_run_goes_on(int place, const uint8_t run[TWS_RUN_SIZE]);
 
 #endif

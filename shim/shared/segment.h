@@ -28,7 +28,12 @@
 #define TWS_TEMPORARY_SUFFIX ".tmp"
 #define TWS_TOTALS_SUFFIX    ".totals" /* the folded segments of one application */
 #define TWS_POLICY_CONTROL   "policy.ctl"
-#define TWS_RUN_PREFIX	     "run-" /* the directory of one `twshim run` */
+#define TWS_POLICY_DIRECTORY "policy" /* of a user's layer, or of the system's */
+#define TWS_RUN_PREFIX	     "run-"   /* a directory of a run: run-TAG */
+
+/* A run is a random tag, which TWSHIM_RUN gives to its processes in hexadecimal. */
+#define TWS_RUN_SIZE	 16
+#define TWS_RUN_TAG_SIZE (2 * TWS_RUN_SIZE + 1)
 
 /* ------------------------------------------------------------------ counters */
 
@@ -340,7 +345,7 @@ struct tws_header {
 	uint32_t short_lived_ms; /* atomic */
 	uint64_t created_realtime_ns;
 	uint64_t created_monotonic_ns;
-	uint64_t policy_generation; /* atomic; image in force, 0 none */
+	uint64_t policy_generation; /* atomic; tws_policy_key() in force, 0 none */
 	uint64_t heartbeat_ns;	    /* atomic; CLOCK_MONOTONIC of the last event */
 	uint64_t ended_tickets;	    /* atomic; endings ever written to the ring */
 	uint64_t time_wait_tickets; /* atomic */
@@ -355,7 +360,9 @@ struct tws_header {
 	uint64_t observer_start_time; /* as start_time */
 	/* Totals: how many of the folded processes each observer wrote. */
 	uint64_t folded_observed[TWS_OBSERVER_ROOM];
-	uint8_t reserved[456];
+	uint8_t run[TWS_RUN_SIZE]; /* the run that it belongs to; all 0: none */
+	uint32_t policy_layers; /* bits, 1 << enum tws_policy_layer: those it follows */
+	uint8_t reserved[436];
 };
 
 /* In a totals file: the segments of its last fold, by file name. A segment that is

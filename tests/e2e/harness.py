@@ -42,6 +42,11 @@ FAILURES = ("failed_refused", "failed_timed_out", "failed_unreachable", "failed_
             "failed_address_in_use", "failed_other", "abandoned")
 
 
+def policy_slot(generation):
+    """Where the image of a generation is in policy.ctl, and how long it may be."""
+    return 4096 + generation % 2 * (256 << 10)
+
+
 class Skip(Exception):
     """The test cannot be run here, and why."""
 
@@ -462,6 +467,11 @@ class Test:
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
         return path
+
+    @property
+    def control(self):
+        """The policy.ctl of this test's directory."""
+        return os.path.join(self.dir, "policy", "policy.ctl")
 
     # ----------------------------------------------------------------- running
 

@@ -302,7 +302,7 @@ def test_connections_before_main_and_after_it_are_counted(t):
 
 def test_so_are_those_of_a_program_bound_at_load_and_of_one_without_pie(t):
     for flags in (("-Wl,-z,now",), ("-Wl,-z,lazy",), ("-no-pie", "-rdynamic")):
-        t.run("sh", "-c", f"rm -f {t.dir}/*", shim=False)
+        t.run("sh", "-c", f"rm -rf {t.dir}/*", shim=False)
         _early_counts(t, (_early(t, "-DNO_PREINIT", *flags),), 4)
 
 

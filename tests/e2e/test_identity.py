@@ -109,7 +109,17 @@ def test_a_process_that_drops_root_begins_a_segment_of_its_new_user(t):
     assert (server.counts["resets"], time_wait_left(server.port)) == (0, 6)
     # The control: her own program obeys her policy.
     world.connect(ALICE, server, 1)
-    assert server.counts["resets"] == 1
+    total = world.report(ALICE)["total"]
+    assert server.counts["resets"] == 1, {k: v for k, v in total.items() if isinstance(v, int) and v}
+
+
+def test_a_program_obeys_its_users_policy_though_a_child_was_waited_for_before_its_exec(t):
+    world, server = World(t), t.server()
+    world.connect(ALICE, server, 1)  # her directory exists
+    _load(world, ALICE, "close=reset")
+    script = '/bin/true; LD_PRELOAD="$0" exec "$@"'
+    world.run(ALICE, "sh", "-c", script, world.library, world.client, ADDRESS, str(server.port), *STEPS)
+    assert server.counts["resets"] == 1, server.counts
 
 
 def test_a_program_with_capabilities_obeys_no_policy_of_its_user(t):

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 
-from harness import ADDRESS, ESTABLISHED, kernel_sockets, time_wait, time_wait_left, wait_for
+from harness import ADDRESS, ESTABLISHED, kernel_sockets, time_wait, time_wait_left, wait_for, policy_slot
 
 PYTHON_CLIENT = """
 import socket, sys
@@ -240,9 +240,8 @@ def test_a_damaged_policy_image_is_counted_and_the_client_observed(t):
     rule = t.file("p.conf", f'rules = ( {{ name = "r"; match = {{ to = ["{ADDRESS}"]; }}; '
                             'close = "reset"; } );')
     t.run(t.twshim, "policy", "load", rule, shim=False)
-    [image] = [f for f in os.listdir(t.dir) if f.endswith(".img")]
-    with open(os.path.join(t.dir, image), "r+b") as file:
-        file.seek(100)
+    with open(t.control, "r+b") as file:
+        file.seek(policy_slot(1) + 100)
         file.write(b"\xff\xff\xff\xff")
     t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:10")
     report = t.report()

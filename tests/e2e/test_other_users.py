@@ -131,7 +131,7 @@ def test_users_see_their_own_and_root_sees_all(t):
         assert (directory.st_uid, stat.S_IMODE(directory.st_mode)) == (uid, 0o700), directory
         for name in os.listdir(world.directory(uid)):
             file = os.stat(os.path.join(world.directory(uid), name))
-            assert (file.st_uid, stat.S_IMODE(file.st_mode)) == (uid, 0o600), (name, file)
+            assert (file.st_uid, stat.S_IMODE(file.st_mode)) == (uid, 0o700 if name == "policy" else 0o600), (name, file)
     assert _attempts(world.report(ALICE)) == 3
     assert _attempts(world.report(BOB)) == 2
     refused = world.run(BOB, world.twshim, "report", "--dir", f"/dev/shm/twshim-{ALICE}",
@@ -224,9 +224,8 @@ def test_a_policy_that_another_user_could_write_is_refused_and_said(t):
     os.chmod(policy, 0o644)
     world.run(ALICE, world.twshim, "policy", "load", policy)
     place = world.directory(ALICE)
-    [image] = [n for n in os.listdir(place) if n.endswith(".img")]
-    whose = ((image, 0o600, BOB), (image, 0o660, ALICE), (image, 0o602, ALICE),
-             ("policy.ctl", 0o600, BOB), ("policy.ctl", 0o620, ALICE))
+    whose = (("policy/policy.ctl", 0o600, BOB), ("policy/policy.ctl", 0o620, ALICE),
+             ("policy/policy.ctl", 0o602, ALICE), ("policy", 0o700, BOB), ("policy", 0o720, ALICE))
     for number, (name, mode, uid) in enumerate(whose, 1):
         path = os.path.join(place, name)
         os.chmod(path, mode)
@@ -235,7 +234,7 @@ def test_a_policy_that_another_user_could_write_is_refused_and_said(t):
         total = world.report()["total"]
         assert (total["policy_image_refused"], total["ended_local_fin"]) == (number, number), \
             (name, oct(mode), uid, total)
-        os.chmod(path, 0o600)
+        os.chmod(path, 0o700 if name == "policy" else 0o600)
         os.chown(path, ALICE, ALICE)
     assert b"policies were refused" in world.run(0, world.twshim, "report").stdout
     world.connect(ALICE, server, 1)  # the control: it is obeyed if only she can write it

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-from harness import (ADDRESS, ENDINGS, added_system_calls, sysctl, time_wait, time_wait_left,
+from harness import (policy_slot, ADDRESS, ENDINGS, added_system_calls, sysctl, time_wait, time_wait_left,
                      wait_for)
 
 BYTES, CONNECTIONS = 100000, 200
@@ -352,7 +352,7 @@ def test_the_policy_in_force_is_explained_without_naming_its_file(t):
         return (t.run(*asked, shim=False).stdout.decode(),
                 json.loads(t.run(*asked, "--json", shim=False).stdout))
     text, said = explained()
-    assert "no policy was ever loaded" in text, text
+    assert "no policy is in force" in text, text
     assert (said["decides"], said["generation"], said["considered"]) == ("none", 0, []), said
     t.run(t.twshim, "policy", "load", "-p", "close=reset,to=10.0.0.8", "-p",
           "name=mine,close=fin-reset,to=10.0.0.7", shim=False)
@@ -602,9 +602,10 @@ def _images(t):
     for close in ("fin-reset", "reset-drained"):
         t.run(t.twshim, "policy", "load", "--dir", t.dir, "-p", f"close={close},to={ADDRESS}",
               shim=False)
-        newest = max(glob.glob(t.dir + "/policy-*.img"), key=os.path.getmtime)
-        with open(newest, "rb") as file:
-            found.append(file.read())
+        with open(t.control, "rb") as file:
+            data = file.read()
+        slot = policy_slot(len(found) + 1)
+        found.append(data[slot:slot + int.from_bytes(data[slot + 16:slot + 20], "little")])
     return found
 
 
@@ -612,18 +613,13 @@ def _swap(t, images, swaps, stop):
     """Loads generation after generation, as the tool does, but faster."""
     def put(image, at, value, size):
         return image[:at] + value.to_bytes(size, "little") + image[at + size:]
-    with open(t.dir + "/policy.ctl", "r+b", buffering=0) as control:
-        first = int.from_bytes(os.pread(control.fileno(), 8, 8), "little")
+    with open(t.control, "r+b", buffering=0) as control:
+        first = int.from_bytes(os.pread(control.fileno(), 8, 8), "little") >> 1
         for generation in range(first + 1, first + 1 + swaps):
             image = put(put(images[generation % 2], 24, generation, 8), 20, 0, 4)
             image = put(image, 20, _fnv(image), 4)
-            path = f"{t.dir}/policy-{generation}.img"
-            with open(path + ".tmp", "wb", opener=lambda p, f: os.open(p, f, 0o600)) as file:
-                file.write(image)
-            os.rename(path + ".tmp", path)
-            os.pwrite(control.fileno(), generation.to_bytes(8, "little"), 8)
-            if os.path.exists(f"{t.dir}/policy-{generation - 2000}.img"):
-                os.unlink(f"{t.dir}/policy-{generation - 2000}.img")
+            os.pwrite(control.fileno(), image, policy_slot(generation))
+            os.pwrite(control.fileno(), (generation << 1 | 1).to_bytes(8, "little"), 8)
     stop.set()
 
 

@@ -249,12 +249,13 @@ def test_the_report_is_of_this_run_alone(t):
     t.counters(t.report(), attempts=2, established=2, ended_local_fin=2)
 
 
-def test_keep_keeps_the_directory_and_says_where(t):
+def test_keep_keeps_the_counts_apart_and_says_how_to_see_them(t):
     server = t.server()
     result = _run(t, "--keep", "--", *_client(t, server))
-    [where] = re.findall(r"kept in (\S+)", result.stderr.decode())
-    assert os.path.isdir(where) and os.path.dirname(where) == t.dir, where
-    report = t.report("--dir", where)
+    [tag] = re.findall(r"kept: twshim report --run (\w+)", result.stderr.decode())
+    assert os.path.isdir(os.path.join(t.dir, f"run-{tag}")), tag
+    t.run(*_client(t, server))  # of no run
+    report = t.report("--run", tag)
     t.counters(report, attempts=1, established=1, ended_local_fin=1)
 
 
@@ -293,7 +294,7 @@ def test_descriptors_environment_and_directory_are_the_callers(t):
     def lines(result):
         return [re.sub(r"/proc/\d+/fd|\[\d+\]", "", l) for l in result.stdout.decode().splitlines()]
     assert lines(bare) == lines(under), f"{bare.stdout}\n{under.stdout}"
-    names = "import os; print(sorted(set(os.environ) - {'LD_PRELOAD'}))"
+    names = "import os; print(sorted(set(os.environ) - {'LD_PRELOAD', 'TWSHIM_RUN'}))"
     assert t.run(sys.executable, "-c", names, shim=False).stdout == \
         _run(t, "-q", "--", sys.executable, "-c", names).stdout
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * A policy image with any content, as the shim takes it: found by policy.ctl, read,
+ * A policy image with any content, as the shim takes it: copied from policy.ctl,
  * validated and matched against connections. The source of the shim's loader is included;
  * stubs for the rest of the shim are below.
  */
+#include "shim/policy/layers.c"
 #include "shim/policy/load.c"
 
 #include <unistd.h>
@@ -15,7 +16,13 @@
 #define CHECKSUM_AT offsetof(struct tws_policy_image, checksum)
 
 struct tws_self tws_self;
-static uint64_t refused;
+static uint64_t counted;
+
+int tws_publish_directory(bool make)
+{
+	(void)make;
+	return fcntl(fuzz_directory(), F_DUPFD_CLOEXEC, 0);
+}
 
 uint32_t tws_identity_user(void)
 {
@@ -27,15 +34,9 @@ bool tws_identity_obeys(uint32_t user, uint32_t owner)
 	return owner == user || owner == 0;
 }
 
-int tws_publish_directory(bool make)
-{
-	(void)make;
-	return fcntl(fuzz_directory(), F_DUPFD_CLOEXEC, 0);
-}
-
 void tws_count_process(enum tws_counter counter)
 {
-	refused += counter == TWS_policy_image_refused;
+	counted += counter == TWS_policy_image_refused;
 }
 
 static const struct tws_address *addresses(size_t *ret_count)
@@ -117,23 +118,28 @@ static void explain(const struct tws_policy_image *image)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static uint64_t generation;
-	static const uint8_t page[CONTROL_SIZE];
 	struct tws_policy_handle *handle;
 	int directory = fuzz_directory();
-	uint64_t refused_before = refused;
+	uint64_t counted_before = counted;
+	uint64_t state;
 	uint32_t checksum;
 	uint8_t *copy;
-	char name[48];
+	int layer, file;
 
-	if (!tws_policy_control) {
-		fuzz_write(directory, TWS_POLICY_CONTROL, page, sizeof(page));
-		tws_policy_begin(true);
-		FUZZ_CHECK(tws_policy_control);
+	if (!tws_layers_followed()) {
+		tws_layers_complete();
+		FUZZ_CHECK(tws_layers_followed() == 1u << TWS_LAYER_USER);
 	}
 	copy = malloc(size + 1);
 	FUZZ_CHECK(copy);
 	memcpy(copy, data, size);
-	/* All bits set means that we insert the right checksum: no fuzzer guesses it. */
+	layer = openat(directory, TWS_POLICY_DIRECTORY, O_RDONLY | O_CLOEXEC);
+	file = openat(layer, TWS_POLICY_CONTROL, O_RDWR | O_CLOEXEC);
+	FUZZ_CHECK(file >= 0);
+	generation++;
+	if (size >= sizeof(struct tws_policy_image) && size <= TWS_POLICY_MAX_SIZE)
+		((struct tws_policy_image *)(void *)copy)->generation = generation;
+	/* All bits set: to be put right, since no fuzzer guesses it. */
 	if (size >= sizeof(struct tws_policy_image) && size <= TWS_POLICY_MAX_SIZE) {
 		struct tws_policy_image *image = (void *)copy;
 
@@ -143,9 +149,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			image->checksum = tws_policy_checksum(image);
 		}
 	}
-	snprintf(name, sizeof(name), TWS_POLICY_IMAGE_NAME, ++generation + 0ULL);
-	fuzz_write(directory, name, copy, size);
-	__atomic_store_n(&tws_policy_control->generation, generation, __ATOMIC_RELEASE);
+	if (size <= TWS_POLICY_MAX_SIZE)
+		FUZZ_CHECK(pwrite(file, copy, size, (off_t)tws_policy_slot(generation)) ==
+			   (ssize_t)size);
+	state = generation << 1 | 1;
+	FUZZ_CHECK(pwrite(file, &state, sizeof(state),
+			  offsetof(struct tws_policy_control, state)) == sizeof(state));
 	handle = tws_policy_acquire();
 	if (handle) {
 		use(handle->image);
@@ -153,8 +162,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		tws_policy_release(handle);
 		tws_policy_settings();
 	}
-	FUZZ_CHECK((handle != NULL) == (refused == refused_before));
-	unlinkat(directory, name, 0);
+	FUZZ_CHECK((handle != NULL) == (counted == counted_before));
+	FUZZ_CHECK(ftruncate(file, TWS_POLICY_PAGE) == 0 &&
+		   ftruncate(file, TWS_POLICY_FILE_SIZE) == 0);
+	close(file);
+	close(layer);
 	free(copy);
 	return 0;
 }

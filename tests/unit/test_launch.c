@@ -264,19 +264,19 @@ static void the_environment_keeps_its_order_and_gains_two(void **state)
 {
 	char a[] = "A=1", preload[] = "LD_PRELOAD=liba.so", b[] = "B=2";
 	char *const before[] = {a, preload, b, NULL};
-	char **after = launch_environment(before, "/x/libtwshim.so", "/run/d");
+	char **after = launch_environment(before, "/x/libtwshim.so", "0123");
 
 	assert_non_null(after);
 	assert_string_equal(after[0], a);
 	assert_string_equal(after[1], "LD_PRELOAD=liba.so:/x/libtwshim.so");
 	assert_string_equal(after[2], b);
-	assert_string_equal(after[3], "TWSHIM_DIR=/run/d");
+	assert_string_equal(after[3], "TWSHIM_RUN=0123");
 	assert_null(after[4]);
 	launch_environment_free(after);
 
-	after = launch_environment(before, NULL, "/run/d");
+	after = launch_environment(before, NULL, "0123");
 	assert_string_equal(after[1], preload);
-	assert_string_equal(after[3], "TWSHIM_DIR=/run/d");
+	assert_string_equal(after[3], "TWSHIM_RUN=0123");
 	launch_environment_free(after);
 }
 
@@ -357,22 +357,20 @@ static bool is_there(const char *path, const char *name)
 	return access(file, F_OK) == 0;
 }
 
-static void what_a_run_left_goes_up_and_its_directory_goes(void **state)
+static void the_directory_of_a_run_goes_with_it(void **state)
 {
 	struct run_directory run;
-	char error[512], totals[128];
+	char error[512], name[64];
 
 	assert_int_equal(run_directory_create(&run, error, sizeof(error)), 0);
 	assert_string_equal(run.main, directory);
-	put(run.path, "1-2-3-0.seg");
-	put(run.path, "123.totals");
+	snprintf(name, sizeof(name), TWS_RUN_PREFIX "%s", run.tag);
+	assert_true(is_there(directory, name));
 	put(run.path, "policy.ctl");
-	snprintf(totals, sizeof(totals), "123.totals-%s.seg", strrchr(run.path, '/') + 1);
+	put(directory, "1-2-3-0.seg");
 	run_directory_finish(&run, false);
 	assert_false(is_there(run.path, ""));
 	assert_true(is_there(directory, "1-2-3-0.seg"));
-	assert_true(is_there(directory, totals));
-	assert_false(is_there(directory, "policy.ctl"));
 }
 
 static void a_directory_that_is_used_or_kept_stays(void **state)
@@ -385,7 +383,7 @@ static void a_directory_that_is_used_or_kept_stays(void **state)
 	pid_t pid;
 
 	assert_int_equal(run_directory_create(&run, error, sizeof(error)), 0);
-	snprintf(variable, sizeof(variable), "TWSHIM_DIR=%s", run.path);
+	snprintf(variable, sizeof(variable), "TWSHIM_RUN=%s", run.tag);
 	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
 	pid = fork();
 	if (pid == 0) {
@@ -433,7 +431,7 @@ int main(void)
 	    cmocka_unit_test(the_environment_keeps_its_order_and_gains_two),
 	    cmocka_unit_test(a_file_is_replaced_whole_or_not_at_all),
 	    cmocka_unit_test(a_bad_path_is_known_before),
-	    cmocka_unit_test(what_a_run_left_goes_up_and_its_directory_goes),
+	    cmocka_unit_test(the_directory_of_a_run_goes_with_it),
 	    cmocka_unit_test(a_directory_that_is_used_or_kept_stays),
 	    cmocka_unit_test(a_line_of_descent_is_followed),
 	};

@@ -7,7 +7,7 @@
 
 #include "tools/kernel/proc_file.h"
 
-#define VARIABLE    "TWSHIM_DIR="
+#define VARIABLE    "TWSHIM_RUN="
 #define GENERATIONS 64 /* more than any real line; processes come and go meanwhile */
 
 /* Reads field 4 of proc_pid_stat(5), which follows the name; the name may contain
@@ -59,22 +59,14 @@ size_t lineage_family(pid_t pid, pid_t *ret_pids, size_t room)
 	return family.count;
 }
 
-static bool is_at_or_below(const char *path, const char *directory)
-{
-	size_t length = strlen(directory);
-
-	return strncmp(path, directory, length) == 0 &&
-	       (path[length] == '\0' || path[length] == '/');
-}
-
-static bool names_directory(const char *variable, const void *directory)
+static bool names_run(const char *variable, const void *tag)
 {
 	return strncmp(variable, VARIABLE, strlen(VARIABLE)) == 0 &&
-	       is_at_or_below(variable + strlen(VARIABLE), directory);
+	       strcmp(variable + strlen(VARIABLE), tag) == 0;
 }
 
 struct lineage_search {
-	const char *directory;
+	const char *tag;
 	pid_t *pids;
 	size_t room, count;
 };
@@ -85,7 +77,7 @@ static int lineage_visit(pid_t pid, void *data)
 	struct lineage_search *search = data;
 
 	if (pid == getpid() ||
-	    proc_any_line(pid, "environ", '\0', names_directory, search->directory) <= 0)
+	    proc_any_line(pid, "environ", '\0', names_run, search->tag) <= 0)
 		return 0;
 	if (search->count < search->room)
 		search->pids[search->count] = pid;
@@ -93,10 +85,9 @@ static int lineage_visit(pid_t pid, void *data)
 	return 0;
 }
 
-size_t lineage_of_directory(const char *directory, pid_t *ret_pids, size_t room)
+size_t lineage_of_run(const char *tag, pid_t *ret_pids, size_t room)
 {
-	struct lineage_search search = {
-	    .directory = directory, .pids = ret_pids, .room = room};
+	struct lineage_search search = {.tag = tag, .pids = ret_pids, .room = room};
 
 	proc_each(lineage_visit, &search);
 	return search.count;

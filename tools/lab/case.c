@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdarg.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,7 +59,11 @@ static int install_rule(const struct performance *all)
 {
 	const struct tws_source source = {.rules = &all->what->rule, .rule_count = 1};
 	struct tws_complaints complaints = {0};
-	int result = tws_policy_install(&source, all->directory, &complaints);
+	char layer[PATH_MAX];
+	int result;
+
+	snprintf(layer, sizeof(layer), "%s/" TWS_POLICY_DIRECTORY, all->directory);
+	result = tws_policy_install(&source, layer, 0600, &complaints);
 
 	if (result != 0)
 		failed(all->board, "rule %s: %s", all->what->rule,

@@ -8,8 +8,8 @@
 
 #include "tools/launch/library.h"
 
-#define PRELOAD	  "LD_PRELOAD="
-#define DIRECTORY "TWSHIM_DIR="
+#define PRELOAD "LD_PRELOAD="
+#define RUN	"TWSHIM_RUN="
 
 /* "NAME=VALUE", or NULL. */
 static char *entry(const char *name, const char *value)
@@ -65,8 +65,7 @@ static char **copy(char *const *environment)
 	return ret;
 }
 
-char **launch_environment(char *const *environment, const char *library,
-			  const char *directory)
+char **launch_environment(char *const *environment, const char *library, const char *tag)
 {
 	char **ret = copy(environment);
 	char **preload;
@@ -75,7 +74,7 @@ char **launch_environment(char *const *environment, const char *library,
 		return NULL;
 	preload = place_of_variable(ret, PRELOAD);
 	if ((!library || put_entry(preload, preload_entry(*preload, library))) &&
-	    put_entry(place_of_variable(ret, DIRECTORY), entry(DIRECTORY, directory)))
+	    put_entry(place_of_variable(ret, RUN), entry(RUN, tag)))
 		return ret;
 	launch_environment_free(ret);
 	return NULL;

@@ -1,31 +1,26 @@
-/* SPDX-License-Identifier: MIT
- *
- * What goes up keeps its name, since a segment's is its process's and no other's. Totals
- * are named after the application, and the main directory has its own: they go up under
- * a segment's kind of name, to be folded into those.
- */
+/* SPDX-License-Identifier: MIT */
 #include "tools/launch/run_directory.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "shim/shared/fold.h"
+#include "shim/shared/rundir.h"
 #include "tools/kernel/lineage.h"
-#include "tools/segments/reader.h"
 #include "tools/segments/prepare.h"
+#include "tools/segments/reader.h"
 #include "tools/segments/rundir.h"
 
-#define KEEP_MARK "keep" /* a file: the directory is not to be cleared */
+#define KEEP_MARK "keep" /* a file: the directory is not to be removed */
+#define ROOTS	  TWS_SYSTEM_DIRECTORY "/run"
 #define TRIES	  10
 
 /* ------------------------------------------------------------------- creating */
@@ -46,17 +41,49 @@ static int lock(const char *path)
 	return result;
 }
 
+/* Root's runs are where processes that become other users can read their policy. */
+static bool is_roots(const struct run_directory *directory)
+{
+	return strncmp(directory->path, ROOTS "/", strlen(ROOTS "/")) == 0;
+}
+
+static bool has_roots_place(void)
+{
+	const char *given = getenv("TWSHIM_DIR");
+	struct stat st;
+
+	return geteuid() == 0 && !(given && *given) && lstat(ROOTS, &st) == 0 &&
+	       S_ISDIR(st.st_mode) && st.st_uid == 0;
+}
+
+static int choose(struct run_directory *directory)
+{
+	int length;
+
+	if (getrandom(directory->run, sizeof(directory->run), 0) !=
+	    (ssize_t)sizeof(directory->run))
+		return -errno;
+	tws_run_tag(directory->run, directory->tag);
+	length = has_roots_place() ? snprintf(directory->path, sizeof(directory->path),
+					      ROOTS "/%s", directory->tag)
+				   : snprintf(directory->path, sizeof(directory->path),
+					      "%.*s/" TWS_RUN_PREFIX "%s", PATH_MAX - 64,
+					      directory->main, directory->tag);
+	directory->policy_mode = is_roots(directory) ? 0644 : 0600;
+	return length < 0 ? -EINVAL : 0;
+}
+
 /* A sweep may come between making it and locking it: then another is made. */
-static int make(struct run_directory *directory)
+static int make_locked(struct run_directory *directory)
 {
 	int result = -EBUSY;
 
 	for (int i = 0; i < TRIES && result < 0; i++) {
-		int length = snprintf(directory->path, sizeof(directory->path),
-				      "%.*s/" TWS_RUN_PREFIX "%d-XXXXXX", PATH_MAX - 64,
-				      directory->main, (int)getpid());
-
-		if (length < 0 || !mkdtemp(directory->path))
+		result = choose(directory);
+		if (result != 0)
+			return result;
+		if (mkdir(directory->path, 0700) != 0 ||
+		    chmod(directory->path, is_roots(directory) ? 0711 : 0700) != 0)
 			return -errno;
 		result = lock(directory->path);
 	}
@@ -64,10 +91,32 @@ static int make(struct run_directory *directory)
 	return result < 0 ? result : 0;
 }
 
+static int make(struct run_directory *directory)
+{
+	int result;
+
+	directory->place = tws_rundir_open(directory->main);
+	if (directory->place < 0)
+		return directory->place;
+	result = make_locked(directory);
+	if (result == 0)
+		return 0;
+	close(directory->place);
+	directory->place = -1;
+	return result;
+}
+
 static int explain(char *ret_error, size_t size, const char *path, int error)
 {
 	const char *why = error == EPERM ? "others may change it" : strerror(error);
 
+	if (error == ENOSPC) {
+		snprintf(ret_error, size,
+			 "%s: no room is left on this tmpfs: make room there, or set "
+			 "TWSHIM_DIR to a directory of your own on another",
+			 path);
+		return -error;
+	}
 	snprintf(ret_error, size,
 		 "%s: %s: set TWSHIM_DIR to a directory of your own on a tmpfs, such as "
 		 "/dev/shm/twshim-%u",
@@ -75,32 +124,24 @@ static int explain(char *ret_error, size_t size, const char *path, int error)
 	return -error;
 }
 
-/* Programs publish nowhere else. */
-static bool is_in_memory(int fd)
-{
-	struct statfs fs;
-
-	return fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
-}
-
 int run_directory_create(struct run_directory *ret_directory, char *ret_error,
 			 size_t size)
 {
 	int result;
 
-	ret_directory->fd = -1;
+	ret_directory->fd = ret_directory->place = -1;
 	prepare_places();
 	result = tws_rundir_find(ret_directory->main, sizeof(ret_directory->main));
 	if (result != 0)
 		return explain(ret_error, size, "the run-time directory", -result);
 	result = tws_rundir_create(ret_directory->main);
-	if (result == 0)
-		result = make(ret_directory);
 	if (result != 0)
 		return explain(ret_error, size, ret_directory->main, -result);
-	if (is_in_memory(ret_directory->fd))
-		return 0;
-	run_directory_discard(ret_directory);
+	if (tws_rundir_check(ret_directory->main) != -EXDEV) {
+		result = make(ret_directory);
+		return result ? explain(ret_error, size, ret_directory->main, -result)
+			      : 0;
+	}
 	snprintf(
 	    ret_error, size,
 	    "%s: not in memory, and programs would not publish there: set TWSHIM_DIR "
@@ -109,7 +150,7 @@ int run_directory_create(struct run_directory *ret_directory, char *ret_error,
 	return -EINVAL;
 }
 
-/* ------------------------------------------------------------------- clearing */
+/* ------------------------------------------------------------------- removing */
 
 static bool has_suffix(const char *name, const char *suffix)
 {
@@ -118,108 +159,67 @@ static bool has_suffix(const char *name, const char *suffix)
 	return length > tail && strcmp(name + length - tail, suffix) == 0;
 }
 
-#define DISCARD_TRIES 8
-
-struct clearing {
-	int from;
-	int to; /* -1: to nowhere */
-	const char *name;
-};
-
-/* The digits and letters of "run-PID-XXXXXX" tell one run's totals from another's. */
-static void move_totals(const struct clearing *clearing, const char *name)
+/* Calls `visit` with each name in an open directory. */
+static void each_name(int fd,
+		      void (*visit)(int fd, const char *name,
+				    const struct run_directory *directory),
+		      const struct run_directory *directory)
 {
-	char new_name[NAME_MAX + 1];
-
-	if (snprintf(new_name, sizeof(new_name), "%.20s-%.40s" TWS_SEGMENT_SUFFIX, name,
-		     clearing->name) > 0)
-		renameat(clearing->from, name, clearing->to, new_name);
-}
-
-static void clear_entry(const struct clearing *clearing, const struct dirent *entry)
-{
-	const char *name = entry->d_name;
-
-	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-		return;
-	if (clearing->to >= 0 && has_suffix(name, TWS_TOTALS_SUFFIX))
-		move_totals(clearing, name);
-	else if (clearing->to >= 0 &&
-		 (has_suffix(name, TWS_SEGMENT_SUFFIX) || entry->d_type == DT_DIR))
-		renameat(clearing->from, name, clearing->to, name);
-	else
-		unlinkat(clearing->from, name, 0);
-}
-
-/* Once: names that readdir() may pass over for what is moved are left for the next. */
-static void clear(const struct clearing *clearing)
-{
-	int fd = openat(clearing->from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
 	struct dirent *entry;
 
-	if (!dir) {
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	while ((entry = readdir(dir)) != NULL)
-		clear_entry(clearing, entry);
-	closedir(dir);
+	while (dir && (entry = readdir(dir)) != NULL)
+		visit(fd, entry->d_name, directory);
+	if (dir)
+		closedir(dir);
+	else if (copy >= 0)
+		close(copy);
 }
 
-/* Takes no segment away, but unlinks those that a fold counted and did not live to
- * unlink: moved up they would be counted again. */
-static void finish_folding(int fd)
+static void remove_name(int fd, const char *name, const struct run_directory *directory)
 {
-	const struct tws_fold_limits none = {
-	    .retention_s = UINT32_MAX, .max_segments = UINT32_MAX, .most = 1};
-
-	tws_fold(fd, &none);
+	(void)directory;
+	unlinkat(fd, name, 0);
 }
 
-static void move_up(const char *main_path, const char *path, int fd)
+/* Nobody but tools writes in it: the policy, its lock and the mark. */
+static void remove_directory(const char *path, int fd)
 {
-	int main_fd = tws_rundir_open(main_path);
-	struct clearing clearing = {
-	    .from = fd, .to = main_fd, .name = strrchr(path, '/') + 1};
-
-	if (main_fd < 0)
-		return;
-	finish_folding(fd);
-	clear(&clearing);
-	close(main_fd);
+	each_name(fd, remove_name, NULL);
 	rmdir(path);
 }
 
-/* ----------------------------------------------------------------- who uses it */
-
+/* An observer needs no look: it is the owner of the directory, which the lock tells of.
+ */
 static int is_alive(struct segment *segment, void *data)
 {
-	if (segment->header.observer != TWS_OBSERVER_SHIM)
-		return segment->is_observed;
-	return segment->life != PROCESS_DEAD;
+	return segment->header.observer == TWS_OBSERVER_SHIM &&
+	       segment->life != PROCESS_DEAD &&
+	       segment->header.state != TWS_SEGMENT_TOTALS;
 }
 
-static bool has_live_segment(const char *path)
+static bool has_live_segment(const uint8_t run[TWS_RUN_SIZE], const char *main_path)
 {
 	struct reader reader;
 	int result = reader_init(&reader);
 
+	reader.run = run;
 	if (result == 0)
-		result = reader_read(&reader, path, true, is_alive, NULL);
+		result = reader_read_everywhere(&reader, main_path, is_alive, NULL);
 	reader_free(&reader);
 	return result > 0;
 }
 
-static bool is_used(const char *path)
+static bool is_used(const char *tag, const uint8_t run[TWS_RUN_SIZE],
+		    const char *main_path)
 {
-	return has_live_segment(path) || lineage_of_directory(path, NULL, 0) > 0;
+	return lineage_of_run(tag, NULL, 0) > 0 || has_live_segment(run, main_path);
 }
 
 bool run_directory_is_used(const struct run_directory *directory)
 {
-	return is_used(directory->path);
+	return is_used(directory->tag, directory->run, directory->main);
 }
 
 static bool is_kept(int fd)
@@ -248,59 +248,99 @@ static void fold_main(const char *main_path)
 	close(fd);
 }
 
+static void let_go(struct run_directory *directory)
+{
+	close(directory->fd);
+	close(directory->place);
+	directory->fd = directory->place = -1;
+}
+
 void run_directory_finish(struct run_directory *directory, bool keep)
 {
 	if (directory->fd < 0)
 		return;
 	if (keep)
 		mark_kept(directory->fd);
-	else if (!is_used(directory->path))
-		move_up(directory->main, directory->path, directory->fd);
-	close(directory->fd);
-	directory->fd = -1;
+	else if (!run_directory_is_used(directory))
+		remove_directory(directory->path, directory->fd);
+	let_go(directory);
 	run_directory_sweep(directory->main);
 	fold_main(directory->main);
 }
 
-void run_directory_discard(struct run_directory *directory)
+void run_directory_leave(struct run_directory *directory)
 {
-	struct clearing clearing = {.from = directory->fd, .to = -1};
-
 	if (directory->fd < 0)
 		return;
-	/* readdir() may pass over names while others are removed: look again. */
-	for (int tries = 0; tries < DISCARD_TRIES; tries++) {
-		clear(&clearing);
-		if (rmdir(directory->path) == 0 || errno != ENOTEMPTY)
-			break;
-	}
-	close(directory->fd);
-	directory->fd = -1;
+	mark_kept(directory->fd);
+	let_go(directory);
 }
 
-static int sweep_one(int fd, const char *name, void *data)
+static bool is_of_run(int fd, const char *name, const struct run_directory *directory)
 {
-	const char *main_path = data;
-	char path[PATH_MAX];
-	int locked;
+	struct tws_header header;
+	int file;
+	bool ret;
 
-	/* What lies below and is no run's belongs to a unit. */
-	if (strncmp(name, TWS_RUN_PREFIX, strlen(TWS_RUN_PREFIX)) != 0 || is_kept(fd) ||
-	    snprintf(path, sizeof(path), "%s/%s", main_path, name) >= (int)sizeof(path))
-		return 0;
-	locked = lock(path);
-	if (locked < 0)
-		return 0;
-	if (!is_used(path))
-		move_up(main_path, path, locked);
-	close(locked);
-	return 0;
+	if (has_suffix(name, TWS_TOTALS_SUFFIX))
+		return strstr(name, directory->tag) != NULL;
+	if (!has_suffix(name, TWS_SEGMENT_SUFFIX))
+		return false;
+	file = openat(fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	ret = file >= 0 && read(file, &header, sizeof(header)) == sizeof(header) &&
+	      memcmp(header.run, directory->run, TWS_RUN_SIZE) == 0;
+	if (file >= 0)
+		close(file);
+	return ret;
+}
+
+static void remove_if_of_run(int fd, const char *name,
+			     const struct run_directory *directory)
+{
+	if (is_of_run(fd, name, directory))
+		unlinkat(fd, name, 0);
+}
+
+void run_directory_discard(struct run_directory *directory)
+{
+	if (directory->fd < 0)
+		return;
+	each_name(directory->place, remove_if_of_run, directory);
+	remove_directory(directory->path, directory->fd);
+	let_go(directory);
+}
+
+static void sweep_one(const char *path, const char *tag, const char *main_path)
+{
+	uint8_t run[TWS_RUN_SIZE];
+	int fd = tws_run_parse(tag, run) ? lock(path) : -ENOENT;
+
+	if (fd < 0)
+		return;
+	if (!is_kept(fd) && !is_used(tag, run, main_path))
+		remove_directory(path, fd);
+	close(fd);
+}
+
+static void sweep_in(const char *above, const char *prefix, const char *main_path)
+{
+	DIR *dir = opendir(above);
+	struct dirent *entry;
+	char path[PATH_MAX];
+
+	if (!dir)
+		return;
+	while ((entry = readdir(dir)) != NULL)
+		if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0 &&
+		    snprintf(path, sizeof(path), "%s/%s", above, entry->d_name) <
+			(int)sizeof(path))
+			sweep_one(path, entry->d_name + strlen(prefix), main_path);
+	closedir(dir);
 }
 
 void run_directory_sweep(const char *main_path)
 {
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), "%s", main_path);
-	tws_rundir_each(path, sweep_one, path);
+	sweep_in(main_path, TWS_RUN_PREFIX, main_path);
+	if (has_roots_place())
+		sweep_in(ROOTS, "", main_path);
 }

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * The directory of one `twshim run`, "run-PID-XXXXXX" below the main run-time directory.
- * It is locked (flock) as long as its owner lives, in whatever pid namespace that is; one
- * without a lock and without processes is a dead run's, and whoever comes by clears it.
+ * A run: a random tag that its processes carry (TWSHIM_RUN), and a directory that says
+ * that it goes on and holds its policy. Root's is /run/twshim/run/TAG; another user's is
+ * run-TAG in the user's place. The processes publish in the usual places of their users.
+ * The directory is locked (flock) as long as its owner lives, in whatever pid namespace
+ * that is; one without a lock and without processes is a dead run's, and the next command
+ * removes it.
  */
 #ifndef TWS_TOOLS_RUN_DIRECTORY_H
 #define TWS_TOOLS_RUN_DIRECTORY_H
@@ -10,30 +13,42 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
+
+#include "shim/shared/segment.h"
 
 struct run_directory {
-	char main[PATH_MAX]; /* the main run-time directory */
+	uint8_t run[TWS_RUN_SIZE];
+	char tag[TWS_RUN_TAG_SIZE];
+	char main[PATH_MAX]; /* where this user's programs publish */
 	char path[PATH_MAX];
-	int fd; /* open and locked; -1: there is none */
+	mode_t policy_mode; /* of its policy.ctl */
+	int fd;		    /* open and locked; -1: there is none */
+	int place;	    /* `main`, open; -1: there is none */
 };
 
-/* Finds the main directory (made if need be) and makes a fresh one below it. 0, or -errno
- * with a one-line reason and its cure. */
+/* Makes a fresh run, and the places of all users where root does it. 0, or -errno with a
+ * one-line reason and its cure. */
 int run_directory_create(struct run_directory *ret_directory, char *ret_error,
 			 size_t size);
 
-/* Whether a process still publishes in it, or was started to. */
+/* Whether a process of the run still publishes, or was started to. */
 bool run_directory_is_used(const struct run_directory *directory);
 
-/* Ends it. Unless it is used or to be kept, what its processes left goes up into the main
- * directory (where it is found for the time of its TIME_WAIT sockets), and it is removed.
- * Also clears dead runs' directories and folds what is due in the main one. */
+/* Ends the run. Unless it is used or to be kept, its directory is removed: its totals are
+ * then added to those of its applications. Also removes the directories of dead runs, and
+ * folds what is due in the main directory. */
 void run_directory_finish(struct run_directory *directory, bool keep);
 
-/* Removes it, with what is in it: nothing was run. */
+/* Keeps the directory, without a process that owns it: for `twshim env`. */
+void run_directory_leave(struct run_directory *directory);
+
+/* Removes it, and what carries its tag in the place: nothing was run, or what was
+ * observed is not to be kept. */
 void run_directory_discard(struct run_directory *directory);
 
-/* Clears dead runs' directories below `main_path`. Errors are passed over. */
+/* Removes the directories of dead runs in `main_path`, and root's. Errors are passed
+ * over. */
 void run_directory_sweep(const char *main_path);
 
 #endif

@@ -166,6 +166,7 @@ static int read_directories(struct model *model, const char *path, bool *ret_cha
 	int result = reader_init(&reader);
 
 	reader.cache = options->cache;
+	reader.run = options->run;
 	if (options->owners_only && !options->cache)
 		reader.without = 1u << TWS_SECTION_ENDED;
 	reader_cache_begin(options->cache);

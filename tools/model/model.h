@@ -150,10 +150,11 @@ struct model_owner {
 };
 
 struct model_options {
-	const char *dir; /* NULL: the main run-time directory */
-	bool only_dir;
-	const char *app; /* name or path; NULL: all */
-	pid_t pid;	 /* 0: all */
+	const char *dir;    /* NULL: the main run-time directory */
+	bool only_dir;	    /* without the directories below it */
+	const uint8_t *run; /* only processes of this run; NULL: of all */
+	const char *app;    /* name or path; NULL: all */
+	pid_t pid;	    /* 0: all */
 	const struct kernel_listener *listener;
 	uint32_t states; /* states of the kernel's sockets to read; 0: all but LISTEN */
 	/* Find out only who owns the sockets. The rings of endings are long and are not

@@ -79,8 +79,7 @@ static struct published *published_of(struct bpf_source *source,
 		return NULL;
 	if (observed->published)
 		return observed->published;
-	if (observed_is_others(
-		observed, publish_directory(source->publisher, observed->subject.uid))) {
+	if (observed_is_others(observed, publish_run(source->publisher))) {
 		skip(source, observed);
 		return NULL;
 	}

@@ -70,19 +70,9 @@ int observation_begin(struct observation *ret_observation,
 	return result;
 }
 
-static int directory_of(void *data, uint32_t uid)
+int observation_begin_beside(struct observation *ret_observation,
+			     const struct publish_place *place, int also)
 {
-	const int *directory = data;
-
-	(void)uid;
-	return *directory;
-}
-
-int observation_begin_beside(struct observation *ret_observation, const int *directory,
-			     int also)
-{
-	const struct publish_place place = {.directory = directory_of,
-					    .data = (void *)(uintptr_t)directory};
 	const pid_t self = getpid();
 	const struct observe_scope scope = {.kind = BPF_SCOPE_PROCESSES,
 					    .pids = &self,
@@ -91,7 +81,7 @@ int observation_begin_beside(struct observation *ret_observation, const int *dir
 					    .connections = BESIDE_CONNECTIONS};
 	char error[256];
 	int result =
-	    observation_begin(ret_observation, &scope, &place, error, sizeof(error));
+	    observation_begin(ret_observation, &scope, place, error, sizeof(error));
 
 	if (result == 0 && also >= 0)
 		result = add_event(ret_observation, also);

@@ -21,10 +21,10 @@ int observation_begin(struct observation *ret_observation,
 		      const struct observe_scope *scope,
 		      const struct publish_place *place, char *ret_error, size_t size);
 
-/* The same, but only for what this process starts from now on. Files go into an open
- * directory. observation_fd() also waits for the descriptor `also` (-1: none). */
-int observation_begin_beside(struct observation *ret_observation, const int *directory,
-			     int also);
+/* The same, but only for what this process starts from now on. observation_fd() also
+ * waits for the descriptor `also` (-1: none). */
+int observation_begin_beside(struct observation *ret_observation,
+			     const struct publish_place *place, int also);
 
 /* Waits briefly until the connections that were closed have also ended. */
 void observation_settle(struct observation *observation);

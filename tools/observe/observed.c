@@ -13,6 +13,7 @@
 #include "tools/kernel/kernel.h"
 #include "tools/kernel/proc_file.h"
 #include "tools/kernel/process.h"
+#include "shim/shared/rundir.h"
 #include "tools/segments/rundir.h"
 
 /* The first pid namespace's inode, fixed in the kernel. */
@@ -20,7 +21,7 @@
 #define TICK_NS		      10000000ull /* the unit of times in /proc, USER_HZ */
 #define DEAD_SWEEPS	      120
 #define LIBRARY		      "/libtwshim.so"
-#define VARIABLE	      "TWSHIM_DIR="
+#define VARIABLE	      "TWSHIM_RUN="
 
 void observed_init(struct observed_table *table)
 {
@@ -287,20 +288,25 @@ static bool names_library(const char *line, const void *data)
 	return strstr(line, LIBRARY) != NULL;
 }
 
-/* A process of a run by root, which observes its own processes. `place` is ours. */
+/* A process of another run by root, which observes its own processes. Root's places,
+ * which no user can write, say whether a run goes on. */
 static bool names_other_run(const char *line, const void *data)
 {
-	const struct stat *place = data;
-	const char *name;
-	struct stat st;
+	uint8_t run[TWS_RUN_SIZE];
+	char path[4096];
+	int place;
+	bool ret;
 
-	if (strncmp(line, VARIABLE, strlen(VARIABLE)) != 0)
+	if (strncmp(line, VARIABLE, strlen(VARIABLE)) != 0 ||
+	    !tws_run_parse(line + strlen(VARIABLE), run) ||
+	    memcmp(run, data, TWS_RUN_SIZE) == 0 ||
+	    tws_rundir_find(path, sizeof(path)) != 0)
 		return false;
-	line += strlen(VARIABLE);
-	name = strrchr(line, '/');
-	return name && strncmp(name + 1, TWS_RUN_PREFIX, strlen(TWS_RUN_PREFIX)) == 0 &&
-	       stat(line, &st) == 0 && st.st_uid == 0 &&
-	       (st.st_dev != place->st_dev || st.st_ino != place->st_ino);
+	place = tws_rundir_open(path);
+	ret = tws_run_goes_on(place, run);
+	if (place >= 0)
+		close(place);
+	return ret;
 }
 
 /* The first segment of the process that we did not write. */
@@ -341,15 +347,13 @@ static bool left_segment(const struct publish_subject *subject)
 }
 
 /* The process may end at any step here, so what it left behind is looked for last. */
-bool observed_is_others(const struct observed *observed, int directory)
+bool observed_is_others(const struct observed *observed, const uint8_t run[TWS_RUN_SIZE])
 {
 	pid_t pid = observed->subject.host_pid;
-	struct stat place = {0};
 
 	if (is_there(observed) &&
 	    (proc_any_line(pid, "maps", '\n', names_library, NULL) > 0 ||
-	     (fstat(directory, &place) == 0 &&
-	      proc_any_line(pid, "environ", '\0', names_other_run, &place) > 0)))
+	     proc_any_line(pid, "environ", '\0', names_other_run, run) > 0))
 		return true;
 	return left_segment(&observed->subject);
 }

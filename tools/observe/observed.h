@@ -58,7 +58,7 @@ void observed_forget(struct observed_table *table, const struct published *publi
 void observed_sweep(struct observed_table *table);
 
 /* Whether another party counts its connections: the shim, which is in the process or
- * wrote its segment, or another observer. `directory` is where we would publish. */
-bool observed_is_others(const struct observed *observed, int directory);
+ * wrote its segment, or another observer. `run` is the one that we observe for. */
+bool observed_is_others(const struct observed *observed, const uint8_t run[TWS_RUN_SIZE]);
 
 #endif

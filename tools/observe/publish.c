@@ -25,6 +25,8 @@ int publisher_open(struct publisher **ret_publisher, enum tws_observer source,
 	if (!publisher)
 		return -ENOMEM;
 	publish_writer_init(&publisher->writer, source);
+	if (place->run)
+		memcpy(publisher->writer.run, place->run, TWS_RUN_SIZE);
 	publisher->place = *place;
 	*ret_publisher = publisher;
 	return 0;
@@ -63,6 +65,17 @@ static void note_user(struct publisher *publisher, uint32_t uid)
 			return;
 	if (publisher->user_count < PUBLISH_USERS)
 		publisher->users[publisher->user_count++] = uid;
+}
+
+int publish_in_one(void *data, uint32_t uid)
+{
+	(void)uid;
+	return *(const int *)data;
+}
+
+const uint8_t *publish_run(const struct publisher *publisher)
+{
+	return publisher->writer.run;
 }
 
 int publish_directory(struct publisher *publisher, uint32_t uid)

@@ -46,7 +46,11 @@ struct publish_connection {
 struct publish_place {
 	int (*directory)(void *data, uint32_t uid);
 	void *data;
+	const uint8_t *run; /* the run that all belong to; NULL: none */
 };
+
+/* `directory` of a place that is one open directory, which `data` points to. */
+int publish_in_one(void *data, uint32_t uid);
 
 struct publisher;
 struct published; /* one process's segment */
@@ -60,6 +64,9 @@ void publisher_close(struct publisher *publisher);
 
 /* Returns where the segments of a user's processes go, or -errno. */
 int publish_directory(struct publisher *publisher, uint32_t uid);
+
+/* Returns the run that all belong to; all 0: none. */
+const uint8_t *publish_run(const struct publisher *publisher);
 
 /* Begins the segment of a process. NULL: no memory, or no place for it. */
 struct published *publish_process(struct publisher *publisher,

@@ -67,6 +67,7 @@ static void lay_out_observed(struct tws_header *layout,
 	    .observer_start_time = writer->start_time,
 	};
 	memcpy(layout->boot_id, writer->boot_id, sizeof(layout->boot_id));
+	memcpy(layout->run, writer->run, sizeof(layout->run));
 	memcpy(layout->exe, subject->exe, sizeof(layout->exe) - 1);
 	tws_segment_lay_out(layout, &usual);
 }

@@ -23,6 +23,7 @@ struct publish_writer {
 	uint64_t pid_namespace;
 	uint64_t start_time;
 	uint8_t boot_id[16];
+	uint8_t run[TWS_RUN_SIZE]; /* all 0: none */
 };
 
 /* Fills in the observer: this process. */

@@ -223,23 +223,16 @@ static void take_observed(const struct observed *observed, void *data)
 					 &gathering);
 }
 
-static int directory_of(void *data, uint32_t uid)
+int sightings_count(struct sightings *ret_sightings, const struct publish_place *place,
+		    double seconds)
 {
-	(void)uid;
-	return *(const int *)data;
-}
-
-int sightings_count(struct sightings *ret_sightings, int directory, double seconds)
-{
-	const struct publish_place place = {.directory = directory_of,
-					    .data = &directory};
 	const struct observe_scope everything = {.kind = BPF_SCOPE_ALL};
 	struct observation observation;
 	struct pollfd wait = {.events = POLLIN};
 	uint64_t until;
 	char error[256];
 	int result =
-	    observation_begin(&observation, &everything, &place, error, sizeof(error));
+	    observation_begin(&observation, &everything, place, error, sizeof(error));
 
 	*ret_sightings = (struct sightings){.counted = true, .seconds = seconds};
 	if (result != 0)

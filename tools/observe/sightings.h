@@ -38,10 +38,11 @@ struct sightings {
 	unsigned looks;
 };
 
-/* Counts through the kernel for `seconds`. The result is also published in
- * `directory`, so that sockets that are left during this time have an owner. Returns
- * 0, or -errno without waiting if this is not possible. */
-int sightings_count(struct sightings *ret_sightings, int directory, double seconds);
+/* Counts through the kernel for `seconds`. The result is also published, so that sockets
+ * that are left during this time have an owner. Returns 0, or -errno without waiting if
+ * this is not possible. */
+int sightings_count(struct sightings *ret_sightings, const struct publish_place *place,
+		    double seconds);
 
 /* Looks for `seconds` which processes hold connections to these destinations. Returns
  * 0 or -errno. */

@@ -20,7 +20,7 @@ struct policy_options {
 	const char *to;
 	const char *uid;
 	struct policy_given given;
-	bool json, markdown;
+	bool json, markdown, system;
 };
 
 /* Each returns the exit status. */

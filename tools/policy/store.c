@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "tools/policy/store.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <inttypes.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,10 +21,6 @@
 #define TEMPORARY     "policy" TWS_TEMPORARY_SUFFIX
 #define LOCK_TRIES    500
 #define LOCK_PAUSE_NS 10000000
-#define CONTROL_SIZE  4096
-#define IMAGE_NAME    40
-/* A process may be this many generations behind while it opens an image. */
-#define IMAGES_KEPT 8
 
 /* Ours or root's, and nobody else may change what lies in it. */
 static bool is_ours(int fd, bool is_directory)
@@ -80,8 +74,18 @@ static int take_lock(int directory)
 
 /* ------------------------------------------------------------------ policy.ctl */
 
+/* Sparse, except for the page that every process touches. */
+static int size_control(int fd)
+{
+	int result = -posix_fallocate(fd, 0, TWS_POLICY_PAGE);
+
+	if (result == 0 && ftruncate(fd, TWS_POLICY_FILE_SIZE) != 0)
+		result = -errno;
+	return result;
+}
+
 /* A new one appears whole: linked in, so that one made meanwhile by a process stays. */
-static int make_control(int directory)
+static int make_control(int directory, mode_t mode)
 {
 	int fd, result;
 
@@ -89,7 +93,9 @@ static int make_control(int directory)
 	fd = openat(directory, TEMPORARY, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
-	result = -posix_fallocate(fd, 0, CONTROL_SIZE);
+	result = size_control(fd);
+	if (result == 0 && fchmod(fd, mode) != 0)
+		result = -errno;
 	close(fd);
 	if (result == 0 &&
 	    linkat(directory, TEMPORARY, directory, TWS_POLICY_CONTROL, 0) != 0 &&
@@ -99,14 +105,15 @@ static int make_control(int directory)
 	return result;
 }
 
-/* Opens policy.ctl for writing. A descriptor, or -errno. */
-static int open_control(int directory)
+/* Opens policy.ctl for writing, and makes it if there is none. A descriptor, or -errno.
+ */
+static int open_control(int directory, mode_t mode)
 {
 	int flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC;
 	int fd = openat(directory, TWS_POLICY_CONTROL, flags), result;
 
 	if (fd < 0 && errno == ENOENT) {
-		result = make_control(directory);
+		result = make_control(directory, mode);
 		if (result != 0)
 			return result;
 		fd = openat(directory, TWS_POLICY_CONTROL, flags);
@@ -114,127 +121,104 @@ static int open_control(int directory)
 	if (fd < 0)
 		return errno == ELOOP ? -EPERM : -errno;
 	/* A process that makes one may not have come to this yet. */
-	result = is_ours(fd, false) ? -posix_fallocate(fd, 0, CONTROL_SIZE) : -EPERM;
+	result = is_ours(fd, false) ? size_control(fd) : -EPERM;
 	if (result == 0)
 		return fd;
 	close(fd);
 	return result;
 }
 
-static int map_control(int directory, struct tws_policy_control **ret_control)
+/* --------------------------------------------------------------------- writing */
+
+static int write_all(int fd, const void *bytes, size_t size, off_t offset)
 {
-	int fd = open_control(directory);
-	void *memory;
+	const char *at = bytes;
 
-	if (fd < 0)
-		return fd;
-	memory = mmap(NULL, CONTROL_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
-	if (memory == MAP_FAILED)
-		return -errno;
-	*ret_control = memory;
-	return 0;
-}
-
-/* --------------------------------------------------------------------- images */
-
-static void image_name(char name[IMAGE_NAME], uint64_t generation)
-{
-	snprintf(name, IMAGE_NAME, TWS_POLICY_IMAGE_NAME, (unsigned long long)generation);
-}
-
-/* The generation that a file's name stands for; 0: it is no image. */
-static uint64_t generation_of(const char *name)
-{
-	unsigned long long generation = 0;
-	char again[IMAGE_NAME];
-
-	if (sscanf(name, TWS_POLICY_IMAGE_NAME, &generation) != 1)
-		return 0;
-	image_name(again, generation);
-	return strcmp(again, name) == 0 ? generation : 0;
-}
-
-/* Looks at all images: removes those up to `remove_to`, returns the highest of the others
- * (0: there is none, or the directory can't be read). */
-static uint64_t sweep(int directory, uint64_t remove_to)
-{
-	int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	uint64_t highest = 0, generation;
-	struct dirent *entry;
-
-	if (!dir) {
-		if (fd >= 0)
-			close(fd);
-		return 0;
-	}
-	while ((entry = readdir(dir)) != NULL) {
-		generation = generation_of(entry->d_name);
-		if (generation > remove_to && generation > highest)
-			highest = generation;
-		else if (generation > 0 && generation <= remove_to)
-			unlinkat(directory, entry->d_name, 0);
-	}
-	closedir(dir);
-	return highest;
-}
-
-static int write_all(int fd, const char *bytes, size_t size)
-{
 	while (size > 0) {
-		ssize_t done = write(fd, bytes, size);
+		ssize_t done = pwrite(fd, at, size, offset);
 
 		if (done < 0 && errno != EINTR)
 			return -errno;
 		if (done > 0) {
-			bytes += done;
+			at += done;
+			offset += done;
 			size -= (size_t)done;
 		}
 	}
 	return 0;
 }
 
-static int write_image(int directory, const struct tws_policy_image *image)
+static int read_control(int fd, struct tws_policy_control *ret_control)
 {
-	char name[IMAGE_NAME];
-	int fd, result;
+	ssize_t length = pread(fd, ret_control, sizeof(*ret_control), 0);
 
-	unlinkat(directory, TEMPORARY, 0);
-	fd = openat(directory, TEMPORARY, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
+	if (length < 0)
 		return -errno;
-	result = write_all(fd, (const char *)image, image->size);
-	close(fd);
-	image_name(name, image->generation);
-	if (result == 0 && renameat(directory, TEMPORARY, directory, name) != 0)
-		result = -errno;
-	if (result != 0)
-		unlinkat(directory, TEMPORARY, 0);
+	if (length < (ssize_t)sizeof(*ret_control))
+		*ret_control = (struct tws_policy_control){0};
+	return ret_control->magic && ret_control->magic != TWS_POLICY_CONTROL_MAGIC
+		   ? -EBADMSG
+		   : 0;
+}
+
+/* The state last: with it the generation is in force. It is one aligned word, which
+ * processes see whole. */
+static int write_state(int fd, uint64_t state)
+{
+	struct tws_policy_control control = {.magic = TWS_POLICY_CONTROL_MAGIC};
+	struct timespec now;
+	int result;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	control.since_realtime_ns =
+	    (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	result =
+	    write_all(fd, &control.since_realtime_ns, sizeof(control.since_realtime_ns),
+		      offsetof(struct tws_policy_control, since_realtime_ns));
+	result =
+	    result ? result : write_all(fd, &control.magic, sizeof(control.magic), 0);
+	return result ? result
+		      : write_all(fd, &state, sizeof(state),
+				  offsetof(struct tws_policy_control, state));
+}
+
+/* `image` NULL: none is in force. */
+static int store_locked(int fd, struct tws_policy_image *image)
+{
+	struct tws_policy_control control;
+	uint64_t generation;
+	int result = read_control(fd, &control);
+
+	if (result != 0 && result != -EBADMSG)
+		return result;
+	generation = (result ? 0 : control.state >> 1) + 1;
+	if (!image)
+		return write_state(fd, generation << 1);
+	image->generation = generation;
+	image->checksum = tws_policy_checksum(image);
+	result = write_all(fd, image, image->size, (off_t)tws_policy_slot(generation));
+	return result ? result : write_state(fd, generation << 1 | 1);
+}
+
+int tws_policy_store(int directory, struct tws_policy_image *image, mode_t mode)
+{
+	int lock, fd, result;
+
+	if (!is_ours(directory, true))
+		return -EPERM;
+	lock = take_lock(directory);
+	if (lock < 0)
+		return lock;
+	fd = open_control(directory, mode);
+	result = fd < 0 ? fd : store_locked(fd, image);
+	if (fd >= 0)
+		close(fd);
+	close(lock);
 	return result;
 }
 
-static int store_locked(int directory, struct tws_policy_control *control,
-			struct tws_policy_image *image)
-{
-	uint64_t now = __atomic_load_n(&control->generation, __ATOMIC_ACQUIRE);
-	uint64_t highest = sweep(directory, 0);
-	int result;
-
-	image->generation = (now > highest ? now : highest) + 1;
-	image->checksum = tws_policy_checksum(image);
-	result = write_image(directory, image);
-	if (result != 0)
-		return result;
-	__atomic_store_n(&control->magic, TWS_POLICY_MAGIC, __ATOMIC_RELAXED);
-	__atomic_store_n(&control->generation, image->generation, __ATOMIC_RELEASE);
-	if (image->generation > IMAGES_KEPT)
-		sweep(directory, image->generation - IMAGES_KEPT);
-	return 0;
-}
-
 /* A group that may read the files must come to them. Never narrows what is open. */
-static int open_to_group(int directory, uint32_t group)
+int tws_policy_open_to_group(int directory, uint32_t group)
 {
 	if (!group)
 		return 0;
@@ -243,90 +227,69 @@ static int open_to_group(int directory, uint32_t group)
 		   : -errno;
 }
 
-int tws_policy_store(int directory, struct tws_policy_image *image)
-{
-	struct tws_policy_control *control = NULL;
-	int lock, result;
-
-	if (!is_ours(directory, true))
-		return -EPERM;
-	lock = take_lock(directory);
-	if (lock < 0)
-		return lock;
-	result = map_control(directory, &control);
-	if (result == 0) {
-		result = open_to_group(directory, image->settings.group);
-		if (result == 0)
-			result = store_locked(directory, control, image);
-		munmap(control, CONTROL_SIZE);
-	}
-	close(lock);
-	return result;
-}
-
 /* -------------------------------------------------------------------- reading */
 
-/* The generation in force, 0: none. */
-static int read_generation(int directory, uint64_t *ret_generation)
+static int read_image(int fd, uint64_t generation, struct tws_policy_image **ret_image)
 {
-	struct tws_policy_control control = {0};
-	int fd = openat(directory, TWS_POLICY_CONTROL,
-			O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	ssize_t length;
-
-	*ret_generation = 0;
-	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno;
-	length = pread(fd, &control, sizeof(control), 0);
-	close(fd);
-	if (length < 0)
-		return -errno;
-	if (control.magic != 0 && control.magic != TWS_POLICY_MAGIC)
-		return -EBADMSG;
-	*ret_generation = control.generation;
-	return 0;
-}
-
-static int read_image(int fd, struct tws_policy_image **ret_image)
-{
-	char *bytes = malloc(TWS_POLICY_MAX_SIZE + 1);
-	ssize_t length = bytes ? pread(fd, bytes, TWS_POLICY_MAX_SIZE + 1, 0) : -1;
+	char *bytes = malloc(TWS_POLICY_MAX_SIZE);
+	struct tws_policy_image *image = (struct tws_policy_image *)bytes;
+	ssize_t length = bytes ? pread(fd, bytes, TWS_POLICY_MAX_SIZE,
+				       (off_t)tws_policy_slot(generation))
+			       : -1;
 	int result = -errno;
 
 	if (length >= 0)
-		result = tws_policy_validate(bytes, (uint64_t)length) ? -EBADMSG : 0;
+		result = length < (ssize_t)sizeof(*image) || image->size > length ||
+				 tws_policy_validate(bytes, image->size) ||
+				 image->generation != generation
+			     ? -EBADMSG
+			     : 0;
 	if (result == 0)
-		*ret_image = (struct tws_policy_image *)bytes;
+		*ret_image = image;
 	else
 		free(bytes);
 	return result;
 }
 
-int tws_policy_fetch(int directory, struct tws_policy_image **ret_image)
+static int fetch(int fd, struct tws_policy_image **ret_image,
+		 struct tws_policy_control *ret_control)
 {
-	char name[IMAGE_NAME];
-	uint64_t generation;
-	int result, fd = -ENOENT;
+	int result = read_control(fd, ret_control);
 
-	/* An image may be swept away between the two looks: look again. */
-	for (int i = 0; i < 3 && fd == -ENOENT; i++) {
-		result = read_generation(directory, &generation);
-		if (result != 0)
-			return result;
-		if (generation == 0) {
-			*ret_image = NULL;
-			return 0;
-		}
-		image_name(name, generation);
-		fd = openat(directory, name,
-			    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-		if (fd < 0)
-			fd = -errno;
-	}
+	*ret_image = NULL;
+	if (result != 0 || !(ret_control->state & 1))
+		return result;
+	return read_image(fd, ret_control->state >> 1, ret_image);
+}
+
+int tws_policy_fetch(int directory, struct tws_policy_image **ret_image,
+		     struct tws_policy_control *ret_control)
+{
+	int fd = openat(directory, TWS_POLICY_CONTROL,
+			O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	int result = -EBADMSG;
+
+	*ret_image = NULL;
+	*ret_control = (struct tws_policy_control){0};
 	if (fd < 0)
-		return fd;
-	result = read_image(fd, ret_image);
+		return errno == ENOENT ? 0 : -errno;
+	/* A slot may be written over while it is read: look again. */
+	for (int i = 0; i < 3 && result == -EBADMSG; i++)
+		result = fetch(fd, ret_image, ret_control);
 	close(fd);
+	return result;
+}
+
+int tws_policy_store_at(const char *path, struct tws_policy_image *image, mode_t mode)
+{
+	int directory, result = tws_rundir_create(path);
+
+	if (result != 0)
+		return result;
+	directory = tws_rundir_open(path);
+	result = directory < 0 ? directory : tws_policy_store(directory, image, mode);
+	if (directory >= 0)
+		close(directory);
 	return result;
 }
 
@@ -348,22 +311,16 @@ bool policy_is_given(const struct policy_given *given)
 	return given->source.file || given->source.rule_count || given->source.experiment;
 }
 
-int tws_policy_install(const struct tws_source *source, const char *path,
+int tws_policy_install(const struct tws_source *source, const char *path, mode_t mode,
 		       struct tws_complaints *complaints)
 {
 	struct tws_policy_image *image = tws_compile(source, complaints);
-	int directory, result;
+	int result;
 
 	if (!image)
 		return complaints->errors ? -EINVAL : -ENOMEM;
 	tws_policy_warn_of_host(image, source, complaints);
-	result = tws_rundir_create(path);
-	if (result == 0) {
-		directory = tws_rundir_open(path);
-		result = directory < 0 ? directory : tws_policy_store(directory, image);
-		if (directory >= 0)
-			close(directory);
-	}
+	result = tws_policy_store_at(path, image, mode);
 	free(image);
 	return result;
 }

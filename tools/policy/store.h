@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Policies in a run-time directory: what `policy load`, `run` and `env` put there and the
- * shim follows. Layout and order of writing are those of shim/shared/policy_image.h.
- * Writers are serialised by a lock file; a reader needs none.
+ * The policies of one layer: a directory with a policy.ctl, which `policy load`, `run`
+ * and `env` write and the shim follows. Layout and order of writing are those of
+ * shim/shared/policy_image.h. Writers are serialised by a lock file; a reader needs none.
  */
 #ifndef TWS_TOOLS_POLICY_STORE_H
 #define TWS_TOOLS_POLICY_STORE_H
@@ -33,19 +33,27 @@ int policy_take_rule(const struct cli_option *option, void *field);
 /* Whether there is a file or a rule. */
 bool policy_is_given(const struct policy_given *given);
 
-/* Puts an image in force in a directory (an open descriptor), under a generation higher
- * than any before. Sets the image's generation and checksum. 0; -EPERM where the
- * directory or its policy.ctl is not ours (or root's) alone; -EBUSY where another writer
- * holds the lock for 5 s; or -errno. On failure what was in force stays so. */
-int tws_policy_store(int directory, struct tws_policy_image *image);
+/* Puts an image in force in the layer that is open as `directory`, under a generation
+ * higher than any before; NULL: takes the policy of this layer out of force. Sets the
+ * image's generation and checksum. `mode`: of a policy.ctl that is made. 0; -EPERM where
+ * the directory or its policy.ctl is not ours (or root's) alone; -EBUSY where another
+ * writer holds the lock for 5 s; or -errno. On failure what was in force stays so. */
+int tws_policy_store(int directory, struct tws_policy_image *image, mode_t mode);
 
-/* The image in force, malloc()ed. 0 with *ret_image, NULL where no policy was ever
- * loaded; -EBADMSG where the image is damaged; or -errno. */
-int tws_policy_fetch(int directory, struct tws_policy_image **ret_image);
+/* The same by path; the directory exists or is made. */
+int tws_policy_store_at(const char *path, struct tws_policy_image *image, mode_t mode);
 
-/* Compiles a policy and puts it in force in the directory at `path`, which exists or is
- * made. 0; -EINVAL where `complaints` has errors; or as tws_policy_store(). */
-int tws_policy_install(const struct tws_source *source, const char *path,
+/* Lets a group into a place, where its image says so. 0: no group, or done. */
+int tws_policy_open_to_group(int directory, uint32_t group);
+
+/* The image in force, malloc()ed, and the state of the layer. 0 with *ret_image, NULL
+ * where none is in force; -EBADMSG where the image is damaged; or -errno. */
+int tws_policy_fetch(int directory, struct tws_policy_image **ret_image,
+		     struct tws_policy_control *ret_control);
+
+/* Compiles a policy and puts it in force in the layer at `path`, which exists or is made.
+ * 0; -EINVAL where `complaints` has errors; or as tws_policy_store(). */
+int tws_policy_install(const struct tws_source *source, const char *path, mode_t mode,
 		       struct tws_complaints *complaints);
 
 /* Says why a policy could not be put into the directory at `path`, and what to do; `by`:

@@ -106,7 +106,7 @@ int report_print(FILE *out, const struct report_options *options, char *ret_erro
 {
 	struct model_options wanted = {
 	    .dir = options->dir,
-	    .only_dir = options->only_dir,
+	    .run = options->run_tag,
 	    .app = options->app,
 	    .pid = options->pid,
 	    .listener = options->listener,

@@ -14,6 +14,8 @@
 
 #include "tools/base/print.h"
 
+#include "shim/shared/segment.h"
+
 struct fail_if;
 struct kernel_listener;
 struct model;
@@ -29,10 +31,10 @@ struct report_run {
 };
 
 struct report_options {
-	const char *dir; /* NULL: the main run-time directory */
-	bool only_dir;	 /* only this directory, without its "run-*" directories */
-	const char *app; /* only this application, by name or path; NULL: all */
-	pid_t pid;	 /* only this process; 0: all */
+	const char *dir;	/* NULL: the main run-time directory */
+	const uint8_t *run_tag; /* only processes of this run; NULL: of all */
+	const char *app;	/* only this application, by name or path; NULL: all */
+	pid_t pid;		/* only this process; 0: all */
 	bool json;
 	bool markdown;			  /* instead: an experiment's result */
 	FILE *page;			  /* where to write a page too; NULL: nowhere */

@@ -64,6 +64,7 @@ struct reader {
 	bool foreign; /* the directory under way is another user's; what is left: */
 	uint32_t foreign_files;
 	uint64_t foreign_bytes;
+	const uint8_t *run; /* only segments of this run are taken; NULL: all */
 	bool changed; /* segments were folded while we read: what we have is not whole */
 	struct reader_buffer *buffers; /* one per section, reused for each segment */
 	struct reader_front *front;

@@ -221,14 +221,16 @@ static int visit_places(int (*visit)(const char *path, void *data), void *data)
 	return visit_pattern(pattern, TWS_SHARED_MEMORY, visit, data);
 }
 
+int tws_rundir_others_always(int (*visit)(const char *path, void *data), void *data)
+{
+	int result = visit_places(visit, data);
+
+	return result ? result : visit_former(visit, data);
+}
+
 int tws_rundir_others(int (*visit)(const char *path, void *data), void *data)
 {
-	int result;
-
-	if (environment("TWSHIM_DIR"))
-		return 0;
-	result = visit_places(visit, data);
-	return result ? result : visit_former(visit, data);
+	return environment("TWSHIM_DIR") ? 0 : tws_rundir_others_always(visit, data);
 }
 
 bool tws_rundir_is_below(const char *name)

@@ -56,4 +56,8 @@ int tws_rundir_each(const char *path, tws_rundir_visitor visit, void *data);
  */
 int tws_rundir_others(int (*visit)(const char *path, void *data), void *data);
 
+/* The same in any case: the processes of a run may become users whom $TWSHIM_DIR does not
+ * belong to. */
+int tws_rundir_others_always(int (*visit)(const char *path, void *data), void *data);
+
 #endif

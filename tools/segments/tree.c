@@ -80,6 +80,9 @@ static void tree_skip(struct tree *tree, const char *name, const char *reason)
 	struct reader_skipped *skipped;
 	char *path;
 
+	/* Nobody can tell whether it belongs to the run. */
+	if (reader->run)
+		return;
 	if (reader->skipped_count >= READER_SKIPPED_MAX) {
 		reader->skipped_count++;
 		return;
@@ -104,8 +107,11 @@ static int take_file(struct segment *segment, void *data)
 	struct segment named = *segment;
 	struct tree *tree = data;
 	char name[sizeof(segment->folded->name) + 1];
+	const uint8_t *run = tree->reader->run;
 	int result = 0;
 
+	if (run && memcmp(segment->header.run, run, TWS_RUN_SIZE) != 0)
+		return 0;
 	named.directory = tree->directory;
 	if (segment->header.state != TWS_SEGMENT_TOTALS)
 		return tree->take(&named, tree->data);
@@ -280,6 +286,7 @@ int reader_read_everywhere(struct reader *reader, const char *path, reader_taker
 	int result = reader_read(reader, path, false, take, data), others = 0;
 
 	if (result == 0 || result == -ENOENT)
-		others = tws_rundir_others(read_other, &all);
+		others = (reader->run ? tws_rundir_others_always
+				      : tws_rundir_others)(read_other, &all);
 	return others ? others : result;
 }

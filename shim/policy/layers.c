@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Finds the file of each layer, looks who could write it, and maps it. Nothing is opened
+ * again after that, so that a policy stays live through setuid(), chroot() and sandboxes.
+ */
+#include "shim/policy/layers.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "shim/book/books.h"
+#include "shim/book/identity.h"
+#include "shim/book/publish.h"
+#include "shim/book/self.h"
+#include "shim/shared/rundir.h"
+#include "shim/shared/text.h"
+
+#define AGAIN_NS  1000000000u /* looks for a file that was truncated */
+#define ABOVE_MAX 32	      /* directories above a file */
+
+#define DIRECTORY_FLAGS (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+
+static const uint64_t no_state;
+
+TWS_HOT_DATA const uint64_t *tws_layer_state[TWS_LAYERS] = {&no_state, &no_state,
+							    &no_state};
+TWS_HOT_DATA uint64_t tws_layers_checked_ns;
+
+static struct tws_policy_control *controls[TWS_LAYERS]; /* atomic */
+static uint64_t again_ns[TWS_LAYERS];			/* atomic; 0: the file is whole */
+static bool refused;					/* atomic; counted already */
+
+/* --------------------------------------------------------------------- trust */
+
+static bool obeys(uint32_t owner)
+{
+	return tws_identity_obeys(owner ? tws_identity_user() : 0, owner);
+}
+
+static void note_refused(void)
+{
+	if (!__atomic_exchange_n(&refused, true, __ATOMIC_RELAXED))
+		tws_count_process(TWS_policy_image_refused);
+}
+
+static bool may_be_written_by_others(const struct stat *stat)
+{
+	return (stat->st_mode & (S_IWGRP | S_IWOTH)) || !obeys(stat->st_uid);
+}
+
+/* What is in a directory with the sticky bit only its owner can replace. */
+static bool may_be_replaced_by_others(const struct stat *stat)
+{
+	return (stat->st_mode & (S_IWGRP | S_IWOTH) && !(stat->st_mode & S_ISVTX)) ||
+	       !obeys(stat->st_uid);
+}
+
+/* The directory and all above it, up to the root of its file system. */
+static bool is_chain_trusted(int directory)
+{
+	struct stat stat = {0}, above = {0};
+	int fd = directory;
+	bool ret =
+	    tws_sys2(SYS_fstat, fd, &stat) == 0 && !may_be_written_by_others(&stat);
+
+	for (int i = 0; ret && i < ABOVE_MAX; i++) {
+		int next = (int)tws_sys4(SYS_openat, fd, "..", DIRECTORY_FLAGS, 0);
+
+		if (fd != directory)
+			tws_sys1(SYS_close, fd);
+		fd = next;
+		if (fd < 0 || tws_sys2(SYS_fstat, fd, &above) != 0)
+			ret = false;
+		else if (above.st_dev != stat.st_dev || above.st_ino == stat.st_ino)
+			break;
+		else
+			ret = !may_be_replaced_by_others(&above);
+		stat = above;
+	}
+	if (fd >= 0 && fd != directory)
+		tws_sys1(SYS_close, fd);
+	return ret;
+}
+
+static bool is_file_trusted(int fd)
+{
+	struct stat stat = {0};
+
+	return tws_sys2(SYS_fstat, fd, &stat) == 0 && S_ISREG(stat.st_mode) &&
+	       stat.st_nlink == 1 && stat.st_size >= (long)TWS_POLICY_FILE_SIZE &&
+	       !may_be_written_by_others(&stat);
+}
+
+/* ----------------------------------------------------------------- directories */
+
+static int open_below(int above, const char *name)
+{
+	return (int)tws_sys4(SYS_openat, above, name, DIRECTORY_FLAGS, 0);
+}
+
+static int open_run(void)
+{
+	char path[64];
+	struct tws_text text = tws_text_begin(path, sizeof(path));
+	int place, fd;
+
+	tws_text_add(&text, TWS_SYSTEM_DIRECTORY "/run/");
+	tws_text_add(&text, tws_self.tag);
+	fd = open_below(AT_FDCWD, path);
+	if (fd >= 0)
+		return fd;
+	place = tws_publish_directory(false);
+	if (place < 0)
+		return place;
+	text = tws_text_begin(path, sizeof(path));
+	tws_text_add(&text, TWS_RUN_PREFIX);
+	tws_text_add(&text, tws_self.tag);
+	fd = open_below(place, path);
+	tws_sys1(SYS_close, place);
+	return fd;
+}
+
+/* The file must be there when a policy is loaded: it is not looked for again. */
+static void make_control(int directory)
+{
+	int fd;
+
+	if (!tws_may_write(TWS_POLICY_FILE_SIZE))
+		return;
+	fd = (int)tws_sys4(SYS_openat, directory, TWS_POLICY_CONTROL,
+			   O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return;
+	if (tws_sys4(SYS_fallocate, fd, 0, 0, TWS_POLICY_PAGE) != 0 ||
+	    tws_sys2(SYS_ftruncate, fd, TWS_POLICY_FILE_SIZE) != 0)
+		tws_sys3(SYS_unlinkat, directory, TWS_POLICY_CONTROL, 0);
+	tws_sys1(SYS_close, fd);
+}
+
+static int open_users(bool make)
+{
+	int place = tws_publish_directory(make);
+	int fd;
+
+	if (place < 0)
+		return place;
+	if (make)
+		tws_sys3(SYS_mkdirat, place, TWS_POLICY_DIRECTORY, 0700);
+	fd = open_below(place, TWS_POLICY_DIRECTORY);
+	tws_sys1(SYS_close, place);
+	if (fd >= 0 && make)
+		make_control(fd);
+	return fd;
+}
+
+static int open_layer(enum tws_policy_layer layer, bool make)
+{
+	switch (layer) {
+	case TWS_LAYER_RUN:
+		return tws_self.tag[0] ? open_run() : -ENOENT;
+	case TWS_LAYER_USER:
+		return open_users(make);
+	default:
+		return open_below(AT_FDCWD,
+				  TWS_SYSTEM_DIRECTORY "/" TWS_POLICY_DIRECTORY);
+	}
+}
+
+/* --------------------------------------------------------------------- mapping */
+
+/* `at`: in the place of that mapping; NULL: a new one. */
+static struct tws_policy_control *map_file(int fd, struct tws_policy_control *at)
+{
+	return tws_mapping(tws_sys6(SYS_mmap, (long)(uintptr_t)at, TWS_POLICY_FILE_SIZE,
+				    PROT_READ, MAP_SHARED | (at ? MAP_FIXED : 0), fd, 0));
+}
+
+/* An empty page (no policy) in the place of a file that was truncated. */
+static void map_nothing(struct tws_policy_control *at)
+{
+	tws_sys6(SYS_mmap, (long)(uintptr_t)at, TWS_POLICY_FILE_SIZE, PROT_READ,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+}
+
+static struct tws_policy_control *map_in(int directory, struct tws_policy_control *at)
+{
+	int fd = (int)tws_sys4(SYS_openat, directory, TWS_POLICY_CONTROL,
+			       O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+	struct tws_policy_control *ret = NULL;
+
+	if (fd >= 0 && is_file_trusted(fd) && is_chain_trusted(directory))
+		ret = map_file(fd, at);
+	else if (fd >= 0 || fd == -EACCES || fd == -ELOOP)
+		note_refused();
+	if (fd >= 0)
+		tws_sys1(SYS_close, fd);
+	return ret;
+}
+
+static void map_layer(enum tws_policy_layer layer, bool make)
+{
+	struct tws_policy_control *none = NULL, *made;
+	int directory;
+
+	if (__atomic_load_n(&controls[layer], __ATOMIC_ACQUIRE))
+		return;
+	directory = open_layer(layer, make);
+	if (directory < 0)
+		return;
+	made = map_in(directory, NULL);
+	tws_sys1(SYS_close, directory);
+	if (!made)
+		return;
+	if (__atomic_compare_exchange_n(&controls[layer], &none, made, false,
+					__ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		__atomic_store_n(&tws_layer_state[layer], &made->state, __ATOMIC_RELEASE);
+	else
+		tws_sys2(SYS_munmap, made, TWS_POLICY_FILE_SIZE);
+}
+
+void tws_layers_begin(void)
+{
+	if (getauxval(AT_EUID) != 0)
+		return;
+	map_layer(TWS_LAYER_SYSTEM, false);
+	if (tws_self.tag[0])
+		map_layer(TWS_LAYER_RUN, false);
+	if (tws_self.directory[0])
+		map_layer(TWS_LAYER_USER, false);
+}
+
+/* Root's default is the system's policy, so that a layer of its own is not made where
+ * there is one. */
+static bool may_have_layer(uint32_t user)
+{
+	if (user == TWS_NO_USER || !tws_identity_obeys(user, user))
+		return false;
+	return user != 0 || tws_self.directory[0] ||
+	       !__atomic_load_n(&controls[TWS_LAYER_SYSTEM], __ATOMIC_ACQUIRE);
+}
+
+void tws_layers_complete(void)
+{
+	map_layer(TWS_LAYER_SYSTEM, false);
+	map_layer(TWS_LAYER_RUN, false);
+	if (!__atomic_load_n(&controls[TWS_LAYER_USER], __ATOMIC_ACQUIRE) &&
+	    may_have_layer(tws_identity_user()))
+		map_layer(TWS_LAYER_USER, true);
+}
+
+uint32_t tws_layers_followed(void)
+{
+	uint32_t ret = 0;
+
+	for (unsigned layer = 0; layer < TWS_LAYERS; layer++)
+		if (__atomic_load_n(&controls[layer], __ATOMIC_ACQUIRE))
+			ret |= 1u << layer;
+	return ret;
+}
+
+/* ------------------------------------------------------------------ truncation */
+
+static bool is_cut(const void *at, uint64_t size)
+{
+	return tws_sys3(SYS_madvise, at, size, MADV_POPULATE_READ) == -EFAULT;
+}
+
+/* Whether the file is whole again. */
+static bool map_again(enum tws_policy_layer layer, struct tws_policy_control *at)
+{
+	int directory = open_layer(layer, false);
+	bool ret;
+
+	if (directory < 0)
+		return false;
+	ret = map_in(directory, at) && !is_cut(at, TWS_POLICY_PAGE);
+	if (!ret)
+		map_nothing(at); /* also where MAP_FIXED took the page and gave none */
+	tws_sys1(SYS_close, directory);
+	return ret;
+}
+
+static void look(enum tws_policy_layer layer, uint64_t now)
+{
+	struct tws_policy_control *at =
+	    __atomic_load_n(&controls[layer], __ATOMIC_ACQUIRE);
+	uint64_t again = __atomic_load_n(&again_ns[layer], __ATOMIC_ACQUIRE);
+
+	if (!at)
+		return;
+	if (!again && is_cut(at, TWS_POLICY_PAGE)) {
+		map_nothing(at);
+		__atomic_store_n(&again_ns[layer], now + AGAIN_NS, __ATOMIC_RELEASE);
+	} else if (again && now >= again &&
+		   __atomic_compare_exchange_n(&again_ns[layer], &again, now + AGAIN_NS,
+					       false, __ATOMIC_ACQ_REL,
+					       __ATOMIC_RELAXED) &&
+		   map_again(layer, at)) {
+		__atomic_store_n(&again_ns[layer], 0, __ATOMIC_RELEASE);
+	}
+}
+
+/* Only root can truncate the system's, and does not. */
+void tws_layers_look(uint64_t now)
+{
+	look(TWS_LAYER_RUN, now);
+	look(TWS_LAYER_USER, now);
+	__atomic_store_n(&tws_layers_checked_ns, now, __ATOMIC_RELAXED);
+}
+
+/* ---------------------------------------------------------------------- images */
+
+static struct tws_policy_image *copy_slot(const char *slot)
+{
+	uint64_t size;
+	void *ret;
+
+	if (is_cut(slot, TWS_POLICY_PAGE))
+		return NULL;
+	size =
+	    __atomic_load_n(&((const struct tws_policy_image *)(const void *)slot)->size,
+			    __ATOMIC_RELAXED);
+	if (size < sizeof(struct tws_policy_image) || size > TWS_POLICY_MAX_SIZE ||
+	    is_cut(slot, size))
+		return NULL;
+	ret = tws_mapping(tws_sys6(SYS_mmap, 0, (long)size, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	if (!ret)
+		return NULL;
+	memcpy(ret, slot, size);
+	if (!tws_policy_validate(ret, size))
+		return ret;
+	tws_sys2(SYS_munmap, ret, size);
+	return NULL;
+}
+
+struct tws_policy_image *tws_layers_copy(enum tws_policy_layer layer, uint64_t generation)
+{
+	const char *file =
+	    (const char *)__atomic_load_n(&controls[layer], __ATOMIC_ACQUIRE);
+	struct tws_policy_image *ret;
+
+	if (!file)
+		return NULL;
+	ret = copy_slot(file + tws_policy_slot(generation));
+	if (ret && ret->generation != generation) {
+		tws_sys2(SYS_munmap, ret, ret->size);
+		ret = NULL;
+	}
+	return ret;
+}
