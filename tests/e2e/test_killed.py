@@ -127,3 +127,43 @@ rules = ( { name = "all"; match = { to = ["*"]; }; close = "fin-reset"; } );
     wait_for(lambda: time_wait(server.port) == 0, "none is left")
     total = t.report()["total"]
     assert (total["ended_fin_reset"], total["ended_unseen"]) == (10, 0), total
+
+
+def _rule_line(t, rule, *command, status=0):
+    """What the report says about the rule, as JSON and as one line."""
+    options = ("-p", f"{rule},to={ADDRESS}")
+    [said] = t.twshim_run(*command, options=options, status=status)["rules"]
+    text = t.run(t.twshim, "run", *options, "--", *command, shim=False,
+                 status=status).stderr.decode()
+    return said, " ".join(text.partition("  Rule ")[2].partition("\n\n")[0].split())
+
+
+def test_a_rule_line_says_that_the_process_was_killed_before_it_closed(t):
+    server = t.server()
+    act_in_close = ("close=reset", "close=reset-drained", "close=fin-reset,short_lived=true")
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        command = _killed(t, server, number, "us")
+        for rule in act_in_close:
+            said, line = _rule_line(t, rule, *command, status=-number)
+            assert (said["matched"], said["helped"], said["killed"]) == (5, 0, 5), said
+            assert "5 connections matched; 0 helped: 5 still open when the process was killed" \
+                in line and "act only in close()" in line, line
+            assert line.endswith("the kernel shows 5 of them in TIME_WAIT"), line
+        before = time_wait(server.port)
+        said, line = _rule_line(t, "close=fin-reset", *command, status=-number)
+        assert (said["matched"], said["helped"], said["killed"]) == (5, 5, 0), said
+        assert line.endswith("5 connections matched; 5 helped"), line
+        assert time_wait(server.port) == before  # what the line advises does help
+
+
+def test_a_rule_line_says_what_needed_no_help(t):
+    first = t.server("first")
+    for rule in ("close=reset", "close=fin-reset"):
+        said, line = _rule_line(t, rule, t.prog("client"), ADDRESS, str(first.port), *FIRST,
+                                "close", "repeat:20")
+        assert (said["matched"], said["helped"], said["needless"]) == (20, 0, 20), said
+        assert "20 connections matched; 0 helped: 20 left no TIME_WAIT anyway" in line, line
+        said, line = _rule_line(t, rule, t.prog("client"), ADDRESS, str(first.port + 1), "socket",
+                                "connect?", "close", "repeat:3")
+        assert (said["matched"], said["failed"]) == (3, 3), said
+        assert "3 connections matched; 0 helped: 3 failed to connect" in line, line

@@ -73,6 +73,8 @@ struct model_destination {
 	uint32_t next; /* next with the same hash; UINT32_MAX: none */
 };
 
+struct join_verdict;
+
 struct model_app {
 	char *exe;	  /* path of the executable */
 	const char *name; /* the last component of the path */
@@ -130,7 +132,12 @@ struct model_rule {
 	char name[TWS_NAME_SIZE];
 	uint64_t matched; /* of all processes that are known one by one */
 	uint64_t applied;
-	bool closes;	    /* it acted on how connections close */
+	uint64_t failed;   /* of those that matched: connect() failed */
+	uint64_t open;	   /* still open */
+	uint64_t needless; /* ended without TIME_WAIT, whatever a policy does */
+	uint64_t killed; /* closed by a kill, which leaves TIME_WAIT: a rule that acts in
+			    close() could not act */
+	bool closes;	 /* it acted on how connections close, or was to */
 	uint64_t time_wait; /* of its connections, in TIME_WAIT in the kernel's table */
 	uint64_t processes;
 	uint64_t stopped;     /* processes in which its stop_if has tripped */
@@ -243,6 +250,11 @@ struct model_destination *model_destination(struct model_app *app,
  * segment. */
 void model_settle(struct model *model, struct segment *segment);
 
+/* Decides about one slot of the segment, as model_settle() does, and counts nothing.
+ * False: the slot has no connection, or one whose ending the process itself recorded. */
+bool model_judge(struct model *model, struct segment *segment, uint32_t index,
+		 struct join_verdict *ret_verdict);
+
 /* Finds the segment's sockets in the kernel's table. `indexes` maps the segment's
  * destinations to the application's; `process` is MODEL_NOBODY for totals. Returns 0 or
  * -ENOMEM. */
@@ -264,7 +276,7 @@ static inline uint64_t model_mix(uint64_t hash, uint64_t word)
 uint64_t model_hash_address(const struct tws_address *address);
 
 /* Adds the results of the policy's rules in a process. Returns 0 or -ENOMEM. */
-int model_note_rules(struct model *model, const struct segment *segment);
+int model_note_rules(struct model *model, struct segment *segment);
 
 /* Adds the segment's arms. Returns 0 or -ENOMEM. */
 int model_add_arms(struct model *model, struct segment *segment);

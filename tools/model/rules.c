@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "tools/base/array.h"
+#include "tools/model/join.h"
 #include "tools/model/model.h"
 
 static struct model_rule *find_rule(struct model *model, const char *name)
@@ -38,20 +39,32 @@ static void note_stop(struct model_rule *rule, const struct tws_rule_status *sta
 		rule->stopped_why = status->stopped;
 }
 
-/* Whether the connection is in TIME_WAIT. The rule acted on how it closes, or was to. */
-static void note_kernel(const struct model *model, struct model_rule *rule,
-			const struct tws_ended *ended)
+static void note_time_wait(const struct model *model, struct model_rule *rule,
+			   uint64_t cookie)
 {
-	const struct kernel_socket *socket;
+	const struct kernel_socket *socket = kernel_table_find(&model->table, cookie);
 
+	rule->closes = true;
+	rule->time_wait += socket && socket->state == TCP_TIME_WAIT;
+}
+
+static bool is_needless(enum tws_ending ending)
+{
+	return ending == TWS_END_REMOTE_FIN || ending == TWS_END_RESET_UNREAD ||
+	       ending == TWS_END_RESET_REMOTE;
+}
+
+/* A connection whose ending the process recorded. */
+static void note_ended(const struct model *model, struct model_rule *rule,
+		       const struct tws_ended *ended)
+{
 	/* The shim counts late_bind at bind(), when no rule has the connection yet. */
 	rule->applied += ended->flags & TWS_CONN_LATE_BIND &&
 			 !(ended->flags & TWS_CONN_POLICY_COUNTED);
-	if (!(ended->flags & (TWS_CONN_POLICY_LINGER2 | TWS_CONN_POLICY_RESET)))
-		return;
-	rule->closes = true;
-	socket = kernel_table_find(&model->table, ended->cookie);
-	rule->time_wait += socket && socket->state == TCP_TIME_WAIT;
+	rule->needless += is_needless((enum tws_ending)ended->ending) &&
+			  !(ended->flags & TWS_CONN_POLICY_COUNTED);
+	if (ended->flags & (TWS_CONN_POLICY_LINGER2 | TWS_CONN_POLICY_RESET))
+		note_time_wait(model, rule, ended->cookie);
 }
 
 static void note_endings(const struct model *model, const struct segment *segment,
@@ -60,10 +73,39 @@ static void note_endings(const struct model *model, const struct segment *segmen
 	for (uint32_t i = 0; i < segment->used[TWS_SECTION_ENDED]; i++)
 		if (segment->ended[i].rule == index + 1 &&
 		    segment_ended_is_whole(segment, i))
-			note_kernel(model, rule, &segment->ended[i]);
+			note_ended(model, rule, &segment->ended[i]);
 }
 
-int model_note_rules(struct model *model, const struct segment *segment)
+/* A connection that is open, or whose process was killed. */
+static void note_open(const struct model *model, struct model_rule *rule,
+		      const struct tws_connection *slot,
+		      const struct join_verdict *verdict)
+{
+	if (!verdict->ended)
+		rule->open++;
+	else if (verdict->policy != TWS_COUNTERS)
+		rule->applied += verdict->policy == TWS_policy_applied;
+	else if (is_needless(verdict->ending))
+		rule->needless += !(slot->flags & TWS_CONN_POLICY_COUNTED);
+	else if (verdict->ending == TWS_END_LOCAL_FIN && verdict->via == TWS_VIA_KILL &&
+		 !(slot->flags & TWS_CONN_POLICY_COUNTED)) {
+		rule->killed++;
+		note_time_wait(model, rule, slot->cookie);
+	}
+}
+
+static void note_slots(struct model *model, struct segment *segment,
+		       struct model_rule *rule, uint32_t index)
+{
+	struct join_verdict verdict;
+
+	for (uint32_t i = 0; i < segment->used[TWS_SECTION_CONNECTIONS]; i++)
+		if (segment->connections[i].rule == index + 1 &&
+		    model_judge(model, segment, i, &verdict))
+			note_open(model, rule, &segment->connections[i], &verdict);
+}
+
+int model_note_rules(struct model *model, struct segment *segment)
 {
 	const struct tws_rule_status *status;
 	char name[TWS_NAME_SIZE];
@@ -81,10 +123,13 @@ int model_note_rules(struct model *model, const struct segment *segment)
 			return -ENOMEM;
 		rule->matched += status->matched;
 		rule->applied += status->applied;
+		rule->failed += status->failed;
 		if (segment->life != PROCESS_DEAD)
 			note_stop(rule, status);
-		if (model->has_table)
+		if (model->has_table) {
 			note_endings(model, segment, rule, i);
+			note_slots(model, segment, rule, i);
+		}
 	}
 	return 0;
 }

@@ -174,19 +174,24 @@ static void settle_slot(struct settling *settling, const struct tws_connection *
 		settling->held[index].connecting++;
 }
 
+/* Returns whether the process left the connection without an ending. */
+static bool read_open_slot(const struct settling *settling, uint32_t index,
+			   struct tws_connection *ret_slot)
+{
+	*ret_slot = settling->segment->connections[index];
+	if (settling->dead && is_unwritten(ret_slot))
+		ret_slot->state =
+		    ret_slot->established_ns ? TWS_CONN_OPEN : TWS_CONN_CONNECTING;
+	return ret_slot->state == TWS_CONN_OPEN || ret_slot->state == TWS_CONN_CONNECTING;
+}
+
 static void settle_open_slots(struct settling *settling)
 {
-	const struct segment *segment = settling->segment;
 	struct tws_connection slot;
 
-	for (uint32_t i = 0; i < segment->used[TWS_SECTION_CONNECTIONS]; i++) {
-		slot = segment->connections[i];
-		if (settling->dead && is_unwritten(&slot))
-			slot.state =
-			    slot.established_ns ? TWS_CONN_OPEN : TWS_CONN_CONNECTING;
-		if (slot.state == TWS_CONN_OPEN || slot.state == TWS_CONN_CONNECTING)
+	for (uint32_t i = 0; i < settling->segment->used[TWS_SECTION_CONNECTIONS]; i++)
+		if (read_open_slot(settling, i, &slot))
 			settle_slot(settling, &slot);
-	}
 }
 
 static void settle_ending_slots(struct settling *settling)
@@ -212,18 +217,37 @@ static void settle_ending_slots(struct settling *settling)
 	}
 }
 
-void model_settle(struct model *model, struct segment *segment)
+static struct settling begin(struct model *model, struct segment *segment)
 {
-	uint32_t destinations = segment->used[TWS_SECTION_DESTINATIONS];
-	struct settling settling = {
+	return (struct settling){
 	    .model = model,
 	    .segment = segment,
 	    .dead = counts_as_dead(segment),
 	    .same_kernel =
 		model->has_table && segment->header.net_namespace == model->net_namespace,
-	    .held = calloc(destinations ? destinations : 1, sizeof(struct held)),
 	};
+}
 
+bool model_judge(struct model *model, struct segment *segment, uint32_t index,
+		 struct join_verdict *ret_verdict)
+{
+	struct settling settling = begin(model, segment);
+	struct tws_connection slot;
+	struct join_facts facts;
+
+	if (!read_open_slot(&settling, index, &slot) || slot.flags & TWS_CONN_ADOPTED)
+		return false;
+	facts = gather(&settling, &slot);
+	*ret_verdict = join_decide(&facts);
+	return true;
+}
+
+void model_settle(struct model *model, struct segment *segment)
+{
+	uint32_t destinations = segment->used[TWS_SECTION_DESTINATIONS];
+	struct settling settling = begin(model, segment);
+
+	settling.held = calloc(destinations ? destinations : 1, sizeof(struct held));
 	if (!settling.held || !destinations)
 		goto out;
 	settle_open_slots(&settling);

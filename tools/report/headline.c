@@ -75,9 +75,10 @@ static void say_failed(const struct report_text *text, char *sentence)
 	const uint64_t *value = text->model->total.value;
 	uint64_t failed = join_failed(&text->model->total);
 
-	if (failed) {
-		say(sentence, ": all %s %s failed", REPORT_NUMBER(failed),
-		    print_plural(failed, "connect", "connects"));
+	if (failed == 1) {
+		say(sentence, ": its one connect failed");
+	} else if (failed) {
+		say(sentence, ": all %s connects failed", REPORT_NUMBER(failed));
 	} else {
 		say(sentence, " opened no connection");
 	}

@@ -236,6 +236,10 @@ static json_t *rules(const struct model *model)
 		set(object, "rule", print_json_text(model->rules[i].name));
 		set(object, "matched", json_count(model->rules[i].matched));
 		set(object, "helped", json_count(model->rules[i].applied));
+		set(object, "failed", json_count(model->rules[i].failed));
+		set(object, "open", json_count(model->rules[i].open));
+		set(object, "needless", json_count(model->rules[i].needless));
+		set(object, "killed", json_count(model->rules[i].killed));
 		set(object, "time_wait",
 		    model->has_table ? json_count(model->rules[i].time_wait)
 				     : json_null());

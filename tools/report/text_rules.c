@@ -52,6 +52,37 @@ static void write_note(const struct report_text *text, const char *sentence)
 	print_wrapped(text->out, sentence, 2, REPORT_WIDTH);
 }
 
+/* Appends "N what", after `before` or, if `some` reasons are there already, a comma. */
+static void say_reason(char *sentence, size_t size, const char *before, bool *some,
+		       uint64_t count, const char *what)
+{
+	size_t length = strlen(sentence);
+
+	if (!count)
+		return;
+	snprintf(sentence + length, size - length, "%s%s %s", *some ? ", " : before,
+		 REPORT_NUMBER(count), what);
+	*some = true;
+}
+
+/* Says why a rule that matched did not help. */
+static void say_reasons(const struct report_text *text, const struct model_rule *rule,
+			char *sentence, size_t size)
+{
+	const char *before = ": ";
+	bool some = text->model->rule_count == 1 &&
+		    say_outcomes(text->model->total.value, sentence, size, before);
+
+	say_reason(sentence, size, before, &some, rule->failed, "failed to connect");
+	say_reason(sentence, size, before, &some, rule->needless,
+		   "left no TIME_WAIT anyway (closed first by the peer, or reset)");
+	say_reason(sentence, size, before, &some, rule->killed,
+		   "still open when the process was killed (resets and short_lived rules "
+		   "act only in close(); close=fin-reset without short_lived is set at "
+		   "connect and also helps killed processes)");
+	say_reason(sentence, size, before, &some, rule->open, "still open");
+}
+
 /* Compares what a rule promised with what the kernel shows. */
 static void say_rule(const struct report_text *text, const struct model_rule *rule,
 		     char *sentence, size_t size)
@@ -67,11 +98,9 @@ static void say_rule(const struct report_text *text, const struct model_rule *ru
 		 print_plural(rule->matched, "connection", "connections"));
 	if (helped || !value[TWS_policy_would_apply])
 		snprintf(sentence + strlen(sentence), size - strlen(sentence),
-			 "%s helped%s",
-			 REPORT_NUMBER(helped < rule->matched ? helped : rule->matched),
-			 only ? ": " : "");
-	if (only && !say_outcomes(value, sentence, size, ""))
-		sentence[strlen(sentence) - strlen(": ")] = '\0';
+			 "%s helped",
+			 REPORT_NUMBER(helped < rule->matched ? helped : rule->matched));
+	say_reasons(text, rule, sentence, size);
 	if (text->model->has_table && rule->closes)
 		snprintf(sentence + strlen(sentence), size - strlen(sentence),
 			 "; the kernel shows %s of them in TIME_WAIT",
