@@ -11,6 +11,15 @@ BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 DATADIR ?= $(PREFIX)/share/twshim
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+DOCDIR ?= $(PREFIX)/share/doc/twshim
+LIBMODE ?= 755
+INCLUDEDIR ?= $(PREFIX)/include
+PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+# From the command's folder to the library's, so that a moved prefix works.
+LIBDIR_BESIDE = $(if $(filter $(PREFIX)/bin,$(BINDIR)),../$(LIBDIR:$(PREFIX)/%=%),.)
 CC ?= cc
 CFLAGS ?= -O2 -g
 SAN ?=
@@ -50,6 +59,7 @@ SHIM_LDFLAGS := -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack -Wl,-z,nodele
 	-Wl,--no-undefined-version \
 	-Wl,-soname,libtwshim.so -Wl,-z,noseparate-code -Wl,--hash-style=gnu
 TOOL_FLAGS := -D_GNU_SOURCE -DTWSHIM_VERSION='"$(VERSION)"' -DTWSHIM_LIBDIR='"$(LIBDIR)"' \
+	-DTWSHIM_LIBDIR_BESIDE='"$(LIBDIR_BESIDE)"' \
 	$(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null) $(SANFLAGS) $(COVERAGE)
 # Only `serve` needs libmicrohttpd, and loads it itself: tools/web/microhttpd.h.
 TOOL_LIBS = $(shell pkg-config --libs $(filter-out libmicrohttpd,$(LIBRARIES))) -lm \
@@ -90,7 +100,7 @@ $(BUILD)/obj/%.o: %.c Makefile | libraries
 # The path of the installed library is compiled in, so another PREFIX needs another build.
 $(BUILD)/libdir: FORCE
 	@mkdir -p $(@D)
-	@[ "$$(cat $@ 2>/dev/null)" = "$(LIBDIR)" ] || echo "$(LIBDIR)" > $@
+	@[ "$$(cat $@ 2>/dev/null)" = "$(LIBDIR) $(BINDIR)" ] || echo "$(LIBDIR) $(BINDIR)" > $@
 $(BUILD)/obj/tools/launch/library.o $(BUILD)/obj/tools/systemd/plan.o: $(BUILD)/libdir
 .PHONY: FORCE
 FORCE:
@@ -178,7 +188,7 @@ deps-lint:
 # -------------------------------------------------------------------- tests
 
 .PHONY: tests check check-quick demo lint bench conformance chaos
-tests: all man $(UNITS) $(PROGS)
+tests: all man extras $(UNITS) $(PROGS)
 
 check: deps-test deps-lint
 	$(Q)$(MAKE) --no-print-directory tests
@@ -265,27 +275,58 @@ docs: $(BUILD)/twshim
 				print ""; while ((command | getline line) > 0) print line; \
 				print "" }' $$page > $(BUILD)/page.md && cat $(BUILD)/page.md > $$page; done
 
-.PHONY: install uninstall clean help man
+# Completions of bash, zsh and fish, from the tables of options.
+$(BUILD)/completions: $(BUILD)/twshim $(wildcard completions/*)
+	@echo "  GEN  $@"
+	$(Q)completions/make-completions $(BUILD)/twshim $@
+
+# What programs that read segments include: one file.
+$(BUILD)/include/twshim/segment.h: shim/shared/segment.h shim/shared/counters.def shim/shared/public.awk
+	@echo "  GEN  $@"
+	@mkdir -p $(@D)
+	$(Q)awk -f shim/shared/public.awk $< > $@
+
+.PHONY: install uninstall clean help man extras
 man: $(BUILD)/man
-install: all man
+extras: $(BUILD)/completions $(BUILD)/include/twshim/segment.h
+
+# What install copies as it is: SOURCE:FOLDER.
+SHIPPED := $(foreach f,$(wildcard config/examples/*.conf),$f:$(DATADIR)/examples) \
+	$(foreach f,$(wildcard config/prometheus/*.yml),$f:$(DATADIR)/prometheus) \
+	$(foreach f,$(wildcard config/deploy/*),$f:$(DATADIR)/deploy) \
+	config/grafana/twshim.json:$(DATADIR)/grafana \
+	$(foreach f,README.md CHANGELOG.md CONTRIBUTING.md LICENSE,$f:$(DOCDIR)) \
+	$(foreach f,$(wildcard docs/*.md docs/*.svg),$f:$(DOCDIR)/docs) \
+	$(foreach f,$(wildcard docs/img/*),$f:$(DOCDIR)/docs/img) \
+	$(foreach f,$(wildcard docs/readers/*),$f:$(DOCDIR)/docs/readers)
+# What is made for this PREFIX: UNITS have the path of twshim in them.
+UNIT_FILES := $(notdir $(wildcard config/systemd/*.service))
+FILLED = sed -e 's\#/usr/local/bin\#$(BINDIR)\#' -e 's\#@PREFIX@\#$(PREFIX)\#' \
+	-e 's\#@LIBDIR@\#$(LIBDIR)\#' -e 's\#@INCLUDEDIR@\#$(INCLUDEDIR)\#' \
+	-e 's\#@VERSION@\#$(VERSION)\#'
+
+install: all man extras
 	install -D -m 755 $(BUILD)/twshim $(DESTDIR)$(BINDIR)/twshim
-	install -D -m 755 $(BUILD)/libtwshim.so $(DESTDIR)$(LIBDIR)/libtwshim.so
-	for f in config/examples/*.conf; do \
-		install -D -m 644 $$f $(DESTDIR)$(DATADIR)/examples/$$(basename $$f); done
-	for f in prometheus/prometheus.yml prometheus/twshim.rules.yml \
-		prometheus/twshim.alerts.yml grafana/twshim.json; do \
-		install -D -m 644 config/$$f $(DESTDIR)$(DATADIR)/$$f; done
-	for f in twshim-watch.service twshim-watch@.service; do \
-		sed 's#/usr/local/bin#$(BINDIR)#' config/systemd/$$f | \
-		install -D -m 644 /dev/stdin $(DESTDIR)$(UNITDIR)/$$f; done
+	install -D -m $(LIBMODE) $(BUILD)/libtwshim.so $(DESTDIR)$(LIBDIR)/libtwshim.so
+	install -D -m 644 $(BUILD)/include/twshim/segment.h $(DESTDIR)$(INCLUDEDIR)/twshim/segment.h
+	install -D -m 644 $(BUILD)/completions/twshim.bash $(DESTDIR)$(BASHDIR)/twshim
+	install -D -m 644 $(BUILD)/completions/twshim.zsh $(DESTDIR)$(ZSHDIR)/_twshim
+	install -D -m 644 $(BUILD)/completions/twshim.fish $(DESTDIR)$(FISHDIR)/twshim.fish
+	for f in $(SHIPPED); do \
+		install -D -m 644 $${f%%:*} $(DESTDIR)$${f#*:}/$$(basename $${f%%:*}); done
+	ln -sfn ../../twshim $(DESTDIR)$(DOCDIR)/config
+	for f in $(UNIT_FILES); do \
+		$(FILLED) config/systemd/$$f | install -D -m 644 /dev/stdin $(DESTDIR)$(UNITDIR)/$$f; done
+	$(FILLED) config/twshim.pc | install -D -m 644 /dev/stdin $(DESTDIR)$(PKGCONFIGDIR)/twshim.pc
 	cd $(BUILD)/man && for f in man*/*; do \
 		install -D -m 644 $$f $(DESTDIR)$(MANDIR)/$$f; done
 
 uninstall:
 	rm -f $(DESTDIR)$(MANDIR)/man[157]/twshim.1 $(DESTDIR)$(MANDIR)/man[157]/twshim-*.[157]
 	rm -f $(DESTDIR)$(BINDIR)/twshim $(DESTDIR)$(LIBDIR)/libtwshim.so
-	rm -f $(DESTDIR)$(UNITDIR)/twshim-watch.service $(DESTDIR)$(UNITDIR)/twshim-watch@.service
-	rm -rf $(DESTDIR)$(DATADIR)
+	rm -f $(UNIT_FILES:%=$(DESTDIR)$(UNITDIR)/%) $(DESTDIR)$(PKGCONFIGDIR)/twshim.pc
+	rm -f $(DESTDIR)$(BASHDIR)/twshim $(DESTDIR)$(ZSHDIR)/_twshim $(DESTDIR)$(FISHDIR)/twshim.fish
+	rm -rf $(DESTDIR)$(DATADIR) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(INCLUDEDIR)/twshim
 
 clean:
 	rm -rf build build-*

@@ -101,15 +101,6 @@ const char *tws_segment_validate(const struct tws_header *header, uint64_t lengt
 	TWS_ASSERT((first_octave) > 0 && (first_octave) + TWS_BUCKETS / 2 < 64);
 #include "shim/shared/counters.def"
 
-uint64_t tws_histogram_bound(enum tws_histogram_id id, unsigned bucket)
-{
-	const uint64_t octave = 1ULL << (tws_first_octaves[id] + bucket / 2);
-
-	if (bucket >= TWS_BUCKETS - 1)
-		return 0;
-	return bucket % 2 ? octave + octave / 2 : octave;
-}
-
 /* ------------------------------------------------------------- a new segment */
 
 static uint64_t lay_section(struct tws_header *header, enum tws_section_id id,

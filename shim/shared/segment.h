@@ -402,7 +402,14 @@ static inline unsigned tws_histogram_bucket(enum tws_histogram_id id,
 
 /* The exclusive upper bound of a bucket in microseconds; 0: it is the last and has
  * none. Pure. */
-uint64_t tws_histogram_bound(enum tws_histogram_id id, unsigned bucket);
+static inline uint64_t tws_histogram_bound(enum tws_histogram_id id, unsigned bucket)
+{
+	const uint64_t octave = 1ULL << (tws_first_octaves[id] + bucket / 2);
+
+	if (bucket >= TWS_BUCKETS - 1)
+		return 0;
+	return bucket % 2 ? octave + octave / 2 : octave;
+}
 
 /* The counter of an ending or of a way of release; TWS_COUNTERS if there is none.
  * Pure. */

@@ -147,7 +147,7 @@ def test_metrics_pass_promtool_in_every_state(t):
 
 def test_what_is_installed_is_whole(t):
     t.need("promtool")
-    subprocess.run(["make", "-s", "-C", ROOT, "install", "-o", "all", "-o", "man",
+    subprocess.run(["make", "-s", "-C", ROOT, "install", "-o", "all", "-o", "man", "-o", "extras",
                     f"BUILD={t.build}", "PREFIX=/usr/local",
                     f"DESTDIR={t.scratch}"], check=True, stdout=subprocess.DEVNULL)
     shared = os.path.join(t.scratch, "usr", "local", "share", "twshim")

@@ -72,7 +72,7 @@ def test_no_page_has_a_warning(t):
 def test_install_brings_the_manual_and_uninstall_takes_it_away(t):
     def make(goal):
         # Do not rebuild anything: other tests are running it.
-        subprocess.run(["make", "-s", "-C", TOP, goal, "-o", "all", "-o", "man",
+        subprocess.run(["make", "-s", "-C", TOP, goal, "-o", "all", "-o", "man", "-o", "extras",
                         f"DESTDIR={t.scratch}/to",
                         f"BUILD={t.build}", "PREFIX=/usr/local"], check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)

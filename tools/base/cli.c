@@ -82,6 +82,43 @@ static void print_help(const struct cli_command *command)
 	cli_print_examples(command->name);
 }
 
+/* --------------------------------------------------- the table, for completions */
+
+/* The words that an option takes, separated by blanks. */
+static void print_words(const struct cli_option *option)
+{
+	static const char *const colors[] = {"auto", "always", "never", NULL};
+	const char *const *words =
+	    option->take == cli_take_color ? colors : option->words;
+
+	for (size_t i = 0; words && words[i]; i++)
+		printf("%s%s", i ? " " : "", words[i]);
+}
+
+/* In one line. */
+static void print_joined(const char *help)
+{
+	for (; *help; help++)
+		putchar(*help == '\n' ? ' ' : *help);
+}
+
+/* One row per option, the columns separated by tabs: name, letter, argument, words, help.
+ * The row before them is the operands. */
+static void print_table(const struct cli_command *command)
+{
+	printf("%s\n", command->operands);
+	for (const struct cli_option *option = command->options; option->name; option++) {
+		printf("%s\t%.1s\t%s\t", option->name,
+		       option->letter ? &option->letter : "",
+		       option->argument ? option->argument : "");
+		print_words(option);
+		putchar('\t');
+		print_joined(option->help);
+		putchar('\n');
+	}
+	puts("help\t\t\t\tthis text");
+}
+
 /* -------------------------------------------------------------------- options */
 
 struct getopt_tables {
@@ -194,6 +231,10 @@ int cli_read(const struct cli_command *command, int argc, char **argv, void *req
 	struct getopt_tables tables;
 	int value, status;
 
+	if (argc == 2 && strcmp(argv[1], CLI_PRINT_OPTIONS) == 0) {
+		print_table(command);
+		return cli_finish_output();
+	}
 	translate(command, &tables);
 	optind = 0;
 	opterr = 0;

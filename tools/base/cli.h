@@ -69,6 +69,9 @@ struct cli_command {
 
 #define CLI_GO_ON (-1)
 
+/* Alone, it prints the table of options: completions/ makes shell completions of it. */
+#define CLI_PRINT_OPTIONS "--print-options"
+
 /* Reads the options into the fields of `request` that the table names, and counts the
  * operands. CLI_GO_ON: operands begin at optind; else the exit status, which is 0 where
  * help was asked for. */

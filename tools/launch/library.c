@@ -27,18 +27,34 @@ static void own_directory(char *ret_path, size_t size)
 		*slash = '\0';
 }
 
+/* The first place that has the library, resolved. Returns 0 or -ENOENT. */
+static int find_file(const char *own, char ret_path[PATH_MAX])
+{
+	static const char *const formats[] = {
+	    "%s/" LIBRARY_NAME,
+	    "%s/" TWSHIM_LIBDIR_BESIDE "/" LIBRARY_NAME,
+	    "%.0s" TWSHIM_LIBDIR "/" LIBRARY_NAME,
+	};
+	char path[2 * PATH_MAX];
+
+	for (size_t i = 0; i < sizeof(formats) / sizeof(*formats); i++) {
+		snprintf(path, sizeof(path), formats[i], own);
+		if (access(path, R_OK) == 0 && realpath(path, ret_path))
+			return 0;
+	}
+	return -ENOENT;
+}
+
 int library_find(char *ret_path, size_t size, char *ret_error, size_t error_size)
 {
-	char own[PATH_MAX], path[PATH_MAX + sizeof(LIBRARY_NAME)];
+	char own[PATH_MAX], path[PATH_MAX];
 
 	own_directory(own, sizeof(own));
-	snprintf(path, sizeof(path), "%s/%s", own, LIBRARY_NAME);
-	if (access(path, R_OK) != 0)
-		snprintf(path, sizeof(path), "%s/%s", TWSHIM_LIBDIR, LIBRARY_NAME);
-	if (access(path, R_OK) != 0) {
+	if (find_file(own, path) != 0) {
 		snprintf(ret_error, error_size,
-			 "%s: neither in %s nor in %s: build it with make, or install it",
-			 LIBRARY_NAME, own, TWSHIM_LIBDIR);
+			 "%s: neither in %s, nor in %s/%s, nor in %s: build it with "
+			 "make, or install it",
+			 LIBRARY_NAME, own, own, TWSHIM_LIBDIR_BESIDE, TWSHIM_LIBDIR);
 		return -ENOENT;
 	}
 	if (!library_is_expressible(path)) {

@@ -10,7 +10,8 @@
 
 #define LIBRARY_NAME "libtwshim.so"
 
-/* Finds the library beside the running twshim, or else the installed one. Returns 0,
+/* Finds the library beside the running twshim, where a moved prefix has it, or else
+ * where it was installed. Returns 0,
  * or -errno with a one-line reason and its cure: -ENOENT, or -EINVAL if LD_PRELOAD
  * cannot express its path. */
 int library_find(char *ret_path, size_t size, char *ret_error, size_t error_size);
