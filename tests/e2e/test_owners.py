@@ -3,6 +3,7 @@
 with ss and the kernel's own table."""
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -126,6 +127,26 @@ def test_incoming_ones_are_those_of_the_process_that_listens_and_no_others(t):
         assert file.read().strip() == incoming["app"]
     text = t.run(t.twshim, "owners", shim=False).stdout.decode()
     assert "outgoing" in text and "incoming" in text and server.to in text
+
+
+def test_every_view_counts_incoming_sockets_of_a_listener_as_incoming(t):
+    server, first = t.server(), t.server("first")
+    steps = ("socket", "connect", "send:1", "recv", "wait-hup", "close")
+    t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:10")
+    t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:30", shim=False)
+    t.run(t.prog("client"), ADDRESS, str(first.port), *steps, "repeat:20", shim=False)
+    counts = {"time_wait": 60, "owned": 10, "incoming": 20, "unowned": 30}
+    for said in owners(t), t.report()["kernel"]:
+        assert {key: said[key] for key in counts} == counts, said
+    series = t.file("metrics.prom", "")
+    t.run(t.twshim, "export", "--textfile", series, shim=False)
+    with open(series, encoding="utf-8") as file:
+        told = re.findall(r'^twshim_host_time_wait_sockets{owner="(\w+)"} (\d+)$', file.read(), re.M)
+    assert dict(told) == {"known": "10", "incoming": "20", "unknown": "30"}, told
+    text = t.run(t.twshim, "report", shim=False).stdout.decode()
+    assert "60 TIME_WAIT sockets, 10 from known applications, 20 incoming, 30 from others" in text
+    text = t.run(t.twshim, "owners", shim=False).stdout.decode()
+    assert "10 from known applications, 20 incoming, 30 from programs not running" in text, text
 
 
 def test_a_client_outside_of_the_present_range_does_not_look_like_a_server(t):

@@ -58,6 +58,7 @@ static uint16_t came_in_at(const char *proc, uint16_t local, uint16_t remote,
 	uint16_t port;
 
 	assert_true(kernel_ports_set(&model.ports, 32768, 60999, ""));
+	model_note_listeners(&model);
 	assert_int_equal(holders_find(&holders, &model, 1, NULL, proc), 0);
 	assert_int_equal(holders.count, 1);
 	assert_int_equal(holders.list[0].pid, 812);

@@ -81,7 +81,8 @@ static void a_listener_and_the_range_tell_for_sure(void **state)
 	assert_group(&owners, 0, OWNERS_OUTGOING, 443, 3);
 	assert_group(&owners, 1, OWNERS_INCOMING, 80, 2);
 	assert_group(&owners, 2, OWNERS_INCOMING, 40100, 1);
-	assert_int_equal(owners.incoming, 3);
+	assert_int_equal(model->kernel.incoming, 3);
+	assert_int_equal(model->kernel.unowned, 3);
 	assert_true(owners.groups[1].has_listener && owners.groups[2].has_listener);
 	finish(&owners, model);
 }
@@ -99,7 +100,8 @@ static void ports_of_another_range_go_to_what_they_have_in_common(void **state)
 	assert_int_equal(owners.count, 2);
 	assert_group(&owners, 0, OWNERS_OUTGOING, 8001, 11);
 	assert_group(&owners, 1, OWNERS_INCOMING, 8002, 5);
-	assert_int_equal(owners.incoming, 0);
+	assert_int_equal(model->kernel.incoming, 0);
+	assert_int_equal(model->kernel.unowned, 16);
 	finish(&owners, model);
 }
 

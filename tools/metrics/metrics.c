@@ -327,6 +327,8 @@ static void add_host(struct metrics *metrics, const struct model *model,
 		add_series(metrics, METRICS_HOST_TIME_WAIT, METRICS_PLAIN,
 			   (double)model->kernel.owned, "owner=\"known\"");
 		add_series(metrics, METRICS_HOST_TIME_WAIT, METRICS_PLAIN,
+			   (double)model->kernel.incoming, "owner=\"incoming\"");
+		add_series(metrics, METRICS_HOST_TIME_WAIT, METRICS_PLAIN,
 			   (double)model->kernel.unowned, "owner=\"unknown\"");
 	}
 	if (model->ports.high)

@@ -47,7 +47,31 @@ int model_use_table(struct model *model, struct kernel_table *table, uint64_t no
 	model->table_ns = now_ns;
 	model->net_namespace = net_namespace;
 	model->has_table = true;
+	model_note_listeners(model);
 	return 0;
+}
+
+void model_note_listeners(struct model *model)
+{
+	uint16_t port;
+
+	for (size_t i = 0; i < model->table.count; i++) {
+		if (model->table.sockets[i].state != TCP_LISTEN)
+			continue;
+		port = model->table.sockets[i].local.port;
+		model->listening[port / 8] |= (uint8_t)(1u << port % 8);
+	}
+}
+
+bool model_has_listener(const struct model *model, uint16_t port)
+{
+	return model->listening[port / 8] & 1u << port % 8;
+}
+
+bool model_is_incoming(const struct model *model, size_t index)
+{
+	return model->owners[index].app == MODEL_NOBODY &&
+	       model_has_listener(model, model->table.sockets[index].local.port);
 }
 
 static void count_owned(struct model *model)
@@ -56,10 +80,12 @@ static void count_owned(struct model *model)
 		if (model->table.sockets[i].state != TCP_TIME_WAIT)
 			continue;
 		model->kernel.time_wait++;
-		if (model->owners[i].app == MODEL_NOBODY)
-			model->kernel.unowned++;
-		else
+		if (model->owners[i].app != MODEL_NOBODY)
 			model->kernel.owned++;
+		else if (model_is_incoming(model, i))
+			model->kernel.incoming++;
+		else
+			model->kernel.unowned++;
 	}
 }
 
@@ -147,7 +173,7 @@ static int read_kernel(struct model *model)
 	int result;
 
 	if (!states)
-		states = KERNEL_STATES_ALL & ~KERNEL_STATE(TCP_LISTEN);
+		states = KERNEL_STATES_ALL;
 	model->table_ns = now;
 	kernel_ports_read(&model->ports);
 	model->time_wait_reuse = kernel_time_wait_reuse();

@@ -30,7 +30,6 @@ struct search {
 				them */
 	unsigned named;
 	const char *proc;
-	uint8_t listening[65536 / 8]; /* one bit per local port */
 };
 
 static bool is_close_wait(const struct kernel_socket *socket)
@@ -47,14 +46,9 @@ static bool is_connected(const struct search *search, const struct kernel_socket
 static void look_over(struct search *search)
 {
 	const struct kernel_table *table = &search->model->table;
-	uint16_t port;
 
-	for (size_t i = 0; i < table->count; i++) {
+	for (size_t i = 0; i < table->count; i++)
 		search->close_wait += is_close_wait(&table->sockets[i]);
-		port = table->sockets[i].local.port;
-		if (table->sockets[i].state == TCP_LISTEN)
-			search->listening[port / 8] |= (uint8_t)(1u << port % 8);
-	}
 }
 
 static int want(struct search *search, uint64_t least)
@@ -126,7 +120,7 @@ static bool came_in_here(const struct search *search, const struct kernel_socket
 	const struct model *model = search->model;
 	uint16_t port = socket->local.port;
 
-	if (search->listening[port / 8] & 1u << port % 8)
+	if (model_has_listener(model, port))
 		return true;
 	return model->ports.high && !kernel_ports_hold(&model->ports, port) &&
 	       port < socket->remote.port;

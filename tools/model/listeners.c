@@ -79,7 +79,7 @@ static int name_process(pid_t pid, void *data)
 int listeners_name(struct owners *owners)
 {
 	struct naming naming = {.owners = owners};
-	int result = owners->incoming ? note_sockets(&naming) : 0;
+	int result = owners->model->kernel.incoming ? note_sockets(&naming) : 0;
 
 	if (result == 0 && naming.port_of.count)
 		proc_each(name_process, &naming);

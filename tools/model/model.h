@@ -163,7 +163,7 @@ struct model_options {
 	const char *app;    /* name or path; NULL: all */
 	pid_t pid;	    /* 0: all */
 	const struct kernel_listener *listener;
-	uint32_t states; /* states of the kernel's sockets to read; 0: all but LISTEN */
+	uint32_t states; /* states of the kernel's sockets to read; 0: all */
 	/* Find out only who owns the sockets. The rings of endings are long and are not
 	 * read, so nothing is known about the last minute. Not allowed with a cache. */
 	bool owners_only;
@@ -199,8 +199,11 @@ struct model {
 	struct {
 		uint64_t time_wait; /* in the whole network namespace */
 		uint64_t owned;
-		uint64_t unowned;
+		uint64_t incoming; /* see model_is_incoming() */
+		uint64_t unowned;  /* the rest */
 	} kernel;
+	uint8_t listening[65536 / 8]; /* one bit per local port; see
+					 model_has_listener() */
 	/* Read only if sockets are gone early: how many TIME_WAIT sockets the kernel has
 	 * dropped in this network namespace because tcp_max_tw_buckets was reached, and
 	 * that limit. */
@@ -245,6 +248,18 @@ int model_finish(struct model *model);
 struct model_app *model_app(struct model *model, const char *exe, bool hidden);
 struct model_destination *model_destination(struct model_app *app,
 					    const struct tws_address *address);
+
+/* Notes the listening sockets of the model's table; model_use_table() does so. */
+void model_note_listeners(struct model *model);
+
+/* Whether somebody listens on the local port now, at any address. connect() never chooses
+ * such a port, so connections that have it came in there. If the table was read without
+ * LISTEN, this is always false. */
+bool model_has_listener(const struct model *model, uint16_t port);
+
+/* Whether the socket at this index of the table is an incoming connection of a living
+ * listener: it is no known application's, and it has no unknown owner either. */
+bool model_is_incoming(const struct model *model, size_t index);
 
 /* Decides how the connections of a dead process ended, and counts that in our copy of the
  * segment. */

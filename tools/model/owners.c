@@ -18,30 +18,11 @@
 struct grouping {
 	struct owners *owners;
 	struct cookie_map by_key;
-	uint8_t listening[65536 / 8];
 	/* For sockets whose local port does not tell the direction: how many share the
 	 * local port, and how many share the remote address and port. */
 	uint32_t at_port[65536];
 	struct cookie_map at_remote;
 };
-
-static void note_listeners(struct grouping *grouping)
-{
-	const struct kernel_table *table = &grouping->owners->model->table;
-	uint16_t port;
-
-	for (size_t i = 0; i < table->count; i++) {
-		if (table->sockets[i].state != TCP_LISTEN)
-			continue;
-		port = table->sockets[i].local.port;
-		grouping->listening[port / 8] |= (uint8_t)(1u << port % 8);
-	}
-}
-
-static bool is_listening(const struct grouping *grouping, uint16_t port)
-{
-	return grouping->listening[port / 8] & 1u << port % 8;
-}
 
 /* The local port has no listener and lies outside the range of connect(). The listener
  * may have gone, a client may have chosen the port itself, or the range has changed
@@ -53,7 +34,7 @@ static bool is_doubtful(const struct grouping *grouping, size_t index)
 
 	return socket->state == TCP_TIME_WAIT &&
 	       model->owners[index].app == MODEL_NOBODY && model->ports.high &&
-	       !is_listening(grouping, socket->local.port) &&
+	       !model_has_listener(model, socket->local.port) &&
 	       !kernel_ports_hold(&model->ports, socket->local.port);
 }
 
@@ -94,7 +75,7 @@ static bool is_incoming(const struct grouping *grouping, size_t index)
 
 	if (is_doubtful(grouping, index))
 		return looks_incoming(grouping, socket);
-	return is_listening(grouping, socket->local.port);
+	return model_is_incoming(grouping->owners->model, index);
 }
 
 /* Returns what the socket's group has in common, without counts. */
@@ -110,7 +91,7 @@ static struct owners_group describe_group(const struct grouping *grouping, size_
 	} else if (is_incoming(grouping, index)) {
 		group.kind = OWNERS_INCOMING;
 		group.local_port = socket->local.port;
-		group.has_listener = is_listening(grouping, socket->local.port);
+		group.has_listener = model_is_incoming(model, index);
 	} else {
 		group.kind = OWNERS_OUTGOING;
 		group.to = socket->remote;
@@ -171,7 +152,6 @@ static int take_socket(struct grouping *grouping, size_t index)
 	if (added < 0)
 		return added;
 	owners->group_of[index] = *cookie_map_find(&grouping->by_key, key);
-	owners->incoming += group.has_listener;
 	count_in_group(&owners->groups[owners->group_of[index]],
 		       owners->model->table.sockets[index].expires_ms);
 	return 0;
@@ -231,7 +211,6 @@ int owners_group(struct owners *ret_owners, const struct model *model)
 	}
 	memset(ret_owners->group_of, 0xff, (count + 1) * sizeof(*ret_owners->group_of));
 	grouping->owners = ret_owners;
-	note_listeners(grouping);
 	result = count_doubtful(grouping);
 	for (size_t i = 0; result == 0 && i < count; i++)
 		if (model->table.sockets[i].state == TCP_TIME_WAIT)

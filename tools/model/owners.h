@@ -48,7 +48,6 @@ struct owners {
 	const struct model *model;
 	struct owners_group *groups; /* by kind; most sockets first */
 	size_t count;
-	uint64_t incoming;  /* sockets at a port where somebody listens */
 	uint32_t *group_of; /* group of each socket in the model's table; UINT32_MAX if it
 			       is not in TIME_WAIT */
 };

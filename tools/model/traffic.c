@@ -21,7 +21,6 @@ struct study {
 	struct cookie_map by_pair;
 	struct cookie_map by_owner; /* sockets of one application within a pair */
 	uint32_t at_port[65536];    /* TIME_WAIT sockets, if it has a listener */
-	bool listening[65536];
 };
 
 void traffic_forecast(struct traffic_pair *pair, const uint32_t leaving[60])
@@ -50,7 +49,8 @@ static bool is_outgoing(const struct study *study, const struct kernel_socket *s
 	uint16_t port = socket->local.port;
 
 	return socket->state != TCP_LISTEN && socket->remote.port &&
-	       !study->listening[port] && kernel_ports_hold(&study->model->ports, port);
+	       !model_has_listener(study->model, port) &&
+	       kernel_ports_hold(&study->model->ports, port);
 }
 
 static uint64_t hash_pair(const struct kernel_socket *socket)
@@ -155,7 +155,7 @@ static void count_state(struct study *study, const struct kernel_socket *socket)
 	traffic->time_wait++;
 	if (socket->expires_ms > traffic->newest_leaves_ms)
 		traffic->newest_leaves_ms = socket->expires_ms;
-	if (!study->listening[port])
+	if (!model_has_listener(study->model, port))
 		return;
 	traffic->incoming++;
 	if (++study->at_port[port] > traffic->incoming_at_port) {
@@ -169,9 +169,6 @@ static int count_table(struct study *study)
 	const struct kernel_table *table = &study->model->table;
 	int result = 0;
 
-	for (size_t i = 0; i < table->count; i++)
-		if (table->sockets[i].state == TCP_LISTEN)
-			study->listening[table->sockets[i].local.port] = true;
 	for (size_t i = 0; result == 0 && i < table->count; i++) {
 		count_state(study, &table->sockets[i]);
 		if (is_outgoing(study, &table->sockets[i]))

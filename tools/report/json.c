@@ -217,6 +217,7 @@ static json_t *kernel(const struct model *model)
 	set(object, "time_wait",
 	    known ? json_count(model->kernel.time_wait) : json_null());
 	set(object, "owned", known ? json_count(model->kernel.owned) : json_null());
+	set(object, "incoming", known ? json_count(model->kernel.incoming) : json_null());
 	set(object, "unowned", known ? json_count(model->kernel.unowned) : json_null());
 	set(object, "error", known ? json_null() : print_json_text(model->table_error));
 	/* Read only if sockets ended early; otherwise null, which is not 0. */

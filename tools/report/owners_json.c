@@ -146,14 +146,15 @@ int owners_print_json(FILE *out, const struct owners *owners, bool all,
 		      const struct sightings *seen)
 {
 	const struct model *model = owners->model;
-	json_t *object = json_pack(
-	    "{s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "schema", "twshim.owners/1",
-	    "time_wait", (json_int_t)model->kernel.time_wait, "owned",
-	    (json_int_t)model->kernel.owned, "incoming", (json_int_t)owners->incoming,
-	    "unowned", (json_int_t)(model->kernel.unowned - owners->incoming), "owners",
-	    groups(owners, OWNERS_PART_KNOWN), "incoming_groups",
-	    groups(owners, OWNERS_PART_INCOMING), "unowned_groups",
-	    groups(owners, OWNERS_PART_UNOWNED));
+	json_t *object =
+	    json_pack("{s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "schema",
+		      "twshim.owners/1", "time_wait", (json_int_t)model->kernel.time_wait,
+		      "owned", (json_int_t)model->kernel.owned, "incoming",
+		      (json_int_t)model->kernel.incoming, "unowned",
+		      (json_int_t)(model->kernel.unowned), "owners",
+		      groups(owners, OWNERS_PART_KNOWN), "incoming_groups",
+		      groups(owners, OWNERS_PART_INCOMING), "unowned_groups",
+		      groups(owners, OWNERS_PART_UNOWNED));
 
 	if (object && all && json_object_set_new(object, "sockets", sockets(owners))) {
 		json_decref(object);

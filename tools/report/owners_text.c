@@ -222,8 +222,8 @@ static void write_headline(const struct owners *owners, bool color)
 	char all[PRINT_NUMBER_SIZE], owned[PRINT_NUMBER_SIZE], others[PRINT_NUMBER_SIZE];
 	char incoming[PRINT_NUMBER_SIZE + 16] = "";
 
-	if (owners->incoming) {
-		print_number(incoming, owners->incoming);
+	if (model->kernel.incoming) {
+		print_number(incoming, model->kernel.incoming);
 		strcat(incoming, " incoming, ");
 	}
 	printf("%s%s TIME_WAIT %s: %s from known applications, %s%s from programs not "
@@ -231,7 +231,7 @@ static void write_headline(const struct owners *owners, bool color)
 	       print_style(PRINT_BOLD, color), print_number(all, model->kernel.time_wait),
 	       print_plural(model->kernel.time_wait, "socket", "sockets"),
 	       print_number(owned, model->kernel.owned), incoming,
-	       print_number(others, model->kernel.unowned - owners->incoming),
+	       print_number(others, model->kernel.unowned),
 	       print_style(PRINT_PLAIN, color));
 }
 

@@ -216,6 +216,23 @@ static void write_gone(const struct report_text *text)
 	print_wrapped(text->out, sentence, 2, REPORT_WIDTH);
 }
 
+static void write_host(const struct report_text *text)
+{
+	const struct model *model = text->model;
+	char incoming[PRINT_NUMBER_SIZE + 16] = "";
+
+	if (model->kernel.incoming)
+		snprintf(incoming, sizeof(incoming), "%s incoming, ",
+			 REPORT_NUMBER(model->kernel.incoming));
+	fprintf(text->out,
+		"\n  This host: %s TIME_WAIT %s, %s from known applications, %s%s from "
+		"others\n",
+		REPORT_NUMBER(model->kernel.time_wait),
+		print_plural(model->kernel.time_wait, "socket", "sockets"),
+		REPORT_NUMBER(model->kernel.owned), incoming,
+		REPORT_NUMBER(model->kernel.unowned));
+}
+
 static void write_kernel(const struct report_text *text)
 {
 	const struct model *model = text->model;
@@ -231,13 +248,7 @@ static void write_kernel(const struct report_text *text)
 	if (model->time_wait.gone_early)
 		write_gone(text);
 	if (model->has_table && !text->options->run)
-		fprintf(text->out,
-			"\n  This host: %s TIME_WAIT %s, %s from known applications, %s "
-			"from others\n",
-			REPORT_NUMBER(model->kernel.time_wait),
-			print_plural(model->kernel.time_wait, "socket", "sockets"),
-			REPORT_NUMBER(model->kernel.owned),
-			REPORT_NUMBER(model->kernel.unowned));
+		write_host(text);
 }
 
 static void write_unknown(const struct report_text *text)

@@ -5,8 +5,8 @@
 "use strict";
 
 const COLORS = ["#3b82f6", "#f59e0b", "#10b981", "#a855f7", "#ef4444", "#06b6d4", "#ec4899", "#84cc16"];
-const OTHER = "other applications", UNOWNED = "owner unknown";
-const GREY = { [OTHER]: "#94a3b8", [UNOWNED]: "#6b7280" };
+const OTHER = "other applications", INCOMING = "incoming", UNOWNED = "owner unknown";
+const GREY = { [OTHER]: "#94a3b8", [INCOMING]: "#cbd5e1", [UNOWNED]: "#6b7280" };
 // Amber means that a TIME_WAIT remains here; no other ending leaves one.
 const ENDINGS = {
   ended_local_fin: ["closed here first: TIME_WAIT", "#f59e0b"],
@@ -95,7 +95,8 @@ function chartTimeWait(samples, span) {
     .sort((a, b) => rank(a[0]) - rank(b[0]) || b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).map(([name]) => name);
   const named = sorted.filter(name => !GREY[name]).slice(0, TOP), own = new Set(named);
   const rest = sorted.length > named.length + sorted.filter(name => GREY[name]).length;
-  const names = [...named, ...(rest || most.get(OTHER) ? [OTHER] : []), ...(most.get(UNOWNED) ? [UNOWNED] : [])];
+  const names = [...named, ...(rest || most.get(OTHER) ? [OTHER] : []),
+    ...[INCOMING, UNOWNED].filter(name => most.get(name))];
   const value = (values, name) => {
     if (name !== OTHER) return values.get(name) ?? 0;
     let sum = values.get(OTHER) ?? 0;

@@ -108,7 +108,7 @@ const perSecond = rate => rate === undefined ? "–" : number(rate < 10 ? Math.r
 // ------------------------------------------------------------------------ the headline
 
 function whose(report, apps, destinations) {
-  const { time_wait: all, owned, unowned, error } = report.kernel;
+  const { time_wait: all, owned, incoming, unowned, error } = report.kernel;
   if (all === null) return `The kernel's table cannot be read: ${error}`;
   if (!all) return "No port is held by TIME_WAIT.";
   if (!owned) return "None of them was left by an application that ran with the shim.";
@@ -120,6 +120,7 @@ function whose(report, apps, destinations) {
   const others = owned - count, rest = [];
   const more = apps.filter(app => app.time_wait.confirmed).length - 1;
   if (others > 0) rest.push(`${plural(more, "other application")} ${more === 1 ? "has" : "have"} ${number(others)}`);
+  if (incoming) rest.push(`${number(incoming)} ${incoming === 1 ? "is" : "are"} incoming, at ports where a server listens`);
   if (unowned) rest.push(`${number(unowned)} ${unowned === 1 ? "has" : "have"} no known owner`);
   return `${first.label} has ${number(count)} of them (${percent(count, all)})${most}${leave}.` +
     (rest.length ? ` ${rest.join("; ")}.` : "");
@@ -173,6 +174,7 @@ function remember(report, apps, seconds) {
       const name = i < SHOWN ? app.label : OTHER;
       if (app.time_wait.confirmed) values.set(name, (values.get(name) ?? 0) + app.time_wait.confirmed);
     });
+    values.set(INCOMING, report.kernel.incoming);
     values.set(UNOWNED, report.kernel.unowned);
   }
   const last = samples[samples.length - 1];
