@@ -2,6 +2,7 @@
 """Where programs publish: root makes the places, and users only fill them. Each test has a /dev/shm
 and a /run of its own."""
 import os
+import shutil
 import stat
 
 from harness import ADDRESS
@@ -115,3 +116,114 @@ def test_what_is_no_place_of_roots_is_not_used(t):
         world.connect(BOB, server, 1)
         assert not _segments(_place(world, BOB))
     assert len(_segments(world.directory(BOB))) == 2 and _attempts(world.report()) == 2
+
+
+# ------------------------------------------------------------ what a user does to root's reader
+
+def _place_troubles(report):
+    return {p["place"]: p["trouble"] for p in report["unseen"]["places"]}
+
+
+def test_roots_report_says_who_has_filled_the_places(t):
+    world = World(t)
+    world.run(0, "mkdir", "/run/twshim")
+    world.run(0, "mount", "-t", "tmpfs", "-o", "mode=755,size=1M,nr_inodes=200", "none",
+              "/run/twshim")
+    world.run(0, world.twshim, "prepare")
+    assert _place_troubles(world.report()) == {}
+    for fill, what in ((f"head -c 2M /dev/zero >/run/twshim/{WWW}/fill", "bytes"),
+                       (f"rm /run/twshim/{WWW}/fill; touch $(seq -f /run/twshim/{WWW}/%g 300)",
+                        "files")):
+        world.run(WWW, "sh", "-c", fill, status=None)
+        [trouble] = [v for k, v in _place_troubles(world.report()).items() if k == "/run/twshim"]
+        assert f"full: user {WWW} holds" in trouble and f"% of its {what}" in trouble, trouble
+        text = world.run(0, world.twshim, "report").stdout.decode()
+        assert f"/run/twshim: full: user {WWW} holds" in text, text
+    # Others are not told, and cannot look.
+    assert _place_troubles(world.report(WWW)) == {}
+
+
+def test_a_place_that_another_user_has_taken_is_named_and_prepare_cures_it(t):
+    """Also from within a user namespace, where everybody can be root."""
+    world, server = World(t), t.server()
+    world.run(0, world.twshim, "prepare")
+    taken = f"/dev/shm/twshim-{ALICE}"
+    for taker in (("mkdir", taken), ("unshare", "-Ur", "mkdir", taken), ("touch", taken),
+                  ("ln", "-s", "/", taken)):
+        world.run(BOB, *taker)
+        world.connect(ALICE, server, 1)
+        for uid in (0, WWW):
+            world.run(BOB, "mkdir", "-p", f"/dev/shm/twshim-{uid}")
+        troubles = _place_troubles(world.report())
+        assert list(troubles) == [taken] and f"twshim prepare {ALICE}" in troubles[taken], troubles
+        text = world.run(0, world.twshim, "report").stdout.decode()
+        assert f"{taken}: another user has taken this name" in text, text
+        world.run(BOB, "rm", "-r", taken)
+    world.run(BOB, "mkdir", taken)
+    world.run(0, world.twshim, "prepare", str(ALICE))
+    world.connect(ALICE, server, 1)
+    assert (_attempts(world.report()), _place_troubles(world.report())) == (1, {})
+
+
+def _skipped(report):
+    return {s["file"]: s["reason"] for s in report["unseen"]["skipped"]}
+
+
+def test_what_is_mounted_over_a_users_files_and_places_is_not_read(t):
+    """As a user can do by FUSE; here root does it for them."""
+    world, server = World(t), t.server()
+    world.run(0, world.twshim, "prepare")
+    world.connect(WWW, server, 3)
+    world.connect(BOB, server, 2)
+    [mine] = _segments(_place(world, WWW))
+    copy = os.path.join("/run/twshim", str(WWW), "1-1-1-0.seg")
+    world.run(WWW, "touch", copy)
+    world.run(0, "mount", "--bind", f"/run/twshim/{WWW}/{mine}", copy)
+    report = world.report()
+    assert _skipped(report) == {copy: "something is mounted over it"}, report["unseen"]
+    assert _attempts(report) == 5
+    # A place as a whole: a second one of the same files.
+    world.run(BOB, "mkdir", "/dev/shm/twshim-23456-1")
+    world.run(0, "mount", "--bind", "/dev/shm/twshim-23456", "/dev/shm/twshim-23456-1")
+    assert _attempts(world.report()) == 5
+
+
+def test_a_lease_on_a_users_file_makes_no_reader_wait(t):
+    world, server = World(t), t.server()
+    world.connect(ALICE, server, 3)
+    world.connect(0, server, 2)
+    [mine] = _segments(world.directory(ALICE))
+    holder = t.start(*world.words(ALICE, ("/usr/bin/python3", "-c", f"""
+import fcntl, os, signal
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+fd = os.open("/dev/shm/twshim-{ALICE}/{mine}", os.O_RDWR)
+fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print("leased", flush=True)
+signal.pause()
+""")), shim=False, stdout=-1)
+    assert holder.stdout.readline() == b"leased\n"
+    report = world.report()
+    assert _skipped(report) == {f"/dev/shm/twshim-{ALICE}/{mine}": "a process holds a lease on it"}
+    assert _attempts(report) == 2
+    holder.kill()
+    holder.wait()
+    assert _attempts(world.report()) == 5
+
+
+def test_a_users_files_are_bounded_however_many_places_hold_them(t):
+    """6,001 files in each of two places, one of which claims a user namespace: 10,000 are read."""
+    world, server = World(t), t.server()
+    world.connect(ALICE, server, 1)
+    world.connect(BOB, server, 2)
+    [mine] = world.segments(ALICE)
+    shutil.rmtree(world.directory(ALICE))
+    for place in (str(ALICE), f"{ALICE}-1"):
+        os.mkdir(world.directory(place), 0o700)
+        os.chown(world.directory(place), ALICE, ALICE)
+        for number in range(6001):
+            path = os.path.join(world.directory(place), f"{number:04}-1-1-0.seg")
+            with open(path, "wb") as file:
+                file.write(mine if number == 6000 else b"")
+            os.chown(path, ALICE, ALICE)
+    report = world.report()
+    assert (_attempts(report), report["unseen"]["files_skipped"]) == (3, 12001)

@@ -111,7 +111,7 @@ static void write_verdict(int fd, uint64_t offset, const struct join_verdict *ve
 	int writer;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	writer = open(path, O_WRONLY | O_CLOEXEC);
+	writer = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
 	if (writer < 0)
 		return;
 	(void)!pwrite(writer, bytes, sizeof(bytes), (off_t)(offset + ENDING_OFFSET));
@@ -297,8 +297,9 @@ static struct candidate *list_dead(struct settler *settler, int fd, size_t *ret_
 static int settle_directory(int fd, const char *name, void *data)
 {
 	struct settler *settler = data;
-	size_t count;
-	struct candidate *list = list_dead(settler, fd, &count);
+	size_t count = 0;
+	struct candidate *list =
+	    reader_enter(&settler->reader, fd) ? list_dead(settler, fd, &count) : NULL;
 	struct memory *memory;
 	enum state state;
 	bool patient;
@@ -352,6 +353,7 @@ static void settle_round(struct settler *settler)
 	cookie_map_clear(&settler->next);
 	process_view_free(&settler->reader.processes);
 	process_view_init(&settler->reader.processes);
+	allowance_renew(&settler->reader.allowances);
 	if (settler->dir && settler->only)
 		settle_only(settler);
 	else if (settler->dir)

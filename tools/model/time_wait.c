@@ -62,20 +62,20 @@ static void take_back(struct model *model, const struct model_owner *owner)
 static bool may_claim(struct model *model, const struct kernel_socket *socket,
 		      struct model_owner *owner, uint32_t uid)
 {
-	if (!reader_trusts(uid) && socket->inode && socket->uid != uid)
+	if (!allowance_is_trusted(uid) && socket->inode && socket->uid != uid)
 		return false;
 	if (owner->disputed)
-		return reader_trusts(uid);
+		return allowance_is_trusted(uid);
 	if (owner->app == MODEL_NOBODY)
 		return true;
-	if (owner->uid == uid || reader_trusts(owner->uid))
+	if (owner->uid == uid || allowance_is_trusted(owner->uid))
 		return false;
 	if (socket->state == TCP_TIME_WAIT)
 		take_back(model, owner);
 	owner->app = owner->process = MODEL_NOBODY;
 	owner->disputed = true;
 	model->disputed++;
-	return reader_trusts(uid);
+	return allowance_is_trusted(uid);
 }
 
 /* The first segment that names a cookie owns the socket; two segments name the same one

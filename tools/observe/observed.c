@@ -14,6 +14,7 @@
 #include "tools/kernel/proc_file.h"
 #include "tools/kernel/process.h"
 #include "shim/shared/rundir.h"
+#include "tools/segments/beneath.h"
 #include "tools/segments/rundir.h"
 
 /* The first pid namespace's inode, fixed in the kernel. */
@@ -321,7 +322,7 @@ static int has_segment(int directory, const char *name, void *data)
 	snprintf(file, sizeof(file), "%llu-%u-%llu-0" TWS_SEGMENT_SUFFIX,
 		 (unsigned long long)subject->pid_namespace, subject->pid,
 		 (unsigned long long)subject->start_time);
-	fd = openat(directory, file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	fd = open_beneath(directory, file, 0);
 	if (fd < 0)
 		return 0;
 	others = read(fd, &header, sizeof(header)) == sizeof(header) &&

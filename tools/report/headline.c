@@ -9,6 +9,7 @@
 #include "tools/model/join.h"
 #include "tools/report/text_parts.h"
 #include "tools/segments/rundir.h"
+#include "tools/segments/trouble.h"
 
 #define SENTENCE_SIZE 1024
 
@@ -197,6 +198,18 @@ static void print_bypass(const struct report_text *text)
 	print_escape(why, sizeof(why), text->options->run->bypass);
 	snprintf(line, sizeof(line), "No TCP connection was observed: %s.", why);
 	print_wrapped(text->out, line, 0, REPORT_WIDTH);
+}
+
+void report_text_troubles(const struct report_text *text)
+{
+	struct place_trouble troubles[PLACE_TROUBLES];
+	size_t count = text->options->dir ? 0 : place_troubles(troubles, PLACE_TROUBLES);
+
+	for (size_t i = 0; i < count && i < PLACE_TROUBLES; i++)
+		fprintf(text->out, "  %s: %s\n", troubles[i].place, troubles[i].what);
+	if (count > PLACE_TROUBLES)
+		fprintf(text->out, "  %zu more places are taken by other users\n",
+			count - PLACE_TROUBLES);
 }
 
 /* Not after a run, which says so before it starts the command. */

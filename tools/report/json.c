@@ -14,6 +14,7 @@
 #include "tools/model/model.h"
 #include "tools/report/report.h"
 #include "tools/segments/names.h"
+#include "tools/segments/trouble.h"
 
 #define MICROSECOND 1e-6
 
@@ -317,7 +318,23 @@ static json_t *skipped(const struct model *model)
 }
 
 /* What the numbers do not contain, as far as that is known. */
-static json_t *unseen(const struct model *model)
+/* What keeps programs of other users from publishing. */
+static json_t *places(const struct report_options *options)
+{
+	struct place_trouble troubles[PLACE_TROUBLES];
+	size_t count = options->dir ? 0 : place_troubles(troubles, PLACE_TROUBLES);
+	json_t *array = json_array(), *object;
+
+	for (size_t i = 0; i < count && i < PLACE_TROUBLES; i++) {
+		object = json_object();
+		set(object, "place", print_json_text(troubles[i].place));
+		set(object, "trouble", print_json_text(troubles[i].what));
+		append_item(array, object);
+	}
+	return array;
+}
+
+static json_t *unseen(const struct model *model, const struct report_options *options)
 {
 	const uint64_t *value = model->total.value;
 	uint64_t established = value[TWS_established];
@@ -335,6 +352,7 @@ static json_t *unseen(const struct model *model)
 	set(object, "disputed_sockets", json_count(model->disputed));
 	set(object, "files_skipped", json_count(model->skipped_count));
 	set(object, "skipped", skipped(model));
+	set(object, "places", places(options));
 	return object;
 }
 
@@ -368,7 +386,7 @@ int report_print_json(FILE *out, const struct model *model,
 	set(object, "rules", rules(model));
 	set(object, "arms", arms(model, options->run));
 	set_advice(object, model);
-	set(object, "unseen", unseen(model));
+	set(object, "unseen", unseen(model, options));
 	if (failed) {
 		json_decref(object);
 		return -ENOMEM;

@@ -329,5 +329,6 @@ int report_print_text(FILE *out, const struct model *model,
 		result = write_advice(&text);
 	report_text_observed(&text);
 	write_unknown(&text);
+	report_text_troubles(&text);
 	return result;
 }

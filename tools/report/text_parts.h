@@ -43,6 +43,9 @@ void report_text_nothing(const struct report_text *text);
 /* Says what each rule of the policy did, or that the policy changed nothing. */
 void report_text_policy(const struct report_text *text);
 
+/* Says to root what keeps programs of other users from publishing. */
+void report_text_troubles(const struct report_text *text);
+
 /* Says who observed, if it was not the shim alone, and what then is not known. */
 void report_text_observed(const struct report_text *text);
 

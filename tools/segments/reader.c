@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "tools/kernel/proc_file.h"
+#include "tools/segments/beneath.h"
 #include "tools/segments/cache.h"
 #include "shim/shared/layout.h"
 
@@ -60,6 +61,7 @@ void reader_free(struct reader *reader)
 	free(reader->buffers);
 	free(reader->front);
 	process_view_free(&reader->processes);
+	allowance_free(&reader->allowances);
 	*reader = (struct reader){0};
 }
 
@@ -102,9 +104,29 @@ static const char *check_file(const struct stat *st)
 	return NULL;
 }
 
-bool reader_trusts(uint32_t uid)
+/* Its owner pays, and so does the owner of the directory, who may have the files of many
+ * users in there: those of a range of subordinate user IDs. */
+static bool take_of_users(struct reader *reader, uint32_t files, uint64_t bytes)
 {
-	return uid == 0 || uid == geteuid();
+	return (reader->file_user == reader->directory_user ||
+		allowance_take(&reader->allowances, reader->file_user, files, bytes)) &&
+	       allowance_take(&reader->allowances, reader->directory_user, files, bytes);
+}
+
+static bool is_trusted(const struct reader *reader)
+{
+	return allowance_is_trusted(reader->file_user) &&
+	       allowance_is_trusted(reader->directory_user);
+}
+
+bool reader_enter(struct reader *reader, int directory)
+{
+	struct stat st;
+
+	if (fstat(directory, &st) != 0)
+		return false;
+	reader->directory_user = reader->file_user = st.st_uid;
+	return take_of_users(reader, 1, 0);
 }
 
 const char *segment_observed_by(uint32_t observer)
@@ -132,7 +154,7 @@ static const char *check_header(struct reader *reader, const struct stat *st,
 		return "its owner is not the process's user";
 	if (reader->has_boot_id && memcmp(header->boot_id, reader->boot_id, 16) != 0)
 		return "from another boot";
-	if (header->state != TWS_SEGMENT_TOTALS && !reader_trusts(st->st_uid) &&
+	if (header->state != TWS_SEGMENT_TOTALS && !allowance_is_trusted(st->st_uid) &&
 	    !process_may_be_of(&reader->processes, header->pid_namespace,
 			       (pid_t)header->pid, header->start_time, header->uid))
 		return "claims a process of another user";
@@ -176,10 +198,8 @@ static const char *read_section(struct reader *reader, int fd, struct segment *s
 		segment->used[id] = 0;
 	if (!segment->used[id])
 		return NULL;
-	if (reader->foreign && size > reader->foreign_bytes)
+	if (!take_of_users(reader, 0, size))
 		return reader_too_much;
-	if (reader->foreign)
-		reader->foreign_bytes -= size;
 	if (size > buffer->room) {
 		grown = realloc(buffer->bytes, size);
 		if (!grown)
@@ -273,6 +293,9 @@ static const char *examine(struct reader *reader, int fd, struct stat *ret_stat,
 
 	if (fstat(fd, ret_stat) != 0)
 		return "cannot be examined";
+	reader->file_user = ret_stat->st_uid;
+	if (!take_of_users(reader, 1, 0))
+		return reader_too_much;
 	why = check_file(ret_stat);
 	if (!why)
 		why = read_header(reader, fd, ret_stat, ret_header);
@@ -345,7 +368,7 @@ static const char *read_open_file(struct reader *reader, int fd, struct segment 
 	}
 	if (!why)
 		why = read_sections(reader, fd, segment);
-	if (!why && reader->cache && !reader->foreign &&
+	if (!why && reader->cache && is_trusted(reader) &&
 	    header->state != TWS_SEGMENT_TOTALS && is_at_rest(segment))
 		reader_cache_keep(reader->cache, &st, segment);
 	return why;
@@ -353,7 +376,7 @@ static const char *read_open_file(struct reader *reader, int fd, struct segment 
 
 static const char *open_failure(int error)
 {
-	switch (error) {
+	switch (-error) {
 	case ENOENT:
 		return "";
 	case ELOOP:
@@ -362,25 +385,24 @@ static const char *open_failure(int error)
 		return "no permission";
 	case ENXIO:
 		return "no regular file";
+	case EXDEV:
+		return "something is mounted over it";
+	case EAGAIN:
+		return "a process holds a lease on it";
 	default:
 		return "cannot be opened";
 	}
 }
 
-static int open_file(int directory, const char *name)
-{
-	return openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-}
-
 const char *reader_open_file(struct reader *reader, int directory, const char *name,
 			     struct tws_header *ret_header, int *ret_fd)
 {
-	int fd = open_file(directory, name);
+	int fd = open_beneath(directory, name, 0);
 	const char *why;
 	struct stat st;
 
 	if (fd < 0)
-		return open_failure(errno);
+		return open_failure(fd);
 	why = examine(reader, fd, &st, ret_header);
 	if (why)
 		close(fd);
@@ -394,11 +416,11 @@ static const char *read_by_name(struct reader *reader, int directory, const char
 {
 	const struct identity named = identity_in_name(name);
 	const enum process_life life = life_of(reader, &named);
-	int fd = open_file(directory, name);
+	int fd = open_beneath(directory, name, 0);
 	const char *why;
 
 	if (fd < 0)
-		return open_failure(errno);
+		return open_failure(fd);
 	why = read_open_file(reader, fd, segment, &named, life);
 	close(fd);
 	return why;

@@ -14,13 +14,9 @@
 
 #include "shim/shared/segment.h"
 #include "tools/kernel/process.h"
+#include "tools/segments/allowance.h"
 
 #define READER_SIZE_MAX (64u << 20) /* of a segment; larger files are not ours */
-
-/* The limits of one directory that belongs to another user, and of its "run-*": a user
- * can make sparse files at no cost, and they must cost us little. */
-#define READER_FOREIGN_FILES 10000u
-#define READER_FOREIGN_BYTES (1ull << 30)
 
 /* Who writes a segment, as JSON names it: "shim", "bpf", "supervisor". */
 const char *segment_observed_by(uint32_t observer);
@@ -61,10 +57,10 @@ struct reader {
 	bool has_boot_id;
 	struct reader_skipped *skipped; /* the first READER_SKIPPED_MAX */
 	size_t skipped_count;		/* of all */
-	bool foreign; /* the directory under way is another user's; what is left: */
-	uint32_t foreign_files;
-	uint64_t foreign_bytes;
-	const uint8_t *run; /* only segments of this run are taken; NULL: all */
+	struct allowances allowances;
+	uint32_t directory_user; /* whose the directory under way is, */
+	uint32_t file_user;	 /* and the file: both must have something left */
+	const uint8_t *run;	 /* only segments of this run are taken; NULL: all */
 	bool changed; /* segments were folded while we read: what we have is not whole */
 	struct reader_buffer *buffers; /* one per section, reused for each segment */
 	struct reader_front *front;
@@ -73,9 +69,6 @@ struct reader {
 };
 
 #define READER_SKIPPED_MAX 100
-
-/* Whether files of this user are trusted: root's and our own are. */
-bool reader_trusts(uint32_t uid);
 
 /* Whether an observer writes a segment and still lives, so that it will record how open
  * connections end. */
@@ -100,6 +93,9 @@ int reader_read(struct reader *reader, const char *path, bool only, reader_taker
  * the directories of others were read. */
 int reader_read_everywhere(struct reader *reader, const char *path, reader_taker take,
 			   void *data);
+
+/* Notes whose directory comes next. False: nothing more of that user's is to be read. */
+bool reader_enter(struct reader *reader, int directory);
 
 /* Reads one file in an open directory. Returns NULL and the taker's result in
  * ret_taken, or why the file was skipped; "" if it has vanished. */

@@ -4,8 +4,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <glob.h>
 #include <linux/magic.h>
+#include <mntent.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,10 +19,13 @@
 
 #include "shim/shared/rundir.h"
 #include "shim/shared/segment.h"
+#include "tools/segments/beneath.h"
 
-#define UNIT_SUFFIX   ".service"
-#define OPEN_FLAGS    (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-#define SEGMENT_LEAST 65536 /* bytes: what a new segment takes before it is used */
+#define UNIT_SUFFIX	".service"
+#define OPEN_FLAGS	(O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+#define USERS_DIRECTORY "/run/user/"
+#define PLACE_SIZE	128
+#define SEGMENT_LEAST	65536 /* bytes: what a new segment takes before it is used */
 
 static const char *environment(const char *name)
 {
@@ -79,13 +84,67 @@ int tws_rundir_create(const char *path)
 	return result;
 }
 
+/* A file system of a user's own that answers to root (FUSE) could keep it waiting. */
+static bool is_mounted_by_user(const char *path)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	struct mntent *mount;
+	bool ret = false;
+
+	while (mounts && (mount = getmntent(mounts)) != NULL)
+		if (strcmp(mount->mnt_dir, path) == 0)
+			ret = strcmp(mount->mnt_type, "tmpfs") != 0;
+	if (mounts)
+		endmntent(mounts);
+	return ret;
+}
+
+/* A place that may belong to another user than root, who may have mounted something over
+ * it. */
+static bool is_users_place(const char *path)
+{
+	static const char *const places[] = {
+	    TWS_SYSTEM_DIRECTORY "/[1-9]*",
+	    TWS_SHARED_MEMORY "*",
+	    USERS_DIRECTORY "[0-9]*/twshim",
+	};
+
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++)
+		if (fnmatch(places[i], path, FNM_PATHNAME) == 0)
+			return geteuid() == 0;
+	return false;
+}
+
+static int open_users_place(const char *path)
+{
+	char above_path[PLACE_SIZE], *slash;
+	const char *name;
+	int above, fd;
+
+	snprintf(above_path, sizeof(above_path), "%s", path);
+	slash = strrchr(above_path, '/');
+	if (!slash)
+		return -EINVAL;
+	*slash = '\0';
+	name = slash + 1;
+	if (strncmp(path, USERS_DIRECTORY, strlen(USERS_DIRECTORY)) == 0 &&
+	    is_mounted_by_user(above_path))
+		return -EXDEV;
+	above = open(above_path, OPEN_FLAGS);
+	if (above < 0)
+		return -errno;
+	fd = open_beneath(above, name, O_DIRECTORY);
+	close(above);
+	return fd;
+}
+
 int tws_rundir_open(const char *path)
 {
-	int fd = open(path, OPEN_FLAGS);
+	int fd = is_users_place(path) ? open_users_place(path) : open(path, OPEN_FLAGS);
 
-	if (fd < 0)
-		return errno == ELOOP ? -ENOTDIR : -errno;
-	return fd;
+	if (fd == -1)
+		fd = -errno;
+	return fd == -ELOOP ? -ENOTDIR : fd;
 }
 
 void tws_rundir_explain(char *ret_text, size_t size, const char *path, int error,
@@ -132,7 +191,7 @@ int tws_rundir_check(const char *path)
 
 static int visit_below(DIR *dir, const char *name, tws_rundir_visitor visit, void *data)
 {
-	int fd = openat(dirfd(dir), name, OPEN_FLAGS);
+	int fd = open_beneath(dirfd(dir), name, O_DIRECTORY);
 	int result;
 
 	if (fd < 0)
@@ -145,24 +204,36 @@ static int visit_below(DIR *dir, const char *name, tws_rundir_visitor visit, voi
 /* Directories that are not read twice: the main one. */
 static bool is_main(const struct stat *st)
 {
-	struct stat main;
+	struct stat main = {0};
 	char path[4096];
+	int fd;
 
-	return tws_rundir_find(path, sizeof(path)) == 0 && stat(path, &main) == 0 &&
-	       main.st_dev == st->st_dev && main.st_ino == st->st_ino;
+	if (tws_rundir_find(path, sizeof(path)) != 0)
+		return false;
+	fd = tws_rundir_open(path);
+	if (fd < 0)
+		return false;
+	fstat(fd, &main);
+	close(fd);
+	return main.st_dev == st->st_dev && main.st_ino == st->st_ino;
 }
 
 /* A directory, not a link, that belongs to the user in its name. In the name of one of
  * another user namespace the number is that user's in there. */
 static bool is_users(const char *path, const char *before)
 {
+	int fd = tws_rundir_open(path);
 	unsigned long uid;
 	struct stat st;
+	bool ret;
 	char *end;
 
+	if (fd < 0)
+		return false;
 	uid = strtoul(path + strlen(before), &end, 10);
-	return lstat(path, &st) == 0 && S_ISDIR(st.st_mode) &&
-	       (st.st_uid == uid || *end == '-') && !is_main(&st);
+	ret = fstat(fd, &st) == 0 && (st.st_uid == uid || *end == '-') && !is_main(&st);
+	close(fd);
+	return ret;
 }
 
 static int visit_pattern(const char *pattern, const char *before,

@@ -33,6 +33,7 @@ struct tree {
 	struct reader *reader;
 	reader_taker take;
 	void *data;
+	const char *place; /* "": the main one */
 	const char *directory;
 	struct names folded; /* of the directory under way, sorted */
 };
@@ -76,7 +77,7 @@ static void names_free(struct names *names)
 static void tree_skip(struct tree *tree, const char *name, const char *reason)
 {
 	struct reader *reader = tree->reader;
-	size_t length = strlen(tree->directory) + strlen(name) + 2;
+	size_t length = strlen(tree->place) + strlen(tree->directory) + strlen(name) + 3;
 	struct reader_skipped *skipped;
 	char *path;
 
@@ -94,8 +95,8 @@ static void tree_skip(struct tree *tree, const char *name, const char *reason)
 	path = malloc(length);
 	if (!path)
 		return;
-	snprintf(path, length, "%s%s%s", tree->directory, *tree->directory ? "/" : "",
-		 name);
+	snprintf(path, length, "%s%s%s%s%s", tree->place, *tree->place ? "/" : "",
+		 tree->directory, *tree->directory ? "/" : "", name);
 	skipped[reader->skipped_count].name = path;
 	skipped[reader->skipped_count++].reason = reason;
 }
@@ -144,12 +145,10 @@ static int read_names(struct tree *tree, int fd, const struct names *names)
 			tree_skip(tree, names->list[i], lost_totals);
 			continue;
 		}
-		if (reader->foreign &&
-		    (!reader->foreign_files || !reader->foreign_bytes)) {
+		if (!allowance_take(&reader->allowances, reader->directory_user, 0, 0)) {
 			tree_skip(tree, names->list[i], reader_too_much);
 			continue;
 		}
-		reader->foreign_files -= reader->foreign;
 		why = reader_read_file(tree->reader, fd, names->list[i], take_file, tree,
 				       &result);
 		if (why && !*why)
@@ -219,8 +218,10 @@ static int read_directory(int fd, const char *name, void *data)
 	int result;
 
 	tree->directory = name;
-	if (tree->reader->foreign && !tree->reader->foreign_files)
+	if (!reader_enter(tree->reader, fd)) {
+		tree_skip(tree, "", reader_too_much);
 		return 0;
+	}
 	result = list_directory(fd, &totals, &segments);
 	state = totals_state(fd, &totals);
 	if (result == 0)
@@ -236,23 +237,14 @@ static int read_directory(int fd, const char *name, void *data)
 	return result;
 }
 
-static void set_bounds(struct reader *reader, const char *path)
+/* `place`: how files that are skipped are named. */
+static int read_place(struct reader *reader, const char *path, const char *place,
+		      bool only, reader_taker take, void *data)
 {
-	struct stat st;
-
-	reader->foreign = stat(path, &st) == 0 && !reader_trusts(st.st_uid);
-	reader->foreign_files = READER_FOREIGN_FILES;
-	reader->foreign_bytes = READER_FOREIGN_BYTES;
-}
-
-int reader_read(struct reader *reader, const char *path, bool only, reader_taker take,
-		void *data)
-{
-	struct tree tree = {.reader = reader, .take = take, .data = data};
+	struct tree tree = {.reader = reader, .take = take, .data = data, .place = place};
 	int result, fd;
 
 	reader->changed = false;
-	set_bounds(reader, path);
 	if (!only)
 		return tws_rundir_each(path, read_directory, &tree);
 	fd = tws_rundir_open(path);
@@ -261,6 +253,12 @@ int reader_read(struct reader *reader, const char *path, bool only, reader_taker
 	result = read_directory(fd, "", &tree);
 	close(fd);
 	return result;
+}
+
+int reader_read(struct reader *reader, const char *path, bool only, reader_taker take,
+		void *data)
+{
+	return read_place(reader, path, "", only, take, data);
 }
 
 struct everywhere {
@@ -273,7 +271,7 @@ static int read_other(const char *path, void *data)
 {
 	struct everywhere *all = data;
 	bool changed = all->reader->changed;
-	int result = reader_read(all->reader, path, false, all->take, all->data);
+	int result = read_place(all->reader, path, path, false, all->take, all->data);
 
 	all->reader->changed |= changed;
 	return result == -ENOENT || result == -EACCES ? 0 : result;

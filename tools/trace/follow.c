@@ -83,6 +83,7 @@ static void renew_view(struct follow *follow)
 {
 	process_view_free(&follow->reader.processes);
 	process_view_init(&follow->reader.processes);
+	allowance_renew(&follow->reader.allowances);
 }
 
 int follow_read(struct follow *follow, const struct follow_event **ret_events,

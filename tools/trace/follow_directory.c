@@ -17,6 +17,7 @@
 
 #include "tools/base/array.h"
 #include "tools/trace/follow_parts.h"
+#include "tools/segments/beneath.h"
 #include "tools/segments/rundir.h"
 
 #define EVENTS (IN_MOVED_TO | IN_DELETE | IN_CREATE | IN_ONLYDIR)
@@ -55,8 +56,7 @@ static void list_segments(struct follow *follow, struct follow_directory directo
 			follow_add(follow, &directory, entry->d_name);
 		if (!directory.main || !tws_rundir_is_below(entry->d_name))
 			continue;
-		below = openat(directory.fd, entry->d_name,
-			       O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		below = open_beneath(directory.fd, entry->d_name, O_DIRECTORY);
 		if (below >= 0)
 			watch_directory(follow, below, false);
 	}
@@ -153,8 +153,7 @@ static void take_named(struct follow *follow, const struct follow_directory *dir
 		if (!directory->main || !tws_rundir_is_below(event->name) ||
 		    !(event->mask & (IN_CREATE | IN_MOVED_TO)))
 			return;
-		below = openat(directory->fd, event->name,
-			       O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		below = open_beneath(directory->fd, event->name, O_DIRECTORY);
 		if (below >= 0)
 			watch_directory(follow, below, false);
 	} else if (!is_segment(event->name)) {
