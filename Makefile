@@ -42,7 +42,7 @@ LIBRARIES := libconfig libmnl jansson libelf libmicrohttpd ncursesw
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
 	-Wno-unused-parameter
-COMMON := -std=gnu11 -I. $(WARNINGS) -MMD -MP $(CFLAGS)
+COMMON := -std=gnu11 -I. -ffile-prefix-map=$(CURDIR)=. $(WARNINGS) -MMD -MP $(CFLAGS)
 # `make coverage`: lines are counted, in a client as well.
 COVERAGE := $(if $(COV),--coverage -fprofile-update=atomic -DTWS_COVERAGE)
 # Not for the shim: a sanitizer in a preloaded library would have to be in the program as well.
@@ -295,7 +295,7 @@ SHIPPED := $(foreach f,$(wildcard config/examples/*.conf),$f:$(DATADIR)/examples
 	$(foreach f,$(wildcard config/prometheus/*.yml),$f:$(DATADIR)/prometheus) \
 	$(foreach f,$(wildcard config/deploy/*),$f:$(DATADIR)/deploy) \
 	config/grafana/twshim.json:$(DATADIR)/grafana \
-	$(foreach f,README.md CHANGELOG.md CONTRIBUTING.md LICENSE,$f:$(DOCDIR)) \
+	$(foreach f,README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE,$f:$(DOCDIR)) \
 	$(foreach f,$(wildcard docs/*.md docs/*.svg),$f:$(DOCDIR)/docs) \
 	$(foreach f,$(wildcard docs/img/*),$f:$(DOCDIR)/docs/img) \
 	$(foreach f,$(wildcard docs/readers/*),$f:$(DOCDIR)/docs/readers)
@@ -328,6 +328,20 @@ uninstall:
 	rm -f $(DESTDIR)$(BASHDIR)/twshim $(DESTDIR)$(ZSHDIR)/_twshim $(DESTDIR)$(FISHDIR)/twshim.fish
 	rm -rf $(DESTDIR)$(DATADIR) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(INCLUDEDIR)/twshim
 
+# The sources of the last commit as one file, the same on every machine: the times in it are the
+# commit's, and git puts the commit into the file
+# COMMIT in it.
+.PHONY: dist sbom
+DIST := twshim-$(VERSION)
+dist:
+	@mkdir -p $(BUILD)
+	git archive --format=tar --prefix=$(DIST)/ HEAD | gzip -9n > $(BUILD)/$(DIST).tar.gz
+	cd $(BUILD) && sha256sum $(DIST).tar.gz > $(DIST).tar.gz.sha256
+
+# What is built in, linked and loaded, in CycloneDX.
+sbom: all
+	packaging/make-sbom $(BUILD)/twshim "$(BUILD_PACKAGES)" "$(BPF_PACKAGES)" > $(BUILD)/twshim.cdx.json
+
 clean:
 	rm -rf build build-*
 
@@ -348,6 +362,8 @@ help:
 	@echo 'make bench       what it costs, beside strace and bpftrace; ONLY="cycles reading"'
 	@echo 'make docs        the tables in docs/ that twshim prints, after a change of findings or settings'
 	@echo 'make screenshots the pictures in docs/img, of a real run'
+	@echo 'make dist        the sources as one reproducible file: docs/releasing.md'
+	@echo 'make sbom        what is built in, linked and loaded, in CycloneDX'
 	@echo 'make install     PREFIX=$(PREFIX) DESTDIR=; make uninstall removes it'
 	@echo 'make SAN=address,undefined check   the same with sanitizers in twshim and the unit tests,'
 	@echo '                 in a folder of its own; not in the shim: docs/debugging.md says what does'
