@@ -6,6 +6,7 @@ function escaped(text) {
 	gsub(/\\/, "\\e", text)
 	gsub(/-/, "\\-", text)
 	gsub(/`/, "\\(ga", text)
+	gsub(/"/, "\\(dq", text)
 	return text ~ /^[.']/ ? "\\&" text : text
 }
 function section(word) { print ".SH " word; where = word }

@@ -10,7 +10,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 def plain(path):
     """A page's text without its formatting."""
     with open(path, encoding="utf-8") as file:
-        return file.read().replace("\\-", "-").replace("\\(ga", "`").replace("\\e", "\\")
+        return file.read().replace("\\-", "-").replace("\\(dq", "\"").replace("\\(ga", "`").replace("\\e", "\\")
 
 
 def commands(t):

@@ -64,6 +64,7 @@ static int apply_rule(struct advice *advice, size_t index,
 	struct advice_finding finding = {
 	    .id = about->id,
 	    .title = about->title,
+	    .of = facts->client.of,
 	    .certainty = by_app ? CERTAINTY_COUNTED : CERTAINTY_READ,
 	    .period = !by_app		     ? PERIOD_NOW
 		      : facts->client.recent ? PERIOD_GOING

@@ -44,8 +44,9 @@ enum advice_period {
 
 /* One application, or its connections to one destination. */
 struct advice_client {
-	const char *app; /* name, safe to print */
-	const char *to;	 /* "10.0.0.7:6379"; NULL: all destinations */
+	const char *app;	    /* name, safe to print */
+	const struct model_app *of; /* NULL: no known application */
+	const char *to;		    /* "10.0.0.7:6379"; NULL: all destinations */
 	const struct tws_counters *counters;
 	struct model_time_wait time_wait;
 	uint64_t processes;
@@ -133,8 +134,13 @@ struct advice_finding {
 	char advice[ADVICE_TEXT_SIZE];
 	enum advice_certainty certainty;
 	enum advice_period period;
-	bool aside; /* it is about what the shim can see, and hurts nobody */
+	bool aside; /* it is not about TIME_WAIT: about what the shim can see, or pressure
+		     */
 	bool hurts; /* connections fail now, or soon, or cost more */
+	const struct model_app *of; /* NULL: of no known application */
+	/* If no port is left: their number, and when the first and the last that
+	 * TIME_WAIT holds return. 0: not known, or ports are left. */
+	uint32_t range, returns_first_s, returns_last_s;
 };
 
 struct advice {

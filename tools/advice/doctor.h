@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "tools/advice/advice.h"
+#include "tools/advice/steps.h"
 #include "tools/model/holders.h"
 #include "tools/kernel/host.h"
 #include "tools/base/print.h"
@@ -26,6 +27,7 @@ struct doctor_request {
 	bool all;	     /* show also what is fine */
 	bool json;
 	bool watch;
+	bool discreet; /* no command lines, which may contain secrets */
 	enum print_color color;
 	struct reader_cache *cache;   /* for repeated calls; NULL: none */
 	const struct sightings *seen; /* behind unowned sockets; NULL: nobody looked */
@@ -57,6 +59,15 @@ enum advice_verdict doctor_worst(const struct doctor *doctor);
  * Returns `text`. */
 const char *doctor_verdict(const struct doctor *doctor, char *text, size_t size);
 
+/* Writes the steps of a finding's cure, ADVICE_STEPS at most; returns how many. */
+size_t doctor_steps(const struct doctor *doctor, const struct advice_finding *finding,
+		    struct advice_step *ret_steps);
+
+/* Whether a policy is in force that `policy load` would replace. `dir`: as in the
+ * request.
+ */
+bool doctor_find_policy(const char *dir);
+
 /* Whether the subject does not exist, and nothing was ever counted for it. */
 bool doctor_knows_nothing(const struct doctor *doctor);
 
@@ -71,6 +82,11 @@ int doctor_count_seen(const char *dir, uint64_t *ret_seen);
 /* -------- the printers */
 
 void doctor_print_text(FILE *out, const struct doctor *doctor);
+
+/* Prints the numbered steps of a finding's cure, without those that an earlier finding
+ * that is shown has too. */
+void doctor_print_steps(FILE *out, const struct doctor *doctor,
+			const struct advice_finding *finding, bool color);
 
 /* The first line of the text: the verdict, in the colour of the worst finding. */
 void doctor_print_verdict(FILE *out, const struct doctor *doctor, bool color);

@@ -108,6 +108,7 @@ static struct advice_client client_of(const struct view *view,
 				      const struct model_app *app)
 {
 	return (struct advice_client){
+	    .of = app,
 	    .counters = &app->counters,
 	    .time_wait = app->time_wait,
 	    .processes = app->processes,

@@ -148,7 +148,7 @@ void rule_timestamps(const struct advice_facts *facts, struct advice_finding *re
 		return;
 	advice_set(ret_finding, time_wait >= MANY ? VERDICT_WARNING : VERDICT_NOTICE,
 		   time_wait);
-	ADVICE("set net.ipv4.tcp_timestamps back to 1, the default");
+	ADVICE("set net.ipv4.tcp_timestamps=1, the default");
 }
 
 void rule_recycle(const struct advice_facts *facts, struct advice_finding *ret_finding)

@@ -220,6 +220,16 @@ static void say_most_holder(char *text, size_t size, const struct advice_facts *
 						 pair->used)));
 }
 
+static void note_return(const struct advice_facts *facts,
+			struct advice_finding *ret_finding)
+{
+	const struct model_time_wait *time_wait = &facts->client.time_wait;
+
+	ret_finding->range = facts->ports.fill.range;
+	ret_finding->returns_first_s = (time_wait->oldest_leaves_ms + 999) / 1000;
+	ret_finding->returns_last_s = (time_wait->newest_leaves_ms + 999) / 1000;
+}
+
 static void headline_fill(const struct advice_facts *facts, const struct fill *fill,
 			  struct advice_finding *ret_finding)
 {
@@ -228,6 +238,8 @@ static void headline_fill(const struct advice_facts *facts, const struct fill *f
 
 	ret_finding->hurts = true;
 	say_most_holder(holder, sizeof(holder), facts);
+	if (fill->used >= fill->range)
+		note_return(facts, ret_finding);
 	if (fill->used >= fill->range)
 		HEADLINE("No port to %s is left%s", facts->client.to, holder);
 	else if (pair && pair->exhausted_in_s && !pair->reuse && !fill->ring)
@@ -369,6 +381,7 @@ void rule_no_port(const struct advice_facts *facts, struct advice_finding *ret_f
 	}
 	if (!facts->ports.is_starved) {
 		strcat(ret_finding->evidence, ": no free port");
+		note_return(facts, ret_finding);
 		advise_own_ports(facts, ret_finding);
 		return;
 	}

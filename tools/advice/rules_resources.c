@@ -149,6 +149,7 @@ static void judge_pressure(const struct pressure *pressure,
 		   value >= pressure->warning * HUNDREDTHS ? VERDICT_WARNING
 							   : VERDICT_NOTICE,
 		   value / HUNDREDTHS);
+	ret_finding->aside = true;
 	ADVICE("%s", pressure->advice);
 }
 

@@ -8,11 +8,12 @@
 #include "tools/base/print.h"
 #include "tools/model/traffic.h"
 
-/* The first finding that somebody should act on; NULL: none. */
+/* The first finding about TIME_WAIT that somebody should act on; NULL: none. */
 static const struct advice_finding *first_serious(const struct advice *advice)
 {
 	for (size_t i = 0; i < advice->count; i++)
-		if (advice->findings[i].verdict >= VERDICT_WARNING)
+		if (advice->findings[i].verdict >= VERDICT_WARNING &&
+		    !advice->findings[i].aside)
 			return &advice->findings[i];
 	return NULL;
 }

@@ -12,7 +12,7 @@
 
 /* Reads field 4 of proc_pid_stat(5), which follows the name; the name may contain
  * anything. Returns 0 if there is none. */
-static pid_t parent_of(pid_t pid)
+pid_t lineage_parent(pid_t pid)
 {
 	char stat[512];
 	const char *name_end;
@@ -29,7 +29,7 @@ static pid_t parent_of(pid_t pid)
 bool lineage_descends(pid_t pid, pid_t ancestor)
 {
 	for (int i = 0; i < GENERATIONS && pid > 1; i++) {
-		pid = parent_of(pid);
+		pid = lineage_parent(pid);
 		if (pid == ancestor)
 			return true;
 	}

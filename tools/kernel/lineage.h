@@ -9,6 +9,9 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+/* The process's parent; 0: there is none, or it is not known. */
+pid_t lineage_parent(pid_t pid);
+
 /* Whether `pid` is a descendant of `ancestor`, as far as the processes between them
  * still live. */
 bool lineage_descends(pid_t pid, pid_t ancestor);

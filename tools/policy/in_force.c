@@ -248,6 +248,31 @@ static int find_layers(const struct policy_options *options, struct layer layers
 	return status;
 }
 
+bool policy_is_in_force(const char *dir)
+{
+	const struct policy_options options = {.directory = dir};
+	bool own = given_directory(&options) || geteuid() != 0 || !has_system_layer();
+	struct layer layer = {0};
+	int directory;
+	bool ret;
+
+	if (!own)
+		system_layer(&layer);
+	else if (tws_rundir_find(layer.directory, sizeof(layer.directory)) != 0 && !dir)
+		return false;
+	else
+		snprintf(layer.path, sizeof(layer.path), "%.*s/" TWS_POLICY_DIRECTORY,
+			 PATH_MAX - 16, dir ? dir : layer.directory);
+	directory = tws_rundir_open(layer.path);
+	if (directory < 0)
+		return false;
+	tws_policy_fetch(directory, &layer.image, &layer.control);
+	close(directory);
+	ret = layer.image != NULL;
+	free(layer.image);
+	return ret;
+}
+
 static void free_layers(struct layer layers[2])
 {
 	free(layers[0].image);

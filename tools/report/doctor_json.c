@@ -14,12 +14,33 @@ static const char *const facts[HOST_FACTS] = {
 #include "tools/kernel/host.def"
 };
 
-static json_t *finding_object(const struct advice_finding *finding)
+/* The steps of its cure. */
+static json_t *steps_array(const struct doctor *doctor,
+			   const struct advice_finding *finding)
+{
+	static const char *const kinds[] = {[STEP_NOTE] = "note",
+					    [STEP_COMMAND] = "command",
+					    [STEP_CRONTAB] = "crontab",
+					    [STEP_CHANGE] = "change"};
+	struct advice_step steps[ADVICE_STEPS];
+	size_t count = doctor_steps(doctor, finding, steps);
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(
+		    array, json_pack("{s:s, s:o, s:o}", "kind", kinds[steps[i].kind],
+				     "text", print_json_text(steps[i].text), "type",
+				     print_json_text_or_null(steps[i].typed)));
+	return array;
+}
+
+static json_t *finding_object(const struct doctor *doctor,
+			      const struct advice_finding *finding)
 {
 	char evidence[3 * ADVICE_TEXT_SIZE], advice[3 * ADVICE_TEXT_SIZE];
 	char headline[3 * ADVICE_HEADLINE_SIZE];
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:s, s:s, s:s, s:s}", "id",
+	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:s, s:s, s:o, s:s, s:s}", "id",
 			 finding->id, "verdict", advice_verdict_name(finding->verdict),
 			 "title", finding->title, "headline",
 			 print_utf8(headline, sizeof(headline), finding->headline), "app",
@@ -27,7 +48,8 @@ static json_t *finding_object(const struct advice_finding *finding)
 			 print_json_text_or_null(finding->to), "evidence",
 			 print_utf8(evidence, sizeof(evidence), finding->evidence),
 			 "advice", print_utf8(advice, sizeof(advice), finding->advice),
-			 "certainty", advice_certainty_name(finding->certainty), "period",
+			 "cure", steps_array(doctor, finding), "certainty",
+			 advice_certainty_name(finding->certainty), "period",
 			 advice_period_name(finding->period));
 }
 
@@ -39,7 +61,7 @@ static json_t *findings(const struct doctor *doctor)
 	for (size_t i = 0; array && i < doctor->advice.count; i++) {
 		finding = &doctor->advice.findings[i];
 		if (!doctor_shows(doctor, finding) ||
-		    json_array_append_new(array, finding_object(finding)) == 0)
+		    json_array_append_new(array, finding_object(doctor, finding)) == 0)
 			continue;
 		json_decref(array);
 		array = NULL;

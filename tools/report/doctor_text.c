@@ -56,7 +56,8 @@ static void print_paragraph(FILE *out, const char *text)
 	print_wrapped(out, text, INDENT, WIDTH);
 }
 
-static void print_one_finding(FILE *out, const struct advice_finding *finding, bool color)
+static void print_one_finding(FILE *out, const struct doctor *doctor,
+			      const struct advice_finding *finding, bool color)
 {
 	char text[ADVICE_TEXT_SIZE + 64];
 
@@ -74,6 +75,7 @@ static void print_one_finding(FILE *out, const struct advice_finding *finding, b
 		snprintf(text, sizeof(text), "-> %s.", finding->advice);
 		print_paragraph(out, text);
 	}
+	doctor_print_steps(out, doctor, finding, color);
 	if (finding->verdict > VERDICT_UNKNOWN)
 		fprintf(out, "%*s%s%s, %s%s\n", INDENT, "", print_style(PRINT_DIM, color),
 			certainty_sentence(finding->certainty),
@@ -112,7 +114,7 @@ static void print_findings(FILE *out, const struct doctor *doctor, bool color)
 		if (!is_in_full(doctor, finding))
 			continue;
 		if (count_before(doctor, i) < REPEAT || doctor->request.only)
-			print_one_finding(out, finding, color);
+			print_one_finding(out, doctor, finding, color);
 		else
 			left++;
 	}
@@ -148,27 +150,6 @@ static void print_unknown(FILE *out, const struct doctor *doctor)
 			 finding->evidence);
 		fprintf(out, "%-*s", INDENT, "unknown");
 		print_wrapped(out, text, INDENT, WIDTH);
-	}
-}
-
-/* Advice such as -p 'close=...' is not a complete command yet. */
-static void print_where_rules_go(FILE *out, const struct doctor *doctor)
-{
-	const struct advice_finding *finding;
-
-	for (size_t i = 0; i < doctor->advice.count; i++) {
-		finding = &doctor->advice.findings[i];
-		if (finding->verdict == VERDICT_OK || !is_in_full(doctor, finding) ||
-		    !strstr(finding->advice, "-p '"))
-			continue;
-		print_wrapped(
-		    out,
-		    "New process: twshim run -p 'RULE' -- COMMAND. Already under "
-		    "the shim: twshim policy load -p 'RULE' (replaces the "
-		    "current policy).",
-		    0, WIDTH);
-		fputc('\n', out);
-		return;
 	}
 }
 
@@ -235,7 +216,6 @@ void doctor_print_text(FILE *out, const struct doctor *doctor)
 		print_absent(out, doctor, color);
 		return;
 	}
-	print_where_rules_go(out, doctor);
 	if (!doctor->request.subject) {
 		print_unknown(out, doctor);
 		print_summary(out, doctor);
