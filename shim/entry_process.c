@@ -245,6 +245,12 @@ int tws_wrap_setfsuid(uid_t user)
 	return ret;
 }
 
+int tws_wrap_chroot(const char *path)
+{
+	tws_hook_chroot();
+	return tws_real.chroot(path);
+}
+
 int tws_wrap_prctl(int option, unsigned long a, unsigned long b, unsigned long c,
 		   unsigned long d)
 {

@@ -136,6 +136,9 @@ static void note_before(long number, const long *a)
 	case SYS_bind:
 		tws_hook_bind((int)a[0], (const struct sockaddr *)a[1], (socklen_t)a[2]);
 		break;
+	case SYS_chroot:
+		tws_hook_chroot();
+		break;
 	case SYS_clone:
 		tws_hook_clone((uint64_t)a[0]);
 		break;

@@ -156,6 +156,16 @@ void tws_hook_user_changed(void)
 		tws_own_book_put_aside();
 }
 
+/* Where a process publishes cannot be reached from behind a chroot(), so a worker makes
+ * its book before. Root's book may be kept by whatever user the worker becomes. A process
+ * that was not forked, such as chroot(8), usually calls exec next. A vfork child must not
+ * make a book, and cannot be told from its parent before there is one. */
+void tws_hook_chroot(void)
+{
+	if (tws_process.is_fork && tws_may_work())
+		tws_book_own();
+}
+
 void tws_hook_exec_failed(void)
 {
 	if (tws_fd_highest() < 0 || !tws_may_work())

@@ -125,6 +125,9 @@ void tws_hook_exec_failed(void);
  * threads. */
 TWS_COLD void tws_hook_user_changed(void);
 
+/* Called before chroot(). */
+TWS_COLD void tws_hook_chroot(void);
+
 /* Called in the new image: takes over the connections that stayed open. */
 void tws_hook_take_over(void);
 

@@ -28,7 +28,8 @@ struct tws_process {
 	uint32_t *alive;	/* 1 in the process that set it, 0 after a fork */
 	int32_t vforking[8];	/* atomic; threads inside vfork(), counted above */
 	uint32_t files_shared;	/* atomic; a clone(CLONE_VM | CLONE_FILES) was seen */
-	char handover[1024];	/* TWSHIM_HANDOVER, or empty */
+	bool is_fork; /* made by a fork() that the shim saw, with memory of its own */
+	char handover[1024]; /* TWSHIM_HANDOVER, or empty */
 };
 
 TWS_OURS extern struct tws_process tws_process;

@@ -24,15 +24,13 @@ static bool become_own(struct tws_book *book, struct tws_book **ret_other)
 					   __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
-/* The book that this process made as the user that it is again. */
-static struct tws_book *find_made(void)
+/* The book that this process made as that user. */
+static struct tws_book *find_made(uint32_t user)
 {
 	struct tws_book *other;
-	uint32_t user;
 
 	if (!__atomic_load_n(&changed_user, __ATOMIC_ACQUIRE))
 		return NULL;
-	user = tws_identity_user_again();
 	for (int i = 0; user != TWS_NO_USER && i < TWS_BOOKS; i++) {
 		if (__atomic_load_n(&tws_books[i].made_by, __ATOMIC_ACQUIRE) !=
 		    (uint64_t)user + 1)
@@ -62,7 +60,7 @@ static struct tws_book *make_own(void)
 	struct tws_header layout = {0};
 	struct tws_settings settings;
 	struct tws_header *header;
-	struct tws_book *other = find_made();
+	struct tws_book *other = find_made(tws_identity_user_again());
 	int index;
 
 	if (other)
@@ -71,8 +69,9 @@ static struct tws_book *make_own(void)
 	tws_layers_complete();
 	settings = tws_policy_settings();
 	header = tws_publish(&settings, &layout);
+	/* The new user's place may be out of reach, behind a chroot(). */
 	if (!header)
-		return NULL;
+		return find_made(0);
 	header->policy_layers = tws_layers_followed();
 	index = tws_book_add(header, &layout);
 	if (index >= 0 && is_taken_up(&tws_books[index], layout.uid, &other)) {

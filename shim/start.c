@@ -14,6 +14,7 @@
 
 static void after_fork_in_child(void)
 {
+	tws_process.is_fork = true;
 	if (tws_process.stage == TWS_STAGE_AT_WORK && tws_self.pid)
 		tws_process_become_child((int32_t)tws_sys1(SYS_getpid, 0));
 }

@@ -22,6 +22,7 @@
 #define AGAIN_NS  1000000000u /* looks for a file that was truncated */
 #define ABOVE_MAX 32	      /* directories above a file */
 
+#define FILE_FLAGS	(O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
 #define DIRECTORY_FLAGS (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 static const uint64_t no_state;
@@ -86,13 +87,37 @@ static bool is_chain_trusted(int directory)
 	return ret;
 }
 
-static bool is_file_trusted(int fd)
+static bool is_file_trusted(int fd, struct stat *ret_stat)
+{
+	return tws_sys2(SYS_fstat, fd, ret_stat) == 0 && S_ISREG(ret_stat->st_mode) &&
+	       ret_stat->st_nlink == 1 &&
+	       ret_stat->st_size >= (long)TWS_POLICY_FILE_SIZE &&
+	       !may_be_written_by_others(ret_stat);
+}
+
+/* Root's files have fixed paths: only root can change what a path of root's directories
+ * means, so no descriptors are needed. Up to the root of their file system. */
+static bool is_roots_path(const char *file, uint64_t device)
 {
 	struct stat stat = {0};
+	char path[96] = "";
+	size_t length = strlen(file);
 
-	return tws_sys2(SYS_fstat, fd, &stat) == 0 && S_ISREG(stat.st_mode) &&
-	       stat.st_nlink == 1 && stat.st_size >= (long)TWS_POLICY_FILE_SIZE &&
-	       !may_be_written_by_others(&stat);
+	memcpy(path, file, length < sizeof(path) ? length : 0);
+	while (length > 1) {
+		while (length > 1 && path[length - 1] != '/')
+			length--;
+		path[length > 1 ? --length : length] = '\0';
+		if (tws_sys4(SYS_newfstatat, AT_FDCWD, path, &stat,
+			     AT_SYMLINK_NOFOLLOW) != 0)
+			return false;
+		if (stat.st_dev != device)
+			return true;
+		if (!S_ISDIR(stat.st_mode) || stat.st_uid != 0 ||
+		    stat.st_mode & (S_IWGRP | S_IWOTH))
+			return false;
+	}
+	return true;
 }
 
 /* ----------------------------------------------------------------- directories */
@@ -102,24 +127,18 @@ static int open_below(int above, const char *name)
 	return (int)tws_sys4(SYS_openat, above, name, DIRECTORY_FLAGS, 0);
 }
 
+/* Of an ordinary user's run. */
 static int open_run(void)
 {
-	char path[64];
-	struct tws_text text = tws_text_begin(path, sizeof(path));
-	int place, fd;
+	char name[64];
+	struct tws_text text = tws_text_begin(name, sizeof(name));
+	int place = tws_publish_directory(false), fd;
 
-	tws_text_add(&text, TWS_SYSTEM_DIRECTORY "/run/");
-	tws_text_add(&text, tws_self.tag);
-	fd = open_below(AT_FDCWD, path);
-	if (fd >= 0)
-		return fd;
-	place = tws_publish_directory(false);
 	if (place < 0)
 		return place;
-	text = tws_text_begin(path, sizeof(path));
 	tws_text_add(&text, TWS_RUN_PREFIX);
 	tws_text_add(&text, tws_self.tag);
-	fd = open_below(place, path);
+	fd = open_below(place, name);
 	tws_sys1(SYS_close, place);
 	return fd;
 }
@@ -157,19 +176,6 @@ static int open_users(bool make)
 	return fd;
 }
 
-static int open_layer(enum tws_policy_layer layer, bool make)
-{
-	switch (layer) {
-	case TWS_LAYER_RUN:
-		return tws_self.tag[0] ? open_run() : -ENOENT;
-	case TWS_LAYER_USER:
-		return open_users(make);
-	default:
-		return open_below(AT_FDCWD,
-				  TWS_SYSTEM_DIRECTORY "/" TWS_POLICY_DIRECTORY);
-	}
-}
-
 /* --------------------------------------------------------------------- mapping */
 
 /* `at`: in the place of that mapping; NULL: a new one. */
@@ -188,11 +194,11 @@ static void map_nothing(struct tws_policy_control *at)
 
 static struct tws_policy_control *map_in(int directory, struct tws_policy_control *at)
 {
-	int fd = (int)tws_sys4(SYS_openat, directory, TWS_POLICY_CONTROL,
-			       O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+	int fd = (int)tws_sys4(SYS_openat, directory, TWS_POLICY_CONTROL, FILE_FLAGS, 0);
+	struct stat stat = {0};
 	struct tws_policy_control *ret = NULL;
 
-	if (fd >= 0 && is_file_trusted(fd) && is_chain_trusted(directory))
+	if (fd >= 0 && is_file_trusted(fd, &stat) && is_chain_trusted(directory))
 		ret = map_file(fd, at);
 	else if (fd >= 0 || fd == -EACCES || fd == -ELOOP)
 		note_refused();
@@ -201,18 +207,67 @@ static struct tws_policy_control *map_in(int directory, struct tws_policy_contro
 	return ret;
 }
 
+/* One open, since a process that began as root does this at its start. */
+static struct tws_policy_control *map_roots(const char *path,
+					    struct tws_policy_control *at)
+{
+	int fd = (int)tws_sys4(SYS_openat, AT_FDCWD, path, FILE_FLAGS, 0);
+	struct stat stat = {0};
+	struct tws_policy_control *ret = NULL;
+
+	if (fd < 0)
+		return NULL;
+	if (is_file_trusted(fd, &stat) && stat.st_uid == 0 &&
+	    is_roots_path(path, stat.st_dev))
+		ret = map_file(fd, at);
+	else if (stat.st_uid == 0) /* in a user namespace, root's is nobody's */
+		note_refused();
+	tws_sys1(SYS_close, fd);
+	return ret;
+}
+
+static struct tws_policy_control *map_roots_run(struct tws_policy_control *at)
+{
+	char path[96];
+	struct tws_text text = tws_text_begin(path, sizeof(path));
+
+	tws_text_add(&text, TWS_SYSTEM_DIRECTORY "/run/");
+	tws_text_add(&text, tws_self.tag);
+	tws_text_add(&text, "/" TWS_POLICY_CONTROL);
+	return map_roots(path, at);
+}
+
+static struct tws_policy_control *map(enum tws_policy_layer layer, bool make,
+				      struct tws_policy_control *at)
+{
+	struct tws_policy_control *ret = NULL;
+	int directory;
+
+	if (layer == TWS_LAYER_SYSTEM)
+		return map_roots(TWS_SYSTEM_DIRECTORY "/" TWS_POLICY_DIRECTORY
+						      "/" TWS_POLICY_CONTROL,
+				 at);
+	if (layer == TWS_LAYER_RUN && !tws_self.tag[0])
+		return NULL;
+	if (layer == TWS_LAYER_RUN)
+		ret = map_roots_run(at);
+	if (ret)
+		return ret;
+	directory = layer == TWS_LAYER_RUN ? open_run() : open_users(make);
+	if (directory < 0)
+		return NULL;
+	ret = map_in(directory, at);
+	tws_sys1(SYS_close, directory);
+	return ret;
+}
+
 static void map_layer(enum tws_policy_layer layer, bool make)
 {
 	struct tws_policy_control *none = NULL, *made;
-	int directory;
 
 	if (__atomic_load_n(&controls[layer], __ATOMIC_ACQUIRE))
 		return;
-	directory = open_layer(layer, make);
-	if (directory < 0)
-		return;
-	made = map_in(directory, NULL);
-	tws_sys1(SYS_close, directory);
+	made = map(layer, make, NULL);
 	if (!made)
 		return;
 	if (__atomic_compare_exchange_n(&controls[layer], &none, made, false,
@@ -272,15 +327,10 @@ static bool is_cut(const void *at, uint64_t size)
 /* Whether the file is whole again. */
 static bool map_again(enum tws_policy_layer layer, struct tws_policy_control *at)
 {
-	int directory = open_layer(layer, false);
-	bool ret;
+	bool ret = map(layer, false, at) && !is_cut(at, TWS_POLICY_PAGE);
 
-	if (directory < 0)
-		return false;
-	ret = map_in(directory, at) && !is_cut(at, TWS_POLICY_PAGE);
 	if (!ret)
 		map_nothing(at); /* also where MAP_FIXED took the page and gave none */
-	tws_sys1(SYS_close, directory);
 	return ret;
 }
 

@@ -15,10 +15,10 @@
 #include "tools/base/cli.h"
 #include "tools/policy/host_ports.h"
 #include "tools/base/print.h"
+#include "tools/segments/prepare.h"
 #include "tools/segments/rundir.h"
 
 #define LOCK_NAME     "policy.lock"
-#define TEMPORARY     "policy" TWS_TEMPORARY_SUFFIX
 #define LOCK_TRIES    500
 #define LOCK_PAUSE_NS 10000000
 
@@ -74,37 +74,6 @@ static int take_lock(int directory)
 
 /* ------------------------------------------------------------------ policy.ctl */
 
-/* Sparse, except for the page that every process touches. */
-static int size_control(int fd)
-{
-	int result = -posix_fallocate(fd, 0, TWS_POLICY_PAGE);
-
-	if (result == 0 && ftruncate(fd, TWS_POLICY_FILE_SIZE) != 0)
-		result = -errno;
-	return result;
-}
-
-/* A new one appears whole: linked in, so that one made meanwhile by a process stays. */
-static int make_control(int directory, mode_t mode)
-{
-	int fd, result;
-
-	unlinkat(directory, TEMPORARY, 0);
-	fd = openat(directory, TEMPORARY, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	result = size_control(fd);
-	if (result == 0 && fchmod(fd, mode) != 0)
-		result = -errno;
-	close(fd);
-	if (result == 0 &&
-	    linkat(directory, TEMPORARY, directory, TWS_POLICY_CONTROL, 0) != 0 &&
-	    errno != EEXIST)
-		result = -errno;
-	unlinkat(directory, TEMPORARY, 0);
-	return result;
-}
-
 /* Opens policy.ctl for writing, and makes it if there is none. A descriptor, or -errno.
  */
 static int open_control(int directory, mode_t mode)
@@ -113,7 +82,7 @@ static int open_control(int directory, mode_t mode)
 	int fd = openat(directory, TWS_POLICY_CONTROL, flags), result;
 
 	if (fd < 0 && errno == ENOENT) {
-		result = make_control(directory, mode);
+		result = prepare_control(directory, mode);
 		if (result != 0)
 			return result;
 		fd = openat(directory, TWS_POLICY_CONTROL, flags);
@@ -121,7 +90,7 @@ static int open_control(int directory, mode_t mode)
 	if (fd < 0)
 		return errno == ELOOP ? -EPERM : -errno;
 	/* A process that makes one may not have come to this yet. */
-	result = is_ours(fd, false) ? size_control(fd) : -EPERM;
+	result = is_ours(fd, false) ? prepare_control_size(fd) : -EPERM;
 	if (result == 0)
 		return fd;
 	close(fd);

@@ -13,6 +13,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "shim/shared/policy_image.h"
 #include "shim/shared/rundir.h"
 
 #define MOUNT_FLAGS   (MS_NOSUID | MS_NODEV | MS_NOEXEC)
@@ -123,9 +124,57 @@ static int make_known_users(int above)
 	return result;
 }
 
+/* Sparse, except for the page that every process touches. */
+int prepare_control_size(int fd)
+{
+	int result = -posix_fallocate(fd, 0, TWS_POLICY_PAGE);
+
+	if (result == 0 && ftruncate(fd, TWS_POLICY_FILE_SIZE) != 0)
+		result = -errno;
+	return result;
+}
+
+/* It appears whole and with one link, and one that was made meanwhile stays. */
+int prepare_control(int directory, mode_t mode)
+{
+	int fd, result;
+	char path[64];
+
+	if (faccessat(directory, TWS_POLICY_CONTROL, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0;
+	fd = openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	result = prepare_control_size(fd);
+	if (result == 0 && fchmod(fd, mode) != 0)
+		result = -errno;
+	if (result == 0 &&
+	    linkat(AT_FDCWD, path, directory, TWS_POLICY_CONTROL, AT_SYMLINK_FOLLOW) !=
+		0 &&
+	    errno != EEXIST)
+		result = -errno;
+	close(fd);
+	return result;
+}
+
+/* The system's policy is there before any is loaded, so that a process that begins now
+ * can follow it from a chroot. */
+static int make_policy(int above)
+{
+	int result = make_directory(above, TWS_POLICY_DIRECTORY, 0, 0755);
+	int fd = result ? result : openat(above, TWS_POLICY_DIRECTORY, OPEN_FLAGS);
+
+	if (fd < 0)
+		return result ? result : -errno;
+	result = prepare_control(fd, 0644);
+	close(fd);
+	return result;
+}
+
 static int make_own(int above)
 {
-	int result = make_directory(above, "policy", 0, 0755);
+	int result = make_policy(above);
 
 	result = result ? result : make_directory(above, "run", 0, 0711);
 	return result ? result : make_users(above, 0);

@@ -19,4 +19,11 @@ int prepare_places(void);
 /* Makes the place of one user more. 0, or -errno; -EPERM if /run/twshim is no tmpfs. */
 int prepare_user(uid_t user);
 
+/* Makes the policy.ctl of an open directory of a layer, if there is none: no policy was
+ * ever loaded. Returns 0 or -errno. */
+int prepare_control(int directory, mode_t mode);
+
+/* Gives such a file its size. Returns 0 or -errno. */
+int prepare_control_size(int fd);
+
 #endif
