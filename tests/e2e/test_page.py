@@ -3,6 +3,7 @@
 happens, never presents old numbers as new, and treats names as text."""
 import http.client
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -215,6 +216,84 @@ def test_the_page_is_usable_on_a_phone_and_by_keyboard(t):
           [...document.querySelectorAll(".scroll")].every(one => one.tabIndex === 0) &&
           [...document.querySelectorAll("th")].every(one => one.scope)""")
     assert not browser.console()
+
+
+def drawn_names(browser, chart):
+    """The labels of a chart's bars."""
+    return browser.run(f"return charts['chart-{chart}'].data.labels")
+
+
+def choose(browser, name, value):
+    """Chooses in a filter, as a person does."""
+    browser.run("const select = document.getElementById(arguments[0]); select.value = arguments[1]; "
+                "select.dispatchEvent(new Event('change'));", name, value)
+
+
+def two_applications(t):
+    """Two applications with one server in common, and one of them with another."""
+    common, other = t.server(), t.server()
+    copy = f"{t.scratch}/worker"
+    t.run("cp", t.prog("client"), copy, shim=False)
+    t.run(copy, ADDRESS, str(common.port), *STEPS, "repeat:30")
+    t.run(copy, ADDRESS, str(other.port), *STEPS, "repeat:20")
+    t.run(t.prog("client"), ADDRESS, str(common.port), *STEPS, "repeat:40")
+    wait_for(lambda: time_wait(common.port) == 70 and time_wait(other.port) == 20, "TIME_WAIT")
+    return common.to, other.to
+
+
+def test_the_page_has_one_bar_per_destination_and_filters(t):
+    common, other = two_applications(t)
+    _, browser = opened(t)
+    browser.wait("document.querySelectorAll('#ports li').length === 2", "two bars")
+    bars = browser.run("return [...document.querySelectorAll('#ports .who')].map(one => one.textContent)")
+    assert {bar.split()[0] for bar in bars} == {common, other}
+    shared = next(bar for bar in bars if bar.startswith(common))
+    assert "client" in shared and "worker" in shared, bars
+    choose(browser, "filter-app", "worker")
+    assert {row[0] for row in rows(browser, "applications")} == {"worker"}
+    assert {row[0]: row[1] for row in rows(browser, "destinations")} == {common: "worker", other: "worker"}
+    choose(browser, "filter-app", "")
+    choose(browser, "filter-to", common)
+    opened_there = {row[0]: row[3] for row in rows(browser, "applications")}
+    assert opened_there == {"worker": "30", "client": "40"}, opened_there
+    assert set(drawn_names(browser, "endings")) == {"worker", "client"}
+    assert not browser.console()
+
+
+def test_the_page_names_host_and_rules_and_lists_processes(t):
+    server = t.server()
+    conf = t.file("rules.conf", """rules = ( { name = "cache"; match = { to = ["*"]; };
+                                                close = "fin-reset"; } );""")
+    t.run(t.twshim, "policy", "load", "--dir", t.dir, conf, shim=False)
+    client = t.start(t.prog("client"), ADDRESS, str(server.port), *STEPS, "socket", "connect", "wait-hup")
+    _, browser = opened(t)
+    about = browser.wait("document.getElementById('about').textContent.includes('cache') && "
+                         "document.getElementById('about').textContent", "the rule")
+    assert about == f"{os.uname().nodename} · policy: rules cache"
+    assert api()["host"] == os.uname().nodename
+    browser.wait("document.querySelectorAll('#processes tbody tr').length === 1", "the process")
+    [row] = rows(browser, "processes")
+    assert row[:2] == [str(client.pid), "client"] and row[3:5] == ["2", "1"], row
+
+
+EXPERIMENT = """experiment = { name = "at the cache"; match = { to = ["*"]; };
+  arms = ( { name = "control"; }, { name = "treated"; close = "fin-reset"; } ); };"""
+
+
+def test_the_page_fits_its_screens_with_an_experiment(t):
+    server = t.server()
+    t.run(t.twshim, "policy", "load", "--dir", t.dir, t.file("experiment.conf", EXPERIMENT), shim=False)
+    t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:200")
+    _, browser = opened(t)
+    browser.wait("document.querySelectorAll('#arms tbody tr').length > 0", "the arms")
+    for width in (420, 1000, 1400):
+        browser.size(width, 900, width == 420)
+        browser.wait(f"innerWidth === {width}")
+        wide = browser.run("return [document.documentElement, ...document.querySelectorAll('#arms .scroll')]"
+                           ".map(one => one.scrollWidth - one.clientWidth)")
+        assert not any(wide), (width, wide)
+    colours = browser.run("return [...COLORS, ...Object.values(ENDINGS).map(one => one[1]), ...Object.values(GREY)]")
+    assert len(set(colours)) == len(colours), colours
 
 
 def test_other_sites_cannot_read_it(t):

@@ -27,6 +27,7 @@ static const struct part {
     {"<link rel=\"stylesheet\" href=\"page.css\">\n", "style", web_css, web_css_end},
     {"<script src=\"chart.js\"></script>\n", "script", web_chart, web_chart_end},
     {"<script src=\"charts.js\"></script>\n", "script", web_charts, web_charts_end},
+    {"<script src=\"lists.js\"></script>\n", "script", web_lists, web_lists_end},
     {"<script src=\"page.js\"></script>\n", "script", web_js, web_js_end},
 };
 

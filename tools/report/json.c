@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 #include "tools/advice/advice.h"
 #include "tools/base/json.h"
@@ -356,6 +357,13 @@ static json_t *unseen(const struct model *model, const struct report_options *op
 	return object;
 }
 
+static json_t *host(void)
+{
+	struct utsname name;
+
+	return uname(&name) == 0 ? print_json_text(name.nodename) : json_null();
+}
+
 /* Whether the bytes in `total` cover all connections. */
 static bool bytes_counted(const struct model *model)
 {
@@ -376,6 +384,7 @@ int report_print_json(FILE *out, const struct model *model,
 	failed = false;
 	set(object, "schema", json_string("twshim.report/1"));
 	set(object, "generated", json_string(print_time(now, model->generated)));
+	set(object, "host", host());
 	set(object, "run", run(options->run));
 	set(object, "total", counters(&model->total));
 	set(object, "summary", summary(&model->total));
@@ -384,6 +393,7 @@ int report_print_json(FILE *out, const struct model *model,
 	set(object, "apps", apps(model));
 	set(object, "kernel", kernel(model));
 	set(object, "rules", rules(model));
+	set(object, "processes", report_processes_json(model));
 	set(object, "arms", arms(model, options->run));
 	set_advice(object, model);
 	set(object, "unseen", unseen(model, options));

@@ -12,6 +12,7 @@
 	ASSET(html, "tools/report/page/page.html")                                       \
 	ASSET(css, "tools/report/page/page.css")                                         \
 	ASSET(js, "tools/report/page/page.js")                                           \
+	ASSET(lists, "tools/report/page/lists.js")                                       \
 	ASSET(charts, "tools/report/page/charts.js")                                     \
 	ASSET(chart, TWSHIM_CHART)
 

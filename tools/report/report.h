@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <jansson.h>
 #include <sys/types.h>
 
 #include "tools/base/print.h"
@@ -51,6 +52,10 @@ struct report_options {
  * reason in `ret_error`, and nothing is printed. */
 int report_print(FILE *out, const struct report_options *options, char *ret_error,
 		 size_t size);
+
+/* The living processes, those with the most TIME_WAIT sockets first, at most 200. A new
+ * reference; NULL: out of memory. */
+json_t *report_processes_json(const struct model *model);
 
 /* The printers for a finished model. From `options` they use app and pid (for wording),
  * color and run. Return 0 or -ENOMEM. */

@@ -115,6 +115,7 @@ const struct web_resource web_resources[] = {
     {"/", "text/html; charset=utf-8", STATIC(html)},
     {"/page.css", "text/css; charset=utf-8", STATIC(css)},
     {"/page.js", "text/javascript; charset=utf-8", STATIC(js)},
+    {"/lists.js", "text/javascript; charset=utf-8", STATIC(lists)},
     {"/charts.js", "text/javascript; charset=utf-8", STATIC(charts)},
     {"/chart.js", "text/javascript; charset=utf-8", STATIC(chart)},
     {"/metrics", METRICS_TEXT_TYPE, MADE(make_text)},

@@ -4,19 +4,21 @@
 // goes into labels, which are drawn, never into markup. Each chart is made once and then updated.
 "use strict";
 
-const COLORS = ["#3b82f6", "#f59e0b", "#10b981", "#a855f7", "#ef4444", "#06b6d4", "#ec4899", "#84cc16"];
+// Each colour has one meaning on the whole page: these are applications, and no ending or meter
+// uses them.
+const COLORS = ["#4f46e5", "#0d9488", "#be185d", "#65a30d", "#7c3aed", "#0369a1", "#92400e", "#475569"];
 const OTHER = "other applications", INCOMING = "incoming", UNOWNED = "owner unknown";
 const GREY = { [OTHER]: "#94a3b8", [INCOMING]: "#cbd5e1", [UNOWNED]: "#6b7280" };
-// Amber means that a TIME_WAIT remains here; no other ending leaves one.
+// Yellow means that a TIME_WAIT remains here; no other ending leaves one.
 const ENDINGS = {
-  ended_local_fin: ["closed here first: TIME_WAIT", "#f59e0b"],
-  ended_remote_fin: ["closed by the peer", "#10b981"],
-  ended_fin_reset: ["policy: FIN, no TIME_WAIT", "#06b6d4"],
-  ended_reset_policy: ["policy: reset", "#3b82f6"],
-  ended_reset_app: ["reset by the program", "#a855f7"],
-  ended_reset_unread: ["reset: unread data", "#ec4899"],
-  ended_reset_remote: ["reset by the peer", "#ef4444"],
-  ended_unseen: ["unseen", "#94a3b8"],
+  ended_local_fin: ["closed here first: TIME_WAIT", "#facc15"],
+  ended_remote_fin: ["closed by the peer", "#86efac"],
+  ended_fin_reset: ["policy: FIN, no TIME_WAIT", "#67e8f9"],
+  ended_reset_policy: ["policy: reset", "#93c5fd"],
+  ended_reset_app: ["reset by the program", "#d8b4fe"],
+  ended_reset_unread: ["reset: unread data", "#f9a8d4"],
+  ended_reset_remote: ["reset by the peer", "#fb7185"],
+  ended_unseen: ["unseen", "#e5e7eb"],
 };
 const TOP = 8; // applications with a colour of their own
 

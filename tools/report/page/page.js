@@ -8,7 +8,7 @@
 
 const EVERY_MS = 1000, STALE_MS = 3500, GIVE_UP_MS = 10000;
 const KEPT_S = 600; // of history
-const SHOWN = 12, ROWS = 40; // applications in a chart, rows in a table
+const SHOWN = 12; // applications in a chart
 
 const $ = id => document.getElementById(id);
 const embedded = $("data");
@@ -46,34 +46,6 @@ function each(parent, items, make, tell) {
     if (!parent.children[i]) parent.append(make());
     tell(parent.children[i], item);
   });
-}
-
-// Columns: {title, cell(row), n: a number, minor: hidden on a phone, style(row)}. The first column
-// names the row.
-function table(target, columns, rows) {
-  const kind = column => [column.n ? "n" : "to", column.minor ? "minor" : ""].join(" ").trim();
-  if (!target.tHead) {
-    const line = target.createTHead().insertRow();
-    columns.forEach(column => {
-      const head = element("th", column.title, kind(column));
-      head.scope = "col";
-      line.append(head);
-    });
-    target.createTBody();
-  }
-  each(target.tBodies[0], rows, () => {
-    const line = element("tr");
-    columns.forEach((column, i) => {
-      const cell = element(i ? "td" : "th", "", kind(column));
-      if (!i) cell.scope = "row";
-      line.append(cell);
-    });
-    return line;
-  }, (line, row) => columns.forEach((column, i) => {
-    say(line.children[i], column.cell(row));
-    if (column.style) line.children[i].className = `${kind(column)} ${column.style(row)}`.trim();
-    if (!i && row.exe && line.title !== row.exe) line.title = row.exe;
-  }));
 }
 
 // ---------------------------------------------------------------- what the report says
@@ -189,60 +161,6 @@ function remember(report, apps, seconds) {
 // less than a minute ago.
 const since = run => run && run.elapsed_seconds < 60 ? -Math.ceil(run.elapsed_seconds) : 0;
 
-function showPorts(destinations) {
-  const top = destinations.filter(one => one.ports.used && one.ports.range)
-    .sort((a, b) => b.ports.fill - a.ports.fill).slice(0, 8);
-  if (!top.length) {
-    $("ports").replaceChildren(element("li", "these applications use none", "none"));
-    return;
-  }
-  if ($("ports").firstElementChild?.className) $("ports").replaceChildren();
-  each($("ports"), top, () => {
-    const made = element("li"), label = element("div", undefined, "label"), who = element("span", undefined, "who");
-    const meter = element("div", undefined, "meter");
-    who.append(element("b"), " ", element("span"));
-    label.append(who, element("span", undefined, "value"));
-    meter.append(element("i"));
-    meter.setAttribute("role", "meter");
-    meter.setAttribute("aria-valuemin", "0");
-    meter.setAttribute("aria-valuemax", "100");
-    made.append(label, meter);
-    return made;
-  }, (made, one) => {
-    const [label, meter] = made.children, fill = Math.min(100, 100 * one.ports.fill);
-    say(label.firstChild.firstChild, one.to);
-    say(label.firstChild.lastChild, one.label);
-    say(label.lastChild, `${number(one.ports.used)} of ${number(one.ports.range)}, ${filled(one.ports)}`);
-    meter.className = `meter ${fill >= 80 ? "problem" : fill >= 50 ? "warning" : ""}`.trim();
-    meter.firstChild.style.width = `${fill}%`;
-    meter.setAttribute("aria-valuenow", fill.toFixed(1));
-    meter.setAttribute("aria-label", `ports in use to ${one.to} by ${one.label}`);
-  });
-}
-
-function showTables(apps, destinations, speed) {
-  const common = [
-    { title: "opened", n: true, cell: row => number(row.counters.established) },
-    { title: "open", n: true, minor: true, cell: row => number(row.counters.open) },
-    { title: "short-lived", n: true, minor: true, cell: row => percent(row.counters.short_lived, ended(row)) },
-    { title: "closed here first", n: true, minor: true, cell: row => percent(closedFirst(row), ended(row)) },
-    { title: "TIME_WAIT", n: true, cell: row => number(row.time_wait.confirmed) },
-  ];
-  table($("applications"), [{ title: "application", cell: row => row.label },
-    { title: "processes", n: true, minor: true, cell: row => row.alive === row.processes ? number(row.processes)
-      : `${number(row.processes)}, ${number(row.alive)} alive` },
-    ...(embedded ? [] : [{ title: "per second", n: true, cell: row => perSecond(speed.get(row.exe)) }]), ...common],
-  apps.slice(0, ROWS));
-  table($("destinations"), [{ title: "to", cell: row => row.to }, { title: "application", cell: row => row.label },
-    ...common, { title: "leave in", n: true, minor: true,
-      cell: row => row.time_wait.newest_leaves_s ? `${Math.ceil(row.time_wait.newest_leaves_s)} s` : "–" },
-    { title: "ports", n: true, minor: true, cell: row => row.ports.range
-      ? `${number(row.ports.used)} of ${number(row.ports.range)}` : "?" }], destinations.slice(0, ROWS));
-  const more = (id, rows) => say($(id), rows.length > ROWS ? `the ${ROWS} with the most TIME_WAIT, of ${number(rows.length)}` : "");
-  more("applications-more", apps);
-  more("destinations-more", destinations);
-}
-
 function armValue(unit, value) {
   if (typeof value !== "number") return "–";
   const size = Math.abs(unit === "per 1,000" ? value / 10 : value);
@@ -286,18 +204,31 @@ function showArms(report) {
   });
 }
 
+const flat = apps => apps.flatMap(app => app.destinations
+  .map(one => Object.assign({ label: app.label, exe: app.exe }, one))).sort(byTimeWait);
+
+// The host, and the rules that the shown processes followed.
+function about(report) {
+  const rules = [...new Set(report.rules.map(one => one.rule))];
+  const policy = report.arms.length ? `experiment ${report.arms[0].experiment}`
+    : rules.length ? `rules ${rules.slice(0, 3).join(", ")}${rules.length > 3 ? " …" : ""}` : "no rule has acted";
+  return `${report.host ?? "this host"} · policy: ${policy}`;
+}
+
+let shown = () => {}; // shows the last report once more, for another choice of the filters
+
 function showReport(report, seconds) {
-  const apps = applications(report), speed = rates(apps, seconds);
-  const destinations = apps.flatMap(app => app.destinations
-    .map(one => Object.assign({ label: app.label, exe: app.exe }, one))).sort(byTimeWait);
+  const all = applications(report), speed = rates(all, seconds), apps = filtered(all);
+  const everywhere = flat(all), destinations = flat(apps);
+  shown = () => showReport(report, seconds);
   say($("time-wait"), number(report.kernel.time_wait));
-  say($("whose"), whose(report, apps, destinations));
+  say($("whose"), whose(report, all, everywhere));
   showTiles(report, speed);
   if (embedded) {
     leavingTimeWait(apps.filter(app => app.time_wait_leaving && waiting(app)).slice(0, TOP)
       .map(app => [app.label, app.time_wait_leaving]), since(report.run));
   } else {
-    remember(report, apps, seconds);
+    remember(report, all, seconds);
     chartTimeWait(samples, KEPT_S);
   }
   $("gone").hidden = !report.time_wait.gone_early;
@@ -307,7 +238,10 @@ function showReport(report, seconds) {
   chartLifetimes(apps.filter(ended).slice(0, SHOWN));
   showArms(report);
   showTables(apps, destinations, speed);
-  document.title = `${number(report.kernel.time_wait)} TIME_WAIT – twshim`;
+  const named = new Set(apps.map(app => app.exe));
+  showProcesses(report.processes.filter(one => named.has(one.exe)));
+  say($("about"), about(report));
+  document.title = `${number(report.kernel.time_wait)} TIME_WAIT – ${report.host ?? "twshim"}`;
   document.body.classList.remove("waiting");
 }
 
@@ -423,5 +357,6 @@ function showOnce() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { forgetCharts(); showReport(report, 0); });
 }
 
+["filter-app", "filter-to"].forEach(id => $(id).addEventListener("change", () => shown()));
 if (embedded) showOnce();
 else begin();
