@@ -115,10 +115,12 @@ def test_lab_ports_tells_cures_from_placebos(t):
 
 
 def test_lab_brownout_is_cured_by_the_full_range(t):
+    before = _directories()
     rows = list(_rows(_lab(t, "brownout")["brownout"], "8,000 ports").values())
     # Side by side in one run, so that a busy machine slows both: many times, not twice.
     for row in rows[5:]:
         assert row["default_p50_us"] > 3 * row["full_p50_us"], rows
+    assert not _directories() - before
 
 
 test_lab_brownout_is_cured_by_the_full_range.options = {"alone": True}

@@ -6,9 +6,9 @@
  */
 #include "tools/lab/lab.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,8 +23,9 @@
 #include "shim/shared/clock.h"
 #include "tools/launch/library.h"
 
-#define PARALLEL 16
-#define TICK_MS	 5
+#define DESCRIPTORS 8 /* that nftw() may use */
+#define PARALLEL    16
+#define TICK_MS	    5
 
 static volatile sig_atomic_t interrupted;
 
@@ -77,16 +78,16 @@ int lab_bench_open(struct lab_bench *ret_bench, char *ret_error, size_t size)
 	return result;
 }
 
+static int remove_entry(const char *path, const struct stat *st, int type,
+			struct FTW *place)
+{
+	remove(path);
+	return 0;
+}
+
 void lab_remove_directory(const char *path)
 {
-	DIR *directory = opendir(path);
-	struct dirent *entry;
-
-	while (directory && (entry = readdir(directory)) != NULL)
-		unlinkat(dirfd(directory), entry->d_name, 0);
-	if (directory)
-		closedir(directory);
-	rmdir(path);
+	nftw(path, remove_entry, DESCRIPTORS, FTW_DEPTH | FTW_PHYS);
 }
 
 void lab_bench_close(struct lab_bench *bench)

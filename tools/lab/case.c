@@ -23,6 +23,7 @@
 #include "tools/model/model.h"
 #include "tools/policy/store.h"
 
+#define TAG		"6c61620000000000000000000000006c" /* of the run that each case is */
 #define PATIENCE_MS	20000
 #define HANG_MS		1000
 #define HANG_LINK_MS	4000
@@ -55,18 +56,20 @@ static int failed(struct lab_board *board, const char *format, ...)
 	return -1;
 }
 
+/* The rule is the policy of a run, which stands before all others: a policy of this host
+ * must not change what is tried, also where the case has no rule. */
 static int install_rule(const struct performance *all)
 {
-	const struct tws_source source = {.rules = &all->what->rule, .rule_count = 1};
+	const char *rule = all->what->rule ? all->what->rule : "close=keep";
+	const struct tws_source source = {.rules = &rule, .rule_count = 1};
 	struct tws_complaints complaints = {0};
 	char layer[PATH_MAX];
 	int result;
 
-	snprintf(layer, sizeof(layer), "%s/" TWS_POLICY_DIRECTORY, all->directory);
+	snprintf(layer, sizeof(layer), "%s/" TWS_RUN_PREFIX TAG, all->directory);
 	result = tws_policy_install(&source, layer, 0600, &complaints);
-
 	if (result != 0)
-		failed(all->board, "rule %s: %s", all->what->rule,
+		failed(all->board, "rule %s: %s", rule,
 		       complaints.errors ? complaints.list[0].problem.what
 					 : strerror(-result));
 	tws_complaints_free(&complaints);
@@ -99,10 +102,11 @@ static void become_client(const struct performance *all)
 	char **environment;
 
 	unsetenv("TWSHIM_DISABLED");
+	setenv("TWSHIM_DIR", all->directory, 1);
 #ifdef __SANITIZE_ADDRESS__
 	setenv("ASAN_OPTIONS", "verify_asan_link_order=0:detect_leaks=0", 1);
 #endif
-	environment = launch_environment(environ, all->bench->library, all->directory);
+	environment = launch_environment(environ, all->bench->library, TAG);
 	snprintf(number, sizeof(number), "%d", all->board_fd);
 	if (environment && fcntl(all->board_fd, F_SETFD, 0) == 0)
 		execve("/proc/self/exe", argv, environment);
@@ -177,7 +181,7 @@ static void drive(struct performance *all)
 
 	if (start_server(all) != 0 || enter_client_namespace(all) != 0)
 		return;
-	if (all->what->rule && install_rule(all) != 0)
+	if (install_rule(all) != 0)
 		return;
 	retransmitted = lab_netstat("TCPSynRetrans");
 	overflows = lab_netstat("TCPTimeWaitOverflow");

@@ -187,7 +187,7 @@ int lab_run(struct lab_bench *bench, struct lab_case *cases, size_t count,
 	    unsigned parallel, const char *title);
 void lab_cases_free(struct lab_case *cases, size_t count);
 
-/* Removes the directory at `path` and the files in it. */
+/* Removes the directory at `path` and what is in it. */
 void lab_remove_directory(const char *path);
 
 /* ------------------------------------------- inside a case, in its own process */
