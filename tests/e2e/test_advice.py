@@ -501,6 +501,43 @@ def test_every_finding_states_its_period(t):
     assert "since the first connection, and still in the last minute" in " ".join(text.split())
 
 
+BOUND = """
+import errno, socket, sys
+def connected(to):
+    conn = socket.socket()
+    try:
+        conn.connect((to, int(sys.argv[3])))
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+    else:
+        print("connected")
+    return conn
+servers = [socket.create_server((to, int(sys.argv[3]))) for to in sys.argv[1:3]]
+first, binder = connected(sys.argv[1]), socket.socket()
+for one in first, binder:
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+binder.bind(first.getsockname())
+connected(sys.argv[2])
+binder.close()
+connected(sys.argv[2])
+"""
+
+
+def test_a_port_that_was_bound_is_free_again_as_tw104_says(t):
+    """The kernel's change of September 2025: before, `first` would have kept the port closed to
+    connect() after its binder had gone."""
+    version = tuple(int(n) for n in os.uname().release.split(".")[:2])
+    if version < (6, 18):
+        raise Skip("the kernel may be older than the change")
+    ports(1)
+    other = "10.77.0.2"
+    t.run("ip", "address", "add", f"{other}/32", "dev", "lo", shim=False)
+    told = t.run(sys.executable, t.file("bound.py", BOUND), ADDRESS, other, "7009", shim=False)
+    assert told.stdout.split() == [b"connected", b"EADDRNOTAVAIL", b"connected"], told
+    said = " ".join(t.run(t.twshim, "doctor", "--explain", "TW104", shim=False).stdout.decode().split())
+    assert "before a kernel change of September 2025, which Linux 6.18 has: until every" in said, said
+
+
 # ------------------------------------------------------------------------ what it risks
 
 PEER = """

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "tools/lab/result.h"
+#include "tools/lab/ports.h"
 
 #define TRIES 60
 /* The ACK of a FIN without data may be delayed by 40 ms, and until then the connection
@@ -35,6 +35,8 @@
 #define THREE "the same ports, 20 connections to each of three destinations"
 #define HERE  "tcp_tw_reuse, 127.0.0.1, 20 connections three times, 1.1 s apart"
 #define THERE "tcp_tw_reuse, " LAB_ADDRESS ", 20 connections three times, 1.1 s apart"
+
+#define STEP_WIDTH_NAME LAB_STEP_WIDTH " = 20"
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
@@ -77,12 +79,12 @@ static const struct row {
 
 static const char *const REUSES[] = {"0", "1", "2"};
 
-#define CASES (COUNT(ROWS) + 2 * 2 * COUNT(REUSES))
+_Static_assert(COUNT(ROWS) + 1 + 2 * 2 * COUNT(REUSES) <= LAB_PORTS_CASES,
+	       "room for all");
 
 static struct lab_case case_of_row(const struct row *row)
 {
 	bool three = strcmp(row->group, THREE) == 0;
-
 	return (struct lab_case){
 	    .name = row->name,
 	    .group = row->group,
@@ -96,6 +98,16 @@ static struct lab_case case_of_row(const struct row *row)
 		       .per_destination = three ? LAB_TW_PORTS : 0},
 	    .rule = row->rule,
 	};
+}
+
+/* The first row again, with the ports of one parity tried in random steps. */
+static struct lab_case case_of_step_width(void)
+{
+	struct lab_case ret = case_of_row(&ROWS[0]);
+
+	ret.name = STEP_WIDTH_NAME;
+	ret.world.sysctl[3] = (struct lab_sysctl){LAB_STEP_WIDTH, "20"};
+	return ret;
 }
 
 static struct lab_case case_of_reuse(bool loopback, unsigned reuse, bool timestamps)
@@ -115,17 +127,23 @@ static struct lab_case case_of_reuse(bool loopback, unsigned reuse, bool timesta
 	};
 }
 
-static void make_cases(struct lab_case cases[CASES])
+size_t lab_ports_cases(const struct host *host,
+		       struct lab_case ret_cases[LAB_PORTS_CASES])
 {
+	bool has_step_width = host_knows(host, HOST_port_step_width);
 	size_t count = 0;
 
-	for (size_t i = 0; i < COUNT(ROWS); i++)
-		cases[count++] = case_of_row(&ROWS[i]);
+	for (size_t i = 0; i < COUNT(ROWS); i++) {
+		if (i && strcmp(ROWS[i].group, ROWS[i - 1].group) != 0 && has_step_width)
+			ret_cases[count++] = case_of_step_width();
+		ret_cases[count++] = case_of_row(&ROWS[i]);
+	}
 	for (int loopback = 1; loopback >= 0; loopback--)
 		for (int timestamps = 1; timestamps >= 0; timestamps--)
 			for (unsigned reuse = 0; reuse < COUNT(REUSES); reuse++)
-				cases[count++] =
+				ret_cases[count++] =
 				    case_of_reuse(loopback, reuse, timestamps);
+	return count;
 }
 
 /* "20 / 0 / 0" */
@@ -157,14 +175,29 @@ static void add_ports_row(struct lab_table *table, const struct lab_case *what)
 	lab_put_text(row, "policy", "%s", lab_describe_policy(text, sizeof(text), what));
 }
 
-static unsigned successes(const struct lab_case *cases, const char *group,
-			  const char *name)
+struct cases {
+	const struct lab_case *list;
+	size_t count;
+};
+
+static unsigned successes(const struct cases *cases, const char *group, const char *name)
 {
-	return lab_count_established(lab_find(cases, CASES, group, name));
+	return lab_count_established(lab_find(cases->list, cases->count, group, name));
 }
 
-static void judge_ports(struct lab_result *result, const struct lab_case *cases)
+static void judge_step_width(struct lab_result *result, const struct cases *cases)
 {
+	if (lab_find(cases->list, cases->count, ONE, STEP_WIDTH_NAME))
+		lab_say(result, " With " LAB_STEP_WIDTH " = 20: %u; it adds no ports.",
+			successes(cases, ONE, STEP_WIDTH_NAME));
+	else
+		lab_say(result, " " LAB_NO_STEP_WIDTH);
+}
+
+void lab_ports_judge(struct lab_result *result, const struct lab_case *list, size_t count)
+{
+	const struct cases all = {list, count}, *cases = &all;
+
 	lab_say(result,
 		"%d ports carry %u connections a minute to one destination; with "
 		"SO_REUSEADDR %u. ",
@@ -187,17 +220,21 @@ static void judge_ports(struct lab_result *result, const struct lab_case *cases)
 		"gives each its own (%u).",
 		successes(cases, THREE, "bind(address, 0) first"),
 		successes(cases, THREE, "same, late_bind"));
+	judge_step_width(result, cases);
 }
 
 int lab_ports(struct lab_bench *bench, struct lab_result *result)
 {
-	struct lab_case cases[CASES];
+	struct lab_case cases[LAB_PORTS_CASES];
 	struct lab_table *table = NULL;
+	struct host host;
+	size_t count;
 	int ret;
 
-	make_cases(cases);
-	ret = lab_run(bench, cases, CASES, 14, "ports");
-	for (size_t i = 0; ret == 0 && i < CASES; i++) {
+	host_read(&host, NULL);
+	count = lab_ports_cases(&host, cases);
+	ret = lab_run(bench, cases, count, 14, "ports");
+	for (size_t i = 0; ret == 0 && i < count; i++) {
 		if (i == 0 || strcmp(cases[i].group, cases[i - 1].group) != 0)
 			table = lab_table_new(result, cases[i].group, COLUMNS,
 					      COUNT(COLUMNS));
@@ -205,7 +242,7 @@ int lab_ports(struct lab_bench *bench, struct lab_result *result)
 			add_ports_row(table, &cases[i]);
 	}
 	if (ret == 0 && !result->failed)
-		judge_ports(result, cases);
-	lab_cases_free(cases, CASES);
+		lab_ports_judge(result, cases, count);
+	lab_cases_free(cases, count);
 	return ret;
 }
