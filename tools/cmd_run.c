@@ -21,7 +21,6 @@
 #include "tools/launch/launch.h"
 #include "tools/launch/exec_failure.h"
 #include "tools/launch/library.h"
-#include "tools/observe/observation.h"
 #include "tools/kernel/lineage.h"
 #include "tools/base/output.h"
 #include "tools/policy/store.h"
@@ -30,6 +29,7 @@
 #include "tools/launch/reach.h"
 #include "tools/report/fail_if.h"
 #include "tools/report/report.h"
+#include "tools/run_observers.h"
 #include "tools/launch/run_directory.h"
 #include "tools/segments/dir_option.h"
 #include "tools/segments/rundir.h"
@@ -50,8 +50,7 @@ struct run {
 	struct run_directory directory;
 	struct output output, page, junit;
 	struct settler *settler;	/* NULL: the kernel refused it */
-	struct observation observation; /* of what the shim does not reach */
-	bool observes;
+	struct run_observers observers; /* of what the shim does not reach */
 	char **environment;
 	struct launch_result result;
 };
@@ -197,15 +196,13 @@ static int run_prepare(struct run *run)
 static void run_warn_unreachable(const struct run *run)
 {
 	const struct reach *reach = &run->reach;
-	const char *instead = reach->instead;
+	const char *instead =
+	    run_observers_instead(&run->observers, policy_is_given(&run->policy));
 
 	if (reach_is_reached(reach->verdict) || reach->verdict == REACH_NOT_FOUND)
 		return;
-	if (run->observes)
-		instead =
-		    policy_is_given(&run->policy)
-			? "the kernel observes it, and the policy does not act on it"
-			: "the kernel observes it instead";
+	if (!instead)
+		instead = reach->instead;
 	cli_fail(0, "%s: the shim does not reach it: %s%s%s", run->argv[0], reach->why,
 		 *instead ? ": " : "", instead);
 }
@@ -309,33 +306,34 @@ static void run_name_running(const struct run *run)
 
 /* ---------------------------------------------------------------------- the run */
 
-/* Root's run observes through the kernel what the shim does not reach. Without the means
- * for it, the report lacks those programs, and run_warn_unreachable() says so. */
+/* Without the means for it, the report lacks the programs that the shim does not reach,
+ * and run_warn_unreachable() says so. */
 static void run_observe(struct run *run)
 {
-	const struct publish_place place = {.directory = publish_in_one,
-					    .data = &run->directory.place,
-					    .run = run->directory.run};
-	int settler = run->settler ? settler_fd(run->settler) : -1;
-
-	run->observes = geteuid() == 0 &&
-			observation_begin_beside(&run->observation, &place, settler) == 0;
+	run_observers_begin(&run->observers, &run->reach, &run->directory,
+			    run->settler ? settler_fd(run->settler) : -1);
 }
 
 static int run_look(void *data)
 {
 	struct run *run = data;
 
-	if (run->observes)
-		observation_step(&run->observation);
+	run_observers_step(&run->observers);
 	return run->settler ? settler_look(run->settler) : -1;
 }
 
 static int run_wait_fd(const struct run *run)
 {
-	if (run->observes)
-		return observation_fd(&run->observation);
-	return run->settler ? settler_fd(run->settler) : -1;
+	int fd = run_observers_fd(&run->observers);
+
+	return fd < 0 && run->settler ? settler_fd(run->settler) : fd;
+}
+
+static int run_execute(const struct launch *launch)
+{
+	const struct run *run = launch->data;
+
+	return run_observers_execute(&run->observers, launch);
 }
 
 static int run_start(struct run *run)
@@ -345,6 +343,7 @@ static int run_start(struct run *run)
 	    .environment = run->environment,
 	    .watch = run_wait_fd(run),
 	    .watched = run_look,
+	    .execute = run_execute,
 	    .data = run,
 	};
 	int status, result = launch_run(&launch, &run->result);
@@ -364,8 +363,7 @@ static void run_conclude(struct run *run)
 {
 	/* If the reader of the report leaves, no temporary file must stay. */
 	signal(SIGPIPE, SIG_IGN);
-	if (run->observes)
-		observation_settle(&run->observation);
+	run_observers_conclude(&run->observers);
 	if (run->settler)
 		settler_finish(run->settler);
 	if (run_wants_report(run))
@@ -379,8 +377,7 @@ static void run_conclude(struct run *run)
 
 static void run_release(struct run *run)
 {
-	if (run->observes)
-		observation_end(&run->observation);
+	run_observers_end(&run->observers);
 	output_abandon(&run->output);
 	output_abandon(&run->page);
 	output_abandon(&run->junit);

@@ -64,8 +64,12 @@ static void become(const struct launch *launch, const struct disguise *before, i
 	int error;
 
 	take_off(before);
-	execvpe(launch->argv[0], launch->argv, launch->environment);
-	error = errno;
+	if (launch->execute) {
+		error = launch->execute(launch);
+	} else {
+		execvpe(launch->argv[0], launch->argv, launch->environment);
+		error = errno;
+	}
 	do {
 		written = write(report, &error, sizeof(error));
 	} while (written < 0 && errno == EINTR);

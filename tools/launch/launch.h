@@ -17,6 +17,9 @@ struct launch {
 	/* Called when it is readable. Returns the time in milliseconds after which to
 	 * call it again at the latest; -1: only when it is readable. */
 	int (*watched)(void *data);
+	/* Called in the child to become the command; returns the errno of execvpe() if it
+	 * can't. NULL: execvpe(). */
+	int (*execute)(const struct launch *launch);
 	void *data;
 };
 

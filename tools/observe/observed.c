@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tools/base/print.h"
 #include "tools/kernel/kernel.h"
 #include "tools/kernel/proc_file.h"
 #include "tools/kernel/process.h"
@@ -21,7 +22,7 @@
 #define INITIAL_PID_NAMESPACE 0xeffffffcu
 #define TICK_NS		      10000000ull /* the unit of times in /proc, USER_HZ */
 #define DEAD_SWEEPS	      120
-#define LIBRARY		      "/libtwshim.so"
+#define IMAGES_LOOKED_AT      64
 #define VARIABLE	      "TWSHIM_RUN="
 
 void observed_init(struct observed_table *table)
@@ -284,11 +285,6 @@ void observed_sweep(struct observed_table *table)
 
 /* -------------------------------------------------------------------- left to others */
 
-static bool names_library(const char *line, const void *data)
-{
-	return strstr(line, LIBRARY) != NULL;
-}
-
 /* A process of another run by root, which observes its own processes. Root's places,
  * which no user can write, say whether a run goes on. */
 static bool names_other_run(const char *line, const void *data)
@@ -310,26 +306,45 @@ static bool names_other_run(const char *line, const void *data)
 	return ret;
 }
 
-/* The first segment of the process that we did not write. */
-static int has_segment(int directory, const char *name, void *data)
+/* Whether a segment of the process is another writer's, of the program that runs in it
+ * now. The kernel knows only the names of a dead one's path. */
+static bool is_of_others(int directory, const char *file,
+			 const struct publish_subject *subject)
 {
-	const struct publish_subject *subject = data;
 	struct tws_header header;
-	char file[96];
+	int fd = open_beneath(directory, file, 0);
 	bool others;
-	int fd;
 
-	snprintf(file, sizeof(file), "%llu-%u-%llu-0" TWS_SEGMENT_SUFFIX,
-		 (unsigned long long)subject->pid_namespace, subject->pid,
-		 (unsigned long long)subject->start_time);
-	fd = open_beneath(directory, file, 0);
 	if (fd < 0)
-		return 0;
+		return false;
 	others = read(fd, &header, sizeof(header)) == sizeof(header) &&
 		 (header.observer == TWS_OBSERVER_SHIM ||
 		  header.observer_pid != (uint32_t)getpid());
 	close(fd);
-	return others;
+	if (!others)
+		return false;
+	header.exe[sizeof(header.exe) - 1] = '\0';
+	return strncmp(print_base_name(header.exe), print_base_name(subject->exe),
+		       BPF_PART_SIZE - 1) == 0;
+}
+
+/* The shim makes a segment before the first connect() of its process, so a process that
+ * has loaded it and has none calls the kernel past it, as a program in Go does. */
+static int has_segment(int directory, const char *name, void *data)
+{
+	const struct publish_subject *subject = data;
+	char file[96];
+	int result = 0;
+
+	for (unsigned image = 0; image < IMAGES_LOOKED_AT && result == 0; image++) {
+		snprintf(file, sizeof(file), "%llu-%u-%llu-%u" TWS_SEGMENT_SUFFIX,
+			 (unsigned long long)subject->pid_namespace, subject->pid,
+			 (unsigned long long)subject->start_time, image);
+		if (faccessat(directory, file, F_OK, AT_SYMLINK_NOFOLLOW) != 0)
+			break;
+		result = is_of_others(directory, file, subject);
+	}
+	return result;
 }
 
 static int look_below(const char *path, void *data)
@@ -353,8 +368,7 @@ bool observed_is_others(const struct observed *observed, const uint8_t run[TWS_R
 	pid_t pid = observed->subject.host_pid;
 
 	if (is_there(observed) &&
-	    (proc_any_line(pid, "maps", '\n', names_library, NULL) > 0 ||
-	     proc_any_line(pid, "environ", '\0', names_other_run, run) > 0))
+	    proc_any_line(pid, "environ", '\0', names_other_run, run) > 0)
 		return true;
 	return left_segment(&observed->subject);
 }

@@ -6,6 +6,7 @@
 #ifndef TWS_TOOLS_OBSERVE_OPEN_TABLE_H
 #define TWS_TOOLS_OBSERVE_OPEN_TABLE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,13 @@ struct open_connection {
 	uint32_t slot; /* in the segment; OPEN_NO_SLOT: there was no room */
 	uint32_t flags;
 	uint16_t destination;
+	/* Of a source that sees no close: */
+	uint16_t live_there; /* as live, to the same destination */
+	uint32_t live; /* descriptors with connections when it began, with its own */
+	uint32_t descriptor; /* 1 + its number; 0: it is closed, or not known */
+	uint8_t missing;     /* how often it was not in the kernel's table */
+	uint8_t decided;     /* enum tws_ending, as it looked at a close */
+	bool unfollowed;     /* the kernel will not say how it ends */
 };
 
 struct open_table {

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "shim/shared/clock.h"
 #include "shim/shared/fold.h"
@@ -36,6 +37,8 @@ static void release(struct published *published)
 {
 	publish_file_close(&published->file);
 	free(published->free_slots);
+	free(published->held);
+	free(published->live_there);
 	free(published);
 }
 
@@ -137,6 +140,12 @@ struct published *publish_find(const struct publisher *publisher, uint64_t cooki
 	return found ? found->published : NULL;
 }
 
+struct open_connection *publish_open_of(const struct publisher *publisher,
+					uint64_t cookie)
+{
+	return open_table_find(&publisher->table, cookie);
+}
+
 void publish_on_forgotten(struct publisher *publisher,
 			  void (*forgotten)(void *data, struct published *published),
 			  void *data)
@@ -167,7 +176,7 @@ void publish_unseen(struct publisher *publisher,
 
 /* ----------------------------------------------------------------------- each second */
 
-static bool is_dead(const struct published *published)
+bool publish_is_dead(const struct published *published)
 {
 	const struct publish_subject *subject = &published->subject;
 
@@ -186,7 +195,7 @@ static void let_go(struct publisher *publisher)
 
 	while (*at) {
 		published = *at;
-		if (published->open || !is_dead(published)) {
+		if (published->open || !publish_is_dead(published)) {
 			at = &published->next;
 			continue;
 		}
@@ -199,7 +208,7 @@ static void let_go(struct publisher *publisher)
 	}
 }
 
-static void fold(struct publisher *publisher)
+static void fold_all(struct publisher *publisher)
 {
 	static const struct tws_fold_limits usual;
 	int directory;
@@ -208,6 +217,24 @@ static void fold(struct publisher *publisher)
 		directory = publish_directory(publisher, publisher->users[i]);
 		if (directory >= 0)
 			tws_fold(directory, &usual);
+	}
+}
+
+void publish_fold_beside(struct publisher *publisher, void (*prepare_child)(void *data),
+			 void *data)
+{
+	publisher->fold_child = prepare_child;
+	publisher->fold_data = data;
+}
+
+static void fold(struct publisher *publisher)
+{
+	if (!publisher->fold_child) {
+		fold_all(publisher);
+	} else if (fork() == 0) {
+		publisher->fold_child(publisher->fold_data);
+		fold_all(publisher);
+		_exit(0);
 	}
 }
 

@@ -39,6 +39,11 @@ struct publish_connection {
 	enum tws_ending ending;
 	enum tws_counter failure; /* with TWS_END_FAILED */
 	bool time_wait;		  /* its TIME_WAIT stays here */
+	bool rough;		  /* established_ns is about right */
+	/* 1 + the number of the descriptor that it begins on; 0: not known. It is told by
+	 * a source that sees no close: a connection that begins on the descriptor of
+	 * another proves that the other was closed. */
+	uint32_t descriptor;
 };
 
 /* Returns where files go, by the user of the process: an open directory, which remains
@@ -53,7 +58,8 @@ struct publish_place {
 int publish_in_one(void *data, uint32_t uid);
 
 struct publisher;
-struct published; /* one process's segment */
+struct open_connection; /* one that has not ended */
+struct published;	/* one process's segment */
 
 /* 0 or -ENOMEM. */
 int publisher_open(struct publisher **ret_publisher, enum tws_observer source,
@@ -88,6 +94,20 @@ void publish_replaced(struct published *published);
 /* Returns the owner of a connection that was reported before and has not ended, or
  * NULL. */
 struct published *publish_find(const struct publisher *publisher, uint64_t cookie);
+
+/* The same connection's entry; good until the next change. NULL. */
+struct open_connection *publish_open_of(const struct publisher *publisher,
+					uint64_t cookie);
+
+/* Whether its process is dead, or has become another program. */
+bool publish_is_dead(const struct published *published);
+
+/* The kernel says that it goes elsewhere than was said when it began. */
+void publish_moved(struct open_connection *open, const struct tws_address *remote);
+
+/* Folds in a process of its own from now on, because this one may not be held up. */
+void publish_fold_beside(struct publisher *publisher, void (*prepare_child)(void *data),
+			 void *data);
 
 void publish_begun(struct published *published,
 		   const struct publish_connection *connection);

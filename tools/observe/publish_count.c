@@ -66,8 +66,8 @@ static void beat(struct published *published, uint64_t now)
 /* ----------------------------------------------------------- destinations, slots */
 
 /* The most recent one is the most likely. Entry 0 is `other`. */
-static uint16_t destination_of(struct published *published,
-			       const struct tws_address *address)
+uint16_t publish_destination(struct published *published,
+			     const struct tws_address *address)
 {
 	struct publish_file *file = &published->file;
 	const enum tws_section_id id = TWS_SECTION_DESTINATIONS;
@@ -176,13 +176,15 @@ static struct open_connection *begin(struct published *published,
 	open->published = published;
 	open->began_ns = connection->began_ns;
 	open->flags = connection->flags;
-	open->destination = destination_of(published, &connection->remote);
+	open->destination = publish_destination(published, &connection->remote);
 	open->slot = take_slot(published);
 	counters = counters_of(published, open->destination);
 	add_to(&counters->value[TWS_attempts], 1);
 	if (connection->flags & TWS_CONN_APP_BOUND_0)
 		add_to(&counters->value[TWS_bound_before_connect], 1);
 	fill_slot(slot_of(open), open, connection);
+	if (connection->descriptor)
+		publish_hold(open, connection->descriptor);
 	published->open++;
 	publisher->counts.attempts++;
 	beat(published, connection->began_ns);
@@ -205,7 +207,9 @@ static void establish(struct open_connection *open,
 	add_to(&counters->value[TWS_established], 1);
 	count_open(counters);
 	count_open(process_counters(published));
-	if (!(connection->flags & TWS_CONN_NONBLOCKING))
+	raise_to(&counters->value[TWS_peak_open], open->live_there);
+	raise_to(&process_counters(published)->value[TWS_peak_open], open->live);
+	if (!(connection->flags & TWS_CONN_NONBLOCKING) && !connection->rough)
 		add_time(counters, TWS_HISTOGRAM_connect_latency_seconds,
 			 connection->established_ns - open->began_ns);
 	published->publisher->counts.established++;
@@ -345,6 +349,7 @@ void publish_end(struct open_connection *open,
 	struct tws_connection *slot = slot_of(open);
 
 	open->flags |= connection->flags;
+	publish_release(open);
 	if (slot) {
 		slot->flags = open->flags;
 		slot->ending = (uint8_t)connection->ending;
@@ -381,7 +386,7 @@ void publish_ended(struct published *published,
 void publish_adopted(struct published *published,
 		     const struct publish_connection *connection)
 {
-	uint16_t destination = destination_of(published, &connection->remote);
+	uint16_t destination = publish_destination(published, &connection->remote);
 
 	add_to(&counters_of(published, destination)->value[TWS_adopted], 1);
 	if (connection->time_wait)

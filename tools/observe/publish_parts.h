@@ -22,6 +22,11 @@ struct published {
 	 * used. */
 	uint32_t *free_slots;
 	uint32_t free_count, slots_used;
+	/* Of a source that sees no close: by descriptor, the connection that began on it
+	 * last, and how many of them are not closed. */
+	uint64_t *held;
+	uint32_t held_room, live;
+	uint16_t *live_there; /* by destination */
 };
 
 struct publisher {
@@ -34,10 +39,21 @@ struct publisher {
 	uint32_t user_count, ticks;
 	void (*forgotten)(void *data, struct published *published);
 	void *forgotten_data;
+	void (*fold_child)(void *data); /* NULL: folds itself */
+	void *fold_data;
 };
 
 /* Ends a connection that is in the table, and removes it. */
 void publish_end(struct open_connection *open,
 		 const struct publish_connection *connection);
+
+/* The index of a destination's entry in the segment; 0: `other`. */
+uint16_t publish_destination(struct published *published,
+			     const struct tws_address *address);
+
+/* publish_held.c: notes the descriptor that a connection begins on, and that it is closed
+ * or ended. */
+void publish_hold(struct open_connection *open, uint32_t descriptor);
+void publish_release(struct open_connection *open);
 
 #endif

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: MIT
+"""`twshim run` by an ordinary user, of a program that the shim does not reach: a supervisor
+observes it. What it counts is held against the server's count and the kernel's table, and it is
+stopped and killed at any moment."""
+import os
+import signal
+import subprocess
+
+from harness import ADDRESS, Skip, settle, wait_for
+from test_cold import NOBODY
+from test_watch import ENDINGS, GO, MANY, STEPS, compiled
+
+UID = 65534
+SLOW_US = 1000000  # far over what a held-up supervisor may cost, which is 100 ms
+
+
+def as_nobody(t):
+    """What begins a command of an ordinary user, who has a directory to publish in."""
+    t.need("setpriv")
+    if os.geteuid() != 0:
+        raise Skip("becoming another user needs root")
+    os.chmod(t.scratch, 0o777)
+    os.chown(t.dir, UID, UID)
+    return NOBODY
+
+
+def run_supervised(t, *command, options=(), **more):
+    """The report of a run as nobody."""
+    path = os.path.join(t.scratch, "report.json")
+    if os.path.exists(path):
+        os.unlink(path)
+    t.result = t.run(*as_nobody(t), t.twshim, "run", "--json", "-o", path, *options, "--", *command,
+                     shim=False, **more)
+    said = t.result.stderr.decode()
+    if "user notification" in said:
+        raise Skip(said)
+    with open(path, encoding="utf-8") as file:
+        return t.read_report(file.read())
+
+
+def check(t, report, server, attempts=MANY, **expected):
+    """One application, which a supervisor observed, and of which only this was counted."""
+    assert [a["observed_by"]["supervisor"] for a in report["apps"]] == [1], report["apps"]
+    t.counters(report, attempts=attempts, **expected)
+    t.accounted(report, server)
+
+
+def test_static_programs_of_both_libraries_are_counted_to_the_connection(t):
+    for compiler in ("gcc", "musl-gcc"):
+        server = t.server()
+        report = run_supervised(t, compiled(t, compiler), ADDRESS, str(server.port), *STEPS,
+                                f"repeat:{MANY}")
+        check(t, report, server, established=MANY, ended_local_fin=MANY, short_lived=MANY,
+              peak_open=1, bytes_sent=MANY, bytes_received=MANY)
+        assert "a supervisor observes it" in t.result.stderr.decode(), t.result.stderr
+
+
+def test_every_kind_of_ending_is_told_apart(t):
+    client = compiled(t, "gcc")
+    for name, (mode, steps, ending) in ENDINGS.items():
+        if "linger2:-1" in steps:
+            continue  # the program's own, which looks as if the peer had closed first
+        server = t.server(mode)
+        opened = ("socket", "fastopen") if name == "fast open" else ("socket", "connect")
+        report = run_supervised(t, client, ADDRESS, str(server.port), *opened, *steps,
+                                f"repeat:{MANY}")
+        try:
+            check(t, report, server, established=MANY, **{ending: MANY})
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}") from error
+
+
+def go_client(t):
+    """The client in Go; where go has cgo, it loads the shim, which then sees none of its calls."""
+    t.need("go")
+    source, program = t.file("main.go", GO), os.path.join(t.scratch, "go-client")
+    t.run("go", "build", "-o", program, source, shim=False, timeout=200,
+          env={"HOME": t.scratch, "GOCACHE": os.path.join(t.scratch, "cache"), "GO111MODULE": "off"})
+    return program
+
+
+def test_go_programs_are_counted_to_the_connection(t):
+    program = go_client(t)
+    for how, mode in (("close", "http"), ("keep", "http11"), ("dial", "echo")):
+        server = t.server(mode)
+        report = run_supervised(t, program, how, server.to)
+        total = t.accounted(report, server)
+        assert how == "keep" or total["established"] == MANY, (how, total)
+        assert report["total"]["attempts"] == report["total"]["established"], (how, total)
+        assert [a["app"] for a in report["apps"]] == ["go-client"]
+
+
+def test_a_go_program_that_loads_the_shim_is_counted_by_the_kernel_under_roots_run(t):
+    program, server = go_client(t), t.server()
+    report = t.twshim_run(program, "dial", server.to)
+    t.counters(report, attempts=MANY, established=MANY, ended_local_fin=MANY)
+    assert sum(a["observed_by"]["bpf"] + a["observed_by"]["supervisor"] for a in report["apps"]) == 1
+
+
+def test_root_in_a_container_gets_a_supervisor(t):
+    server, client = t.server(), compiled(t, "gcc")
+    path = os.path.join(t.scratch, "report.json")
+    t.run("unshare", "--pid", "--fork", "--mount-proc", t.twshim, "run", "--json", "-o", path, "--",
+          client, ADDRESS, str(server.port), *STEPS, "repeat:30", shim=False)
+    settle(server.port)
+    with open(path, encoding="utf-8") as file:
+        check(t, t.read_report(file.read()), server, attempts=30, established=30, ended_local_fin=30)
+
+
+def test_failures_are_counted_and_a_blocking_connect_keeps_its_reason_to_itself(t):
+    client, server = compiled(t, "gcc"), t.server()
+    report = run_supervised(t, client, ADDRESS, "19999", "socket", "nonblock", "connect?",
+                            "close", "repeat:20")
+    t.counters(report, attempts=20, failed_refused=20)
+    report = run_supervised(t, client, ADDRESS, "19999", "socket", "connect?", "close", "repeat:20")
+    t.counters(report, attempts=20, failed_other=20)
+    report = run_supervised(t, client, "203.0.113.7", "80", "socket", "connect?", "close", "repeat:20")
+    t.counters(report, attempts=20, failed_unreachable=20)
+    t.run("sysctl", "-qw", "net.ipv4.ip_local_port_range=40000 40019", shim=False)
+    report = run_supervised(t, client, ADDRESS, str(server.port), "socket", "connect?", "close",
+                            "repeat:60")
+    t.counters(report, attempts=60, established=20, ended_local_fin=20, failed_no_port=40)
+
+
+def test_repeated_and_interrupted_connects_are_one_attempt_each(t):
+    client, server = compiled(t, "gcc"), t.server()
+    report = run_supervised(t, client, ADDRESS, str(server.port), "socket", "nonblock", "connect-poll",
+                            "connect-again", "block", "send:1", "recv", "close", "repeat:200")
+    check(t, report, server, attempts=200, established=200, ended_local_fin=200)
+    server = t.server()
+    report = run_supervised(t, client, ADDRESS, "19999", "socket", "connect?", f"port:{server.port}",
+                            "connect", "send:1", "recv", "close")
+    t.counters(report, attempts=2, established=1, ended_local_fin=1, failed_other=1)
+
+
+def test_what_a_killed_program_leaves_is_what_the_kernel_says(t):
+    server = t.server()
+    report = run_supervised(t, compiled(t, "gcc"), ADDRESS, str(server.port), "socket", "connect",
+                            "send:1", "recv", "kill", status=-signal.SIGKILL)
+    check(t, report, server, attempts=1, established=1, ended_local_fin=1)
+
+
+def test_what_still_runs_is_observed_to_its_end(t):
+    server = t.server()
+    report = run_supervised(t, compiled(t, "gcc"), ADDRESS, str(server.port), "socket", "connect",
+                            "send:1", "recv", "fork-hold", "close")
+    assert report["total"]["established"] == 1, report["total"]
+
+
+# ------------------------------------------------------------------------ it harms nobody
+
+def processes(pid):
+    """{name: pid} of the supervisor and its keeper, below a `run`."""
+    found = {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as file:
+                name, rest = file.read().split("(", 1)[1].rsplit(")", 1)
+        except OSError:
+            continue
+        found[int(entry)] = (name, int(rest.split()[1]))
+    observer = [p for p, (name, parent) in found.items() if parent == pid
+                and name == "twshim-observer"]
+    keeper = [p for p, (name, parent) in found.items() if parent in observer
+              and name == "twshim-keeper"]
+    return {"supervisor": observer[0] if observer else 0, "keeper": keeper[0] if keeper else 0,
+            "run": pid}
+
+
+class Steady:
+    """A supervised program that connects without a pause, and what it says at the end."""
+
+    def __init__(self, t):
+        path = os.path.join(t.scratch, "steady")
+        if not os.path.exists(path):
+            source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../progs/steady.c")
+            t.run("gcc", "-w", "-static", "-D_GNU_SOURCE", "-o", path, source, shim=False)
+        self.server = t.server()
+        self.process = t.start(*as_nobody(t), t.twshim, "run", "--", path, ADDRESS,
+                               str(self.server.port), shim=False, stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert self.process.stdout.readline() == b"ready\n", self.process.stderr.read()
+        self.pids = processes(self.process.pid)
+        assert all(self.pids.values()), self.pids
+        self.goes_on()
+
+    def goes_on(self):
+        """Waits for a hundred more connections."""
+        more = self.server.counts["accepted"] + 100
+        self.server.wait("accepted", more)
+
+    def end(self):
+        """No connect failed, and none hung."""
+        self.process.stdin.close()
+        connects, failed, slowest = map(int, self.process.stdout.readline().split())
+        assert failed == 0 and slowest < SLOW_US, (connects, failed, slowest)
+        assert connects == self.server.counts["accepted"]
+
+
+def test_no_connect_fails_or_hangs_whoever_is_killed(t):
+    for victim in ("supervisor", "keeper", "run"):
+        steady = Steady(t)
+        os.kill(steady.pids[victim], signal.SIGKILL)
+        steady.goes_on()
+        steady.end()
+
+
+def test_no_connect_fails_or_hangs_whoever_is_stopped(t):
+    for victim in ("supervisor", "keeper", "run"):
+        steady = Steady(t)
+        os.kill(steady.pids[victim], signal.SIGSTOP)
+        steady.goes_on()
+        os.kill(steady.pids[victim], signal.SIGCONT)
+        steady.goes_on()
+        steady.end()
+
+
+def test_a_keeper_is_replaced_and_then_the_supervisor_may_die_as_well(t):
+    steady = Steady(t)
+    os.kill(steady.pids["keeper"], signal.SIGKILL)
+    wait_for(lambda: processes(steady.process.pid)["keeper"] not in (0, steady.pids["keeper"]),
+             "there is another keeper")
+    os.kill(steady.pids["supervisor"], signal.SIGKILL)
+    steady.goes_on()
+    steady.end()
+    said = steady.process.stderr.read().decode()
+    assert "the supervisor was killed" in said, said
+
+
+def test_the_keys_of_the_terminal_do_not_reach_the_supervisor(t):
+    steady = Steady(t)
+    for name in ("supervisor", "keeper"):
+        assert os.getsid(steady.pids[name]) != os.getsid(steady.process.pid), name
+    steady.end()
+
+
+def test_nothing_is_left_of_a_supervisor(t):
+    server = t.server()
+    run_supervised(t, compiled(t, "gcc"), ADDRESS, str(server.port), *STEPS, "repeat:3")
+    left = [f for _, folders, files in os.walk(t.dir) for f in folders + files
+            if not f.endswith((".seg", ".lock"))]
+    assert not left, left
+    wait_for(lambda: not [p for p in os.listdir("/proc") if p.isdigit() and
+                          os.path.exists(f"/proc/{p}/comm") and
+                          open(f"/proc/{p}/comm", encoding="utf-8").read().startswith("twshim-")],
+             "supervisor and keeper have ended")

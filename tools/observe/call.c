@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/observe/call.h"
+
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "shim/shared/clock.h"
+#include "tools/observe/open_table.h"
+
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+#define I386_SOCKETCALL 102
+#define I386_CONNECT	362
+#define I386_SENDTO	369
+#define CLOSED		7 /* TCP_CLOSE, of linux/tcp_states.h */
+
+/* A call that begins a connection, its arguments read from memory where they are
+ * there. */
+struct connect_call {
+	int fd;
+	uint64_t address; /* of its sockaddr */
+	uint32_t length;
+	bool fast_open;
+};
+
+/* What its socket says. */
+struct socket_facts {
+	uint64_t cookie;
+	bool mptcp, elsewhere; /* in another network namespace */
+};
+
+/* --------------------------------------------------------------------- the call */
+
+static bool is_i386(const struct seccomp_data *data)
+{
+	return data->arch == AUDIT_ARCH_I386;
+}
+
+/* msghdr begins with the address and its length. */
+static bool read_message(const struct caller *caller, const struct seccomp_data *data,
+			 struct connect_call *ret_call)
+{
+	struct {
+		uint64_t name;
+		uint32_t length;
+	} wide;
+	struct {
+		uint32_t name, length;
+	} narrow;
+
+	if (is_i386(data)) {
+		if (!caller_read(caller, data->args[1], &narrow, sizeof(narrow)))
+			return false;
+		ret_call->address = narrow.name;
+		ret_call->length = narrow.length;
+		return true;
+	}
+	if (!caller_read(caller, data->args[1], &wide, sizeof(wide.name) + 4))
+		return false;
+	ret_call->address = wide.name;
+	ret_call->length = wide.length;
+	return true;
+}
+
+static bool read_socketcall(const struct caller *caller, const struct seccomp_data *data,
+			    struct connect_call *ret_call)
+{
+	uint32_t words[3];
+
+	if (!caller_read(caller, data->args[1], words, sizeof(words)))
+		return false;
+	*ret_call = (struct connect_call){(int)words[0], words[1], words[2], false};
+	return true;
+}
+
+static bool is_connect(const struct seccomp_data *data)
+{
+	return is_i386(data) ? data->nr == I386_CONNECT
+			     : (data->nr & 0xffff) == SYS_connect;
+}
+
+static bool is_sendto(const struct seccomp_data *data)
+{
+	return is_i386(data) ? data->nr == I386_SENDTO
+			     : (data->nr & 0xffff) == SYS_sendto;
+}
+
+static bool read_call(const struct caller *caller, const struct seccomp_data *data,
+		      struct connect_call *ret_call)
+{
+	*ret_call = (struct connect_call){.fd = (int)data->args[0]};
+	if (is_connect(data)) {
+		ret_call->address = data->args[1];
+		ret_call->length = (uint32_t)data->args[2];
+		return true;
+	}
+	if (is_i386(data) && data->nr == I386_SOCKETCALL)
+		return read_socketcall(caller, data, ret_call);
+	ret_call->fast_open = true;
+	if (!is_sendto(data))
+		return read_message(caller, data, ret_call);
+	ret_call->address = data->args[4];
+	ret_call->length = (uint32_t)data->args[5];
+	return true;
+}
+
+/* Where it goes, as far as memory says, which another thread may be changing: the kernel
+ * has the last word. False: not there, or not to an address of TCP. */
+static bool read_destination(const struct caller *caller, const struct connect_call *call,
+			     struct tws_address *ret_address, bool *ret_gone)
+{
+	union {
+		sa_family_t family;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} address = {.in6 = {0}};
+	size_t length = call->length < sizeof(address) ? call->length : sizeof(address);
+
+	*ret_gone = !caller_read(caller, call->address, &address, length);
+	*ret_address = (struct tws_address){0};
+	if (*ret_gone)
+		return false;
+	if (address.family == AF_INET && length >= sizeof(address.in)) {
+		ret_address->family = TWS_IPV4;
+		ret_address->port = ntohs(address.in.sin_port);
+		memcpy(ret_address->bytes, &address.in.sin_addr, 4);
+	} else if (address.family == AF_INET6 && length >= 24) {
+		ret_address->port = ntohs(address.in6.sin6_port);
+		ret_address->family =
+		    IN6_IS_ADDR_V4MAPPED(&address.in6.sin6_addr) ? TWS_IPV4 : TWS_IPV6;
+		if (ret_address->family == TWS_IPV4)
+			memcpy(ret_address->bytes, address.in6.sin6_addr.s6_addr + 12, 4);
+		else
+			memcpy(ret_address->bytes, &address.in6.sin6_addr, 16);
+	}
+	return ret_address->family != TWS_FAMILY_NONE;
+}
+
+static uint64_t option_of(int fd, int name)
+{
+	uint64_t value = 0;
+	socklen_t length = sizeof(value);
+
+	return getsockopt(fd, SOL_SOCKET, name, &value, &length) == 0 ? value : 0;
+}
+
+/* False: not a TCP socket. */
+static bool read_socket(const struct supervision *supervision, int fd,
+			struct socket_facts *ret_facts)
+{
+	int protocol = (int)option_of(fd, SO_PROTOCOL);
+	uint64_t net_cookie;
+
+	if (protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP)
+		return false;
+	net_cookie = supervision->net_cookie ? option_of(fd, SO_NETNS_COOKIE) : 0;
+	*ret_facts = (struct socket_facts){
+	    .cookie = option_of(fd, SO_COOKIE),
+	    .mptcp = protocol == IPPROTO_MPTCP,
+	    .elsewhere = net_cookie != supervision->net_cookie,
+	};
+	return ret_facts->cookie != 0;
+}
+
+/* ---------------------------------------------------------- what becomes of it */
+
+/* A second call on the same socket: to learn the outcome of the first, because a signal
+ * interrupted it, or because the first attempt failed. */
+static bool is_repeated(int fd, const struct open_connection *open)
+{
+	struct tcp_info info = {0};
+	socklen_t length = offsetof(struct tcp_info, tcpi_rto);
+	int unsent = 0;
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0)
+		return true;
+	if (info.tcpi_state != CLOSED)
+		return true;
+	return !open->established_ns && ioctl(fd, SIOCOUTQ, &unsent) == 0 && unsent == 0;
+}
+
+/* The attempt before on the same socket has failed. */
+static void end_former(const struct open_connection *open)
+{
+	const struct publish_connection failed = {
+	    .cookie = open->cookie,
+	    .ended_ns = tws_now(),
+	    .ending = open->established_ns ? TWS_END_RESET_APP : TWS_END_FAILED,
+	    .failure = TWS_failed_other,
+	};
+
+	publish_ended(open->published, &failed);
+}
+
+static struct published *publish_caller(struct supervision *supervision,
+					struct caller *caller)
+{
+	struct observed *observed = caller->observed;
+
+	if (!observed)
+		return NULL;
+	if (!observed->published && !observed->left) {
+		observed->published =
+		    publish_process(supervision->publisher, &observed->subject);
+		observed->left = !observed->published;
+	}
+	return observed->published;
+}
+
+static void begin_connection(struct supervision *supervision, struct caller *caller,
+			     const struct connect_call *call,
+			     const struct socket_facts *facts,
+			     const struct tws_address *to)
+{
+	const struct publish_connection connection = {
+	    .cookie = facts->cookie,
+	    .began_ns = tws_now(),
+	    .remote = *to,
+	    .flags = (facts->mptcp ? TWS_CONN_MPTCP : 0) |
+		     (call->fast_open ? TWS_CONN_FASTOPEN : 0) |
+		     (to->family == TWS_IPV6 ? TWS_CONN_IPV6 : 0),
+	    .descriptor = (uint32_t)call->fd + 1,
+	};
+	struct published *published = publish_caller(supervision, caller);
+	struct open_connection *open;
+
+	if (!published)
+		return;
+	publish_begun(published, &connection);
+	open = publish_open_of(supervision->publisher, facts->cookie);
+	if (open)
+		open->unfollowed = facts->mptcp || facts->elsewhere;
+}
+
+/* `fd` is our copy of its descriptor. */
+static void take_socket(struct supervision *supervision, struct caller *caller,
+			const struct connect_call *call, int fd,
+			const struct pending_call *pending, bool *ret_gone)
+{
+	struct open_connection *open;
+	struct socket_facts facts;
+	struct tws_address to;
+	bool has_destination;
+
+	if (!read_socket(supervision, fd, &facts))
+		return;
+	has_destination = read_destination(caller, call, &to, ret_gone);
+	if (*ret_gone || !caller_waits(pending))
+		return;
+	open = publish_open_of(supervision->publisher, facts.cookie);
+	if (open && is_repeated(fd, open))
+		return;
+	if (open)
+		end_former(open);
+	if (has_destination)
+		begin_connection(supervision, caller, call, &facts, &to);
+}
+
+/* Whether it must be looked at once more, with the caller known anew. */
+static bool take_connect(struct supervision *supervision, struct caller *caller,
+			 const struct seccomp_data *data,
+			 const struct pending_call *pending)
+{
+	struct connect_call call;
+	bool gone = false;
+	int fd;
+
+	if (!read_call(caller, data, &call))
+		return true;
+	fd = caller_descriptor(caller, call.fd);
+	if (fd < 0) {
+		if (fd == -EPERM)
+			supervision->counts->hidden++;
+		return fd == -ESRCH;
+	}
+	if (!caller_is_counted(caller, data->instruction_pointer))
+		take_socket(supervision, caller, &call, fd, pending, &gone);
+	close(fd);
+	return gone;
+}
+
+static bool is_io_uring(const struct seccomp_data *data)
+{
+#ifdef SYS_io_uring_setup
+	return data->nr == SYS_io_uring_setup; /* the same number everywhere */
+#else
+	return false;
+#endif
+}
+
+void supervision_take(struct supervision *supervision, int listener,
+		      const struct seccomp_notif *call)
+{
+	const struct pending_call pending = {listener, call->id};
+	struct caller *caller;
+	bool again = false;
+
+	for (int tries = 0; tries < 2; tries++) {
+		caller = call->pid ? caller_find(&supervision->callers, (pid_t)call->pid,
+						 &pending, again)
+				   : NULL;
+		if (!caller || caller->left == CALLER_HIDDEN)
+			supervision->counts->hidden++;
+		if (!caller || caller->left != CALLER_OURS)
+			return;
+		if (is_io_uring(&call->data)) {
+			supervision->counts->io_uring++;
+			return;
+		}
+		again = take_connect(supervision, caller, &call->data, &pending);
+		if (!again)
+			return;
+	}
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a supervisor does when a program is about to connect, while its call waits: finds
+ * out whose connection it is and where it goes, and publishes that it begins. The call
+ * itself is always the program's own. And what it does when the kernel says how the
+ * connection ended.
+ */
+#ifndef TWS_TOOLS_OBSERVE_CALL_H
+#define TWS_TOOLS_OBSERVE_CALL_H
+
+#include <linux/seccomp.h>
+
+#include "tools/observe/caller.h"
+#include "tools/observe/last_words.h"
+#include "tools/observe/publish.h"
+
+/* In memory that is shared with who started the supervisor. */
+struct supervisor_counts {
+	uint64_t attempts, processes;
+	uint64_t
+	    passed; /* calls that nobody looked at, because the supervisor was late */
+	uint64_t hidden;   /* calls of processes that it may not look into */
+	uint64_t io_uring; /* programs that may connect past it */
+	uint64_t refused;  /* processes that could not be published */
+	uint64_t unseen;   /* endings that were missed */
+};
+
+struct supervision {
+	struct callers callers;
+	struct publisher *publisher;
+	struct last_words_source *words;
+	struct supervisor_counts *counts;
+	uint64_t net_cookie; /* of our network namespace; 0: not known */
+	uint32_t syn_retries;
+	uint64_t lost_ns; /* when messages of endings were lost; 0: they were not */
+};
+
+/* Opens what it needs. 0, or -errno with a one-line reason. */
+int supervision_open(struct supervision *supervision, const struct publish_place *place,
+		     struct supervisor_counts *counts, char *ret_error, size_t size);
+void supervision_close(struct supervision *supervision);
+
+/* Looks at a call that was received. It may be answered after that. */
+void supervision_take(struct supervision *supervision, int listener,
+		      const struct seccomp_notif *call);
+
+/* To be called twice a second: what the kernel's table says of connections, and
+ * processes that are dead. */
+void supervision_tick(struct supervision *supervision);
+
+/* ------------------------------------------------------------------ the decision */
+
+/* How a connection ended, as the kernel's last words about it show. Pure. `began_ns`:
+ * when its call was seen; `syn_retries`: how often a SYN is sent again before its
+ * attempt times out. */
+void last_words_decide(const struct last_words *words,
+		       const struct publish_connection *begun, uint32_t syn_retries,
+		       enum tws_ending decided, struct publish_connection *ret_ended);
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The door of a supervisor: a socket in a directory of its user, where a program hands
+ * over the control of its own connect() calls. Each side makes sure of the other's user
+ * before the program puts its filter on.
+ */
+#ifndef TWS_TOOLS_OBSERVE_DOOR_H
+#define TWS_TOOLS_OBSERVE_DOOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The supervisor's first message. */
+struct door_terms {
+	uint32_t closes; /* it wants to see close() too */
+};
+
+#define DOOR_ACCEPTED 'y' /* its answer to the descriptor; anything else is a refusal */
+
+/* -------------------------------------------------------------- the supervisor */
+
+/* Opens a door of this name in an open directory, which only its user or root may be
+ * able to write to. A listening descriptor that does not block, or -errno. */
+int door_open(int directory, const char *name);
+
+/* Lets the next program in and tells it the terms. Its descriptor, which does not block,
+ * or -errno: -EAGAIN: nobody is there; -EPERM: a stranger, who was turned away. */
+int door_admit(int door, const struct door_terms *terms);
+
+/* What a program sent: a descriptor that controls calls of its, and nothing else; or
+ * -errno: -EAGAIN: nothing yet. */
+int door_receive(int client);
+
+/* Answers. */
+void door_answer(int client, bool accepted);
+
+/* Sends and receives one descriptor; receiving returns it, or -errno. */
+int door_send_descriptor(int socket, int fd);
+int door_receive_descriptor(int socket);
+
+/* ------------------------------------------------------------------ the program */
+
+/* Becomes the program, with the supervisor behind the door observing it, or, where
+ * anything stands in the way, without. Returns only if the program can't be started:
+ * the errno of execvpe(). The process must have one thread, and does not change its pid.
+ */
+int door_exec(int directory, const char *name, char *const *argv,
+	      char *const *environment);
+
+#endif

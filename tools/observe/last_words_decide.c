@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A socket is freed after its connection ended, and the counters that are left in it tell
+ * how. tcp_disconnect(), which a failed blocking connect() and a reset by SO_LINGER {1,0}
+ * go through, sets most of them to 0, but not the time of the last data.
+ */
+#include "tools/observe/call.h"
+
+#define MS	 1000000ull
+#define CLOCK_MS 20 /* the kernel's clock is that coarse */
+
+static bool was_established(const struct last_words *words, uint64_t began_ns)
+{
+	uint64_t age_ms = (words->read_ns - began_ns) / MS;
+
+	return words->info.tcpi_bytes_acked ||
+	       words->info.tcpi_last_data_sent <= age_ms + CLOCK_MS;
+}
+
+/* An attempt that came to nothing. Why one failed before it sent anything is left open:
+ * failed_other. */
+static void decide_attempt(const struct last_words *words, uint32_t syn_retries,
+			   struct publish_connection *ended)
+{
+	const struct tcp_info *info = &words->info;
+
+	ended->ending = TWS_END_FAILED;
+	ended->failure = TWS_failed_other;
+	if (info->tcpi_segs_out == 0)
+		return;
+	if (info->tcpi_segs_in)
+		ended->failure = TWS_failed_refused;
+	else if (info->tcpi_total_retrans >= syn_retries)
+		ended->failure = TWS_failed_timed_out;
+	else
+		ended->ending = TWS_END_ABANDONED;
+}
+
+/* Both sides have closed, or TCP_LINGER2 < 0 dropped the socket when ours was
+ * acknowledged. */
+static enum tws_ending decide_closed(const struct last_words *words, uint32_t flags,
+				     enum tws_ending decided)
+{
+	if (words->time_wait)
+		return TWS_END_LOCAL_FIN;
+	if (decided != TWS_END_NONE)
+		return decided;
+	if (flags & TWS_CONN_POLICY_LINGER2)
+		return TWS_END_FIN_RESET;
+	return words->late ? TWS_END_UNSEEN : TWS_END_REMOTE_FIN;
+}
+
+static enum tws_ending decide_reset(const struct last_words *words,
+				    enum tws_ending decided)
+{
+	if (decided == TWS_END_RESET_POLICY)
+		return decided;
+	if (words->info.tcpi_segs_out == 0)
+		return TWS_END_RESET_APP;
+	return words->unread ? TWS_END_RESET_UNREAD : TWS_END_RESET_REMOTE;
+}
+
+/* The kernel counts the SYN and the FIN, which are not the program's. */
+static void count_bytes(const struct last_words *words, struct publish_connection *ended)
+{
+	const struct tcp_info *info = &words->info;
+
+	ended->bytes_sent = info->tcpi_bytes_sent - info->tcpi_bytes_retrans;
+	ended->bytes_received = info->tcpi_bytes_received;
+	if (ended->bytes_received)
+		ended->bytes_received--;
+}
+
+void last_words_decide(const struct last_words *words,
+		       const struct publish_connection *begun, uint32_t syn_retries,
+		       enum tws_ending decided, struct publish_connection *ret_ended)
+{
+	*ret_ended = *begun;
+	ret_ended->ended_ns = words->read_ns;
+	ret_ended->local = words->local;
+	if (words->remote.port)
+		ret_ended->remote = words->remote;
+	if (!words->fin_acked && !was_established(words, begun->began_ns)) {
+		decide_attempt(words, syn_retries, ret_ended);
+		return;
+	}
+	ret_ended->ending = words->fin_acked ? decide_closed(words, begun->flags, decided)
+					     : decide_reset(words, decided);
+	ret_ended->time_wait = ret_ended->ending == TWS_END_LOCAL_FIN;
+	if (!ret_ended->established_ns)
+		ret_ended->established_ns = begun->began_ns;
+	count_bytes(words, ret_ended);
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Classic BPF, written by hand: a program's own architecture, and on x86-64 also i386 and
+ * x32, which a static program may be made for.
+ */
+#include "tools/observe/notify_filter.h"
+
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
+#endif
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define LOW_HALF 4
+#else
+#define LOW_HALF 0
+#endif
+
+#define ROOM	128
+#define ANY	(-1) /* whatever the arguments are */
+#define NOTHING UINT32_MAX
+
+/* A call that is looked at: always, if one argument is a value, or has a bit. */
+struct looked_at {
+	uint32_t number;
+	int argument; /* or ANY */
+	uint32_t value;
+	bool is_bit;
+};
+
+#define FAST_OPEN(number, argument)                                                      \
+	{                                                                                \
+		number, argument, MSG_FASTOPEN, true                                     \
+	}
+
+#if defined(__x86_64__)
+#define NATIVE		   AUDIT_ARCH_X86_64
+#define OTHER		   AUDIT_ARCH_I386
+#define X32_MASK	   (~0x40000000u) /* x32 marks its calls with this bit */
+#define SOCKETCALL_CONNECT 3
+static const struct looked_at other_calls[] = {
+    {362, ANY, 0, false}, {102, 0, SOCKETCALL_CONNECT, false}, /* socketcall() */
+    FAST_OPEN(369, 3),	  FAST_OPEN(370, 2),
+    FAST_OPEN(345, 3),	  {425, ANY, 0, false}, /* io_uring_setup() */
+};
+#define OTHER_COUNT (sizeof(other_calls) / sizeof(*other_calls))
+#define OTHER_CLOSE 6
+#elif defined(__aarch64__)
+#define NATIVE AUDIT_ARCH_AARCH64
+#endif
+
+static const struct looked_at calls[] = {
+    {SYS_connect, ANY, 0, false},
+    FAST_OPEN(SYS_sendto, 3),
+    FAST_OPEN(SYS_sendmsg, 2),
+    FAST_OPEN(SYS_sendmmsg, 3),
+#ifdef SYS_io_uring_setup
+    {SYS_io_uring_setup, ANY, 0, false},
+#endif
+#if defined(__x86_64__)
+    FAST_OPEN(518, 2), /* x32 has other numbers for these two */
+    FAST_OPEN(538, 3),
+#endif
+};
+
+struct program {
+	struct sock_filter code[ROOM];
+	unsigned short count;
+};
+
+static void emit(struct program *program, uint16_t code, uint32_t k, uint8_t yes,
+		 uint8_t no)
+{
+	program->code[program->count++] = (struct sock_filter){code, yes, no, k};
+}
+
+static void emit_load(struct program *program, size_t offset)
+{
+	emit(program, BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset, 0, 0);
+}
+
+static void emit_number(struct program *program)
+{
+	emit_load(program, offsetof(struct seccomp_data, nr));
+#ifdef X32_MASK
+	emit(program, BPF_ALU | BPF_AND | BPF_K, X32_MASK, 0, 0);
+#endif
+}
+
+/* The accumulator holds the number before and after. */
+static void emit_call(struct program *program, const struct looked_at *call)
+{
+	const uint16_t compare =
+	    call->is_bit ? BPF_JMP | BPF_JSET | BPF_K : BPF_JMP | BPF_JEQ | BPF_K;
+
+	if (call->argument == ANY) {
+		emit(program, BPF_JMP | BPF_JEQ | BPF_K, call->number, 0, 1);
+		emit(program, BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF, 0, 0);
+		return;
+	}
+	emit(program, BPF_JMP | BPF_JEQ | BPF_K, call->number, 0, 4);
+	emit_load(program,
+		  offsetof(struct seccomp_data, args[call->argument]) + LOW_HALF);
+	emit(program, compare, call->value, 0, 1);
+	emit(program, BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF, 0, 0);
+	emit(program, BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0, 0);
+}
+
+static void emit_calls(struct program *program, const struct looked_at *list,
+		       size_t count, uint32_t close_number)
+{
+	const struct looked_at closing = {close_number, ANY, 0, false};
+
+	for (size_t i = 0; i < count; i++)
+		emit_call(program, &list[i]);
+	if (close_number != NOTHING)
+		emit_call(program, &closing);
+	emit(program, BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0, 0);
+}
+
+/* A block per architecture; one that is none of ours is allowed everything. */
+static void write_program(struct program *program, bool closes)
+{
+	unsigned short jump;
+
+	emit_load(program, offsetof(struct seccomp_data, arch));
+#ifdef NATIVE
+	jump = program->count;
+	emit(program, BPF_JMP | BPF_JEQ | BPF_K, NATIVE, 0, 0);
+	emit_number(program);
+	emit_calls(program, calls, sizeof(calls) / sizeof(*calls),
+		   closes ? SYS_close : NOTHING);
+	program->code[jump].jf = (uint8_t)(program->count - jump - 1);
+#endif
+#ifdef OTHER
+	jump = program->count;
+	emit(program, BPF_JMP | BPF_JEQ | BPF_K, OTHER, 0, 0);
+	emit_load(program, offsetof(struct seccomp_data, nr));
+	emit_calls(program, other_calls, OTHER_COUNT, closes ? OTHER_CLOSE : NOTHING);
+	program->code[jump].jf = (uint8_t)(program->count - jump - 1);
+#endif
+	emit(program, BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0, 0);
+}
+
+static int set_filter(const struct sock_fprog *filter, unsigned long flags)
+{
+	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, filter);
+}
+
+/* A call that the supervisor has received is not begun anew by a signal (Linux 5.19). */
+static int set_with_flags(const struct sock_fprog *filter)
+{
+	const unsigned long flags = SECCOMP_FILTER_FLAG_NEW_LISTENER;
+	int fd = set_filter(filter, flags | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
+
+	if (fd < 0 && errno == EINVAL)
+		fd = set_filter(filter, flags);
+	return fd < 0 ? -errno : fd;
+}
+
+int notify_filter_install(bool closes)
+{
+	struct program program = {.count = 0};
+	struct sock_fprog filter;
+	int fd;
+
+#ifndef NATIVE
+	return -ENOSYS;
+#endif
+	write_program(&program, closes);
+	filter = (struct sock_fprog){program.count, program.code};
+	fd = set_with_flags(&filter);
+	if (fd != -EACCES)
+		return fd;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+		return -errno;
+	return set_with_flags(&filter);
+}

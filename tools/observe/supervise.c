@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One thread, which waits for whatever comes: calls that wait, programs at the door, the
+ * end of the command. It blocks on nothing else; the kernel's messages are read by the
+ * clock.
+ */
+#include "tools/observe/supervise.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "shim/shared/clock.h"
+#include "tools/observe/descriptors_close.h"
+#include "tools/observe/door.h"
+#include "tools/observe/keeper.h"
+
+#define MS	  1000000ull
+#define DRAIN_MS  20 /* while connections are open */
+#define TICK_MS	  500
+#define SETTLE_MS 250 /* at the end, for what was closed */
+#define EVENTS	  64
+#define CLIENTS	  64 /* at the door, at the same time */
+
+enum source { AT_DOOR, CLIENT, LISTENER, CONTROL, KEEPER };
+
+struct supervise {
+	struct supervision work;
+	struct keeper keeper;
+	struct supervise_setup setup;
+	int door, control, events;
+	int listeners[KEEPER_LISTENERS];
+	size_t listener_count, client_count;
+	uint64_t drained_ns, ticked_ns;
+	uint64_t finish_ns; /* when it is to be done at the latest; 0: not yet */
+	bool finished;
+};
+
+static void watch_descriptor(const struct supervise *supervise, int fd,
+			     enum source source)
+{
+	struct epoll_event event = {.events = EPOLLIN,
+				    .data.u64 = (uint64_t)source << 32 | (uint32_t)fd};
+
+	epoll_ctl(supervise->events, EPOLL_CTL_ADD, fd, &event);
+}
+
+static void drop_descriptor(const struct supervise *supervise, int fd)
+{
+	epoll_ctl(supervise->events, EPOLL_CTL_DEL, fd, NULL);
+	close(fd);
+}
+
+/* --------------------------------------------------------------------- listeners */
+
+static void drop_listener(struct supervise *supervise, int listener)
+{
+	for (size_t i = 0; i < supervise->listener_count; i++)
+		if (supervise->listeners[i] == listener)
+			supervise->listeners[i] =
+			    supervise->listeners[--supervise->listener_count];
+	drop_descriptor(supervise, listener);
+}
+
+/* The keeper sees from the page what is under way. */
+static void take_call(struct supervise *supervise, int listener)
+{
+	struct keeper_page *page = supervise->keeper.page;
+	struct seccomp_notif *call = (void *)page->notification;
+
+	memset(call, 0, sizeof(page->notification));
+	__atomic_store_n(&page->since_ns, tws_now(), __ATOMIC_RELEASE);
+	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, call) == 0) {
+		supervision_take(&supervise->work, listener, call);
+		keeper_pass(listener, call->id);
+		__atomic_fetch_add(&page->beats, 1, __ATOMIC_RELEASE);
+	}
+	__atomic_store_n(&page->since_ns, 0, __ATOMIC_RELEASE);
+}
+
+static void take_listener(struct supervise *supervise, int client)
+{
+	int listener = door_receive(client);
+	bool taken;
+
+	if (listener == -EAGAIN)
+		return;
+	taken = listener >= 0 && supervise->listener_count < KEEPER_LISTENERS &&
+		keeper_give(&supervise->keeper, listener);
+	if (taken) {
+		supervise->listeners[supervise->listener_count++] = listener;
+		watch_descriptor(supervise, listener, LISTENER);
+	} else if (listener >= 0) {
+		close(listener);
+	}
+	door_answer(client, taken);
+	drop_descriptor(supervise, client);
+	supervise->client_count--;
+}
+
+static void take_client(struct supervise *supervise)
+{
+	const struct door_terms terms = {.closes = 0};
+	int client = door_admit(supervise->door, &terms);
+
+	if (client < 0)
+		return;
+	if (supervise->client_count == CLIENTS) {
+		close(client);
+		return;
+	}
+	supervise->client_count++;
+	watch_descriptor(supervise, client, CLIENT);
+}
+
+static void start_keeper_again(struct supervise *supervise)
+{
+	drop_descriptor(supervise, supervise->keeper.pidfd);
+	close(supervise->keeper.control);
+	if (keeper_start(&supervise->keeper, supervise->listeners,
+			 supervise->listener_count) == 0)
+		watch_descriptor(supervise, supervise->keeper.pidfd, KEEPER);
+}
+
+/* -------------------------------------------------------------------- the clock */
+
+static bool has_open(const struct supervise *supervise)
+{
+	const struct publish_counts *counts = publish_counts(supervise->work.publisher);
+
+	return counts->ended < counts->attempts;
+}
+
+static void copy_counts(struct supervise *supervise)
+{
+	const struct publish_counts *published =
+	    publish_counts(supervise->work.publisher);
+	struct supervisor_counts *counts = supervise->work.counts;
+
+	counts->attempts = published->attempts;
+	counts->processes = published->processes;
+	counts->refused = published->refused;
+	counts->passed =
+	    __atomic_load_n(&supervise->keeper.page->passed, __ATOMIC_RELAXED);
+}
+
+static int look_at_clock(struct supervise *supervise)
+{
+	uint64_t now = tws_now();
+
+	if (now - supervise->drained_ns >=
+	    (has_open(supervise) ? DRAIN_MS : TICK_MS) * MS) {
+		last_words_drain(supervise->work.words);
+		supervise->drained_ns = now;
+	}
+	if (now - supervise->ticked_ns >= TICK_MS * MS) {
+		supervision_tick(&supervise->work);
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+		copy_counts(supervise);
+		supervise->ticked_ns = now;
+	}
+	return has_open(supervise) ? DRAIN_MS : TICK_MS;
+}
+
+static void drop_ended_listeners(struct supervise *supervise)
+{
+	struct pollfd polled = {.events = POLLIN};
+
+	for (size_t i = supervise->listener_count; i-- > 0;) {
+		polled.fd = supervise->listeners[i];
+		if (poll(&polled, 1, 0) == 1 &&
+		    (polled.revents & (POLLIN | POLLHUP)) == POLLHUP)
+			drop_listener(supervise, polled.fd);
+	}
+}
+
+/* The command, or who started it, has ended. */
+static void begin_finish(struct supervise *supervise)
+{
+	char what;
+
+	(void)!recv(supervise->control, &what, 1, MSG_DONTWAIT);
+	if (!supervise->finish_ns)
+		supervise->finish_ns = tws_now() + SETTLE_MS * MS;
+}
+
+/* The command has ended. What it left running is observed to its end. */
+static void finish_supervising(struct supervise *supervise)
+{
+	char answer;
+
+	last_words_drain(supervise->work.words);
+	if (has_open(supervise) && tws_now() < supervise->finish_ns)
+		return;
+	supervision_tick(&supervise->work);
+	drop_ended_listeners(supervise);
+	copy_counts(supervise);
+	supervise->finished = true;
+	answer = supervise->listener_count ? SUPERVISE_STAYS : SUPERVISE_ENDS;
+	(void)!send(supervise->control, &answer, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	drop_descriptor(supervise, supervise->control);
+	if (!supervise->listener_count)
+		return;
+	drop_descriptor(supervise, supervise->door);
+	unlinkat(supervise->setup.directory, supervise->setup.door, 0);
+}
+
+/* ---------------------------------------------------------------------- the loop */
+
+static void take_event(struct supervise *supervise, const struct epoll_event *event)
+{
+	int fd = (int)(uint32_t)event->data.u64;
+
+	switch ((enum source)(event->data.u64 >> 32)) {
+	case AT_DOOR:
+		take_client(supervise);
+		break;
+	case CLIENT:
+		take_listener(supervise, fd);
+		break;
+	case LISTENER:
+		if (event->events & EPOLLIN)
+			take_call(supervise, fd);
+		else
+			drop_listener(supervise, fd);
+		break;
+	case CONTROL:
+		begin_finish(supervise);
+		break;
+	case KEEPER:
+		start_keeper_again(supervise);
+		break;
+	}
+}
+
+static void supervise_loop(struct supervise *supervise)
+{
+	struct epoll_event events[EVENTS];
+	int count, wait_ms;
+
+	while (!supervise->finished || supervise->listener_count) {
+		wait_ms = look_at_clock(supervise);
+		if (supervise->finish_ns && !supervise->finished)
+			wait_ms = 5;
+		count = epoll_wait(supervise->events, events, EVENTS, wait_ms);
+		for (int i = 0; i < count; i++)
+			take_event(supervise, &events[i]);
+		if (supervise->finish_ns && !supervise->finished)
+			finish_supervising(supervise);
+	}
+}
+
+/* ----------------------------------------------------------------------- opening */
+
+static void on_signal(int signal)
+{
+}
+
+/* Its own session: neither the terminal's keys nor its end reach it. */
+static void leave_parent(struct supervise *supervise)
+{
+	const struct sigaction interrupt = {.sa_handler = on_signal};
+	const struct sigaction standard = {.sa_handler = SIG_DFL};
+	struct rlimit files;
+	int wanted[] = {supervise->setup.directory, supervise->setup.place,
+			supervise->control};
+	sigset_t all;
+
+	setsid();
+	prctl(PR_SET_NAME, "twshim-observer");
+	sigaction(KEEPER_SIGNAL, &interrupt, NULL);
+	sigaction(SIGCHLD, &standard, NULL);
+	sigfillset(&all);
+	sigdelset(&all, KEEPER_SIGNAL);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	descriptors_close_others(wanted, 3);
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+}
+
+static void prepare_folding(void *data)
+{
+	const struct supervise *supervise = data;
+	int wanted[] = {supervise->setup.place};
+
+	descriptors_close_others(wanted, 1);
+}
+
+static int open_supervise(struct supervise *supervise)
+{
+	const struct publish_place place = {.directory = publish_in_one,
+					    .data = &supervise->setup.place,
+					    .run = supervise->setup.run};
+	char error[256];
+	int result = supervision_open(&supervise->work, &place, supervise->setup.counts,
+				      error, sizeof(error));
+
+	if (result != 0)
+		return result;
+	publish_fold_beside(supervise->work.publisher, prepare_folding, supervise);
+	supervise->events = epoll_create1(EPOLL_CLOEXEC);
+	supervise->door = door_open(supervise->setup.directory, supervise->setup.door);
+	if (supervise->events < 0 || supervise->door < 0)
+		return -EIO;
+	result = keeper_start(&supervise->keeper, NULL, 0);
+	if (result != 0)
+		return result;
+	watch_descriptor(supervise, supervise->door, AT_DOOR);
+	watch_descriptor(supervise, supervise->control, CONTROL);
+	watch_descriptor(supervise, supervise->keeper.pidfd, KEEPER);
+	return 0;
+}
+
+void supervise(const struct supervise_setup *setup)
+{
+	static struct supervise supervise;
+	const char ready = SUPERVISE_READY;
+
+	supervise.setup = *setup;
+	supervise.control = setup->control;
+	leave_parent(&supervise);
+	if (open_supervise(&supervise) != 0)
+		_exit(EXIT_FAILURE);
+	(void)!send(supervise.control, &ready, 1, MSG_NOSIGNAL);
+	supervise_loop(&supervise);
+	unlinkat(setup->directory, setup->door, 0);
+	supervision_close(&supervise.work);
+	_exit(0);
+}

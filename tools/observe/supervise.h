@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The supervisor's process. Part of supervisor.h.
+ */
+#ifndef TWS_TOOLS_OBSERVE_SUPERVISE_H
+#define TWS_TOOLS_OBSERVE_SUPERVISE_H
+
+#include "tools/observe/call.h"
+
+/* What is said over `control`: one byte each. */
+#define SUPERVISE_READY	 'r'
+#define SUPERVISE_FINISH 'f' /* to it; likewise the end of the connection */
+#define SUPERVISE_ENDS	 'e' /* its answers */
+#define SUPERVISE_STAYS	 's'
+
+struct supervise_setup {
+	int directory;	  /* open; for the door */
+	const char *door; /* the name of its socket there */
+	int place;	  /* open; where it publishes */
+	const uint8_t *run;
+	int control;
+	struct supervisor_counts *counts;
+};
+
+/* Becomes the supervisor, in a child that was just forked. */
+void supervise(const struct supervise_setup *setup) __attribute__((noreturn));
+
+#endif

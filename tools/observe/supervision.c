@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a supervisor learns from the kernel about the connections that it knows: how they
+ * ended, and, from the kernel's table, which live.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "shim/shared/clock.h"
+#include "shim/shared/ending.h"
+#include "tools/kernel/kernel.h"
+#include "tools/kernel/proc_file.h"
+#include "tools/observe/bpf.h"
+#include "tools/observe/call.h"
+#include "tools/observe/publish_parts.h"
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
+#define MS	    1000000ull
+#define LOOK_MS	    300 /* a connection that is older is looked for in the table */
+#define REPAIR_MS   200 /* after messages were lost */
+#define MISSING_MAX 2
+
+/* Of linux/tcp_states.h. */
+enum state {
+	ESTABLISHED = 1,
+	SYN_SENT,
+	FIN_WAIT1 = 4,
+	FIN_WAIT2,
+	TIME_WAIT,
+	CLOSING = 11
+};
+
+/* ---------------------------------------------------------------------- endings */
+
+static bool knows(void *data, uint64_t cookie)
+{
+	const struct supervision *supervision = data;
+
+	return publish_open_of(supervision->publisher, cookie) != NULL;
+}
+
+static struct publish_connection describe_open(const struct open_connection *open,
+					       const struct tws_address *remote)
+{
+	return (struct publish_connection){
+	    .cookie = open->cookie,
+	    .began_ns = open->began_ns,
+	    .established_ns = open->established_ns,
+	    .remote = *remote,
+	    .flags = open->flags,
+	    .rough = true,
+	};
+}
+
+/* Where it goes, as its segment says. */
+static struct tws_address remote_of(const struct open_connection *open)
+{
+	const struct tws_destination *entry = publish_file_at(
+	    &open->published->file, TWS_SECTION_DESTINATIONS, open->destination);
+
+	return entry->address;
+}
+
+/* The socket of an attempt that sent nothing does not say why. */
+static void find_failure(struct publish_connection *ended, const struct last_words *words)
+{
+	int error;
+
+	if (ended->ending != TWS_END_FAILED || ended->failure != TWS_failed_other ||
+	    words->info.tcpi_segs_out || words->unsent)
+		return;
+	error = bpf_map_route_error(&ended->remote);
+	ended->failure = tws_failure_counter(error ? error : EADDRNOTAVAIL);
+}
+
+static void take_words(void *data, const struct last_words *words)
+{
+	struct supervision *supervision = data;
+	struct open_connection *open =
+	    publish_open_of(supervision->publisher, words->cookie);
+	struct publish_connection begun, ended;
+	struct tws_address remote;
+
+	if (!open)
+		return;
+	if (words->remote.port)
+		publish_moved(open, &words->remote);
+	remote = remote_of(open);
+	begun = describe_open(open, &remote);
+	last_words_decide(words, &begun, supervision->syn_retries,
+			  (enum tws_ending)open->decided, &ended);
+	find_failure(&ended, words);
+	publish_ended(open->published, &ended);
+}
+
+/* ------------------------------------------------------------- the kernel's table */
+
+static void note_established(struct open_connection *open,
+			     const struct kernel_socket *socket)
+{
+	struct publish_connection connection = describe_open(open, &socket->remote);
+
+	publish_moved(open, &socket->remote);
+	connection.local = socket->local;
+	connection.established_ns = open->began_ns;
+	if (!open->established_ns)
+		publish_established(open->published, &connection);
+}
+
+static void end_by_table(struct open_connection *open, enum tws_ending ending)
+{
+	struct tws_address remote = remote_of(open);
+	struct publish_connection ended = describe_open(open, &remote);
+
+	ended.ended_ns = tws_now();
+	ended.ending = ending == TWS_END_UNSEEN && !open->established_ns
+			   ? TWS_END_ABANDONED
+			   : ending;
+	ended.time_wait = ending == TWS_END_LOCAL_FIN;
+	if (ended.ending != TWS_END_ABANDONED && !ended.established_ns)
+		ended.established_ns = open->began_ns;
+	publish_ended(open->published, &ended);
+}
+
+static bool closed_here(const struct kernel_socket *socket)
+{
+	return socket->inode == 0 &&
+	       (socket->state == FIN_WAIT1 || socket->state == FIN_WAIT2 ||
+		socket->state == CLOSING);
+}
+
+/* Whether its end was missed: its message was lost, or its process is dead. */
+static bool is_missed(const struct supervision *supervision, struct open_connection *open)
+{
+	if (open->began_ns < supervision->lost_ns)
+		return true;
+	if (!publish_is_dead(open->published))
+		return false;
+	return ++open->missing > MISSING_MAX;
+}
+
+/* True: it was ended, and another one may be in its place. */
+static bool look_at_open(struct supervision *supervision, struct open_connection *open,
+			 const struct kernel_table *table)
+{
+	const struct kernel_socket *socket = kernel_table_find(table, open->cookie);
+
+	if (socket && (socket->state == TIME_WAIT || closed_here(socket))) {
+		if (!supervision->lost_ns && socket->state == TIME_WAIT)
+			return false; /* its message is about to be read */
+		end_by_table(open, open->flags & TWS_CONN_POLICY_LINGER2
+				       ? TWS_END_FIN_RESET
+				       : TWS_END_LOCAL_FIN);
+		return true;
+	}
+	if (socket && socket->state != SYN_SENT)
+		note_established(open, socket);
+	if (socket || !is_missed(supervision, open))
+		return false;
+	supervision->counts->unseen++;
+	end_by_table(open, TWS_END_UNSEEN);
+	return true;
+}
+
+static void look_at_all(struct supervision *supervision, const struct kernel_table *table,
+			uint64_t before_ns)
+{
+	struct open_table *open = &supervision->publisher->table;
+
+	for (size_t i = 0; i < open->room;)
+		if (!open->places[i].cookie || open->places[i].began_ns > before_ns ||
+		    !look_at_open(supervision, &open->places[i], table))
+			i++;
+}
+
+static bool needs_look(const struct supervision *supervision, uint64_t now)
+{
+	const struct open_table *open = &supervision->publisher->table;
+
+	for (size_t i = 0; i < open->room; i++)
+		if (open->places[i].cookie &&
+		    open->places[i].began_ns + LOOK_MS * MS < now)
+			return true;
+	return false;
+}
+
+void supervision_tick(struct supervision *supervision)
+{
+	uint64_t now = tws_now(), lost = last_words_lost(supervision->words);
+	struct kernel_table table = {0};
+	char error[160];
+
+	if (lost)
+		supervision->lost_ns = lost;
+	if (needs_look(supervision, now) && now - supervision->lost_ns > REPAIR_MS * MS &&
+	    kernel_table_read(&table, KERNEL_STATES_ALL & ~KERNEL_STATE(10), error,
+			      sizeof(error)) == 0) {
+		look_at_all(supervision, &table, now - REPAIR_MS * MS);
+		supervision->lost_ns = 0;
+	}
+	kernel_table_free(&table);
+	publish_tick(supervision->publisher);
+	observed_sweep(&supervision->callers.observed);
+}
+
+/* ---------------------------------------------------------------------- opening */
+
+static void forget(void *data, struct published *published)
+{
+	struct supervision *supervision = data;
+	struct observed_table *table = &supervision->callers.observed;
+
+	for (size_t i = 0; i < OBSERVED_BUCKETS; i++)
+		for (struct observed *at = table->buckets[i]; at; at = at->next)
+			if (at->published == published) {
+				callers_forget(&supervision->callers, at);
+				observed_forget(table, published,
+						publish_subject_of(published)->host_pid);
+				return;
+			}
+}
+
+static uint64_t own_net_cookie(void)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	uint64_t cookie = 0;
+	socklen_t length = sizeof(cookie);
+
+	if (fd < 0)
+		return 0;
+	if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length) != 0)
+		cookie = 0;
+	close(fd);
+	return cookie;
+}
+
+static uint32_t read_syn_retries(void)
+{
+	char text[32];
+
+	if (proc_read("/proc/sys/net/ipv4/tcp_syn_retries", text, sizeof(text)) != 0)
+		return 6;
+	return (uint32_t)strtoul(text, NULL, 10);
+}
+
+int supervision_open(struct supervision *supervision, const struct publish_place *place,
+		     struct supervisor_counts *counts, char *ret_error, size_t size)
+{
+	const struct last_words_user user = {knows, take_words, supervision};
+	int result;
+
+	*supervision = (struct supervision){.counts = counts};
+	callers_init(&supervision->callers);
+	supervision->net_cookie = own_net_cookie();
+	supervision->syn_retries = read_syn_retries();
+	snprintf(ret_error, size, "%s", strerror(ENOMEM));
+	result = publisher_open(&supervision->publisher, TWS_OBSERVER_SUPERVISOR, place);
+	if (result == 0) {
+		publish_on_forgotten(supervision->publisher, forget, supervision);
+		result = last_words_open(&supervision->words, &user, ret_error, size);
+	}
+	if (result != 0)
+		supervision_close(supervision);
+	return result;
+}
+
+void supervision_close(struct supervision *supervision)
+{
+	last_words_close(supervision->words);
+	if (supervision->publisher)
+		publish_on_forgotten(supervision->publisher, NULL, NULL);
+	publisher_close(supervision->publisher);
+	callers_free(&supervision->callers);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The supervisor of a command: a process that observes, without privilege, the programs
+ * that hand their connect() calls over at its door (door.h). It outlives whoever started
+ * it as long as one of them lives, is in a session of its own, and has a keeper
+ * (keeper.h), so that none of them is ever held up for long.
+ */
+#ifndef TWS_TOOLS_OBSERVE_SUPERVISOR_H
+#define TWS_TOOLS_OBSERVE_SUPERVISOR_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "tools/observe/call.h"
+
+struct supervisor {
+	pid_t pid;
+	int pidfd, control;
+	struct supervisor_counts
+	    *counts;   /* shared; of the end after supervisor_finish() */
+	char door[32]; /* the name of its socket in the directory */
+};
+
+/* Starts one that has its door in an open directory, and publishes into another what
+ * belongs to a run (NULL: to none). To be called with one thread. 0, or -errno with a
+ * one-line reason. */
+int supervisor_start(struct supervisor *ret_supervisor, int directory, int place,
+		     const uint8_t *run, char *ret_error, size_t size);
+
+enum supervisor_end {
+	SUPERVISOR_ENDED,
+	SUPERVISOR_STAYS, /* programs that it observes still run */
+	SUPERVISOR_DEAD,  /* it was killed: its counts may lack something */
+};
+
+/* Waits a little until what was closed has ended too, and ends it. */
+enum supervisor_end supervisor_finish(struct supervisor *supervisor);
+
+/* Ends it if that was not done, and lets go. */
+void supervisor_release(struct supervisor *supervisor);
+
+#endif

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/run_observers.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "tools/base/cli.h"
+#include "tools/base/print.h"
+#include "tools/observe/door.h"
+
+/* Set-user-ID programs are left alone: a filter would take their privileges away. */
+static bool can_be_supervised(enum reach_verdict verdict)
+{
+	return verdict == REACH_STATIC || verdict == REACH_GO ||
+	       verdict == REACH_LOADER || verdict == REACH_SANITIZER ||
+	       verdict == REACH_MACHINE || verdict == REACH_ENVIRONMENT;
+}
+
+void run_observers_begin(struct run_observers *observers, const struct reach *reach,
+			 const struct run_directory *directory, int also)
+{
+	const struct publish_place place = {.directory = publish_in_one,
+					    .data = (void *)(uintptr_t)&directory->place,
+					    .run = directory->run};
+
+	observers->directory = directory;
+	observers->kernel =
+	    geteuid() == 0 &&
+	    observation_begin_beside(&observers->observation, &place, also) == 0;
+	if (observers->kernel || !can_be_supervised(reach->verdict))
+		return;
+	observers->supervised =
+	    supervisor_start(&observers->supervisor, directory->fd, directory->place,
+			     directory->run, observers->why_not,
+			     sizeof(observers->why_not)) == 0;
+}
+
+const char *run_observers_instead(const struct run_observers *observers, bool policy)
+{
+	if (observers->kernel)
+		return policy
+			   ? "the kernel observes it, and the policy does not act on it"
+			   : "the kernel observes it instead";
+	if (!observers->supervised)
+		return NULL;
+	return geteuid() == 0 ? "a supervisor observes it instead"
+			      : "a supervisor observes it instead, under which it can't "
+				"start sudo and other set-user-ID programs";
+}
+
+int run_observers_fd(const struct run_observers *observers)
+{
+	return observers->kernel ? observation_fd(&observers->observation) : -1;
+}
+
+void run_observers_step(struct run_observers *observers)
+{
+	if (observers->kernel)
+		observation_step(&observers->observation);
+}
+
+int run_observers_execute(const struct run_observers *observers,
+			  const struct launch *launch)
+{
+	if (observers->supervised)
+		return door_exec(observers->directory->fd, observers->supervisor.door,
+				 launch->argv, launch->environment);
+	execvpe(launch->argv[0], launch->argv, launch->environment);
+	return errno;
+}
+
+static void run_say_missed(uint64_t count, const char *what)
+{
+	char number[PRINT_NUMBER_SIZE];
+
+	if (count)
+		cli_fail(0, "%s %s", print_number(number, count), what);
+}
+
+static void run_say_counts(const struct supervisor_counts *counts)
+{
+	run_say_missed(counts->passed,
+		       "connects passed while the supervisor was held up, and are not in "
+		       "the report");
+	run_say_missed(counts->hidden,
+		       "connects are not in the report: they are of other users' "
+		       "processes, or of some that may not be looked into (see "
+		       "kernel.yama.ptrace_scope)");
+	run_say_missed(counts->io_uring,
+		       "programs use io_uring: what they connect through it is not in "
+		       "the report");
+	run_say_missed(counts->refused,
+		       "processes were not published: no memory or no room");
+}
+
+void run_observers_conclude(struct run_observers *observers)
+{
+	if (observers->kernel)
+		observation_settle(&observers->observation);
+	if (!observers->supervised)
+		return;
+	if (supervisor_finish(&observers->supervisor) == SUPERVISOR_DEAD)
+		cli_fail(0, "the supervisor was killed: what was connected after that is "
+			    "not in the report");
+	run_say_counts(observers->supervisor.counts);
+}
+
+void run_observers_end(struct run_observers *observers)
+{
+	if (observers->kernel)
+		observation_end(&observers->observation);
+	if (observers->supervised)
+		supervisor_release(&observers->supervisor);
+}

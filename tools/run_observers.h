@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What `twshim run` observes beside the shim: as root through the kernel, otherwise by a
+ * supervisor, if the command is a program that the shim does not reach.
+ */
+#ifndef TWS_TOOLS_RUN_OBSERVERS_H
+#define TWS_TOOLS_RUN_OBSERVERS_H
+
+#include <stdbool.h>
+
+#include "tools/launch/launch.h"
+#include "tools/launch/reach.h"
+#include "tools/launch/run_directory.h"
+#include "tools/observe/observation.h"
+#include "tools/observe/supervisor.h"
+
+struct run_observers {
+	struct observation observation;
+	struct supervisor supervisor;
+	const struct run_directory *directory;
+	bool kernel, supervised;
+	char why_not[256]; /* why there is no supervisor; "": none was wanted */
+};
+
+/* Begins. `also`: a descriptor that run_observers_fd() waits for too, or -1. */
+void run_observers_begin(struct run_observers *observers, const struct reach *reach,
+			 const struct run_directory *directory, int also);
+
+/* What to use instead of the shim, for a sentence about a command that it does not
+ * reach. NULL: nothing. */
+const char *run_observers_instead(const struct run_observers *observers, bool policy);
+
+/* A descriptor to wait for instead of `also`, or -1. */
+int run_observers_fd(const struct run_observers *observers);
+
+/* Takes in what has happened. */
+void run_observers_step(struct run_observers *observers);
+
+/* For struct launch: becomes the command. */
+int run_observers_execute(const struct run_observers *observers,
+			  const struct launch *launch);
+
+/* The command has ended: waits a little for what ends with it, and says what was
+ * missed. */
+void run_observers_conclude(struct run_observers *observers);
+
+void run_observers_end(struct run_observers *observers);
+
+#endif
