@@ -182,7 +182,7 @@ static __attribute__((noinline)) void connect_again(struct tws_connecting *conne
 	connecting->began_ns = tws_now();
 }
 
-/* A policy has to know the address before the call. */
+/* A rule has to know the address before the call. */
 static TWS_COLD void connect_by_policy(int fd, const struct sockaddr *address,
 				       socklen_t length,
 				       struct tws_connecting *connecting)
@@ -218,7 +218,7 @@ static TWS_COLD void connect_strange(int fd, const struct sockaddr *address,
 				     socklen_t length, struct tws_connecting *connecting)
 {
 	if (tws_layers_any() && tws_may_work() && tws_policy_active(tws_now()) &&
-	    tws_conn_ask_socket(fd))
+	    tws_policy_concerns(NULL) && tws_conn_ask_socket(fd))
 		connect_by_policy(fd, address, length, connecting);
 	else
 		connecting->strange = true;
@@ -244,7 +244,8 @@ TWS_HOT void tws_hook_connect(int fd, const struct sockaddr *address, socklen_t 
 	if (tws_unlikely(!__atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE)))
 		tws_book_own();
 	now = tws_now();
-	if (tws_unlikely(tws_policy_active(now))) {
+	if (tws_unlikely(tws_policy_active(now)) &&
+	    tws_policy_concerns(__atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE))) {
 		connect_by_policy(fd, address, length, ret_connecting);
 		return;
 	}

@@ -63,7 +63,8 @@ void tws_hook_bind(int fd, const struct sockaddr *address, socklen_t length)
 	uint32_t word = tws_fd(fd);
 
 	if (!word || length > sizeof(struct sockaddr_storage) || !tws_may_work() ||
-	    !tws_policy_active(tws_now()) || !tws_peek_may(address, length))
+	    !tws_policy_active(tws_now()) || !tws_policy_concerns(NULL) ||
+	    !tws_peek_may(address, length))
 		return;
 	tws_freshen(fd);
 	tws_apply_bind(fd, is_port_0(address, length));

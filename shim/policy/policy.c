@@ -151,6 +151,26 @@ static void note_image(struct tws_header *header, const struct tws_policy_handle
 	__atomic_store_n(&header->policy_generation, handle->key, __ATOMIC_RELEASE);
 }
 
+static void note_once(struct tws_book *book, const struct tws_policy_handle *handle)
+{
+	if (book && __atomic_load_n(&book->header->policy_generation, __ATOMIC_RELAXED) !=
+			handle->key)
+		note_image(book->header, handle);
+}
+
+bool tws_policy_concerns(struct tws_book *book)
+{
+	struct tws_policy_handle *handle = tws_policy_acquire();
+	bool ret;
+
+	if (!handle)
+		return false;
+	ret = handle->subject_matches || handle->experiment_matches;
+	note_once(book, handle);
+	tws_policy_release(handle);
+	return ret;
+}
+
 struct tws_decision tws_policy_decide(struct tws_book *book,
 				      const struct tws_address *remote)
 {
@@ -161,9 +181,7 @@ struct tws_decision tws_policy_decide(struct tws_book *book,
 		return ret;
 	if (!book || !decide_arm(book, handle, remote, &ret))
 		decide_rule(book, handle, remote, &ret);
-	if (book && __atomic_load_n(&book->header->policy_generation, __ATOMIC_RELAXED) !=
-			handle->key)
-		note_image(book->header, handle);
+	note_once(book, handle);
 	tws_policy_release(handle);
 	return ret;
 }

@@ -29,6 +29,11 @@ struct tws_decision {
 	bool matched;
 };
 
+/* Whether the policy in force has a rule or an experiment for this process's executable
+ * and user. If not, it holds at most settings, which are noted in the book (NULL: none),
+ * and no address needs to be read before the call. */
+bool tws_policy_concerns(struct tws_book *book);
+
 /* `remote` is NULL before bind(), where no destination is known. Then the first rule
  * decides that matches this process's executable and user and asks for something at
  * bind(). */

@@ -824,27 +824,45 @@ ROWS = (
 )
 
 
+NUMBER = 2000  # connections: what is done once (now and then a folding) is less than 0.1 of them
+
+
+def trace(t, server, *policy):
+    """The `strace -c` summary of a client under this policy; without one if there is none."""
+    path = os.path.join(t.scratch, f"strace{len(os.listdir(t.scratch))}")
+    t.run(t.twshim, "policy", *(("load", "--dir", t.dir, *policy) if policy else ("clear", "--dir", t.dir)),
+          shim=False)
+    t.run("strace", "-f", "-c", "-o", path, "-E", f"LD_PRELOAD={t.library}", t.prog("client"),
+          ADDRESS, str(server.port), *EXCHANGE, f"repeat:{NUMBER}", shim=False)
+    return path
+
+
+def added_each(before, after):
+    """Added system calls per connection, and which. madvise: the shared files are looked at by
+    the clock, not by connections."""
+    added = added_system_calls(before, after)
+    return sum(n for name, n in added.items() if name != "madvise") / NUMBER, \
+        {c: n for c, n in added.items() if n}
+
+
 def test_a_policy_adds_few_calls_and_a_reset_what_its_proof_takes(t):
     t.need("strace")
     server = t.server()
-    number = 2000  # so that what is done once (now and then a folding) is less than 0.1
-
-    def trace(rule):
-        path = os.path.join(t.scratch, "strace")
-        t.run(t.twshim, "policy", "load", "--dir", t.dir, "-p", f"{rule},to={server.to}",
-              shim=False)
-        t.run("strace", "-f", "-c", "-o", path, "-E", f"LD_PRELOAD={t.library}",
-              t.prog("client"), ADDRESS, str(server.port), *EXCHANGE, f"repeat:{number}",
-              shim=False)
-        os.rename(path, path + rule.replace("/", "_"))
-        return path + rule.replace("/", "_")
-    observed = trace("close=keep")
+    observed = trace(t, server, "-p", f"close=keep,to={server.to}")
     for rule, connect, close in ROWS:
-        added = added_system_calls(observed, trace(rule))
-        # madvise: the shared files are looked at by the clock, not by connections.
-        each = sum(n for name, n in added.items() if name != "madvise") / number
-        print(f"{rule}: {each:.2f} more system calls a connection")
-        assert each <= connect + close + 0.1, (rule, {c: n for c, n in added.items() if n})
+        each, which = added_each(observed, trace(t, server, "-p", f"{rule},to={server.to}"))
+        print(f"{rule}: {each:.2f} more system calls per connection")
+        assert each <= connect + close + 0.1, (rule, which)
+
+
+def test_a_policy_of_other_programs_costs_nothing(t):
+    t.need("strace")
+    server = t.server()
+    observed = trace(t, server)
+    each, which = added_each(observed, trace(t, server, "-p", "close=fin-reset,exe=other"))
+    assert each < 0.1, which
+    each, which = added_each(observed, trace(t, server, t.file("detail.conf", "detail = true;")))
+    assert 0.9 < each < 1.1, which  # TCP_INFO at the end
 
 
 test_a_policy_adds_few_calls_and_a_reset_what_its_proof_takes.options = {"slow": True}
