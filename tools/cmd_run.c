@@ -196,8 +196,7 @@ static int run_prepare(struct run *run)
 static void run_warn_unreachable(const struct run *run)
 {
 	const struct reach *reach = &run->reach;
-	const char *instead =
-	    run_observers_instead(&run->observers, policy_is_given(&run->policy));
+	const char *instead = run_observers_instead(&run->observers);
 
 	if (reach_is_reached(reach->verdict) || reach->verdict == REACH_NOT_FOUND)
 		return;
@@ -311,6 +310,7 @@ static void run_name_running(const struct run *run)
 static void run_observe(struct run *run)
 {
 	run_observers_begin(&run->observers, &run->reach, &run->directory,
+			    policy_is_given(&run->policy),
 			    run->settler ? settler_fd(run->settler) : -1);
 }
 
@@ -394,7 +394,7 @@ int cmd_run(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	status = run_prepare(&run);
-	if (status == 0 && run_wants_report(&run))
+	if (status == 0 && (run_wants_report(&run) || policy_is_given(&run.policy)))
 		run_observe(&run);
 	if (status == 0 && !run.quiet) {
 		run_warn_unreachable(&run);

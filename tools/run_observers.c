@@ -2,11 +2,13 @@
 #include "tools/run_observers.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "tools/base/cli.h"
 #include "tools/base/print.h"
 #include "tools/observe/door.h"
+#include "tools/policy/store.h"
 
 /* Set-user-ID programs are left alone: a filter would take their privileges away. */
 static bool can_be_supervised(enum reach_verdict verdict)
@@ -16,36 +18,56 @@ static bool can_be_supervised(enum reach_verdict verdict)
 	       verdict == REACH_MACHINE || verdict == REACH_ENVIRONMENT;
 }
 
+/* With the policy of the run, which stays the same as long as it goes on. */
+static void run_start_supervisor(struct run_observers *observers)
+{
+	const struct run_directory *directory = observers->directory;
+	struct supervisor_setup setup = {
+	    .directory = directory->fd, .place = directory->place, .run = directory->run};
+	struct tws_policy_image *image = NULL;
+	struct tws_policy_control control;
+
+	if (tws_policy_fetch(directory->fd, &image, &control) == 0 && image) {
+		setup.policy = image;
+		setup.policy_key = tws_policy_key(TWS_LAYER_RUN, image->generation);
+	}
+	observers->supervised =
+	    supervisor_start(&observers->supervisor, &setup, observers->why_not,
+			     sizeof(observers->why_not)) == 0;
+	free(image);
+}
+
+/* BPF can set none of the options that a policy asks for. */
 void run_observers_begin(struct run_observers *observers, const struct reach *reach,
-			 const struct run_directory *directory, int also)
+			 const struct run_directory *directory, bool policy, int also)
 {
 	const struct publish_place place = {.directory = publish_in_one,
 					    .data = (void *)(uintptr_t)&directory->place,
 					    .run = directory->run};
+	bool wanted = can_be_supervised(reach->verdict);
 
 	observers->directory = directory;
+	if (wanted && policy)
+		run_start_supervisor(observers);
 	observers->kernel =
 	    geteuid() == 0 &&
 	    observation_begin_beside(&observers->observation, &place, also) == 0;
-	if (observers->kernel || !can_be_supervised(reach->verdict))
-		return;
-	observers->supervised =
-	    supervisor_start(&observers->supervisor, directory->fd, directory->place,
-			     directory->run, observers->why_not,
-			     sizeof(observers->why_not)) == 0;
+	if (wanted && !policy && !observers->kernel)
+		run_start_supervisor(observers);
 }
 
-const char *run_observers_instead(const struct run_observers *observers, bool policy)
+const char *run_observers_instead(const struct run_observers *observers)
 {
-	if (observers->kernel)
-		return policy
-			   ? "the kernel observes it, and the policy does not act on it"
-			   : "the kernel observes it instead";
-	if (!observers->supervised)
+	if (observers->supervised)
+		return geteuid() == 0
+			   ? "a supervisor observes it instead"
+			   : "a supervisor observes it instead, under which it can't "
+			     "start sudo and other set-user-ID programs";
+	if (!observers->kernel)
 		return NULL;
-	return geteuid() == 0 ? "a supervisor observes it instead"
-			      : "a supervisor observes it instead, under which it can't "
-				"start sudo and other set-user-ID programs";
+	return *observers->why_not
+		   ? "the kernel observes it instead, and the policy does not act on it"
+		   : "the kernel observes it instead";
 }
 
 int run_observers_fd(const struct run_observers *observers)

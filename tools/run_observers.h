@@ -22,13 +22,14 @@ struct run_observers {
 	char why_not[256]; /* why there is no supervisor; "": none was wanted */
 };
 
-/* Begins. `also`: a descriptor that run_observers_fd() waits for too, or -1. */
+/* Begins. `policy`: the run has one. `also`: a descriptor that run_observers_fd() waits
+ * for too, or -1. */
 void run_observers_begin(struct run_observers *observers, const struct reach *reach,
-			 const struct run_directory *directory, int also);
+			 const struct run_directory *directory, bool policy, int also);
 
 /* What to use instead of the shim, for a sentence about a command that it does not
  * reach. NULL: nothing. */
-const char *run_observers_instead(const struct run_observers *observers, bool policy);
+const char *run_observers_instead(const struct run_observers *observers);
 
 /* A descriptor to wait for instead of `also`, or -1. */
 int run_observers_fd(const struct run_observers *observers);

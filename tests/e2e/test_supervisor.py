@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 
-from harness import ADDRESS, Skip, settle, wait_for
+from harness import ADDRESS, TIME_WAIT, Skip, kernel_sockets, settle, wait_for
 from test_cold import NOBODY
 from test_watch import ENDINGS, GO, MANY, STEPS, compiled
 
@@ -234,13 +234,94 @@ def test_the_keys_of_the_terminal_do_not_reach_the_supervisor(t):
     steady.end()
 
 
+def observers():
+    """The supervisors and keepers of this test: those in its network namespace."""
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{entry}/comm", encoding="utf-8") as file:
+                if file.read().startswith("twshim-") and \
+                        os.readlink(f"/proc/{entry}/ns/net") == os.readlink("/proc/self/ns/net"):
+                    found.append(int(entry))
+        except OSError:
+            continue
+    return found
+
+
 def test_nothing_is_left_of_a_supervisor(t):
     server = t.server()
     run_supervised(t, compiled(t, "gcc"), ADDRESS, str(server.port), *STEPS, "repeat:3")
     left = [f for _, folders, files in os.walk(t.dir) for f in folders + files
             if not f.endswith((".seg", ".lock"))]
     assert not left, left
-    wait_for(lambda: not [p for p in os.listdir("/proc") if p.isdigit() and
-                          os.path.exists(f"/proc/{p}/comm") and
-                          open(f"/proc/{p}/comm", encoding="utf-8").read().startswith("twshim-")],
-             "supervisor and keeper have ended")
+    wait_for(lambda: not observers(), "supervisor and keeper have ended")
+
+
+# ---------------------------------------------------------------------------- policies
+
+def test_fin_reset_leaves_no_time_wait_of_a_go_or_static_program(t):
+    for client in (go_client(t), compiled(t, "gcc")):
+        server = t.server()
+        words = ("dial", server.to) if client.endswith("go-client") else \
+            (ADDRESS, str(server.port), *STEPS, f"repeat:{MANY}")
+        report = run_supervised(t, client, *words, options=("-p", "close=fin-reset"))
+        check(t, report, server, established=MANY, ended_fin_reset=MANY, policy_applied=MANY)
+        (rule,) = report["rules"]
+        assert rule["matched"] == rule["helped"] == MANY, rule
+
+
+def test_fin_reset_is_told_apart_from_a_peer_that_closed_first(t):
+    server = t.server("first")
+    report = run_supervised(t, compiled(t, "gcc"), ADDRESS, str(server.port), "socket", "connect",
+                            "send:1", "recv", "wait-hup", "close", "repeat:200",
+                            options=("-p", "close=fin-reset"))
+    check(t, report, server, attempts=200, established=200, ended_remote_fin=200, policy_applied=0)
+
+
+def test_roots_run_carries_out_a_policy_and_counts_nothing_twice(t):
+    server, client = t.server(), compiled(t, "gcc")
+    report = t.twshim_run(client, ADDRESS, str(server.port), *STEPS, "repeat:50",
+                          options=("-p", "close=fin-reset"))
+    check(t, report, server, attempts=50, established=50, ended_fin_reset=50, policy_applied=50)
+
+
+def test_ports_of_a_range_and_late_bind_act_on_a_static_program(t):
+    client, server = compiled(t, "gcc"), t.server()
+    run_supervised(t, client, ADDRESS, str(server.port), *STEPS, "repeat:20",
+                   options=("-p", "port_range=50000-50100"))
+    ports = [local for local, _ in kernel_sockets(TIME_WAIT, server.port)]
+    assert len(ports) == 20 and all(50000 <= port <= 50100 for port in ports), ports
+    t.run("sysctl", "-qw", "net.ipv4.ip_local_port_range=40000 40019", shim=False)
+    servers = [t.server() for _ in range(3)]
+    reached = 0
+    for other in servers:
+        report = run_supervised(t, client, ADDRESS, str(other.port), "socket", "bind", "connect",
+                                "send:1", "recv", "close", "repeat:20",
+                                options=("-p", "late_bind=true"))
+        reached += report["total"]["established"]
+    assert reached == 60, reached
+
+
+def test_a_dry_run_a_sample_and_an_experiment_act_on_a_static_program(t):
+    client, server = compiled(t, "gcc"), t.server()
+    words = (client, ADDRESS, str(server.port), *STEPS, f"repeat:{MANY}")
+    report = run_supervised(t, *words, options=("-p", "close=fin-reset,dry_run=true"))
+    check(t, report, server, established=MANY, ended_local_fin=MANY, policy_would_apply=MANY)
+    server = t.server()
+    words = (client, ADDRESS, str(server.port), *STEPS, f"repeat:{MANY}")
+    report = run_supervised(t, *words, options=("-p", "close=fin-reset,sample=50"))
+    assert 400 < report["total"]["ended_fin_reset"] < 600, report["total"]
+    server = t.server()
+    words = (client, ADDRESS, str(server.port), *STEPS, f"repeat:{MANY}")
+    report = run_supervised(t, *words, options=("--experiment", f"close=fin-reset,to={server.to}"))
+    control, treated = (arm["counters"] for arm in report["arms"])
+    assert control["ended_local_fin"] == control["established"] > 400, report["arms"]
+    assert treated["ended_fin_reset"] == treated["established"] > 400, report["arms"]
+    assert control["established"] + treated["established"] == MANY
+
+
+def test_what_a_supervisor_cannot_do_for_a_policy_is_counted_as_unsupported(t):
+    server = t.server()
+    report = run_supervised(t, compiled(t, "gcc"), ADDRESS, str(server.port), *STEPS, "repeat:20",
+                            options=("-p", f"close=reset,to={server.to}"))
+    check(t, report, server, attempts=20, established=20, ended_local_fin=20, policy_unsupported=20)

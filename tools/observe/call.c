@@ -23,6 +23,8 @@
 #define I386_SOCKETCALL 102
 #define I386_CONNECT	362
 #define I386_SENDTO	369
+#define I386_BIND	361
+#define I386_CLOSE	6
 #define CLOSED		7 /* TCP_CLOSE, of linux/tcp_states.h */
 
 /* A call that begins a connection, its arguments read from memory where they are
@@ -84,23 +86,17 @@ static bool read_socketcall(const struct caller *caller, const struct seccomp_da
 	return true;
 }
 
-static bool is_connect(const struct seccomp_data *data)
+/* x32 marks its numbers with a high bit. */
+static bool is_call(const struct seccomp_data *data, int native, int i386)
 {
-	return is_i386(data) ? data->nr == I386_CONNECT
-			     : (data->nr & 0xffff) == SYS_connect;
-}
-
-static bool is_sendto(const struct seccomp_data *data)
-{
-	return is_i386(data) ? data->nr == I386_SENDTO
-			     : (data->nr & 0xffff) == SYS_sendto;
+	return is_i386(data) ? data->nr == i386 : (data->nr & 0xffff) == native;
 }
 
 static bool read_call(const struct caller *caller, const struct seccomp_data *data,
 		      struct connect_call *ret_call)
 {
 	*ret_call = (struct connect_call){.fd = (int)data->args[0]};
-	if (is_connect(data)) {
+	if (is_call(data, SYS_connect, I386_CONNECT)) {
 		ret_call->address = data->args[1];
 		ret_call->length = (uint32_t)data->args[2];
 		return true;
@@ -108,7 +104,7 @@ static bool read_call(const struct caller *caller, const struct seccomp_data *da
 	if (is_i386(data) && data->nr == I386_SOCKETCALL)
 		return read_socketcall(caller, data, ret_call);
 	ret_call->fast_open = true;
-	if (!is_sendto(data))
+	if (!is_call(data, SYS_sendto, I386_SENDTO))
 		return read_message(caller, data, ret_call);
 	ret_call->address = data->args[4];
 	ret_call->length = (uint32_t)data->args[5];
@@ -218,12 +214,20 @@ static struct published *publish_caller(struct supervision *supervision,
 	return observed->published;
 }
 
+static struct tws_subject subject_of(const struct caller *caller)
+{
+	return (struct tws_subject){caller->observed->subject.exe,
+				    caller->observed->subject.uid};
+}
+
+/* `fd` is our copy of the socket. */
 static void begin_connection(struct supervision *supervision, struct caller *caller,
-			     const struct connect_call *call,
+			     const struct connect_call *call, int fd,
 			     const struct socket_facts *facts,
 			     const struct tws_address *to)
 {
-	const struct publish_connection connection = {
+	struct publish_decision decision = {0};
+	struct publish_connection connection = {
 	    .cookie = facts->cookie,
 	    .began_ns = tws_now(),
 	    .remote = *to,
@@ -231,12 +235,17 @@ static void begin_connection(struct supervision *supervision, struct caller *cal
 		     (call->fast_open ? TWS_CONN_FASTOPEN : 0) |
 		     (to->family == TWS_IPV6 ? TWS_CONN_IPV6 : 0),
 	    .descriptor = (uint32_t)call->fd + 1,
+	    .decision = &decision,
 	};
+	struct tws_subject subject;
 	struct published *published = publish_caller(supervision, caller);
 	struct open_connection *open;
 
 	if (!published)
 		return;
+	subject = subject_of(caller);
+	policy_at_connect(&supervision->policy, fd, &subject, to, &decision,
+			  &connection.flags);
 	publish_begun(published, &connection);
 	open = publish_open_of(supervision->publisher, facts->cookie);
 	if (open)
@@ -264,7 +273,7 @@ static void take_socket(struct supervision *supervision, struct caller *caller,
 	if (open)
 		end_former(open);
 	if (has_destination)
-		begin_connection(supervision, caller, call, &facts, &to);
+		begin_connection(supervision, caller, call, fd, &facts, &to);
 }
 
 /* Whether it must be looked at once more, with the caller known anew. */
@@ -290,6 +299,52 @@ static bool take_connect(struct supervision *supervision, struct caller *caller,
 	return gone;
 }
 
+/* ------------------------------------------------------------- close() and bind() */
+
+static void take_close(struct supervision *supervision, int fd)
+{
+	struct open_connection *open =
+	    publish_open_of(supervision->publisher, option_of(fd, SO_COOKIE));
+
+	if (open)
+		open->decided = (uint8_t)policy_at_close(fd, open->flags);
+}
+
+static void take_bind(struct supervision *supervision, const struct caller *caller,
+		      const struct seccomp_data *data, int fd)
+{
+	const struct tws_subject subject = subject_of(caller);
+	const struct connect_call call = {.address = data->args[1],
+					  .length = (uint32_t)data->args[2]};
+	struct socket_facts facts;
+	struct tws_address to;
+	bool gone;
+
+	if (read_socket(supervision, fd, &facts) &&
+	    read_destination(caller, &call, &to, &gone))
+		policy_at_bind(&supervision->policy, fd, &subject, to.port == 0);
+}
+
+/* As take_connect(). */
+static bool take_other(struct supervision *supervision, struct caller *caller,
+		       const struct seccomp_data *data,
+		       const struct pending_call *pending)
+{
+	int fd = caller_descriptor(caller, (int)data->args[0]);
+
+	if (fd < 0)
+		return fd == -ESRCH;
+	if (!caller_is_counted(caller, data->instruction_pointer) &&
+	    caller_waits(pending)) {
+		if (is_call(data, SYS_close, I386_CLOSE))
+			take_close(supervision, fd);
+		else
+			take_bind(supervision, caller, data, fd);
+	}
+	close(fd);
+	return false;
+}
+
 static bool is_io_uring(const struct seccomp_data *data)
 {
 #ifdef SYS_io_uring_setup
@@ -297,6 +352,11 @@ static bool is_io_uring(const struct seccomp_data *data)
 #else
 	return false;
 #endif
+}
+
+static bool is_other(const struct seccomp_data *data)
+{
+	return is_call(data, SYS_close, I386_CLOSE) || is_call(data, SYS_bind, I386_BIND);
 }
 
 void supervision_take(struct supervision *supervision, int listener,
@@ -318,7 +378,9 @@ void supervision_take(struct supervision *supervision, int listener,
 			supervision->counts->io_uring++;
 			return;
 		}
-		again = take_connect(supervision, caller, &call->data, &pending);
+		again = is_other(&call->data)
+			    ? take_other(supervision, caller, &call->data, &pending)
+			    : take_connect(supervision, caller, &call->data, &pending);
 		if (!again)
 			return;
 	}

@@ -12,6 +12,7 @@
 
 #include "tools/observe/caller.h"
 #include "tools/observe/last_words.h"
+#include "tools/observe/policy_at_call.h"
 #include "tools/observe/publish.h"
 
 /* In memory that is shared with who started the supervisor. */
@@ -30,6 +31,7 @@ struct supervision {
 	struct publisher *publisher;
 	struct last_words_source *words;
 	struct supervisor_counts *counts;
+	struct policy_at_call policy;
 	uint64_t net_cookie; /* of our network namespace; 0: not known */
 	uint32_t syn_retries;
 	uint64_t lost_ns; /* when messages of endings were lost; 0: they were not */

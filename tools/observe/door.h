@@ -13,7 +13,7 @@
 
 /* The supervisor's first message. */
 struct door_terms {
-	uint32_t closes; /* it wants to see close() too */
+	uint32_t also; /* what it wants to see: enum notify_also */
 };
 
 #define DOOR_ACCEPTED 'y' /* its answer to the descriptor; anything else is a refusal */

@@ -98,7 +98,7 @@ static void allow_to_look(int client)
 /* Whether the supervisor has the control of this thread's calls. */
 static bool hand_over(int client, const struct door_terms *terms)
 {
-	int listener = notify_filter_install(terms->closes);
+	int listener = notify_filter_install(terms->also);
 	char answer;
 
 	if (listener < 0)

@@ -9,8 +9,8 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -25,9 +25,8 @@
 #define LOW_HALF 0
 #endif
 
-#define ROOM	128
-#define ANY	(-1) /* whatever the arguments are */
-#define NOTHING UINT32_MAX
+#define ROOM 128
+#define ANY  (-1) /* whatever the arguments are */
 
 /* A call that is looked at: always, if one argument is a value, or has a bit. */
 struct looked_at {
@@ -54,6 +53,7 @@ static const struct looked_at other_calls[] = {
 };
 #define OTHER_COUNT (sizeof(other_calls) / sizeof(*other_calls))
 #define OTHER_CLOSE 6
+#define OTHER_BIND  361
 #elif defined(__aarch64__)
 #define NATIVE AUDIT_ARCH_AARCH64
 #endif
@@ -116,19 +116,28 @@ static void emit_call(struct program *program, const struct looked_at *call)
 }
 
 static void emit_calls(struct program *program, const struct looked_at *list,
-		       size_t count, uint32_t close_number)
+		       size_t count)
 {
-	const struct looked_at closing = {close_number, ANY, 0, false};
-
 	for (size_t i = 0; i < count; i++)
 		emit_call(program, &list[i]);
-	if (close_number != NOTHING)
+}
+
+/* Ends a block. */
+static void emit_also(struct program *program, uint32_t also, uint32_t close_number,
+		      uint32_t bind_number)
+{
+	const struct looked_at closing = {close_number, ANY, 0, false};
+	const struct looked_at binding = {bind_number, ANY, 0, false};
+
+	if (also & NOTIFY_CLOSE)
 		emit_call(program, &closing);
+	if (also & NOTIFY_BIND)
+		emit_call(program, &binding);
 	emit(program, BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0, 0);
 }
 
 /* A block per architecture; one that is none of ours is allowed everything. */
-static void write_program(struct program *program, bool closes)
+static void write_program(struct program *program, uint32_t also)
 {
 	unsigned short jump;
 
@@ -137,15 +146,16 @@ static void write_program(struct program *program, bool closes)
 	jump = program->count;
 	emit(program, BPF_JMP | BPF_JEQ | BPF_K, NATIVE, 0, 0);
 	emit_number(program);
-	emit_calls(program, calls, sizeof(calls) / sizeof(*calls),
-		   closes ? SYS_close : NOTHING);
+	emit_calls(program, calls, sizeof(calls) / sizeof(*calls));
+	emit_also(program, also, SYS_close, SYS_bind);
 	program->code[jump].jf = (uint8_t)(program->count - jump - 1);
 #endif
 #ifdef OTHER
 	jump = program->count;
 	emit(program, BPF_JMP | BPF_JEQ | BPF_K, OTHER, 0, 0);
 	emit_load(program, offsetof(struct seccomp_data, nr));
-	emit_calls(program, other_calls, OTHER_COUNT, closes ? OTHER_CLOSE : NOTHING);
+	emit_calls(program, other_calls, OTHER_COUNT);
+	emit_also(program, also, OTHER_CLOSE, OTHER_BIND);
 	program->code[jump].jf = (uint8_t)(program->count - jump - 1);
 #endif
 	emit(program, BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0, 0);
@@ -167,7 +177,7 @@ static int set_with_flags(const struct sock_fprog *filter)
 	return fd < 0 ? -errno : fd;
 }
 
-int notify_filter_install(bool closes)
+int notify_filter_install(uint32_t also)
 {
 	struct program program = {.count = 0};
 	struct sock_fprog filter;
@@ -176,7 +186,7 @@ int notify_filter_install(bool closes)
 #ifndef NATIVE
 	return -ENOSYS;
 #endif
-	write_program(&program, closes);
+	write_program(&program, also);
 	filter = (struct sock_fprog){program.count, program.code};
 	fd = set_with_flags(&filter);
 	if (fd != -EACCES)

@@ -6,12 +6,18 @@
 #ifndef TWS_TOOLS_OBSERVE_NOTIFY_FILTER_H
 #define TWS_TOOLS_OBSERVE_NOTIFY_FILTER_H
 
-#include <stdbool.h>
+#include <stdint.h>
+
+/* What waits beside the calls that connect. */
+enum notify_also {
+	NOTIFY_CLOSE = 1u << 0, /* close() */
+	NOTIFY_BIND = 1u << 1,	/* bind() */
+};
 
 /* Puts the filter on the calling thread and what it starts from now on; it can never be
- * taken off. `closes`: close() waits as well. The descriptor that the calls are read
+ * taken off. `also`: enum notify_also. The descriptor that the calls are read
  * from (close-on-exec); whoever holds it controls those calls. Or -errno, and nothing is
  * changed but, where that was needed, no_new_privs: EBUSY: there is such a filter. */
-int notify_filter_install(bool closes);
+int notify_filter_install(uint32_t also);
 
 #endif

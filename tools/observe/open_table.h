@@ -21,6 +21,8 @@ struct open_connection {
 	uint32_t slot; /* in the segment; OPEN_NO_SLOT: there was no room */
 	uint32_t flags;
 	uint16_t destination;
+	uint16_t rule; /* 1 + index in the policy; 0: none */
+	uint8_t arm;   /* likewise */
 	/* Of a source that sees no close: */
 	uint16_t live_there; /* as live, to the same destination */
 	uint32_t live; /* descriptors with connections when it began, with its own */

@@ -26,6 +26,14 @@ struct publish_subject {
 	char exe[TWS_EXE_SIZE];
 };
 
+/* What a policy of the observer's decided for a connection as it began. */
+struct publish_decision {
+	uint16_t rule; /* 1 + index in the policy; 0: none */
+	uint8_t arm;   /* likewise in its experiment */
+	bool matched;  /* and in the sample */
+	bool applied, kept_app_option, unsupported, would_apply;
+};
+
 /* What is known about a connection. */
 struct publish_connection {
 	uint64_t cookie;	 /* not 0 */
@@ -44,6 +52,7 @@ struct publish_connection {
 	 * a source that sees no close: a connection that begins on the descriptor of
 	 * another proves that the other was closed. */
 	uint32_t descriptor;
+	const struct publish_decision *decision; /* NULL: none */
 };
 
 /* Returns where files go, by the user of the process: an open directory, which remains
@@ -57,6 +66,7 @@ struct publish_place {
 /* `directory` of a place that is one open directory, which `data` points to. */
 int publish_in_one(void *data, uint32_t uid);
 
+struct tws_policy_image;
 struct publisher;
 struct open_connection; /* one that has not ended */
 struct published;	/* one process's segment */
@@ -108,6 +118,11 @@ void publish_moved(struct open_connection *open, const struct tws_address *remot
 /* Folds in a process of its own from now on, because this one may not be held up. */
 void publish_fold_beside(struct publisher *publisher, void (*prepare_child)(void *data),
 			 void *data);
+
+/* The policy that acts on what is published; it stays the caller's. `key`:
+ * tws_policy_key(). */
+void publish_set_policy(struct publisher *publisher, const struct tws_policy_image *image,
+			uint64_t key);
 
 void publish_begun(struct published *published,
 		   const struct publish_connection *connection);

@@ -63,6 +63,16 @@ static void beat(struct published *published, uint64_t now)
 		__atomic_store_n(at, now, __ATOMIC_RELAXED);
 }
 
+void publish_count(const struct open_connection *open, enum tws_counter counter,
+		   uint64_t amount)
+{
+	struct tws_counters *arm = publish_arm_counters(open);
+
+	add_to(&counters_of(open->published, open->destination)->value[counter], amount);
+	if (arm)
+		add_to(&arm->value[counter], amount);
+}
+
 /* ----------------------------------------------------------- destinations, slots */
 
 /* The most recent one is the most likely. Entry 0 is `other`. */
@@ -158,6 +168,8 @@ static void fill_slot(struct tws_connection *slot, const struct open_connection 
 	slot->fd = -1;
 	slot->descriptors = 1;
 	slot->destination = open->destination;
+	slot->rule = open->rule;
+	slot->arm = open->arm;
 	set_state(slot, TWS_CONN_CONNECTING);
 }
 
@@ -167,7 +179,6 @@ static struct open_connection *begin(struct published *published,
 	struct publisher *publisher = published->publisher;
 	struct open_connection *open =
 	    open_table_add(&publisher->table, connection->cookie);
-	struct tws_counters *counters;
 
 	if (!open) {
 		add_to(&process_counters(published)->value[TWS_unobserved], 1);
@@ -178,11 +189,16 @@ static struct open_connection *begin(struct published *published,
 	open->flags = connection->flags;
 	open->destination = publish_destination(published, &connection->remote);
 	open->slot = take_slot(published);
-	counters = counters_of(published, open->destination);
-	add_to(&counters->value[TWS_attempts], 1);
+	if (connection->decision) {
+		open->rule = connection->decision->rule;
+		open->arm = connection->decision->arm;
+	}
+	publish_count(open, TWS_attempts, 1);
 	if (connection->flags & TWS_CONN_APP_BOUND_0)
-		add_to(&counters->value[TWS_bound_before_connect], 1);
+		publish_count(open, TWS_bound_before_connect, 1);
 	fill_slot(slot_of(open), open, connection);
+	if (connection->decision)
+		publish_decide(open, connection->decision);
 	if (connection->descriptor)
 		publish_hold(open, connection->descriptor);
 	published->open++;
@@ -204,7 +220,7 @@ static void establish(struct open_connection *open,
 		slot->local = connection->local;
 		set_state(slot, TWS_CONN_OPEN);
 	}
-	add_to(&counters->value[TWS_established], 1);
+	publish_count(open, TWS_established, 1);
 	count_open(counters);
 	count_open(process_counters(published));
 	raise_to(&counters->value[TWS_peak_open], open->live_there);
@@ -286,6 +302,8 @@ static void fill_ended(struct tws_ended *record, const struct open_connection *o
 	    .local = connection->local,
 	    .flags = open->flags,
 	    .destination = open->destination,
+	    .rule = open->rule,
+	    .arm = open->arm,
 	    .ending = (uint8_t)connection->ending,
 	    .failure =
 		(uint8_t)(connection->ending == TWS_END_FAILED ? connection->failure : 0),
@@ -322,14 +340,14 @@ static void count_end(struct open_connection *open,
 							 : connection->ended_ns);
 	lifetime_ns = open->closed_ns - open->established_ns;
 
-	add_to(&counters->value[tws_ending_counter(connection->ending)], 1);
+	publish_count(open, tws_ending_counter(connection->ending), 1);
 	add_time(counters, TWS_HISTOGRAM_lifetime_seconds, lifetime_ns);
 	if (lifetime_ns < TWS_SHORT_LIVED_MS * 1000000ULL) {
-		add_to(&counters->value[TWS_short_lived], 1);
+		publish_count(open, TWS_short_lived, 1);
 		open->flags |= TWS_CONN_SHORT_LIVED;
 	}
-	add_to(&counters->value[TWS_bytes_sent], connection->bytes_sent);
-	add_to(&counters->value[TWS_bytes_received], connection->bytes_received);
+	publish_count(open, TWS_bytes_sent, connection->bytes_sent);
+	publish_count(open, TWS_bytes_received, connection->bytes_received);
 	if (connection->time_wait)
 		record_time_wait(published, connection->cookie, open->destination);
 }
@@ -345,7 +363,6 @@ void publish_end(struct open_connection *open,
 {
 	struct published *published = open->published;
 	struct publisher *publisher = published->publisher;
-	struct tws_counters *counters = counters_of(published, open->destination);
 	struct tws_connection *slot = slot_of(open);
 
 	open->flags |= connection->flags;
@@ -358,9 +375,10 @@ void publish_end(struct open_connection *open,
 	if (!came_to_nothing(connection))
 		count_end(open, connection);
 	else if (connection->ending == TWS_END_FAILED)
-		add_to(&counters->value[connection->failure], 1);
+		publish_count(open, connection->failure, 1);
 	else
-		add_to(&counters->value[TWS_abandoned], 1);
+		publish_count(open, TWS_abandoned, 1);
+	publish_policy_ended(open, connection->ending);
 	record_ended(open, connection);
 	beat(published, connection->ended_ns);
 	free_slot(open);

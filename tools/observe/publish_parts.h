@@ -6,6 +6,7 @@
 #ifndef TWS_TOOLS_OBSERVE_PUBLISH_PARTS_H
 #define TWS_TOOLS_OBSERVE_PUBLISH_PARTS_H
 
+#include "shim/shared/policy_image.h"
 #include "tools/observe/open_table.h"
 #include "tools/observe/publish_file.h"
 
@@ -41,6 +42,8 @@ struct publisher {
 	void *forgotten_data;
 	void (*fold_child)(void *data); /* NULL: folds itself */
 	void *fold_data;
+	const struct tws_policy_image *policy; /* NULL: none */
+	uint64_t policy_key;
 };
 
 /* Ends a connection that is in the table, and removes it. */
@@ -50,6 +53,17 @@ void publish_end(struct open_connection *open,
 /* The index of a destination's entry in the segment; 0: `other`. */
 uint16_t publish_destination(struct published *published,
 			     const struct tws_address *address);
+
+/* Counts for a connection: for its destination, and for its arm. */
+void publish_count(const struct open_connection *open, enum tws_counter counter,
+		   uint64_t amount);
+
+/* publish_policy.c: the counters of its arm, NULL: it has none; what was decided as it
+ * began, and what became of that. */
+struct tws_counters *publish_arm_counters(const struct open_connection *open);
+void publish_decide(struct open_connection *open,
+		    const struct publish_decision *decision);
+void publish_policy_ended(struct open_connection *open, enum tws_ending ending);
 
 /* publish_held.c: notes the descriptor that a connection begins on, and that it is closed
  * or ended. */

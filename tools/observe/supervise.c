@@ -23,6 +23,7 @@
 #include "tools/observe/descriptors_close.h"
 #include "tools/observe/door.h"
 #include "tools/observe/keeper.h"
+#include "tools/observe/notify_filter.h"
 
 #define MS	  1000000ull
 #define DRAIN_MS  20 /* while connections are open */
@@ -36,7 +37,8 @@ enum source { AT_DOOR, CLIENT, LISTENER, CONTROL, KEEPER };
 struct supervise {
 	struct supervision work;
 	struct keeper keeper;
-	struct supervise_setup setup;
+	struct supervisor_setup setup;
+	const char *door_name;
 	int door, control, events;
 	int listeners[KEEPER_LISTENERS];
 	size_t listener_count, client_count;
@@ -109,7 +111,10 @@ static void take_listener(struct supervise *supervise, int client)
 
 static void take_client(struct supervise *supervise)
 {
-	const struct door_terms terms = {.closes = 0};
+	const struct tws_policy_image *policy = supervise->setup.policy;
+	const struct door_terms terms = {
+	    .also = (policy_wants_closes(policy) ? NOTIFY_CLOSE : 0) |
+		    (policy_wants_binds(policy) ? NOTIFY_BIND : 0)};
 	int client = door_admit(supervise->door, &terms);
 
 	if (client < 0)
@@ -212,7 +217,7 @@ static void finish_supervising(struct supervise *supervise)
 	if (!supervise->listener_count)
 		return;
 	drop_descriptor(supervise, supervise->door);
-	unlinkat(supervise->setup.directory, supervise->setup.door, 0);
+	unlinkat(supervise->setup.directory, supervise->door_name, 0);
 }
 
 /* ---------------------------------------------------------------------- the loop */
@@ -298,20 +303,23 @@ static void prepare_folding(void *data)
 	descriptors_close_others(wanted, 1);
 }
 
-static int open_supervise(struct supervise *supervise)
+static int open_supervise(struct supervise *supervise, struct supervisor_counts *counts)
 {
 	const struct publish_place place = {.directory = publish_in_one,
 					    .data = &supervise->setup.place,
 					    .run = supervise->setup.run};
 	char error[256];
-	int result = supervision_open(&supervise->work, &place, supervise->setup.counts,
-				      error, sizeof(error));
+	int result =
+	    supervision_open(&supervise->work, &place, counts, error, sizeof(error));
 
 	if (result != 0)
 		return result;
+	policy_at_call_init(&supervise->work.policy, supervise->setup.policy);
+	publish_set_policy(supervise->work.publisher, supervise->setup.policy,
+			   supervise->setup.policy_key);
 	publish_fold_beside(supervise->work.publisher, prepare_folding, supervise);
 	supervise->events = epoll_create1(EPOLL_CLOEXEC);
-	supervise->door = door_open(supervise->setup.directory, supervise->setup.door);
+	supervise->door = door_open(supervise->setup.directory, supervise->door_name);
 	if (supervise->events < 0 || supervise->door < 0)
 		return -EIO;
 	result = keeper_start(&supervise->keeper, NULL, 0);
@@ -328,14 +336,15 @@ void supervise(const struct supervise_setup *setup)
 	static struct supervise supervise;
 	const char ready = SUPERVISE_READY;
 
-	supervise.setup = *setup;
+	supervise.setup = setup->setup;
+	supervise.door_name = setup->door;
 	supervise.control = setup->control;
 	leave_parent(&supervise);
-	if (open_supervise(&supervise) != 0)
+	if (open_supervise(&supervise, setup->counts) != 0)
 		_exit(EXIT_FAILURE);
 	(void)!send(supervise.control, &ready, 1, MSG_NOSIGNAL);
 	supervise_loop(&supervise);
-	unlinkat(setup->directory, setup->door, 0);
+	unlinkat(setup->setup.directory, setup->door, 0);
 	supervision_close(&supervise.work);
 	_exit(0);
 }

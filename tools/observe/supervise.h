@@ -5,7 +5,7 @@
 #ifndef TWS_TOOLS_OBSERVE_SUPERVISE_H
 #define TWS_TOOLS_OBSERVE_SUPERVISE_H
 
-#include "tools/observe/call.h"
+#include "tools/observe/supervisor.h"
 
 /* What is said over `control`: one byte each. */
 #define SUPERVISE_READY	 'r'
@@ -14,10 +14,8 @@
 #define SUPERVISE_STAYS	 's'
 
 struct supervise_setup {
-	int directory;	  /* open; for the door */
-	const char *door; /* the name of its socket there */
-	int place;	  /* open; where it publishes */
-	const uint8_t *run;
+	struct supervisor_setup setup;
+	const char *door; /* the name of its socket in the directory */
 	int control;
 	struct supervisor_counts *counts;
 };

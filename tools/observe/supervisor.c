@@ -42,14 +42,11 @@ static char listen_to(const struct supervisor *supervisor, int milliseconds)
 	return recv(supervisor->control, &said, 1, MSG_DONTWAIT) == 1 ? said : '\0';
 }
 
-static int fork_supervisor(struct supervisor *supervisor, int directory, int place,
-			   const uint8_t *run)
+static int fork_supervisor(struct supervisor *supervisor,
+			   const struct supervisor_setup *setup)
 {
-	struct supervise_setup setup = {.directory = directory,
-					.door = supervisor->door,
-					.place = place,
-					.run = run,
-					.counts = supervisor->counts};
+	struct supervise_setup inside = {
+	    .setup = *setup, .door = supervisor->door, .counts = supervisor->counts};
 	int control[2];
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) != 0)
@@ -57,8 +54,8 @@ static int fork_supervisor(struct supervisor *supervisor, int directory, int pla
 	supervisor->control = control[0];
 	supervisor->pid = fork();
 	if (supervisor->pid == 0) {
-		setup.control = control[1];
-		supervise(&setup);
+		inside.control = control[1];
+		supervise(&inside);
 	}
 	close(control[1]);
 	if (supervisor->pid < 0)
@@ -69,8 +66,8 @@ static int fork_supervisor(struct supervisor *supervisor, int directory, int pla
 	return listen_to(supervisor, START_MS) == SUPERVISE_READY ? 0 : -ENOTSUP;
 }
 
-int supervisor_start(struct supervisor *ret_supervisor, int directory, int place,
-		     const uint8_t *run, char *ret_error, size_t size)
+int supervisor_start(struct supervisor *ret_supervisor,
+		     const struct supervisor_setup *setup, char *ret_error, size_t size)
 {
 	struct supervisor *supervisor = ret_supervisor;
 	int result;
@@ -80,7 +77,7 @@ int supervisor_start(struct supervisor *ret_supervisor, int directory, int place
 		 (int)getpid());
 	result = make_counts(supervisor);
 	if (result == 0)
-		result = fork_supervisor(supervisor, directory, place, run);
+		result = fork_supervisor(supervisor, setup);
 	if (result == 0)
 		return 0;
 	snprintf(ret_error, size, "seccomp user notification: %s: Linux 5.9 has it",

@@ -23,11 +23,19 @@ struct supervisor {
 	char door[32]; /* the name of its socket in the directory */
 };
 
-/* Starts one that has its door in an open directory, and publishes into another what
- * belongs to a run (NULL: to none). To be called with one thread. 0, or -errno with a
- * one-line reason. */
-int supervisor_start(struct supervisor *ret_supervisor, int directory, int place,
-		     const uint8_t *run, char *ret_error, size_t size);
+struct supervisor_setup {
+	int directory;	    /* open; its door is there */
+	int place;	    /* open; where it publishes */
+	const uint8_t *run; /* that all belongs to; NULL: to none */
+	/* What it carries out; NULL: nothing. It needs not stay. `policy_key`:
+	 * tws_policy_key(). */
+	const struct tws_policy_image *policy;
+	uint64_t policy_key;
+};
+
+/* Starts one; to be called with one thread. 0, or -errno with a one-line reason. */
+int supervisor_start(struct supervisor *ret_supervisor,
+		     const struct supervisor_setup *setup, char *ret_error, size_t size);
 
 enum supervisor_end {
 	SUPERVISOR_ENDED,

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/observe/policy_at_call.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tools/kernel/kernel.h"
+
+#ifndef IP_LOCAL_PORT_RANGE
+#define IP_LOCAL_PORT_RANGE 51
+#endif
+#ifndef IP_BIND_ADDRESS_NO_PORT
+#define IP_BIND_ADDRESS_NO_PORT 24
+#endif
+
+static int option_of_socket(int fd, int level, int name)
+{
+	int value = 0;
+	socklen_t length = sizeof(value);
+
+	return getsockopt(fd, level, name, &value, &length) == 0 ? value : 0;
+}
+
+void policy_at_call_init(struct policy_at_call *policy,
+			 const struct tws_policy_image *image)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	*policy = (struct policy_at_call){.image = image};
+	if (fd < 0)
+		return;
+	policy->usual_linger2 = option_of_socket(fd, IPPROTO_TCP, TCP_LINGER2);
+	close(fd);
+}
+
+/* ---------------------------------------------------------------- what it asks for */
+
+static bool any_action(const struct tws_policy_image *image,
+		       bool (*asks)(const struct tws_action *action))
+{
+	const struct tws_rule *rules;
+	const struct tws_policy_arm *arms;
+
+	if (!image)
+		return false;
+	rules = tws_policy_at(image, image->rules.offset);
+	for (uint32_t i = 0; i < image->rules.count; i++)
+		if (asks(&rules[i].action))
+			return true;
+	arms = tws_policy_at(image, image->experiment.arms.offset);
+	for (uint32_t i = 0; i < image->experiment.arms.count; i++)
+		if (asks(&arms[i].action))
+			return true;
+	return false;
+}
+
+static bool asks_for_fin_reset(const struct tws_action *action)
+{
+	return action->close == TWS_CLOSE_FIN_RESET;
+}
+
+bool policy_wants_closes(const struct tws_policy_image *image)
+{
+	return any_action(image, asks_for_fin_reset);
+}
+
+bool policy_wants_binds(const struct tws_policy_image *image)
+{
+	return any_action(image, tws_action_acts_at_bind);
+}
+
+/* -------------------------------------------------------------------- the decision */
+
+static uint32_t draw(struct policy_at_call *policy, uint32_t seed)
+{
+	return tws_draw(seed, policy->draws++);
+}
+
+static const struct tws_action *decide_arm(struct policy_at_call *policy,
+					   const struct tws_subject *subject,
+					   const struct tws_address *to,
+					   struct publish_decision *decision)
+{
+	const struct tws_experiment *experiment = &policy->image->experiment;
+	const struct tws_policy_arm *arms;
+	unsigned picked;
+
+	if (!experiment->name ||
+	    !tws_match_subject(policy->image, &experiment->match, subject) ||
+	    !tws_match_address(policy->image, &experiment->match, to))
+		return NULL;
+	arms = tws_policy_at(policy->image, experiment->arms.offset);
+	picked =
+	    tws_pick_arm(arms, experiment->arms.count, draw(policy, experiment->seed));
+	decision->arm = (uint8_t)(picked + 1);
+	decision->matched = true;
+	return &arms[picked].action;
+}
+
+static const struct tws_action *decide_rule(struct policy_at_call *policy,
+					    const struct tws_subject *subject,
+					    const struct tws_address *to,
+					    struct publish_decision *decision)
+{
+	const struct tws_policy_image *image = policy->image;
+	const struct tws_rule *rules = tws_policy_at(image, image->rules.offset);
+	uint32_t share;
+
+	for (uint32_t i = 0; i < image->rules.count && i < TWS_RULES; i++) {
+		if (!tws_match_subject(image, &rules[i].match, subject) ||
+		    !tws_match_address(image, &rules[i].match, to))
+			continue;
+		share = rules[i].action.sample_percent;
+		decision->rule = (uint16_t)(i + 1);
+		decision->matched =
+		    share >= 100 || (uint64_t)draw(policy, i) * 100 >> 32 < share;
+		/* How long it lives is known only at its close. */
+		decision->unsupported = rules[i].match.short_lived_only &&
+					rules[i].action.close != TWS_CLOSE_KEEP;
+		return &rules[i].action;
+	}
+	return NULL;
+}
+
+/* ---------------------------------------------------------------------- options */
+
+static void set_option(int fd, int level, int name, int value,
+		       struct publish_decision *decision)
+{
+	if (setsockopt(fd, level, name, &value, sizeof(value)) == 0)
+		decision->applied = true;
+	else
+		decision->unsupported = true;
+}
+
+static bool is_bound(int fd)
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} address = {.in6 = {0}};
+	socklen_t length = sizeof(address);
+
+	if (getsockname(fd, &address.any, &length) != 0)
+		return true;
+	return address.any.sa_family == AF_INET ? address.in.sin_port
+						: address.in6.sin6_port;
+}
+
+static void set_port_range(int fd, const struct tws_action *action,
+			   struct publish_decision *decision, uint32_t *flags)
+{
+	uint16_t low = action->port_low, high = action->port_high;
+
+	if (is_bound(fd) || (!low && !high && kernel_port_range(&low, &high) != 0))
+		return;
+	set_option(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, (int)((uint32_t)high << 16 | low),
+		   decision);
+	if (!decision->unsupported)
+		*flags |= TWS_CONN_PORT_RANGE;
+}
+
+/* False: the program set it itself, and the rule respects that. */
+static bool may_set_linger2(const struct policy_at_call *policy, int fd,
+			    const struct tws_action *action,
+			    struct publish_decision *decision)
+{
+	if (action->flags & TWS_ACTION_OVERRIDE ||
+	    option_of_socket(fd, IPPROTO_TCP, TCP_LINGER2) == policy->usual_linger2)
+		return true;
+	decision->kept_app_option = true;
+	return false;
+}
+
+/* Whether it helps is known, and counted, only when the connection ends. */
+static void set_fin_reset(const struct policy_at_call *policy, int fd,
+			  const struct tws_action *action,
+			  struct publish_decision *decision, uint32_t *flags)
+{
+	bool applied = decision->applied;
+
+	if (!may_set_linger2(policy, fd, action, decision))
+		return;
+	set_option(fd, IPPROTO_TCP, TCP_LINGER2, -1, decision);
+	if (decision->applied)
+		*flags |= TWS_CONN_POLICY_LINGER2;
+	decision->applied = applied;
+}
+
+static void set_linger(int fd, const struct tws_action *action,
+		       struct publish_decision *decision, uint32_t *flags)
+{
+	struct linger linger = {0};
+	socklen_t length = sizeof(linger);
+
+	if (!(action->flags & TWS_ACTION_OVERRIDE) &&
+	    getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &length) == 0 &&
+	    linger.l_onoff) {
+		decision->kept_app_option = true;
+		return;
+	}
+	linger = (struct linger){1, action->linger_seconds};
+	if (setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) != 0)
+		return;
+	decision->applied = true;
+	*flags |= TWS_CONN_POLICY_LINGER_N;
+}
+
+static void set_close_mode(const struct policy_at_call *policy, int fd,
+			   const struct tws_action *action,
+			   struct publish_decision *decision, uint32_t *flags)
+{
+	if (action->close == TWS_CLOSE_FIN_RESET)
+		set_fin_reset(policy, fd, action, decision, flags);
+	else if (action->close == TWS_CLOSE_LINGER)
+		set_linger(fd, action, decision, flags);
+	else if (action->close != TWS_CLOSE_KEEP)
+		decision->unsupported = true;
+}
+
+static void set_reuseaddr(int fd, const struct tws_action *action,
+			  struct publish_decision *decision)
+{
+	uint32_t asked =
+	    action->flags & (TWS_ACTION_REUSEADDR_ON | TWS_ACTION_REUSEADDR_OFF);
+
+	if (asked)
+		set_option(fd, SOL_SOCKET, SO_REUSEADDR, asked == TWS_ACTION_REUSEADDR_ON,
+			   decision);
+}
+
+static void carry_out(const struct policy_at_call *policy, int fd,
+		      const struct tws_action *action, struct publish_decision *decision,
+		      uint32_t *flags)
+{
+	set_reuseaddr(fd, action, decision);
+	if (action->flags & TWS_ACTION_PORT_RANGE)
+		set_port_range(fd, action, decision, flags);
+	if (action->flags & TWS_ACTION_PORT_RING)
+		decision->unsupported = true;
+	if (action->flags & TWS_ACTION_FIN_TIMEOUT &&
+	    may_set_linger2(policy, fd, action, decision))
+		set_option(fd, IPPROTO_TCP, TCP_LINGER2, (int)action->fin_timeout_seconds,
+			   decision);
+	set_close_mode(policy, fd, action, decision, flags);
+}
+
+static bool asks_for_anything(const struct tws_action *action)
+{
+	return action->close != TWS_CLOSE_KEEP ||
+	       action->flags & (TWS_ACTION_REUSEADDR_ON | TWS_ACTION_REUSEADDR_OFF |
+				TWS_ACTION_PORT_RANGE | TWS_ACTION_PORT_RING |
+				TWS_ACTION_FIN_TIMEOUT);
+}
+
+void policy_at_connect(struct policy_at_call *policy, int fd,
+		       const struct tws_subject *subject, const struct tws_address *to,
+		       struct publish_decision *ret_decision, uint32_t *ret_flags)
+{
+	const struct tws_action *action;
+
+	*ret_decision = (struct publish_decision){0};
+	if (!policy->image)
+		return;
+	action = decide_arm(policy, subject, to, ret_decision);
+	if (!action)
+		action = decide_rule(policy, subject, to, ret_decision);
+	if (!action || !ret_decision->matched || ret_decision->unsupported)
+		return;
+	if (action->flags & TWS_ACTION_DRY_RUN)
+		ret_decision->would_apply = asks_for_anything(action);
+	else
+		carry_out(policy, fd, action, ret_decision, ret_flags);
+}
+
+void policy_at_bind(const struct policy_at_call *policy, int fd,
+		    const struct tws_subject *subject, bool to_port_0)
+{
+	const struct tws_policy_image *image = policy->image;
+	const struct tws_rule *rules = tws_policy_at(image, image->rules.offset);
+	struct publish_decision ignored = {0};
+
+	for (uint32_t i = 0; i < image->rules.count && i < TWS_RULES; i++) {
+		if (!tws_match_subject(image, &rules[i].match, subject) ||
+		    !tws_action_acts_at_bind(&rules[i].action))
+			continue;
+		if (rules[i].action.flags & TWS_ACTION_DRY_RUN)
+			return;
+		set_reuseaddr(fd, &rules[i].action, &ignored);
+		if (to_port_0 && rules[i].action.flags & TWS_ACTION_LATE_BIND)
+			set_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1, &ignored);
+		return;
+	}
+}
+
+enum tws_ending policy_at_close(int fd, uint32_t flags)
+{
+	struct pollfd polled = {.fd = fd, .events = POLLIN | POLLRDHUP};
+
+	if (poll(&polled, 1, 0) < 0 || polled.revents & (POLLHUP | POLLERR))
+		return TWS_END_NONE;
+	if (polled.revents & POLLRDHUP)
+		return TWS_END_REMOTE_FIN;
+	return flags & TWS_CONN_POLICY_LINGER2 ? TWS_END_FIN_RESET : TWS_END_NONE;
+}
