@@ -11,6 +11,7 @@
 #include "shim/connect.h"
 #include "shim/lifecycle.h"
 #include "shim/shared/clock.h"
+#include "shim/shared/pair.h"
 
 /* After a disconnect the socket may connect again, as a new connection. */
 static TWS_COLD void disconnected(int fd, struct tws_connecting *connecting)
@@ -221,7 +222,8 @@ connected_slowly(int fd, const struct sockaddr *address, socklen_t length,
 		error = name_late(fd, address, length, connecting, error, now);
 	if (error < 0)
 		return;
-	if (conn->slot->flags & TWS_CONN_MPTCP && (!error || error == EINPROGRESS))
+	if (tws_is_found_by_pair(conn->slot->flags, conn->slot->cookie) &&
+	    (!error || error == EINPROGRESS))
 		note_local(fd, conn);
 	if (error) {
 		not_connected(fd, connecting, error, now);
@@ -248,7 +250,8 @@ TWS_HOT void tws_hook_connected(int fd, const struct sockaddr *address, socklen_
 	took = now - connecting->began_ns;
 	/* First the time: after a long one, the slot's file may have been cut. */
 	if (tws_unlikely(took > TWS_FRESH_NS ||
-			 connecting->conn.slot->flags & TWS_CONN_MPTCP ||
+			 tws_is_found_by_pair(connecting->conn.slot->flags,
+					      connecting->conn.slot->cookie) ||
 			 !tws_conn_address(address, length, &remote))) {
 		connected_slowly(fd, address, length, connecting, error, sent);
 		return;

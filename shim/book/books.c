@@ -10,6 +10,7 @@
 
 #include "shim/shared/clock.h"
 #include "shim/book/fds.h"
+#include "shim/book/memory.h"
 #include "shim/shared/hot.h"
 #include "shim/shared/sys.h"
 
@@ -27,17 +28,11 @@ static bool back_elements(const struct tws_book *book, enum tws_section_id id,
 			  uint32_t before, uint32_t count)
 {
 	const struct tws_section *laid = &book->section[id];
-	uint64_t from = (laid->offset + (uint64_t)before * laid->element_size) & ~4095ULL;
+	uint64_t from = laid->offset + (uint64_t)before * laid->element_size;
 	uint64_t to = laid->offset + (uint64_t)count * laid->element_size;
-	long ret;
 
-	if (to > book->size)
-		return false;
-	ret = tws_sys3(SYS_madvise, (char *)book->header + from, to - from,
-		       MADV_POPULATE_WRITE);
-	/* EINVAL: a kernel before 5.14, where the whole file was backed when it was
-	 * made. */
-	return ret == 0 || ret == -EINVAL;
+	return to <= book->size &&
+	       tws_memory_back((char *)book->header + from, to - from);
 }
 
 /* Checks that what the file claims to be backed really is. */
@@ -300,8 +295,7 @@ void tws_book_check(void)
 {
 	for (int i = 0; i < TWS_BOOKS; i++)
 		if (tws_book_is_ours(&tws_books[i]) &&
-		    tws_sys3(SYS_madvise, (uintptr_t)tws_books[i].probe & ~4095UL, 4096,
-			     MADV_POPULATE_READ) == -EFAULT)
+		    tws_memory_read((uintptr_t)tws_books[i].probe) == -EFAULT)
 			tws_book_lost(&tws_books[i]);
 }
 

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #include "shim/shared/clock.h"
+#include "shim/book/memory.h"
 #include "shim/book/self.h"
 #include "shim/book/publish.h"
 #include "shim/shared/sys.h"
@@ -152,12 +153,11 @@ static struct ring *whole_ring(uint32_t index)
 	uint32_t range = __atomic_load_n(&place->range, __ATOMIC_ACQUIRE);
 	struct ring *ring = place->ring;
 	size_t size = size_of((uint16_t)(range >> 16), (uint16_t)range);
-	uintptr_t last = ((uintptr_t)ring + size - 1) & ~4095UL;
 
 	if (!range || tws_now() - __atomic_load_n(&place->checked_ns, __ATOMIC_RELAXED) <=
 			  TWS_FRESH_NS)
 		return range ? ring : NULL;
-	if (tws_sys3(SYS_madvise, last, 4096, MADV_POPULATE_READ) == -EFAULT &&
+	if (tws_memory_read((uintptr_t)ring + size - 1) == -EFAULT &&
 	    !map_ring(ring, (uint16_t)(range >> 16), (uint16_t)range))
 		tws_sys6(SYS_mmap, (long)(uintptr_t)ring, (long)size,
 			 PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,

@@ -16,6 +16,7 @@
 #include "shim/shared/clock.h"
 #include "shim/shared/fold.h"
 #include "shim/book/identity.h"
+#include "shim/book/memory.h"
 #include "shim/book/self.h"
 #include "shim/shared/sys.h"
 #include "shim/shared/text.h"
@@ -143,17 +144,11 @@ static void lay_out_segment(struct tws_header *header,
 /* ------------------------------------------------------------ making one */
 
 /* The header, the process counters and the last page; the rest is backed as it is
- * reached. A kernel without MADV_POPULATE_WRITE (before 5.14) has it all backed at once.
- */
-static bool back_segment(int fd, struct tws_header *header, uint64_t size)
+ * reached. */
+static bool back_segment(struct tws_header *header, uint64_t size)
 {
-	uint64_t first = 4096 + sizeof(struct tws_counters);
-	char *last = (char *)header + size - 4096;
-
-	if (tws_sys3(SYS_madvise, header, first, MADV_POPULATE_WRITE) == 0)
-		return tws_sys3(SYS_madvise, last, 4096, MADV_POPULATE_WRITE) == 0;
-	return tws_sys4(SYS_fallocate, fd, 0, 0, size) == 0 &&
-	       tws_sys3(SYS_madvise, header, first, MADV_POPULATE_WRITE) != -EFAULT;
+	return tws_memory_back(header, TWS_PAGE + sizeof(struct tws_counters)) &&
+	       tws_memory_back((char *)header + size - TWS_PAGE, TWS_PAGE);
 }
 
 static struct tws_header *map_file(int fd, uint64_t size)
@@ -218,7 +213,7 @@ static struct tws_header *make_in(int directory, int fd, const char *temporary,
 	if (!header)
 		return NULL;
 	set_readers(directory, fd, settings->group);
-	if (back_segment(fd, header, layout->size)) {
+	if (back_segment(header, layout->size)) {
 		tws_segment_begin(header, layout);
 		if (publish_name(directory, temporary, header, layout))
 			return header;

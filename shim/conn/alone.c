@@ -197,12 +197,11 @@ static bool may_share(const struct tws_end *end, long directory, const char *num
 {
 	int fd = (int)tws_text_parse(number);
 	uint64_t cookie = 0;
-	uint32_t length = sizeof(cookie);
 	long ret;
 
 	if (*number == '.' || fd == end->fd || fd == directory)
 		return false;
-	ret = tws_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length);
+	ret = tws_conn_ask_cookie(fd, &cookie);
 	if (ret == 0)
 		return cookie == end->conn.slot->cookie ||
 		       (!(tws_fd(fd) & TWS_FD_SLOT) && leads_out(fd));

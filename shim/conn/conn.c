@@ -7,12 +7,15 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "shim/shared/clock.h"
 #include "shim/conn/conn_move.h"
 #include "shim/shared/hot.h"
+#include "shim/book/memory.h"
 #include "shim/book/self.h"
 #include "shim/book/port_ring.h"
+#include "shim/shared/pair.h"
 #include "shim/shared/sys.h"
 
 /* 1 + the slot that this thread last saw free, so that threads stay in slots, and so
@@ -52,20 +55,42 @@ void tws_conn_flags_change(int fd, uint32_t set, uint32_t clear)
 	}
 }
 
+/* No other socket has the same number while this one is open. */
+static long ask_inode(int fd, uint64_t *ret_cookie)
+{
+	struct stat stat = {0};
+	long ret = tws_sys2(SYS_fstat, fd, &stat);
+
+	if (ret == 0 && !S_ISSOCK(stat.st_mode))
+		ret = -ENOTSOCK;
+	if (ret == 0)
+		*ret_cookie = TWS_COOKIE_INODE | stat.st_ino;
+	return ret;
+}
+
+long tws_conn_ask_cookie(int fd, uint64_t *ret_cookie)
+{
+	uint32_t length = sizeof(*ret_cookie);
+	long ret = tws_getsockopt(fd, SOL_SOCKET, SO_COOKIE, ret_cookie, &length);
+
+	return ret == 0 || ret == -EBADF || ret == -ENOTSOCK ? ret
+							     : ask_inode(fd, ret_cookie);
+}
+
 /* EFAULT: the file was truncated. EINVAL from the probe: somebody wrote over it, and
  * may have written over anything else. */
 uint64_t tws_conn_cookie_after(int fd, struct tws_book *book, long error)
 {
 	uint64_t cookie = 0;
-	uint32_t length = sizeof(cookie);
-	long ret;
 
-	if (error != -EFAULT && error != -EINVAL)
+	if (error == -EBADF || error == -ENOTSOCK)
 		return 0;
-	ret = tws_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length);
-	if (error == -EFAULT || ret == 0)
+	if (tws_conn_ask_cookie(fd, &cookie) != 0)
+		cookie = 0;
+	if (error == -EFAULT || (error == -EINVAL && cookie) ||
+	    tws_memory_read((uintptr_t)book->probe) == -EFAULT)
 		tws_book_lost(book);
-	return ret == 0 ? cookie : 0;
+	return cookie;
 }
 
 bool tws_conn_address_ipv6(const struct sockaddr_in6 *in6, socklen_t length,

@@ -209,6 +209,10 @@ TWS_COLD uint32_t tws_conn_ask_socket(int fd);
  * has none, and the answer is empty. */
 TWS_COLD bool tws_conn_name(int fd, long call, struct tws_address *ret_address);
 
+/* The cookie of a socket. Where the kernel tells none, a number made of its inode, with
+ * TWS_COOKIE_INODE set (shim/shared/pair.h). Returns 0, or a negative errno. */
+TWS_COLD long tws_conn_ask_cookie(int fd, uint64_t *ret_cookie);
+
 /* Slow half of tws_conn_cookie(): works without the probe, after the probe has failed. */
 TWS_COLD uint64_t tws_conn_cookie_after(int fd, struct tws_book *book, long error);
 

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "shim/shared/pair.h"
 #include "shim/shared/sys.h"
 
 struct question {
@@ -36,6 +37,8 @@ static void fill_question(struct question *question, const struct tws_address *l
 	id->idiag_dport = htons(remote->port);
 	memcpy(id->idiag_src, local->bytes, sizeof(local->bytes));
 	memcpy(id->idiag_dst, remote->bytes, sizeof(remote->bytes));
+	if (cookie & TWS_COOKIE_INODE)
+		cookie = ~0ULL; /* INET_DIAG_NOCOOKIE, twice: any */
 	id->idiag_cookie[0] = (uint32_t)cookie;
 	id->idiag_cookie[1] = (uint32_t)(cookie >> 32);
 }

@@ -3,10 +3,11 @@
  * Looks at a book's file if the last look is too long ago.
  */
 #include "shim/conn/fresh.h"
-#include "shim/shared/clock.h"
 
 #include <errno.h>
-#include <sys/mman.h>
+
+#include "shim/book/memory.h"
+#include "shim/shared/clock.h"
 
 void tws_freshen_book(struct tws_book *book)
 {
@@ -14,8 +15,7 @@ void tws_freshen_book(struct tws_book *book)
 
 	if (now - __atomic_load_n(&book->seen_ns, __ATOMIC_RELAXED) <= TWS_FRESH_NS)
 		return;
-	if (tws_sys3(SYS_madvise, (uintptr_t)book->probe & ~4095UL, 4096,
-		     MADV_POPULATE_READ) == -EFAULT)
+	if (tws_memory_read((uintptr_t)book->probe) == -EFAULT)
 		tws_book_lost(book);
 	tws_seen(book, now);
 }

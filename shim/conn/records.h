@@ -9,8 +9,6 @@
 #include "shim/conn/conn.h"
 #include "shim/shared/pair.h"
 
-#define TWS_TW_COOKIE_BITS 48
-
 /* The place of a ticket's record in a ring of `count` (not 0) elements. Rings usually
  * have 2^n elements, which avoids a division, the slowest instruction. */
 static inline uint32_t tws_record_place(uint64_t ticket, uint32_t count)
@@ -44,7 +42,7 @@ static inline void tws_record_time_wait(const struct tws_conn *conn)
 	uint64_t ticket;
 	uint32_t place;
 
-	if (tws_unlikely(conn->slot->cookie >> TWS_TW_COOKIE_BITS || !count))
+	if (tws_unlikely(!count))
 		return;
 	ticket = __atomic_fetch_add(&header->time_wait_tickets, 1, __ATOMIC_RELAXED);
 	place = tws_record_place(ticket, count);

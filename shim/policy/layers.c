@@ -14,6 +14,7 @@
 
 #include "shim/book/books.h"
 #include "shim/book/identity.h"
+#include "shim/book/memory.h"
 #include "shim/book/publish.h"
 #include "shim/book/self.h"
 #include "shim/shared/rundir.h"
@@ -319,9 +320,10 @@ uint32_t tws_layers_followed(void)
 
 /* ------------------------------------------------------------------ truncation */
 
+/* Whether the end is missing, and perhaps more before it. */
 static bool is_cut(const void *at, uint64_t size)
 {
-	return tws_sys3(SYS_madvise, at, size, MADV_POPULATE_READ) == -EFAULT;
+	return tws_memory_read((uintptr_t)at + size - 1) == -EFAULT;
 }
 
 /* Whether the file is whole again. */

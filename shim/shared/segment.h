@@ -161,7 +161,8 @@ enum tws_conn_flag {
 struct tws_connection {
 	uint32_t state;	     /* atomic; enum tws_conn_state; changes with generation */
 	uint32_t generation; /* atomic; grows each time the slot is claimed */
-	uint64_t cookie;     /* SO_COOKIE: the same in the kernel's TIME_WAIT table */
+	uint64_t cookie;     /* SO_COOKIE: the same in the kernel's TIME_WAIT table; or
+				see TWS_COOKIE_INODE in shim/shared/pair.h */
 	uint64_t began_ns;   /* CLOCK_MONOTONIC at connect() */
 	uint64_t established_ns; /* CLOCK_MONOTONIC, 0 while connecting */
 	struct tws_address remote;
@@ -245,8 +246,8 @@ struct tws_ended {
 #define TWS_TW_COOKIE(word)		 ((word)&0xffffffffffffULL)
 #define TWS_TW_DESTINATION(word)	 ((uint16_t)((word) >> 48))
 #define TWS_TW_PACK(cookie, destination) ((cookie) | (uint64_t)(destination) << 48)
-/* An MPTCP connection is entered by the hash of shim/shared/pair.h instead of its
- * cookie. */
+/* A connection without a cookie of its own is entered by the hash of shim/shared/pair.h.
+ */
 
 /* ------------------------------------------------------------ section: rules */
 

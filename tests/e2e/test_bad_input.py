@@ -17,6 +17,7 @@ import threading
 import time
 
 from harness import ADDRESS, Skip, kernel_sockets, time_wait, time_wait_left, wait_for, policy_slot
+from test_refused import ERRORS, POPULATE
 
 STEPS = ("socket", "connect", "send:1", "recv", "close")
 SECTIONS, SECTION_AT, SECTION_SIZE = 8, 32, 24
@@ -390,13 +391,14 @@ while ! ls {t.dir}/*.seg >/dev/null 2>&1; do :; done
 cat /dev/zero > {t.dir}/fill 2>/dev/null
 wait $!
 """)
-    server = t.server()
-    client = _client(t, server, "socket", "connect", "send:1", "recv", "close", "sleep:300")
     # The segment grows with its use: many connections open at once, and many ended.
     more = ("socket", "connect", "send:1", "recv") * 600
-    t.run("unshare", "-m", "sh", script, "env", f"LD_PRELOAD={t.library}", *client, *more,
-          shim=False)
-    assert server.counts["accepted"] == 601, server.counts
+    for refuse in ((), *((t.prog("refuse"), POPULATE, str(error)) for error in ERRORS)):
+        server = t.server()
+        client = _client(t, server, "socket", "connect", "send:1", "recv", "close", "sleep:300")
+        t.run("unshare", "-m", "sh", script, *refuse, "env", f"LD_PRELOAD={t.library}", *client,
+              *more, shim=False)
+        assert server.counts["accepted"] == 601, server.counts
 
 
 OPENS_MANY = """

@@ -75,8 +75,9 @@ def test_a_connection_costs_three_system_calls(t):
     added = _counts(t, *STEPS)
     many = {n: c for n, c in added.items() if c >= 500}
     assert sum(many.values()) <= 3000, many
-    # The policy's control file is looked at by the clock, not by connections: madvise.
-    rest = sum(c for n, c in added.items() if 0 < c < 500 and n != "madvise")
+    # Shared files are looked at by the clock, not by connections (futex); and after a connect() that
+    # took ten milliseconds, as on a busy machine, the socket is asked where it leads.
+    rest = sum(c for n, c in added.items() if 0 < c < 500 and n not in ("futex", "getpeername"))
     assert rest < 120, added
 
 

@@ -4,6 +4,7 @@
  * validated and matched against connections. The source of the shim's loader is included;
  * stubs for the rest of the shim are below.
  */
+#include "shim/book/memory.c"
 #include "shim/policy/layers.c"
 #include "shim/policy/load.c"
 

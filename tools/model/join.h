@@ -30,8 +30,9 @@ enum join_where {
 /* The key of an ended connection's socket in kernel_table_find_key(). */
 static inline uint64_t join_ended_key(const struct tws_ended *ended)
 {
-	return ended->flags & TWS_CONN_MPTCP ? tws_pair(&ended->local, &ended->remote)
-					     : ended->cookie;
+	return tws_is_found_by_pair(ended->flags, ended->cookie)
+		   ? tws_pair(&ended->local, &ended->remote)
+		   : ended->cookie;
 }
 
 /* `socket` NULL: the table does not have it. */

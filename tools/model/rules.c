@@ -39,10 +39,9 @@ static void note_stop(struct model_rule *rule, const struct tws_rule_status *sta
 		rule->stopped_why = status->stopped;
 }
 
-static void note_time_wait(const struct model *model, struct model_rule *rule,
-			   uint64_t cookie)
+static void note_time_wait(struct model *model, struct model_rule *rule, uint64_t key)
 {
-	const struct kernel_socket *socket = kernel_table_find(&model->table, cookie);
+	const struct kernel_socket *socket = kernel_table_find_key(&model->table, key);
 
 	rule->closes = true;
 	rule->time_wait += socket && socket->state == TCP_TIME_WAIT;
@@ -55,7 +54,7 @@ static bool is_needless(enum tws_ending ending)
 }
 
 /* A connection whose ending the process recorded. */
-static void note_ended(const struct model *model, struct model_rule *rule,
+static void note_ended(struct model *model, struct model_rule *rule,
 		       const struct tws_ended *ended)
 {
 	/* The shim counts late_bind at bind(), when no rule has the connection yet. */
@@ -64,10 +63,10 @@ static void note_ended(const struct model *model, struct model_rule *rule,
 	rule->needless += is_needless((enum tws_ending)ended->ending) &&
 			  !(ended->flags & TWS_CONN_POLICY_COUNTED);
 	if (ended->flags & (TWS_CONN_POLICY_LINGER2 | TWS_CONN_POLICY_RESET))
-		note_time_wait(model, rule, ended->cookie);
+		note_time_wait(model, rule, join_ended_key(ended));
 }
 
-static void note_endings(const struct model *model, const struct segment *segment,
+static void note_endings(struct model *model, const struct segment *segment,
 			 struct model_rule *rule, uint32_t index)
 {
 	for (uint32_t i = 0; i < segment->used[TWS_SECTION_ENDED]; i++)
@@ -77,7 +76,7 @@ static void note_endings(const struct model *model, const struct segment *segmen
 }
 
 /* A connection that is open, or whose process was killed. */
-static void note_open(const struct model *model, struct model_rule *rule,
+static void note_open(struct model *model, struct model_rule *rule,
 		      const struct tws_connection *slot,
 		      const struct join_verdict *verdict)
 {
@@ -90,7 +89,7 @@ static void note_open(const struct model *model, struct model_rule *rule,
 	else if (verdict->ending == TWS_END_LOCAL_FIN && verdict->via == TWS_VIA_KILL &&
 		 !(slot->flags & TWS_CONN_POLICY_COUNTED)) {
 		rule->killed++;
-		note_time_wait(model, rule, slot->cookie);
+		note_time_wait(model, rule, tws_socket_key(slot));
 	}
 }
 

@@ -381,7 +381,10 @@ static void explain_bpf(char *ret_error, size_t size, int error)
 						"with the shim instead";
 
 	if (error == -EPERM || error == -EACCES)
-		why = "only root may (CAP_BPF and CAP_PERFMON)";
+		why = geteuid() ? "only root may (CAP_BPF and CAP_PERFMON)"
+				: "root may not either here: CAP_BPF or CAP_PERFMON is "
+				  "missing, or a container's filter or kernel lockdown "
+				  "forbids it";
 	else if (access("/sys/kernel/btf/vmlinux", R_OK) != 0)
 		why = "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)";
 	snprintf(ret_error, size, "BPF: %s: %s", why, instead);

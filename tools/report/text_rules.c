@@ -15,7 +15,8 @@ static const struct {
 	const char *what;
 } POLICY[] = {
     {TWS_policy_would_apply, "would have been applied (dry run)"},
-    {TWS_policy_unsupported, "not supported by this kernel or socket"},
+    {TWS_policy_unsupported,
+     "not supported by this kernel or socket (see twshim features)"},
     {TWS_policy_too_late, "already in TIME_WAIT when close() was called, because the "
 			  "program had called shutdown()"},
     {TWS_policy_skipped_unsent, "closed normally because data was unsent"},
