@@ -300,7 +300,7 @@ SHIPPED := $(foreach f,$(wildcard config/examples/*.conf),$f:$(DATADIR)/examples
 	$(foreach f,$(wildcard docs/img/*),$f:$(DOCDIR)/docs/img) \
 	$(foreach f,$(wildcard docs/readers/*),$f:$(DOCDIR)/docs/readers)
 # What is made for this PREFIX: UNITS have the path of twshim in them.
-UNIT_FILES := $(notdir $(wildcard config/systemd/*.service))
+UNIT_FILES := $(notdir $(wildcard config/systemd/*.service config/systemd/*.mount))
 FILLED = sed -e 's\#/usr/local/bin\#$(BINDIR)\#' -e 's\#@PREFIX@\#$(PREFIX)\#' \
 	-e 's\#@LIBDIR@\#$(LIBDIR)\#' -e 's\#@INCLUDEDIR@\#$(INCLUDEDIR)\#' \
 	-e 's\#@VERSION@\#$(VERSION)\#'

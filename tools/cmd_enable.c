@@ -12,6 +12,7 @@
 
 #include "tools/base/cli.h"
 #include "tools/base/json.h"
+#include "tools/segments/prepare.h"
 #include "tools/systemd/enable.h"
 #include "tools/systemd/unit_command.h"
 #include "tools/policy/actions.h"
@@ -177,6 +178,9 @@ int cmd_enable(int argc, char **argv)
 		enable_plan_free(&plan);
 		return cli_fail(CLI_FAILURE, "%s", error);
 	}
+	if (!request.common.dry && !request.common.place.user &&
+	    !*request.common.place.root)
+		prepare_places();
 	restarted = request.common.restart && !request.common.dry;
 	status = restarted ? unit_command_restart(&request.common, plan.unit.name,
 						  "the drop-in is in place")

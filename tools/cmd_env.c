@@ -16,6 +16,7 @@
 #include "tools/launch/library.h"
 #include "tools/launch/run_directory.h"
 #include "tools/policy/store.h"
+#include "tools/run_policy.h"
 #include "tools/segments/dir_option.h"
 #include "tools/segments/prepare.h"
 #include "tools/segments/rundir.h"
@@ -68,23 +69,11 @@ static int env_check_directory(const char *directory)
 /* A policy is that of a run, whose processes are those that get this environment. */
 static int env_store_policy(const struct request *request, struct run_directory *run)
 {
-	struct tws_complaints complaints = {0};
 	char error[PATH_MAX + 256];
-	int result;
 
 	if (run_directory_create(run, error, sizeof(error)) != 0)
 		return cli_fail(CLI_FAILURE, "%s", error);
-	result = tws_policy_install(&request->given.source, run->path, run->policy_mode,
-				    &complaints);
-	tws_policy_print_complaints(stderr, &complaints);
-	if (result != 0 && !complaints.errors)
-		tws_policy_fail_store(0, run->path, result, "TWSHIM_DIR");
-	tws_complaints_free(&complaints);
-	if (result == 0)
-		run_directory_leave(run);
-	else
-		run_directory_discard(run);
-	return result ? CLI_FAILURE : 0;
+	return run_policy_leave(run, &request->given.source);
 }
 
 /* In single quotes, for a POSIX shell. */

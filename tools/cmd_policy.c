@@ -10,6 +10,7 @@
 
 #include "tools/base/cli.h"
 #include "tools/policy/actions.h"
+#include "tools/run_policy.h"
 
 #define RULE	 POLICY_RULE_OPTION(struct policy_options, given)
 #define JSON(of) CLI_JSON(struct policy_options, json, of)
@@ -29,8 +30,17 @@
 		    cli_take_text, .offset = offsetof(struct policy_options, directory)  \
 	}
 
+#define RUN                                                                              \
+	{                                                                                \
+		"run", 0, "TAG",                                                         \
+		    "of the processes with TWSHIM_RUN=TAG, as enable does\n"             \
+		    "for a service",                                                     \
+		    cli_take_text, .offset = offsetof(struct policy_options, run)        \
+	}
+
 static const struct cli_option CHECK[] = {RULE, JSON("policy-check/1"), {0}};
-static const struct cli_option LOAD[] = {RULE, SYSTEM, DIR, JSON("policy-load/2"), {0}};
+static const struct cli_option LOAD[] = {RULE, SYSTEM, DIR, RUN, JSON("policy-load/2"),
+					 {0}};
 static const struct cli_option SHOW[] = {DIR, JSON("policy/2"), {0}};
 static const struct cli_option CLEAR[] = {SYSTEM, DIR, JSON("policy-load/2"), {0}};
 
@@ -53,6 +63,16 @@ static const struct cli_option SETTINGS[] = {
      .offset = offsetof(struct policy_options, markdown)},
     {0},
 };
+
+static int load(const struct policy_options *options)
+{
+	if (!options->run)
+		return policy_load(options);
+	if (options->system || options->directory || options->json)
+		return cli_fail(CLI_USAGE, "--run: it does not work with --system, --dir "
+					   "or --json: leave it out");
+	return run_policy_load(options->run, &options->given.source);
+}
 
 #define STATUS "Exit status: 0 done, 1 failure or errors in the policy, 2 usage.\n"
 
@@ -80,7 +100,7 @@ static const struct subcommand {
       "It is the user's policy; for root the system's, which all users obey. A run\n"
       "with a policy of its own keeps that.\n" STATUS,
       .options = LOAD, .most_operands = 1},
-     policy_load,
+     load,
      true},
     {"show",
      {"policy show", "", "Prints the policy in force, and who follows it.\n", STATUS,

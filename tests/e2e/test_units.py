@@ -305,24 +305,21 @@ def test_enable_warns_of_a_policy_as_policy_check_does(t):
     assert enable(t, root, "-n", "-c", policy, "a")["warnings"] == listed["warnings"][:1]
 
 
-def test_what_enable_writes_for_a_user_is_counted_in_the_users_run_time_directory(t):
+def test_what_enable_writes_for_a_user_is_counted_in_the_users_usual_place(t):
     server, user = t.server(), User(t)
     folder = user.unit(".local/share", "b.service", f"ExecStart={t.prog('client')}\n")
     made = user.json("enable", "--restart", "b")
     # A unit of a package's: the drop-in is where the user's own are.
     assert made["drop_in"] == f"{user.home}/.config/systemd/user/b.service.d/50-twshim.conf", made
     assert os.listdir(folder) == ["b.service"] and made["restarted"], made
-    assert "RuntimeDirectory=twshim/%n\n" in made["text"], made
+    assert "RuntimeDirectory" not in made["text"] and "TWSHIM_DIR" not in made["text"], made
     # What systemd reads.
     lines = [line[len('Environment="'):-1] for line in made["text"].splitlines()
              if line.startswith("Environment=")]
-    environment = dict(line.replace("%t", user.runtime).replace("%n", "b.service").split("=", 1)
-                       for line in lines)
-    os.makedirs(os.path.join(user.runtime, "twshim/b.service"), 0o700)
+    environment = dict(line.split("=", 1) for line in lines)
     t.run(t.prog("client"), server.address, str(server.port), "socket", "connect", "send:1", "recv",
           "close", shim=False, env=environment)
-    t.counters(t.report("--dir", os.path.join(user.runtime, "twshim")), attempts=1, established=1,
-               ended_local_fin=1)
+    t.counters(t.report(), attempts=1, established=1, ended_local_fin=1)
     assert user.json("disable", "--restart", "b")["restarted"]
     with open(user.told, encoding="utf-8") as file:
         assert file.read() == "--user daemon-reload\n--user restart b.service\n" * 2
@@ -355,10 +352,37 @@ set -e
 echo 0 > "$CGROUP/cgroup.procs"
 exec unshare -m -p -C -u -i --fork --mount-proc --kill-child sh -c "$INSIDE"
 """
+# It must not touch the machine: /tmp is another one, in which only what the test needs is seen, what is
+# installed is read-only, and a unit with default dependencies fails, because sysinit.target would run
+# systemd-tmpfiles, which empties /tmp, and systemd-sysctl.
 INSIDE = """
 set -e
 mount --make-rprivate /
 mount -t tmpfs tmpfs /run
+number=0
+for kept in $KEPT; do
+    number=$((number + 1))
+    mkdir /run/$number
+    mount --bind "$kept" /run/$number
+done
+mount -t tmpfs -o mode=1777 tmpfs /tmp
+mount -t tmpfs -o mode=1777 tmpfs /var/tmp
+number=0
+for kept in $KEPT; do
+    number=$((number + 1))
+    mkdir -p "$kept"
+    mount --move /run/$number "$kept"
+    rmdir /run/$number
+done
+for fixed in /etc /usr /var/lib /var/log /home /root; do
+    mount --bind $fixed $fixed
+    mount -o remount,bind,ro $fixed
+done
+mkdir -p /run/systemd/system
+for masked in sysinit.target basic.target systemd-tmpfiles-setup.service systemd-sysctl.service \
+    systemd-tmpfiles-setup-dev.service systemd-journald.service; do
+    ln -s /dev/null /run/systemd/system/$masked
+done
 mount -t tmpfs tmpfs /dev/shm
 umount -R /sys/fs/cgroup 2>/dev/null || true
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
@@ -395,7 +419,8 @@ class Systemd:
         self.group = make_group()
         self.process = t.start("sh", "-c", BOOT, shim=False, stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL,
-                               env={"CGROUP": self.group, "INSIDE": INSIDE})
+                               env={"CGROUP": self.group, "INSIDE": INSIDE,
+                                    "KEPT": f"{t.scratch} {os.path.abspath(t.build)}"})
         atexit.register(self.end)
         wait_for(lambda: self.pid() or self.process.poll() is not None, "unshare forked")
         if self.process.poll() is not None:
@@ -467,8 +492,7 @@ def test_services_of_a_real_systemd_are_counted(t):
     # Oneshots that remain after exit, so that they have ended and their directories still exist.
     kind = "Type=oneshot\nRemainAfterExit=yes\n"
     if is_sanitized(t):
-        # Under the preload, without the search for leaks, which would ptrace inside the sandbox.
-        kind += "Environment=ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0\n"
+        kind += ASAN
     for name, more in (("walls", walls), ("dynamic", "DynamicUser=yes\n"), ("own", own),
                        ("drops", "")):
         systemd.unit(name + ".service", kind + more + run + (" 33" if name == "drops" else "")
@@ -510,3 +534,98 @@ def test_enabled_tells_what_of_a_running_service_has_the_shim(t):
     assert systemd.report()[1]["total"]["open"] == 1
     systemd.run(systemd.twshim, "disable", "--restart", "hold")
     assert json.loads(systemd.run(systemd.twshim, "enabled", "--json").stdout)["units"] == []
+
+
+UNITS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../config/systemd")
+BOB = 23456
+# Under the preload, without the search for leaks, which would ptrace inside the sandbox.
+ASAN = "Environment=ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0\n"
+
+
+def as_user(uid, *command):
+    """The words that run a command as another user."""
+    return ("setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups", *command)
+
+
+def mounted(systemd):
+    """(type, options) of /run/twshim, without what the kernel adds; its size in blocks and files."""
+    kind, options = systemd.run("findmnt", "-no", "FSTYPE,OPTIONS", "/run/twshim").stdout.decode().split()
+    size = systemd.run("stat", "-fc", "%b %c", "/run/twshim").stdout
+    return kind, sorted(o for o in options.split(",") if o not in ("relatime", "inode64")), size
+
+
+def connects(server, times=1):
+    """A Python program that opens connections."""
+    return (f"import socket\nfor _ in range({times}):\n"
+            f"    socket.create_connection(('{server.address}', {server.port})).close()\n")
+
+
+def test_the_shipped_units_mount_what_prepare_mounts(t):
+    t.need("findmnt")
+    systemd = Systemd(t)
+    for name in ("run-twshim.mount", "twshim-prepare.service"):
+        with open(os.path.join(UNITS, name), encoding="utf-8") as file:
+            text = file.read()
+        assert "DefaultDependencies=no" in text, "a service that starts early would wait for ever"
+        systemd.run("cp", t.file(name, text.replace("/usr/local/bin", "/run/t")),
+                    "/run/systemd/system/" + name)
+        said = t.run("systemd-analyze", "verify", "--man=no", os.path.join(UNITS, name), shim=False,
+                     status=None).stderr.decode()
+        assert not [line for line in said.splitlines()
+                    if name in line and "is not executable" not in line], said
+    systemd.run("systemctl", "start", "twshim-prepare.service")
+    by_unit = mounted(systemd)
+    assert systemd.run("stat", "-c", "%u %a", "/run/twshim/65534", "/run/twshim/0").stdout == \
+        b"65534 700\n0 700\n"
+    systemd.run("umount", "/run/twshim")
+    systemd.run(systemd.twshim, "prepare")
+    assert by_unit == mounted(systemd) and by_unit[0] == "tmpfs", (by_unit, mounted(systemd))
+    assert {"nosuid", "nodev", "noexec"} <= set(by_unit[1]), by_unit
+
+
+def test_names_that_another_user_has_taken_keep_no_service_from_being_counted(t):
+    """As directory, link and file: of the unit's user, and of the unit."""
+    server = t.server("http")
+    systemd = Systemd(t)
+    systemd.unit("walls.service", "Type=oneshot\nUser=nobody\nProtectSystem=strict\n" +
+                 (ASAN if is_sanitized(t) else "") + systemd.script(connects(server)) + "\n")
+    made = json.loads(systemd.run(systemd.twshim, "enable", "--runtime", "--json", "walls").stdout)
+    assert "\nReadWritePaths=-/run/twshim/65534\n" in made["text"], made["text"]
+    systemd.run("systemctl", "daemon-reload")
+    for count, take in enumerate((("mkdir",), ("ln", "-s", "/tmp"), ("touch",)), 1):
+        for place in ("/dev/shm/twshim-65534", "/run/twshim/walls.service", "/run/twshim/12"):
+            said = systemd.run(*as_user(BOB, *take, place), status=None)
+            assert (said.returncode == 0) == place.startswith("/dev/shm"), (place, said)
+        systemd.run("systemctl", "start", "walls.service")
+        found, report = systemd.report()
+        assert sum(found.values()) == count and not report["unseen"]["places"], (take, report)
+        systemd.run("rm", "-r", "/dev/shm/twshim-65534")
+    assert systemd.run("ls", "/run/twshim/65534").stdout.count(b".seg") == 3
+    assert b"walls" not in systemd.run("ls", "/run/twshim").stdout
+
+
+def test_a_user_id_that_systemd_gives_again_inherits_nothing(t):
+    """Two services of one dynamic user, one after the other; the first loads a policy."""
+    server = t.server("http")
+    systemd = Systemd(t)
+    get = systemd.script(connects(server))
+    policy = "/run/t/policy.conf"
+    systemd.run("install", "-m", "644", t.file("policy.conf", 'rules = ({ name = "r"; close = "fin-reset"; });\n'),
+                policy)
+    kind = "Type=oneshot\nDynamicUser=yes\nUser=twshimtest\n" + (ASAN if is_sanitized(t) else "")
+    systemd.unit("one.service", kind + f"ExecStartPre={systemd.twshim} policy load {policy}\n{get}\n"
+                 "ExecStopPost=+/bin/sh -c 'ls -d /dev/shm/twshim-* >/run/was'\n")
+    systemd.unit("two.service", kind + get + "\nRemainAfterExit=yes\n")
+    for name in ("one", "two"):
+        made = json.loads(systemd.run(systemd.twshim, "enable", "--runtime", "--json", name).stdout)
+        assert any("DynamicUser=" in note for note in made["notes"]), made
+    systemd.run("systemctl", "daemon-reload")
+    systemd.run("systemctl", "start", "one.service")
+    was = systemd.run("cat", "/run/was").stdout.decode().split()
+    assert len(was) == 1, was
+    wait_for(lambda: systemd.run("test", "-e", was[0], status=None).returncode, "systemd clears it")
+    assert systemd.report()[1]["total"]["attempts"] == 0
+    systemd.run("systemctl", "start", "two.service")
+    total = systemd.report()[1]["total"]
+    assert (total["attempts"], total["ended_local_fin"], total["ended_fin_reset"]) == (1, 1, 0), total
+    assert systemd.run("ls", "-d", was[0]).stdout.decode().split() == was, "the same user ID"

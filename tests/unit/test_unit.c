@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "shim/shared/rundir.h"
 #include "tools/systemd/dropin.h"
 #include "tools/systemd/enable.h"
 #include "tools/systemd/unit_processes.h"
@@ -108,32 +109,41 @@ static void the_dropin_appends_and_quotes(void **state)
 	    .unit = "a.service",
 	    .preload = "/%i/\"x\".so",
 	    .library = "/opt/50%/libtwshim.so",
-	    .has_directory = true,
-	    .directory_is_alone = true,
+	    .writable = "/run/twshim/1000",
 	    .twshim = "/usr/bin/twshim",
 	    .policy = "/etc/a $b",
 	};
 	char *text = dropin_text(&dropin), *again;
+	const char *run;
+	uint8_t tag[TWS_RUN_SIZE];
 
 	assert_non_null(strstr(
 	    text,
 	    "Environment=\"LD_PRELOAD=/%i/\\\"x\\\".so:/opt/50%%/libtwshim.so\"\n"));
-	assert_non_null(strstr(text, "RuntimeDirectoryMode=0700\n"
-				     "RuntimeDirectoryPreserve=yes\n"));
-	assert_non_null(strstr(text,
-			       "ExecStartPre=-\"/usr/bin/twshim\" policy load --dir "
-			       "\"%t/twshim/%n\" \"/etc/a $$b\"\n"));
+	assert_non_null(strstr(text, "ReadWritePaths=-/run/twshim/1000\n"));
+	assert_non_null(strstr(text, "[Unit]\nWants=twshim-prepare.service\n"));
+	assert_null(strstr(text, "RuntimeDirectory"));
+	assert_null(strstr(text, "TWSHIM_DIR"));
+	run = strstr(text, "TWSHIM_RUN=");
+	assert_non_null(run);
+	assert_true(tws_run_parse(strndupa(run + strlen("TWSHIM_RUN="), 32), tag));
+	assert_non_null(
+	    strstr(text, "ExecStartPre=-+\"/usr/bin/twshim\" policy load --run "));
+	assert_non_null(strstr(text, " \"/etc/a $$b\"\n"));
 	assert_true(dropin_is_ours(text) && dropin_is_untouched(text));
 	text[strlen(text) - 2] = 'X';
 	assert_true(dropin_is_ours(text) && !dropin_is_untouched(text));
 	free(text);
 
 	dropin.preload = "/opt/50%/libtwshim.so";
-	dropin.is_dynamic = true;
+	dropin.is_users = true;
+	dropin.writable = NULL;
 	dropin.policy = NULL;
 	text = dropin_text(&dropin);
 	assert_non_null(strstr(text, "\"LD_PRELOAD=/opt/50%/libtwshim.so\"\n"));
-	assert_null(strstr(text, "Preserve"));
+	assert_null(strstr(text, "ReadWritePaths"));
+	assert_null(strstr(text, "[Unit]"));
+	assert_null(strstr(text, "TWSHIM_RUN"));
 	assert_null(strstr(text, "ExecStartPre"));
 	again = dropin_text(&dropin);
 	assert_string_equal(text, again);

@@ -258,8 +258,8 @@ void rule_reach(const struct advice_facts *facts, struct advice_finding *ret_fin
 	if (reach->verdict == REACH_NOT_LOADED)
 		ADVICE("restart it under the shim: twshim run -- COMMAND in a shell; "
 		       "twshim enable --restart UNIT for a systemd service; in a "
-		       "container, mount libtwshim.so and a tmpfs on /run/twshim, and "
-		       "set LD_PRELOAD with -e");
+		       "container, mount libtwshim.so and a tmpfs with a directory "
+		       "of its user, and set LD_PRELOAD and TWSHIM_DIR with -e");
 }
 
 void rule_coverage(const struct advice_facts *facts, struct advice_finding *ret_finding)

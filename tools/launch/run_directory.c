@@ -56,12 +56,15 @@ static bool has_roots_place(void)
 	       S_ISDIR(st.st_mode) && st.st_uid == 0;
 }
 
-static int choose(struct run_directory *directory)
+/* `tag` NULL: a random one. */
+static int choose(struct run_directory *directory, const char *tag)
 {
 	int length;
 
-	if (getrandom(directory->run, sizeof(directory->run), 0) !=
-	    (ssize_t)sizeof(directory->run))
+	if (tag && !tws_run_parse(tag, directory->run))
+		return -EINVAL;
+	if (!tag && getrandom(directory->run, sizeof(directory->run), 0) !=
+			(ssize_t)sizeof(directory->run))
 		return -errno;
 	tws_run_tag(directory->run, directory->tag);
 	length = has_roots_place() ? snprintf(directory->path, sizeof(directory->path),
@@ -74,15 +77,15 @@ static int choose(struct run_directory *directory)
 }
 
 /* A sweep may come between making it and locking it: then another is made. */
-static int make_locked(struct run_directory *directory)
+static int make_locked(struct run_directory *directory, const char *tag)
 {
 	int result = -EBUSY;
 
 	for (int i = 0; i < TRIES && result < 0; i++) {
-		result = choose(directory);
+		result = choose(directory, tag);
 		if (result != 0)
 			return result;
-		if (mkdir(directory->path, 0700) != 0 ||
+		if ((mkdir(directory->path, 0700) != 0 && !(tag && errno == EEXIST)) ||
 		    chmod(directory->path, is_roots(directory) ? 0711 : 0700) != 0)
 			return -errno;
 		result = lock(directory->path);
@@ -91,14 +94,14 @@ static int make_locked(struct run_directory *directory)
 	return result < 0 ? result : 0;
 }
 
-static int make(struct run_directory *directory)
+static int make(struct run_directory *directory, const char *tag)
 {
 	int result;
 
 	directory->place = tws_rundir_open(directory->main);
 	if (directory->place < 0)
 		return directory->place;
-	result = make_locked(directory);
+	result = make_locked(directory, tag);
 	if (result == 0)
 		return 0;
 	close(directory->place);
@@ -124,8 +127,8 @@ static int explain(char *ret_error, size_t size, const char *path, int error)
 	return -error;
 }
 
-int run_directory_create(struct run_directory *ret_directory, char *ret_error,
-			 size_t size)
+static int create(struct run_directory *ret_directory, const char *tag, char *ret_error,
+		  size_t size)
 {
 	int result;
 
@@ -138,7 +141,7 @@ int run_directory_create(struct run_directory *ret_directory, char *ret_error,
 	if (result != 0)
 		return explain(ret_error, size, ret_directory->main, -result);
 	if (tws_rundir_check(ret_directory->main) != -EXDEV) {
-		result = make(ret_directory);
+		result = make(ret_directory, tag);
 		return result ? explain(ret_error, size, ret_directory->main, -result)
 			      : 0;
 	}
@@ -148,6 +151,18 @@ int run_directory_create(struct run_directory *ret_directory, char *ret_error,
 	    "to a directory on a tmpfs, such as /dev/shm/twshim-%u",
 	    ret_directory->main, (unsigned)geteuid());
 	return -EINVAL;
+}
+
+int run_directory_create(struct run_directory *ret_directory, char *ret_error,
+			 size_t size)
+{
+	return create(ret_directory, NULL, ret_error, size);
+}
+
+int run_directory_name(struct run_directory *ret_directory, const char *tag,
+		       char *ret_error, size_t size)
+{
+	return create(ret_directory, tag, ret_error, size);
 }
 
 /* ------------------------------------------------------------------- removing */

@@ -32,6 +32,11 @@ struct run_directory {
 int run_directory_create(struct run_directory *ret_directory, char *ret_error,
 			 size_t size);
 
+/* The same with a tag that is given; takes over a directory of that run. `tag` is one:
+ * see tws_run_parse(). */
+int run_directory_name(struct run_directory *ret_directory, const char *tag,
+		       char *ret_error, size_t size);
+
 /* Whether a process of the run still publishes, or was started to. */
 bool run_directory_is_used(const struct run_directory *directory);
 

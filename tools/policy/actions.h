@@ -16,6 +16,7 @@
 /* What the options of all subcommands say. */
 struct policy_options {
 	const char *directory;
+	const char *run; /* the tag of a run, whose policy it is */
 	const char *exe;
 	const char *to;
 	const char *uid;

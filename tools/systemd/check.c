@@ -36,7 +36,7 @@ static bool is_below(const char *path, const char *directory)
 }
 
 /* Settings whose values are paths: "-/path", "+/path", "/path:options". */
-static bool names_parent(const struct unit *unit, const char *setting, const char *path)
+bool enable_names_parent(const struct unit *unit, const char *setting, const char *path)
 {
 	char word[UNIT_VALUE_SIZE];
 	const char *value;
@@ -67,8 +67,8 @@ const char *enable_hidden_by(const struct unit *unit, const char *path)
 		return "RootDirectory=";
 	if (unit_value(unit, "RootImage"))
 		return "RootImage=";
-	if (names_parent(unit, "BindReadOnlyPaths", path) ||
-	    names_parent(unit, "BindPaths", path))
+	if (enable_names_parent(unit, "BindReadOnlyPaths", path) ||
+	    enable_names_parent(unit, "BindPaths", path))
 		return NULL;
 	if ((unit_is_on(unit, "PrivateTmp") || unit_is_on(unit, "DynamicUser")) &&
 	    (is_below(path, "/tmp") || is_below(path, "/var/tmp")))
@@ -78,9 +78,9 @@ const char *enable_hidden_by(const struct unit *unit, const char *path)
 	    (is_below(path, "/home") || is_below(path, "/root") ||
 	     is_below(path, "/run/user")))
 		return "ProtectHome=";
-	if (names_parent(unit, "InaccessiblePaths", path))
+	if (enable_names_parent(unit, "InaccessiblePaths", path))
 		return "InaccessiblePaths=";
-	if (names_parent(unit, "TemporaryFileSystem", path))
+	if (enable_names_parent(unit, "TemporaryFileSystem", path))
 		return "TemporaryFileSystem=";
 	return NULL;
 }
@@ -324,8 +324,8 @@ static void note_privileges(struct enable_plan *plan)
 	else if (plan->user.uid == 0)
 		snprintf(enable_note(plan), ENABLE_NOTE_SIZE,
 			 "it starts as root: processes that become another user "
-			 "publish in /dev/shm/twshim-UID, where root's report "
-			 "finds them; behind a chroot() they can't");
+			 "publish as that user, where root's report finds them; behind "
+			 "a chroot() they can't");
 	if (unit_is_on(&plan->unit, "PrivateNetwork"))
 		snprintf(enable_note(plan), ENABLE_NOTE_SIZE,
 			 "PrivateNetwork=: its TIME_WAIT sockets are in a "

@@ -78,36 +78,55 @@ static int write_preload(FILE *out, const struct dropin *dropin)
 	return 0;
 }
 
-/* A directory on a tmpfs that belongs to the unit's user, whoever that is.
- * ProtectSystem= and PrivateTmp= do not affect it, and root finds it by its name. */
-static void write_directory(FILE *out, const struct dropin *dropin)
+/* The tag of the unit's policy: the same at each start, and for all instances. Only root,
+ * or the user whose manager it is, can make the directory of that name. */
+static void write_tag(FILE *out, const char *unit)
 {
-	if (!dropin->has_directory)
-		return;
-	fputs("Environment=\"TWSHIM_DIR=%t/twshim/%n\"\nRuntimeDirectory=twshim/%n\n",
-	      out);
-	if (!dropin->directory_is_alone)
-		return;
-	fputs("RuntimeDirectoryMode=0700\n", out);
-	/* Its counters are kept after the unit has stopped. */
-	if (!dropin->is_dynamic)
-		fputs("RuntimeDirectoryPreserve=yes\n", out);
+	char turned[256];
+	size_t length = strlen(unit);
+
+	for (size_t i = 0; i < length && i < sizeof(turned) - 1; i++)
+		turned[i] = unit[length - 1 - i];
+	turned[length < sizeof(turned) ? length : sizeof(turned) - 1] = '\0';
+	fprintf(out, "%016" PRIx64 "%016" PRIx64, hash(unit), hash(turned));
 }
 
-/* Runs as the unit's own user, because its processes would not trust another user's
- * files. A policy that cannot be loaded does not keep the service from starting. */
+/* Root puts the policy in force, because a process that began as root obeys nobody else.
+ * A policy that cannot be loaded does not keep the service from starting. */
 static void write_policy(FILE *out, const struct dropin *dropin)
 {
 	if (!dropin->policy)
 		return;
-	fputs("ExecStartPre=-\"", out);
+	fputs("Environment=\"TWSHIM_RUN=", out);
+	write_tag(out, dropin->unit);
+	fprintf(out, "\"\nExecStartPre=-%s\"", dropin->is_users ? "" : "+");
 	write_quoted(out, dropin->twshim, "%$");
-	fputs("\" policy load ", out);
-	if (dropin->has_directory)
-		fputs("--dir \"%t/twshim/%n\" ", out);
-	fputs("\"", out);
+	fputs("\" policy load --run ", out);
+	write_tag(out, dropin->unit);
+	fputs(" \"", out);
 	write_quoted(out, dropin->policy, "%$");
 	fputs("\"\n", out);
+}
+
+/* The places of users, before the unit's processes look for theirs. */
+static void write_prepare(FILE *out, const struct dropin *dropin)
+{
+	if (!dropin->is_users)
+		fputs("[Unit]\nWants=twshim-prepare.service\n"
+		      "After=twshim-prepare.service\n\n",
+		      out);
+}
+
+static void write_service(FILE *out, const struct dropin *dropin)
+{
+	if (dropin->writable)
+		fprintf(out, "ReadWritePaths=-%s\n", dropin->writable);
+	if (dropin->needs_exec_path) {
+		fputs("ExecPaths=\"", out);
+		write_quoted(out, dropin->library, "%");
+		fputs("\"\n", out);
+	}
+	write_policy(out, dropin);
 }
 
 char *dropin_text(const struct dropin *dropin)
@@ -124,15 +143,10 @@ char *dropin_text(const struct dropin *dropin)
 		result = 0;
 		goto out;
 	}
+	write_prepare(out, dropin);
 	fputs("[Service]\n", out);
 	result = write_preload(out, dropin);
-	write_directory(out, dropin);
-	if (dropin->needs_exec_path) {
-		fputs("ExecPaths=\"", out);
-		write_quoted(out, dropin->library, "%");
-		fputs("\"\n", out);
-	}
-	write_policy(out, dropin);
+	write_service(out, dropin);
 out:
 	if (fclose(out) != 0 || result != 0) {
 		free(rest);

@@ -13,13 +13,12 @@ struct dropin {
 	const char
 	    *preload; /* what Environment= gives LD_PRELOAD now, raw; "": nothing */
 	const char *library;
-	bool has_directory;	 /* a run-time directory of the unit's own, twshim/UNIT */
-	bool directory_is_alone; /* the unit has no other: mode and life may be set */
-	bool is_dynamic;	 /* DynamicUser=: systemd takes the directory away */
-	bool needs_exec_path;	 /* NoExecPaths= would keep the library out */
-	const char *twshim;	 /* loads `policy` before each start; NULL: no policy */
-	const char *policy;	 /* path of its file */
-	bool observed;		 /* only that: the rest does not count */
+	bool is_users;	      /* a unit of a user's own manager */
+	const char *writable; /* what ProtectSystem=strict would keep it from; NULL */
+	bool needs_exec_path; /* NoExecPaths= would keep the library out */
+	const char *twshim;   /* loads `policy` before each start; NULL: no policy */
+	const char *policy;   /* path of its file */
+	bool observed;	      /* only that: the rest does not count */
 };
 
 /* The drop-in's text, malloc()ed. NULL: out of memory. */

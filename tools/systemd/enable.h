@@ -74,6 +74,9 @@ int enable_check(struct enable_plan *plan, const struct enable_request *request,
  * visible. Pure. */
 const char *enable_hidden_by(const struct unit *unit, const char *path);
 
+/* Whether a setting whose values are paths names the path or one above it. Pure. */
+bool enable_names_parent(const struct unit *unit, const char *setting, const char *path);
+
 /* Lets the loader load the program with the library, as the user, without running it.
  * True if that works; false with the reason if not. */
 bool enable_try(const char *program, const char *library, const struct reach_user *user,

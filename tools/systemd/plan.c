@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "config/compile.h"
+#include "shim/shared/rundir.h"
 #include "tools/systemd/dropin.h"
 #include "tools/launch/library.h"
 #include "config/describe.h"
@@ -225,41 +226,44 @@ static int read_policy(struct enable_plan *plan, const struct enable_request *re
 	return -1;
 }
 
-/* The mode and the lifetime of RuntimeDirectory= hold for all directories of a unit. */
-static void settle_directory(struct enable_plan *plan, struct dropin *dropin)
+/* What of /run/twshim the unit must be able to write, where all is read-only for it.
+ * Root's services, and those of users who are not known here, may be several users. */
+static const char *find_writable(const struct enable_plan *plan, char *ret_path,
+				 size_t size)
 {
-	const char *mode = unit_value(&plan->unit, "RuntimeDirectoryMode");
-	size_t at = 0;
+	const char *protect = unit_value(&plan->unit, "ProtectSystem");
 
-	dropin->directory_is_alone = !unit_next(&plan->unit, "RuntimeDirectory", &at);
-	dropin->has_directory =
-	    dropin->directory_is_alone || !mode || !(strtoul(mode, NULL, 8) & 022);
-	if (!dropin->has_directory)
-		snprintf(enable_note(plan), ENABLE_NOTE_SIZE,
-			 "its RuntimeDirectoryMode=%s lets others write, so it gets "
-			 "no directory of its own: it publishes in "
-			 "/dev/shm/twshim-UID",
-			 mode);
-	else if (!dropin->directory_is_alone &&
-		 !unit_value(&plan->unit, "RuntimeDirectoryPreserve"))
-		snprintf(enable_note(plan), ENABLE_NOTE_SIZE,
-			 "its RuntimeDirectory= goes when it stops, and what the "
-			 "shim knows with it: read the report before, or set "
-			 "RuntimeDirectoryPreserve=yes");
-	else if (dropin->is_dynamic)
-		snprintf(enable_note(plan), ENABLE_NOTE_SIZE,
-			 "DynamicUser=: what the shim knows goes when it "
-			 "stops: read the report before");
+	if (unit_is_on(&plan->unit, "DynamicUser") ||
+	    ((!protect || strcmp(protect, "strict") != 0) &&
+	     !enable_names_parent(&plan->unit, "ReadOnlyPaths", TWS_SYSTEM_DIRECTORY)))
+		return NULL;
+	if (!plan->user_known || plan->user.uid == 0)
+		snprintf(ret_path, size, TWS_SYSTEM_DIRECTORY);
+	else
+		snprintf(ret_path, size, TWS_SYSTEM_DIRECTORY "/%u",
+			 (unsigned)plan->user.uid);
+	return ret_path;
+}
+
+static void note_dynamic(struct enable_plan *plan)
+{
+	if (unit_is_on(&plan->unit, "DynamicUser"))
+		snprintf(
+		    enable_note(plan), ENABLE_NOTE_SIZE,
+		    "DynamicUser=: it publishes in /dev/shm, and systemd deletes its "
+		    "counters when it stops: read the report before");
 }
 
 static int write_text(struct enable_plan *plan, const struct enable_request *request,
 		      char *ret_error, size_t size)
 {
+	char writable[64];
 	struct dropin dropin = {
 	    .unit = plan->unit.name,
 	    .preload = plan->preload,
 	    .library = plan->library,
-	    .is_dynamic = unit_is_on(&plan->unit, "DynamicUser"),
+	    .is_users = request->place.user,
+	    .writable = find_writable(plan, writable, sizeof(writable)),
 	    .observed = plan->observed,
 	    .needs_exec_path = unit_value(&plan->unit, "NoExecPaths") != NULL,
 	    .twshim = plan->twshim,
@@ -268,7 +272,7 @@ static int write_text(struct enable_plan *plan, const struct enable_request *req
 	};
 
 	if (!plan->observed)
-		settle_directory(plan, &dropin);
+		note_dynamic(plan);
 	plan->dropin = dropin_text(&dropin);
 	if (plan->dropin)
 		return 0;
