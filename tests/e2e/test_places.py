@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Where programs publish: root makes the places, and users only fill them. Each test has a /dev/shm
 and a /run of its own."""
+import json
 import os
 import shutil
 import stat
@@ -121,7 +122,7 @@ def test_what_is_no_place_of_roots_is_not_used(t):
 # ------------------------------------------------------------ what a user does to root's reader
 
 def _place_troubles(report):
-    return {p["place"]: p["trouble"] for p in report["unseen"]["places"]}
+    return {p["place"]: p["trouble"] + ": " + p["cure"] for p in report["unseen"]["places"]}
 
 
 def test_roots_report_says_who_has_filled_the_places(t):
@@ -227,3 +228,32 @@ def test_a_users_files_are_bounded_however_many_places_hold_them(t):
             os.chown(path, ALICE, ALICE)
     report = world.report()
     assert (_attempts(report), report["unseen"]["files_skipped"]) == (3, 12001)
+
+
+def test_doctor_says_what_the_last_logout_takes_away(t):
+    """For a user who logs in and has no place in /run/twshim, while logind runs and RemoveIPC is not off."""
+    world, server = World(t), t.server()
+    world.run(0, world.twshim, "prepare")
+    for uid in (ALICE, WWW):
+        world.connect(uid, server, 1)
+
+    def said(uid):
+        findings = json.loads(world.run(uid, world.twshim, "doctor", "--json", status=None).stdout)
+        [found] = [f for f in findings["findings"] if f["id"] == "TW303"] or [{"verdict": "ok"}]
+        return found
+    assert said(0)["verdict"] == "ok", "no logind"
+    world.run(0, "mkdir", "-p", "/run/systemd/users", "/run/systemd/logind.conf.d")
+    for uid in (0, ALICE):
+        found = said(uid)
+        assert found["verdict"] == "notice" and f"twshim prepare {ALICE}" in found["advice"], found
+    assert said(WWW)["verdict"] == "ok"
+    world.run(0, "sh", "-c", "echo ' RemoveIPC=no' >/run/systemd/logind.conf.d/a.conf")
+    assert said(0)["verdict"] == "ok"
+    world.run(0, "rm", "/run/systemd/logind.conf.d/a.conf")
+    world.run(0, world.twshim, "prepare", str(ALICE))
+    shutil.rmtree(world.directory(ALICE))
+    assert said(0)["verdict"] == "ok"
+    # A place that another user has taken is worse.
+    world.run(ALICE, "mkdir", f"/dev/shm/twshim-{BOB}")
+    found = said(0)
+    assert found["verdict"] == "warning" and f"twshim prepare {BOB}" in found["advice"], found

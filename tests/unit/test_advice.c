@@ -197,6 +197,7 @@ static void what_is_asked_about_is_answered(void **state)
 	struct advice_coverage coverage = {.seen = 90, .opened = 100, .seconds = 1};
 	struct advice_facts facts = {.subject = {.reach = &reach, .coverage = &coverage}};
 	struct advice advice = {.keep_ok = true};
+	const struct place_trouble trouble = {"/dev/shm/twshim-7", "taken", "prepare 7"};
 
 	advice_examine(&advice, ADVICE_SUBJECT, &facts);
 	expect_finding(&advice, "TW301", VERDICT_WARNING, "it is static", 0);
@@ -227,6 +228,16 @@ static void what_is_asked_about_is_answered(void **state)
 	facts.subject.full = "/run/d";
 	advice_examine(&advice, ADVICE_SUBJECT, &facts);
 	expect_finding(&advice, "TW301", VERDICT_WARNING, "tmpfs of /run/d", 3);
+	advice_free(&advice);
+	facts.subject.places.has_fleeting = true;
+	facts.subject.places.fleeting_user = 1000;
+	advice_examine(&advice, ADVICE_SUBJECT, &facts);
+	expect_finding(&advice, "TW303", VERDICT_NOTICE, "twshim prepare 1000", 3);
+	advice_free(&advice);
+	facts.subject.places.trouble = &trouble;
+	facts.subject.places.trouble_count = 2;
+	advice_examine(&advice, ADVICE_SUBJECT, &facts);
+	expect_finding(&advice, "TW303", VERDICT_WARNING, "/dev/shm/twshim-7: taken", 3);
 	advice_free(&advice);
 }
 

@@ -8,6 +8,7 @@
 #define TWS_TOOLS_ADVICE_H
 
 #include "tools/model/model.h"
+#include "tools/segments/trouble.h"
 
 struct host;
 struct traffic;
@@ -101,11 +102,20 @@ struct advice_coverage {
 	bool not_root;	/* `seen` leaves out what the shims of other users counted */
 };
 
+/* What is wrong with the places where programs publish. */
+struct advice_places {
+	const struct place_trouble *trouble; /* the first one; NULL: there is none */
+	size_t trouble_count;
+	bool has_fleeting; /* a user's, whose counts go at logout: */
+	uint32_t fleeting_user;
+};
+
 /* The command or process that `doctor` was asked about. */
 struct advice_subject {
 	const struct reach *reach;
 	const char *full; /* the run-time directory, if it has no room left */
 	const struct advice_coverage *coverage;
+	struct advice_places places;
 };
 
 struct advice_facts {

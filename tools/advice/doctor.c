@@ -18,6 +18,7 @@
 #include "shim/shared/clock.h"
 #include "tools/segments/reader.h"
 #include "tools/segments/rundir.h"
+#include "tools/segments/trouble.h"
 
 #define CLOSE_WAIT_LEAST 20
 #define UNOWNED_LEAST	 20
@@ -199,9 +200,18 @@ static const char *full_directory(const char *dir, char *buffer, size_t size)
 	return tws_rundir_check(dir) == -ENOSPC ? dir : NULL;
 }
 
+static void look_at_places(struct advice_places *ret_places,
+			   struct place_trouble *ret_trouble)
+{
+	ret_places->trouble_count = place_troubles(ret_trouble, 1);
+	ret_places->trouble = ret_places->trouble_count ? ret_trouble : NULL;
+	ret_places->has_fleeting = place_is_fleeting(&ret_places->fleeting_user);
+}
+
 static int judge_all(struct doctor *doctor, bool covered)
 {
 	const struct doctor_request *request = &doctor->request;
+	struct place_trouble trouble;
 	char directory[PATH_MAX];
 	struct advice_facts facts = {
 	    .client = {.app = request->subject},
@@ -212,6 +222,8 @@ static int judge_all(struct doctor *doctor, bool covered)
 	};
 	int result;
 
+	if (!request->dir)
+		look_at_places(&facts.subject.places, &trouble);
 	doctor->advice.keep_ok = true;
 	result = advice_examine(&doctor->advice, ADVICE_SUBJECT, &facts);
 	if (result == 0)

@@ -262,6 +262,26 @@ void rule_reach(const struct advice_facts *facts, struct advice_finding *ret_fin
 		       "of its user, and set LD_PRELOAD and TWSHIM_DIR with -e");
 }
 
+void rule_places(const struct advice_facts *facts, struct advice_finding *ret_finding)
+{
+	const struct advice_places *places = &facts->subject.places;
+
+	if (places->trouble) {
+		advice_set(ret_finding, VERDICT_WARNING, places->trouble_count);
+		EVIDENCE("%s: %s", places->trouble->place, places->trouble->what);
+		ADVICE("%s", places->trouble->cure);
+	} else if (places->has_fleeting) {
+		advice_set(ret_finding, VERDICT_NOTICE, 1);
+		EVIDENCE("programs of user %u publish in /dev/shm/twshim-%u, which "
+			 "systemd-logind deletes when this user logs out",
+			 (unsigned)places->fleeting_user,
+			 (unsigned)places->fleeting_user);
+		ADVICE("as root: twshim prepare %u, or set RemoveIPC=no in "
+		       "/etc/systemd/logind.conf",
+		       (unsigned)places->fleeting_user);
+	}
+}
+
 void rule_coverage(const struct advice_facts *facts, struct advice_finding *ret_finding)
 {
 	const struct advice_coverage *coverage = facts->subject.coverage;

@@ -206,7 +206,8 @@ void report_text_troubles(const struct report_text *text)
 	size_t count = text->options->dir ? 0 : place_troubles(troubles, PLACE_TROUBLES);
 
 	for (size_t i = 0; i < count && i < PLACE_TROUBLES; i++)
-		fprintf(text->out, "  %s: %s\n", troubles[i].place, troubles[i].what);
+		fprintf(text->out, "  %s: %s: %s\n", troubles[i].place, troubles[i].what,
+			troubles[i].cure);
 	if (count > PLACE_TROUBLES)
 		fprintf(text->out, "  %zu more places are taken by other users\n",
 			count - PLACE_TROUBLES);

@@ -330,6 +330,7 @@ static json_t *places(const struct report_options *options)
 		object = json_object();
 		set(object, "place", print_json_text(troubles[i].place));
 		set(object, "trouble", print_json_text(troubles[i].what));
+		set(object, "cure", print_json_text(troubles[i].cure));
 		append_item(array, object);
 	}
 	return array;

@@ -4,11 +4,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -138,14 +140,16 @@ static void say_who(const char *path, const struct statfs *fs, bool by_files,
 
 static void look_for_room(struct troubles *troubles, const char *path, const char *then)
 {
+	struct place_trouble *trouble;
 	char who[160];
 	struct statfs fs;
 
 	if (tws_rundir_check(path) != -ENOSPC || statfs(path, &fs) != 0)
 		return;
 	say_who(path, &fs, fs.f_files && !fs.f_ffree, who, sizeof(who));
-	snprintf(next_trouble(troubles, path)->what, sizeof(troubles->list->what),
-		 "full: %s. %s. Remove files there", who, then);
+	trouble = next_trouble(troubles, path);
+	snprintf(trouble->what, sizeof(trouble->what), "full: %s. %s", who, then);
+	snprintf(trouble->cure, sizeof(trouble->cure), "remove files there");
 }
 
 /* -------------------------------------------------------------------- who has taken it
@@ -176,6 +180,7 @@ static void look_at_name(struct troubles *troubles, int above, const char *name)
 {
 	const char *number =
 	    name + strlen(TWS_SHARED_MEMORY) - strlen(SHARED_MEMORY_DIRECTORY "/");
+	struct place_trouble *trouble;
 	unsigned long user;
 	char *end, path[64];
 
@@ -184,10 +189,13 @@ static void look_at_name(struct troubles *troubles, int above, const char *name)
 	    is_users_own(above, name, (uid_t)user) || has_system_place((uid_t)user))
 		return;
 	snprintf(path, sizeof(path), SHARED_MEMORY_DIRECTORY "/%.32s", name);
-	snprintf(next_trouble(troubles, path)->what, sizeof(troubles->list->what),
+	trouble = next_trouble(troubles, path);
+	snprintf(trouble->what, sizeof(trouble->what),
 		 "another user has taken this name, so programs of user %lu cannot "
-		 "publish. twshim prepare %lu makes a place that nobody can take",
-		 user, user);
+		 "publish",
+		 user);
+	snprintf(trouble->cure, sizeof(trouble->cure),
+		 "twshim prepare %lu makes a place that nobody can take", user);
 }
 
 static void look_for_squatters(struct troubles *troubles)
@@ -217,4 +225,73 @@ size_t place_troubles(struct place_trouble *ret_troubles, size_t room)
 		      "Programs without another place are not counted");
 	look_for_squatters(&troubles);
 	return troubles.count;
+}
+
+/* -------------------------------------------------------------- what goes at logout */
+
+#define FIRST_LOGIN_USER 1000 /* logind leaves system users alone */
+#define FIRST_DYNAMIC	 61184
+#define LAST_DYNAMIC	 65534
+
+/* What the last file that sets it says. */
+static void read_setting(const char *path, bool *removes)
+{
+	FILE *file = fopen(path, "re");
+	char line[256], value[16];
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, " RemoveIPC = %15s", value) == 1)
+			*removes = strcasecmp(value, "no") != 0 &&
+				   strcasecmp(value, "false") != 0 &&
+				   strcasecmp(value, "off") != 0 &&
+				   strcmp(value, "0") != 0;
+	if (file)
+		fclose(file);
+}
+
+static bool logind_removes(void)
+{
+	static const char *const patterns[] = {
+	    "/etc/systemd/logind.conf", "/usr/lib/systemd/logind.conf.d/*.conf",
+	    "/run/systemd/logind.conf.d/*.conf", "/etc/systemd/logind.conf.d/*.conf"};
+	bool removes = access("/run/systemd/users", F_OK) == 0; /* logind runs */
+	glob_t found;
+
+	for (size_t i = 0; removes && i < sizeof(patterns) / sizeof(*patterns); i++) {
+		if (glob(patterns[i], 0, NULL, &found) != 0)
+			continue;
+		for (size_t j = 0; j < found.gl_pathc; j++)
+			read_setting(found.gl_pathv[j], &removes);
+		globfree(&found);
+	}
+	return removes;
+}
+
+static int is_fleeting(const char *path, void *data)
+{
+	uint32_t *user = data;
+	const size_t length = strlen(TWS_SHARED_MEMORY);
+	unsigned long number;
+
+	if (strncmp(path, TWS_SHARED_MEMORY, length) != 0)
+		return 0;
+	number = strtoul(path + length, NULL, 10);
+	if (number < FIRST_LOGIN_USER ||
+	    (number >= FIRST_DYNAMIC && number <= LAST_DYNAMIC) ||
+	    has_system_place((uid_t)number))
+		return 0;
+	*user = (uint32_t)number;
+	return 1;
+}
+
+bool place_is_fleeting(uint32_t *ret_user)
+{
+	char main[128];
+
+	if (!logind_removes())
+		return false;
+	if (tws_rundir_find(main, sizeof(main)) == 0 && access(main, F_OK) == 0 &&
+	    is_fleeting(main, ret_user))
+		return true;
+	return tws_rundir_others(is_fleeting, ret_user) == 1;
 }
