@@ -169,8 +169,10 @@ static void *make_connections(void *data)
 
 	while ((index = __atomic_fetch_add(&board->next, 1, __ATOMIC_RELAXED)) <
 	       board->client.count) {
-		if (pass && index && index % pass == 0)
+		if (pass && index && index % pass == 0) {
+			lab_await_closed(board, WAIT_MS);
 			lab_sleep_ms(board->client.pause_ms);
+		}
 		make_connection(board, index);
 	}
 	return NULL;

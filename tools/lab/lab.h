@@ -83,7 +83,9 @@ struct lab_client {
 	unsigned linger_seconds;
 	unsigned bytes;		  /* to send; as many as the kernel takes at once */
 	unsigned per_destination; /* connections to a port before the next; 0: one port */
-	unsigned per_pass;	  /* connections between pauses; 0: no pauses */
+	/* Connections between pauses; 0: no pauses. A pause lasts until all of them are
+	 * in TIME_WAIT or gone, and then pause_ms. */
+	unsigned per_pass;
 	unsigned pause_ms;
 	uint16_t low, high; /* of LAB_CLIENT_PORT_RANGE */
 };
@@ -243,8 +245,10 @@ uint64_t lab_netstat(const char *name);
  * closing, and counts TIME_WAIT on both sides. Called in the client's namespace. */
 void lab_count_time_wait(struct lab_board *board, unsigned patience_ms);
 
-/* Waits for at most `patience_ms` until every FIN of the client is acknowledged. */
+/* Waits for at most `patience_ms` until every FIN of the client is acknowledged, or also
+ * until the server has closed. */
 void lab_await_fins(struct lab_board *board, unsigned patience_ms);
+void lab_await_closed(struct lab_board *board, unsigned patience_ms);
 
 /* -------- child.c: the processes of a case */
 

@@ -14,6 +14,9 @@
 #include "tools/kernel/kernel.h"
 
 #define NETSTAT_LINE 16384
+#define UNACKNOWLEDGED                                                                   \
+	(KERNEL_STATE(TCP_FIN_WAIT1) | KERNEL_STATE(TCP_CLOSING) |                       \
+	 KERNEL_STATE(TCP_LAST_ACK))
 
 static bool is_server_port(uint16_t port)
 {
@@ -60,17 +63,13 @@ void lab_count_time_wait(struct lab_board *board, unsigned patience_ms)
 	}
 }
 
-/* How many sockets to the server's ports wait for the acknowledgement of their FIN. */
-static size_t count_unacknowledged(struct lab_board *board)
+static size_t count_states(struct lab_board *board, uint32_t states)
 {
 	struct kernel_table table = {0};
 	char error[LAB_REASON];
 	size_t ret = 0;
 
-	if (kernel_table_read(&table,
-			      KERNEL_STATE(TCP_FIN_WAIT1) | KERNEL_STATE(TCP_CLOSING) |
-				  KERNEL_STATE(TCP_LAST_ACK),
-			      error, sizeof(error)) != 0)
+	if (kernel_table_read(&table, states, error, sizeof(error)) != 0)
 		snprintf(board->failure, sizeof(board->failure), "%s", error);
 	for (size_t i = 0; i < table.count; i++)
 		ret += is_server_port(table.sockets[i].remote.port);
@@ -78,12 +77,22 @@ static size_t count_unacknowledged(struct lab_board *board)
 	return ret;
 }
 
-void lab_await_fins(struct lab_board *board, unsigned patience_ms)
+static void await_none(struct lab_board *board, uint32_t states, unsigned patience_ms)
 {
 	uint64_t until = tws_now() + patience_ms * 1000000ull;
 
-	while (count_unacknowledged(board) && tws_now() < until)
-		lab_sleep_ms(10);
+	while (count_states(board, states) && tws_now() < until)
+		lab_sleep_ms(1);
+}
+
+void lab_await_fins(struct lab_board *board, unsigned patience_ms)
+{
+	await_none(board, UNACKNOWLEDGED, patience_ms);
+}
+
+void lab_await_closed(struct lab_board *board, unsigned patience_ms)
+{
+	await_none(board, UNACKNOWLEDGED | KERNEL_STATE(TCP_FIN_WAIT2), patience_ms);
 }
 
 /* The file has pairs of lines: names, then values. */
