@@ -97,14 +97,16 @@ static const struct subcommand {
      false},
     {"load",
      {"policy load", "[FILE]", "Puts a policy in force, also in running processes.\n",
-      "It is the user's policy; for root the system's, which all users obey. A run\n"
-      "with a policy of its own keeps that.\n" STATUS,
+      "It becomes the user's policy, or for root the system's, which all users obey.\n"
+      "Says which running processes it reaches. A run keeps a policy of its "
+      "own.\n" STATUS,
       .options = LOAD, .most_operands = 1},
      load,
      true},
     {"show",
-     {"policy show", "", "Prints the policy in force, and who follows it.\n", STATUS,
-      .options = SHOW},
+     {"policy show", "",
+      "Prints the policy in force, since when, and which processes do not obey it yet.\n",
+      STATUS, .options = SHOW},
      policy_show,
      false},
     {"clear",

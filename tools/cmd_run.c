@@ -23,6 +23,7 @@
 #include "tools/launch/library.h"
 #include "tools/kernel/lineage.h"
 #include "tools/base/output.h"
+#include "tools/policy/layer.h"
 #include "tools/policy/store.h"
 #include "tools/model/settler.h"
 #include "tools/base/print.h"
@@ -42,6 +43,7 @@ struct run {
 	const char *output_path, *page_path, *junit_path; /* NULL: none */
 	struct fail_if fail_if;
 	bool json, markdown, quiet, keep, observe;
+	bool obeys; /* a policy, its own or another */
 	enum print_color color;
 	char **argv;
 
@@ -145,6 +147,21 @@ static int run_store_policy(struct run *run)
 	return result ? OWN_FAILURE : 0;
 }
 
+/* Without a policy of its own, a run obeys what is in force for everybody. */
+static void run_name_policy(struct run *run)
+{
+	char policy[256];
+
+	run->obeys = policy_is_given(&run->policy);
+	if (run->obeys || run->observe || !layers_describe(policy, sizeof(policy)))
+		return;
+	run->obeys = true;
+	if (!run->quiet)
+		cli_fail(0,
+			 "obeys %s: twshim policy show prints it, --observe obeys none",
+			 policy);
+}
+
 static int run_open_output(struct output *output, const char *path, const char *option)
 {
 	int result = path ? output_open(output, path) : 0;
@@ -237,7 +254,7 @@ static void run_print_report(struct run *run, FILE *out)
 	    .command = command ? command : run->argv[0],
 	    .exit_status = launch_exit_status(&run->result),
 	    .elapsed_seconds = run->result.elapsed_seconds,
-	    .policy = policy_is_given(&run->policy),
+	    .policy = run->obeys,
 	    .bypass = command && bypass_explain(command, run->argv, why, sizeof(why))
 			  ? why
 			  : NULL,
@@ -394,6 +411,8 @@ int cmd_run(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	status = run_prepare(&run);
+	if (status == 0)
+		run_name_policy(&run);
 	if (status == 0 && (run_wants_report(&run) || policy_is_given(&run.policy)))
 		run_observe(&run);
 	if (status == 0 && !run.quiet) {

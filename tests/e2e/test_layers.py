@@ -3,14 +3,17 @@
 started them, and each process obeys the policy of its layer. Each test has a /dev/shm and a /run of
 its own."""
 import http.client
+import json
 import os
+import re
 import shutil
 import signal
 import socket
 import struct
+import subprocess
 
 from harness import ADDRESS, Skip, wait_for
-from test_other_users import World
+from test_other_users import STEPS, World
 
 WWW = 33  # a user in Debian's /etc/passwd
 FEW = 7
@@ -248,3 +251,209 @@ for _kind in SERVICES:
     _row(_kind, _under_run, "test_{}_under_run_is_counted_and_its_workers_obey_the_runs_policy")
     _row(_kind, _under_env_and_load,
          "test_{}_under_env_obeys_what_root_loads_while_it_runs_and_not_its_own_user")
+
+
+# --------------------------------------------------------------- what the tools say
+
+def _hold(world, uid, server, *before):
+    """A client of one connection, which then makes one more for each line that it gets."""
+    script = world.t.file("hold.py", CLIENT + """
+connect(1)
+print("one", flush=True)
+for _ in sys.stdin:
+    connect(1)
+    print("more", flush=True)
+""")
+    process = world.t.start(*world.words(uid, (*before, f"LD_PRELOAD={world.library}", PYTHON,
+                                               script, ADDRESS, str(server.port))),
+                            shim=False, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"one\n"
+    return process
+
+
+def _more(process):
+    process.stdin.write(b"\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == b"more\n"
+
+
+def _policy(world, uid, *words):
+    return world.run(uid, world.twshim, "policy", *words).stdout.decode()
+
+
+def test_load_says_whom_it_reaches_and_show_who_obeys_what_since_when(t):
+    world, server = _world(t), t.server()
+    root, www = _hold(world, 0, server), _hold(world, WWW, server)
+    keep = _rule(server, "keep")
+    said = _policy(world, 0, "load", *keep)
+    assert "reaches 2 of 2 running processes\n" in said, said
+    _more(root)
+    said = _policy(world, 0, "show")
+    assert re.search(r"^# the system's policy in /run/twshim: generation 1, in force since "
+                     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n"
+                     r"#   obeyed by 1 of 2 running processes\n"
+                     rf"#   1 python3.11 \(pid {www.pid}\) obeys no policy until the next connection\n",
+                     said, re.M), said
+    _more(www)
+    _policy(world, 0, "load", *keep)
+    _more(root)
+    said = _policy(world, 0, "show")
+    assert f"1 python3.11 (pid {www.pid}) keeps generation 1 until the next connection" in said, said
+    # The user's own is nearer than the system's, and reaches what began as that user.
+    became = t.start(*world.words(0, ("setpriv", f"--reuid={WWW}", "--clear-groups", "env",
+                                      f"LD_PRELOAD={world.library}", PYTHON, "-c", "pass")),
+                     shim=False)
+    assert became.wait(20) == 0
+    said = _policy(world, WWW, "load", *keep)
+    assert "reaches 1 of 1 running process\n" in said, said
+    _more(www)
+    said = _policy(world, 0, "show")
+    assert f"1 python3.11 (pid {www.pid}) obeys the policy of its user" in said, said
+    layers = json.loads(_policy(world, WWW, "show", "--json"))["layers"]
+    assert [(l["layer"], l["in_force"], l["followers"]["obeyed_by"]) for l in layers] == \
+        [("user", True, 1), ("system", True, 0)], layers
+    said = _policy(world, WWW, "clear")
+    assert "now in force: the system's policy, generation 2" in said, said
+    assert "no policy is in force now" in _policy(world, 0, "clear")
+
+
+def test_load_names_the_processes_that_it_does_not_reach(t):
+    world, server = _world(t), t.server()
+    script = t.file("changes.py", CHANGES + 'print("here", flush=True)\nsys.stdin.read()\n')
+    dropped = t.start(*world.words(0, (f"LD_PRELOAD={world.library}", PYTHON, script, ADDRESS,
+                                       str(server.port))), shim=False, stdin=subprocess.PIPE,
+                      stdout=subprocess.PIPE)
+    assert dropped.stdout.readline() == b"here\n"
+    said = _policy(world, WWW, "load", *_rule(server, "keep"))
+    assert "reaches 0 of 1 running process\n" in said, said
+    assert f"1 python3.11 (pid {dropped.pid}) not reached: it began as root" in said, said
+    said = _policy(world, 0, "load", *_rule(server, "keep"))
+    # It has two segments, as root and as www-data.
+    assert "not reached" not in said, said
+
+
+def test_a_run_without_a_policy_obeys_what_is_in_force_and_says_so_in_one_line(t):
+    world, server = _world(t), t.server()
+    client = (world.client, ADDRESS, str(server.port), *STEPS)
+    _, result = _run(world, *client)
+    assert b"obeys" not in result.stderr, result
+    _policy(world, 0, "load", *_rule(server, "reset"))
+    for uid in (0, WWW):
+        report, result = _run_of(world, uid, *client)
+        assert report["total"]["ended_reset_policy"] == 1, report["total"]
+        [line] = [l for l in result.stderr.decode().splitlines() if "obeys" in l]
+        assert "obeys the system's policy, generation 1, since 20" in line and "--observe" in line
+        report, result = _run_of(world, uid, *client, options=("--observe",))
+        assert report["total"]["ended_local_fin"] == 1, report["total"]
+        assert b"obeys" not in result.stderr, result
+    _policy(world, WWW, "load", *_rule(server, "graceful"))
+    report, result = _run_of(world, WWW, *client)
+    assert b"obeys the user's policy, generation 1" in result.stderr, result
+    assert report["total"]["ended_local_fin"] == 1, report["total"]
+
+
+def _run_of(world, uid, *command, options=()):
+    """The report of a user's run."""
+    result = world.run(uid, world.twshim, "run", "--json", *options, "--", *command)
+    text = result.stderr.decode()
+    return world.t.read_report(text[text.index("{"):]), result
+
+
+def test_env_with_a_policy_concerns_only_what_gets_that_environment(t):
+    world, server = _world(t), t.server()
+    script = (f"eval \"$({world.twshim} env -p close=reset,to={server.to})\"; "
+              f"exec {world.client} {ADDRESS} {server.port} {' '.join(STEPS)}")
+    for uid, before in ((0, 0), (WWW, 1)):
+        world.run(uid, "sh", "-c", script)
+        server.wait("resets", before + 1)
+        world.connect(uid, server, 1)
+        assert server.counts["resets"] == before + 1, server.counts
+        assert "no policy is in force" in _policy(world, uid, "show")
+
+
+# ------------------------------------------------------------- hostile and killed
+
+HOSTILE = CLIENT + """
+import fcntl, glob, struct
+connect(3)
+place = "/run/twshim/33"
+[mine] = glob.glob(place + "/*.seg")
+with open(mine, "rb") as file:
+    data = bytearray(file.read())
+tag = os.environ["TWSHIM_RUN"]
+def plant(name, data):
+    with open(os.path.join(place, name), "wb") as file:
+        file.write(data)
+for pid in (1, os.getppid(), os.getpid()):
+    for uid in (0, 33):
+        struct.pack_into("<I", data, 264, pid)      # header.pid, header.uid: root's
+        struct.pack_into("<I", data, 268, uid)
+        plant(f"1-{pid}-{uid}-7.seg", data)
+        plant(f"77{pid}{uid}-{tag}.totals", data)
+        plant(f"77{pid}{uid}.totals", data)
+for i in range(3000):
+    plant(f"junk-{i}.seg", b"")
+held = []
+for top in ("/run/twshim", "/dev/shm"):
+    for folder, _, files in os.walk(top):
+        for path in [folder] + [os.path.join(folder, f) for f in files]:
+            try:
+                held.append(os.open(path, os.O_RDONLY))
+                fcntl.flock(held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                pass
+for name in ("run", "run/" + tag, "0", "policy"):
+    for flags in (os.O_CREAT | os.O_RDWR, os.O_RDWR):
+        try:
+            os.open(f"/run/twshim/{name}/policy.ctl", flags)
+            print("wrote", name)
+        except OSError:
+            pass
+child = os.fork()
+if child == 0:                                      # stays, with all locks
+    os.setsid()
+    os.closerange(0, 3)
+    import time
+    time.sleep(600)
+print("child", child, flush=True)
+"""
+
+
+def test_a_hostile_child_of_roots_run_changes_none_of_roots_counts(t):
+    world, server = _world(t), t.server()
+    script = t.file("hostile.py", HOSTILE)
+    line = (f"{world.client} {ADDRESS} {server.port} {' '.join(STEPS * 5)}; "
+            f"setpriv --reuid={WWW} --regid={WWW} --clear-groups {PYTHON} {script} {ADDRESS} "
+            f"{server.port}; {world.client} {ADDRESS} {server.port} {' '.join(STEPS * 6)}")
+    report, result = _run(world, "sh", "-c", line, options=_rule(server), timeout=60)
+    assert b"wrote" not in result.stdout, result
+    [client] = [a for a in report["apps"] if a["app"] == "client"]
+    assert client["counters"]["ended_reset_policy"] == client["counters"]["attempts"] == 11, client
+    child = int(result.stdout.split()[-1])
+    assert b"1 of its processes still runs: python3 (%d)" % child in result.stderr, result
+    assert len(_runs(world)) == 1, "it stays while the child lives"
+    os.kill(child, signal.SIGKILL)
+    wait_for(lambda: not os.path.exists(f"/proc/{child}/exe"), "it has ended")
+    world.run(0, world.twshim, "run", "-q", "--", "true")
+    assert not _runs(world), _runs(world)
+
+
+def test_a_run_that_was_killed_leaves_nothing_to_the_next_command(t):
+    world, server = _world(t), t.server()
+    script = t.file("waits.py", CLIENT + "connect(1)\nprint(os.getpid(), flush=True)\nsys.stdin.read()\n")
+    place = f"{world.root}/run/twshim"
+    for uid, runs in ((0, f"{place}/run"), (WWW, f"{place}/{WWW}")):
+        run = t.start(*world.words(uid, (world.twshim, "run", *_rule(server), "--", PYTHON, script,
+                                         ADDRESS, str(server.port))), shim=False,
+                      stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        client = int(run.stdout.readline())
+        [tag] = [n for n in os.listdir(runs) if n != "policy" and not n.endswith((".seg", ".lock"))]
+        run.kill()
+        run.wait()
+        world.run(uid, world.twshim, "run", "-q", "--", "true")
+        assert tag in os.listdir(runs), "its client lives"
+        run.stdin.close()  # its client ends
+        wait_for(lambda: not os.path.exists(f"/proc/{client}/exe"), "it has ended")
+        world.run(uid, world.twshim, "run", "-q", "--", "true")
+        assert tag not in os.listdir(runs), os.listdir(runs)
+    assert world.report()["total"]["attempts"] == 2

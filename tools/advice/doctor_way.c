@@ -11,7 +11,7 @@
 #include "tools/kernel/process.h"
 #include "tools/launch/reach.h"
 #include "tools/observe/sightings.h"
-#include "tools/policy/actions.h"
+#include "tools/policy/layer.h"
 
 /* A live process of the application; 0: there is none that we can see. */
 static pid_t live_process(const struct model *model, uint32_t app)
@@ -70,7 +70,7 @@ size_t doctor_steps(const struct doctor *doctor, const struct advice_finding *fi
 		    struct advice_step *ret_steps)
 {
 	struct advice_way way = {
-	    .has_policy = policy_is_in_force(doctor->request.dir),
+	    .has_policy = layer_is_in_force(doctor->request.dir),
 	    .discreet = doctor->request.discreet,
 	    .dir = doctor->request.dir,
 	};

@@ -52,8 +52,4 @@ void policy_print_none(const char *path);
 /* Prints the policy as text of the language. */
 void policy_print(const struct tws_policy_image *image);
 
-/* Whether a policy is in force that `policy load` would replace. `dir`: as with --dir, or
- * NULL. Prints nothing. */
-bool policy_is_in_force(const char *dir);
-
 #endif

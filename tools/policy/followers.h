@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Which living processes follow a layer of policy, from their segments.
+ * Which living processes follow a layer of policy, by application, from their segments.
  */
 #ifndef TWS_TOOLS_FOLLOWERS_H
 #define TWS_TOOLS_FOLLOWERS_H
 
-#include <stdbool.h>
+#include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,27 +21,49 @@ struct followers_layer {
 	const char *dir;     /* the one directory to read; NULL: all places */
 };
 
-#define FOLLOWERS_NAMED 5
+enum follower_state {
+	FOLLOWER_CURRENT, /* obeys what is in force */
+	FOLLOWER_BEHIND,  /* will from its next connection on */
+	FOLLOWER_NEARER,  /* obeys a nearer layer */
+	FOLLOWER_UNREACHED,
+};
 
-struct followers_process {
-	pid_t pid;
-	char name[64];
-	const char *why; /* in words */
+#define FOLLOWERS_GROUPS 64
+#define FOLLOWERS_PIDS	 4
+
+/* Processes of one application that are in the same state. */
+struct followers_group {
+	char app[64];
+	enum follower_state state;
+	uint64_t
+	    generation;	 /* FOLLOWER_BEHIND: what it keeps of this layer; 0: nothing */
+	const char *why; /* in words; NULL: current */
+	unsigned processes;
+	pid_t pids[FOLLOWERS_PIDS]; /* the first ones */
 };
 
 struct followers {
-	unsigned all;	 /* living processes whose policy this layer could be */
-	unsigned reach;	 /* of these, those that follow it */
-	unsigned now;	 /* of these, those that have its generation already */
-	unsigned hidden; /* of those that follow it: have a nearer policy */
-	unsigned unreached_count;
-	struct followers_process unreached[FOLLOWERS_NAMED]; /* the first ones */
+	unsigned all;	  /* living processes whose policy this layer could be */
+	unsigned current; /* of these, those that obey what is in force */
+	unsigned reached; /* and those that will */
+	unsigned group_count;
+	unsigned left_out; /* processes for whose group there was no room */
+	struct followers_group groups[FOLLOWERS_GROUPS];
 };
 
-/* 0 or -errno. */
+/* Returns 0 or -errno. */
 int followers_count(const struct followers_layer *layer, struct followers *ret);
 
-/* One line per fact, each after `indent`. */
+/* Says who obeys it, and who does not and why: one line per group, each after `indent`.
+ * Prints nothing if there is no process. */
 void followers_print(FILE *out, const char *indent, const struct followers *followers);
+
+/* The same for what was loaded a moment ago: whom it reaches, whom it does not and why.
+ */
+void followers_print_reached(FILE *out, const char *indent,
+			     const struct followers *followers);
+
+/* Returns a new reference. */
+json_t *followers_json(const struct followers *followers);
 
 #endif

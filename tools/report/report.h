@@ -27,7 +27,7 @@ struct report_run {
 	int exit_status;     /* of the command; 128 + N: killed by signal N */
 	double elapsed_seconds;
 	bool watch;	    /* `twshim watch`: no command was run */
-	bool policy;	    /* the run had its own policy */
+	bool policy;	    /* the run obeyed a policy */
 	const char *bypass; /* why nothing may have been observed; NULL: not known */
 };
 
