@@ -12,6 +12,7 @@
 #include "shim/entry.h"
 #include "shim/conn/peek.h"
 #include "shim/lifecycle.h"
+#include "shim/supervised.h"
 
 int tws_wrap_clone(int (*function)(void *), void *stack, int flags, void *argument,
 		   void *parent, void *tls, void *child)
@@ -33,28 +34,6 @@ int tws_wrap_unshare(int flags)
 	return tws_real.unshare(flags);
 }
 
-static void note_spawn(const void *actions)
-{
-	if (actions)
-		tws_process_note_actions();
-	else
-		tws_process_note_spawn();
-}
-
-int tws_wrap_posix_spawn(pid_t *pid, const char *path, const void *actions,
-			 const void *attributes, char *const argv[], char *const envp[])
-{
-	note_spawn(actions);
-	return tws_real.posix_spawn(pid, path, actions, attributes, argv, envp);
-}
-
-int tws_wrap_posix_spawnp(pid_t *pid, const char *path, const void *actions,
-			  const void *attributes, char *const argv[], char *const envp[])
-{
-	note_spawn(actions);
-	return tws_real.posix_spawnp(pid, path, actions, attributes, argv, envp);
-}
-
 int tws_wrap_system(const char *command)
 {
 	tws_process_note_spawn();
@@ -67,14 +46,15 @@ FILE *tws_wrap_popen(const char *command, const char *mode)
 	return tws_real.popen(command, mode);
 }
 
-/* The environment of the new image with TWSHIM_HANDOVER added. It is `envp` itself if
- * there is nothing to add, or if `envp` cannot be read, which the kernel will then
- * report. It is built on the stack, because an exec may happen in a vfork child or a
- * signal handler. */
+/* The environment of the new image with TWSHIM_HANDOVER, and TWSHIM_EXEC for the helper,
+ * added. It is `envp` itself if there is nothing to add, or if `envp` cannot be read,
+ * which the kernel will then report. It is built on the stack, because an exec may happen
+ * in a vfork child or a signal handler. */
 #define ENVIRONMENT(envp, exec)                                                          \
-	((exec).handover[0] && count_strings((envp), &(exec).strings)                    \
-	     ? add_handover(alloca(((exec).strings + 2) * sizeof(char *)), (envp),       \
-			    (exec).handover)                                             \
+	(((exec).handover[0] || (exec).target[0]) &&                                     \
+		 count_strings((envp), &(exec).strings)                                  \
+	     ? add_strings(alloca(((exec).strings + 3) * sizeof(char *)), (envp),        \
+			   &(exec))                                                      \
 	     : (envp))
 #define MOST_STRINGS 65536 /* half a megabyte of stack */
 
@@ -103,17 +83,52 @@ static bool is_handover(const char *string, uintptr_t *page)
 	return true;
 }
 
-static char *const *add_handover(char **list, char *const *envp, char *handover)
+static char *const *add_strings(char **list, char *const *envp, struct tws_exec *exec)
 {
 	uintptr_t page = 0;
 	size_t count = 0;
 
 	for (size_t i = 0; envp && envp[i]; i++)
-		if (!is_handover(envp[i], &page))
+		if (!exec->handover[0] || !is_handover(envp[i], &page))
 			list[count++] = envp[i];
-	list[count++] = handover;
+	if (exec->handover[0])
+		list[count++] = exec->handover;
+	if (exec->target[0])
+		list[count++] = exec->target;
 	list[count] = NULL;
 	return list;
+}
+
+static void note_spawn(const void *actions)
+{
+	if (actions)
+		tws_process_note_actions();
+	else
+		tws_process_note_spawn();
+}
+
+int tws_wrap_posix_spawn(pid_t *pid, const char *path, const void *actions,
+			 const void *attributes, char *const argv[], char *const envp[])
+{
+	struct tws_exec exec = {.handover = ""};
+
+	note_spawn(actions);
+	if (tws_supervised(path, &exec))
+		return tws_real.posix_spawn(pid, tws_self.helper, actions, attributes,
+					    argv, ENVIRONMENT(envp, exec));
+	return tws_real.posix_spawn(pid, path, actions, attributes, argv, envp);
+}
+
+int tws_wrap_posix_spawnp(pid_t *pid, const char *path, const void *actions,
+			  const void *attributes, char *const argv[], char *const envp[])
+{
+	struct tws_exec exec = {.handover = ""};
+
+	note_spawn(actions);
+	if (tws_supervised_file(path, &exec))
+		return tws_real.posix_spawn(pid, tws_self.helper, actions, attributes,
+					    argv, ENVIRONMENT(envp, exec));
+	return tws_real.posix_spawnp(pid, path, actions, attributes, argv, envp);
 }
 
 static int exec_failed(int ret)
@@ -127,6 +142,10 @@ int tws_wrap_execve(const char *path, char *const argv[], char *const envp[])
 	struct tws_exec exec;
 
 	tws_hook_exec(&exec);
+	if (tws_supervised(path, &exec)) {
+		tws_real.execve(tws_self.helper, argv, ENVIRONMENT(envp, exec));
+		exec.target[0] = '\0';
+	}
 	return exec_failed(tws_real.execve(path, argv, ENVIRONMENT(envp, exec)));
 }
 
@@ -140,6 +159,10 @@ int tws_wrap_execvpe(const char *file, char *const argv[], char *const envp[])
 	struct tws_exec exec;
 
 	tws_hook_exec(&exec);
+	if (tws_supervised_file(file, &exec)) {
+		tws_real.execve(tws_self.helper, argv, ENVIRONMENT(envp, exec));
+		exec.target[0] = '\0';
+	}
 	return exec_failed(tws_real.execvpe(file, argv, ENVIRONMENT(envp, exec)));
 }
 

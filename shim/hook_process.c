@@ -131,6 +131,7 @@ void tws_hook_exec(struct tws_exec *ret_exec)
 	    tws_text_begin(ret_exec->handover, sizeof(ret_exec->handover));
 	char *start;
 
+	ret_exec->target[0] = '\0';
 	if (tws_fd_highest() < 0 || !tws_may_work())
 		return;
 	tws_book_check();

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
+#include "shim/shared/supervised.h"
 #include "shim/conn/conn.h"
 
 /* By this call number, one copy of the library asks whether another is behind it. */
@@ -117,6 +118,7 @@ void tws_hook_clone3(const void *arguments);
 struct tws_exec {
 	size_t strings; /* of the environment, for the caller's use */
 	char handover[1040];
+	char target[TWS_HELPER_TARGET_SIZE]; /* for the helper; or empty */
 };
 void tws_hook_exec(struct tws_exec *ret_exec);
 void tws_hook_exec_failed(void);

@@ -10,6 +10,7 @@
 
 #include "shim/book/books.h"
 #include "shim/book/self.h"
+#include "shim/shared/supervised.h"
 #include "shim/shared/clock.h"
 #include "shim/conn/alone.h"
 #include "shim/conn/conn.h"
@@ -117,6 +118,10 @@ void tws_process_begin(void)
 		copy_environment("TWSHIM_RUN", tws_self.tag, sizeof(tws_self.tag));
 		if (!tws_run_parse(tws_self.tag, tws_self.run))
 			tws_self.tag[0] = '\0';
+		/* The helper itself executes the program as it is. */
+		if (!environment(TWS_HELPER_TARGET))
+			copy_environment(TWS_HELPER, tws_self.helper,
+					 sizeof(tws_self.helper));
 		copy_environment(TWS_HANDOVER, tws_process.handover,
 				 sizeof(tws_process.handover));
 		forget_environment(TWS_HANDOVER);

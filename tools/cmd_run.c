@@ -200,14 +200,17 @@ static int run_prepare(struct run *run)
 	    run_open_output(&run->junit, run->junit_path, "--junit") != 0)
 		return OWN_FAILURE;
 	run->reach = reach_command(run->argv[0], run->library);
-	run->environment = launch_environment(
-	    environ, run_must_skip(run->reach.verdict) ? NULL : run->library,
-	    run->directory.tag);
-	if (!run->environment)
-		return cli_fail(OWN_FAILURE, "run: %s", strerror(ENOMEM));
 	/* Without it the report still shows what the programs published. */
 	settler_open(&run->settler, NULL, false, error, sizeof(error));
 	return 0;
+}
+
+static int run_make_environment(struct run *run)
+{
+	run->environment = launch_environment(
+	    environ, run_must_skip(run->reach.verdict) ? NULL : run->library,
+	    run->directory.tag, run_observers_helper(&run->observers));
+	return run->environment ? 0 : cli_fail(OWN_FAILURE, "run: %s", strerror(ENOMEM));
 }
 
 static void run_warn_unreachable(const struct run *run)
@@ -415,6 +418,8 @@ int cmd_run(int argc, char **argv)
 		run_name_policy(&run);
 	if (status == 0 && (run_wants_report(&run) || policy_is_given(&run.policy)))
 		run_observe(&run);
+	if (status == 0)
+		status = run_make_environment(&run);
 	if (status == 0 && !run.quiet) {
 		run_warn_unreachable(&run);
 		if (tws_rundir_check(run.directory.main) == -ENOSPC)

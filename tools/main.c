@@ -2,6 +2,7 @@
  *
  * twshim: finds the subcommand and calls it. The table is in tools/commands.h.
  */
+#include "tools/exec_helper.h"
 #include "tools/commands.h"
 
 #include <fcntl.h>
@@ -94,6 +95,10 @@ static int run_help(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	int status = exec_helper(argv);
+
+	if (status >= 0)
+		return status;
 	version_commit = TWSHIM_COMMIT;
 	occupy_standard_descriptors();
 	tws_clock_begin();

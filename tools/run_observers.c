@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "shim/shared/supervised.h"
 #include "tools/base/cli.h"
 #include "tools/base/print.h"
 #include "tools/observe/door.h"
@@ -35,6 +36,9 @@ static void run_start_supervisor(struct run_observers *observers)
 	    supervisor_start(&observers->supervisor, &setup, observers->why_not,
 			     sizeof(observers->why_not)) == 0;
 	free(image);
+	if (observers->supervised && readlink("/proc/self/exe", observers->helper,
+					      sizeof(observers->helper) - 1) < 0)
+		*observers->helper = '\0';
 }
 
 /* BPF can set none of the options that a policy asks for. */
@@ -44,30 +48,35 @@ void run_observers_begin(struct run_observers *observers, const struct reach *re
 	const struct publish_place place = {.directory = publish_in_one,
 					    .data = (void *)(uintptr_t)&directory->place,
 					    .run = directory->run};
-	bool wanted = can_be_supervised(reach->verdict);
 
 	observers->directory = directory;
-	if (wanted && policy)
+	observers->direct = can_be_supervised(reach->verdict);
+	if (policy || geteuid() != 0)
 		run_start_supervisor(observers);
 	observers->kernel =
 	    geteuid() == 0 &&
 	    observation_begin_beside(&observers->observation, &place, also) == 0;
-	if (wanted && !policy && !observers->kernel)
+	if (!policy && geteuid() == 0 && !observers->kernel)
 		run_start_supervisor(observers);
 }
 
 const char *run_observers_instead(const struct run_observers *observers)
 {
-	if (observers->supervised)
+	if (observers->supervised && observers->direct)
 		return geteuid() == 0
 			   ? "a supervisor observes it instead"
 			   : "a supervisor observes it instead, under which it can't "
 			     "start sudo and other set-user-ID programs";
 	if (!observers->kernel)
 		return NULL;
-	return *observers->why_not
+	return *observers->why_not || observers->supervised
 		   ? "the kernel observes it instead, and the policy does not act on it"
 		   : "the kernel observes it instead";
+}
+
+const char *run_observers_helper(const struct run_observers *observers)
+{
+	return observers->supervised && *observers->helper ? observers->helper : NULL;
 }
 
 int run_observers_fd(const struct run_observers *observers)
@@ -84,9 +93,9 @@ void run_observers_step(struct run_observers *observers)
 int run_observers_execute(const struct run_observers *observers,
 			  const struct launch *launch)
 {
-	if (observers->supervised)
-		return door_exec(observers->directory->fd, observers->supervisor.door,
-				 launch->argv, launch->environment);
+	if (observers->supervised && observers->direct)
+		return door_exec(observers->directory->fd, TWS_HELPER_DOOR,
+				 launch->argv[0], launch->argv, launch->environment);
 	execvpe(launch->argv[0], launch->argv, launch->environment);
 	return errno;
 }
@@ -111,6 +120,9 @@ static void run_say_counts(const struct supervisor_counts *counts)
 	run_say_missed(counts->io_uring,
 		       "programs use io_uring: what they connect through it is not in "
 		       "the report");
+	run_say_missed(counts->turned_away,
+		       "programs were not observed: 256 that the shim does not reach ran "
+		       "at the same time");
 	run_say_missed(counts->refused,
 		       "processes were not published: no memory or no room");
 }

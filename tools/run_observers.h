@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * What `twshim run` observes beside the shim: as root through the kernel, otherwise by a
- * supervisor, if the command is a program that the shim does not reach.
+ * What `twshim run` observes beside the shim: as root through the kernel; as another
+ * user, or where a policy is to act, by a supervisor. It observes the programs that the
+ * shim does not reach: the command itself, or what it starts.
  */
 #ifndef TWS_TOOLS_RUN_OBSERVERS_H
 #define TWS_TOOLS_RUN_OBSERVERS_H
 
+#include <limits.h>
 #include <stdbool.h>
 
 #include "tools/launch/launch.h"
@@ -19,6 +21,8 @@ struct run_observers {
 	struct supervisor supervisor;
 	const struct run_directory *directory;
 	bool kernel, supervised;
+	bool direct; /* the command itself is handed over */
+	char helper[PATH_MAX];
 	char why_not[256]; /* why there is no supervisor; "": none was wanted */
 };
 
@@ -30,6 +34,9 @@ void run_observers_begin(struct run_observers *observers, const struct reach *re
 /* What to use instead of the shim, for a sentence about a command that it does not
  * reach. NULL: nothing. */
 const char *run_observers_instead(const struct run_observers *observers);
+
+/* The path of the helper of shim/shared/supervised.h, if there is a supervisor; NULL. */
+const char *run_observers_helper(const struct run_observers *observers);
 
 /* A descriptor to wait for instead of `also`, or -1. */
 int run_observers_fd(const struct run_observers *observers);

@@ -20,6 +20,7 @@ struct tws_self {
 	char directory[512];	    /* TWSHIM_DIR, or empty: look for one */
 	char tag[TWS_RUN_TAG_SIZE]; /* TWSHIM_RUN, or empty */
 	uint8_t run[TWS_RUN_SIZE];  /* the same as bytes */
+	char helper[512];	    /* TWSHIM_SUPERVISOR, or empty: shim/supervised.h */
 };
 
 TWS_OURS extern struct tws_self tws_self;

@@ -325,3 +325,90 @@ def test_what_a_supervisor_cannot_do_for_a_policy_is_counted_as_unsupported(t):
     report = run_supervised(t, compiled(t, "gcc"), ADDRESS, str(server.port), *STEPS, "repeat:20",
                             options=("-p", f"close=reset,to={server.to}"))
     check(t, report, server, attempts=20, established=20, ended_local_fin=20, policy_unsupported=20)
+
+
+# ---------------------------------------------------------------------- a tree of programs
+
+def tree(t, server):
+    """A script that runs three processes with the shim, and two that it does not reach."""
+    client = compiled(t, "gcc")
+    one = f"{t.prog('client')} {ADDRESS} {server.port} {' '.join(STEPS)}"
+    static = f"{client} {ADDRESS} {server.port} {' '.join(STEPS)} repeat:50"
+    return f"{one}; {one} repeat:20; {static} & {one} repeat:30; env {static}; wait"
+
+
+def test_in_a_tree_the_shim_and_the_supervisor_count_their_own_and_nothing_twice(t):
+    for shell in ("sh", "bash"):
+        t.need(shell)
+        server = t.server()
+        report = run_supervised(t, shell, "-c", tree(t, server))
+        t.counters(report, attempts=151, established=151, ended_local_fin=151)
+        t.accounted(report, server)
+        assert {a["app"]: a["observed_by"] for a in report["apps"]} == {
+            "client": {"shim": 3, "bpf": 0, "supervisor": 0},
+            "client-gcc": {"shim": 0, "bpf": 0, "supervisor": 2}}, report["apps"]
+    server = t.server()
+    said = t.run(*NOBODY, t.twshim, "run", "--", "sh", "-c", tree(t, server), shim=False).stderr
+    assert b"Observed: 3 processes by the shim, 2 by a supervisor" in said, said
+
+
+def test_a_policy_acts_on_the_whole_tree_as_anybody(t):
+    for start in ((), as_nobody(t)):
+        server = t.server()
+        path = os.path.join(t.scratch, "report.json")
+        if os.path.exists(path):
+            os.unlink(path)
+        if not start:
+            os.chown(t.dir, 0, 0)
+        else:
+            os.chown(t.dir, UID, UID)
+        t.run(*start, t.twshim, "run", "-p", "close=fin-reset", "--json", "-o", path, "--", "sh", "-c",
+              tree(t, server), shim=False)
+        settle(server.port)
+        with open(path, encoding="utf-8") as file:
+            report = t.read_report(file.read())
+        t.counters(report, attempts=151, established=151, ended_fin_reset=151, policy_applied=151)
+
+
+def test_the_program_of_a_python_script_keeps_its_arguments_name_and_pid(t):
+    t.need("gcc")
+    program = t.file("show.c", """#include <stdio.h>
+        #include <stdlib.h>
+        #include <unistd.h>
+        int main(int argc, char **argv) {
+            for (int i = 0; i < argc; i++) printf("[%s]", argv[i]);
+            printf("%d %d %s %s", argc, getpid(), getenv("MORE"), getenv("TWSHIM_EXEC") ? "left" : "gone");
+            return 7; }""")
+    path = os.path.join(t.scratch, "show")
+    t.run("gcc", "-w", "-static", "-o", path, program, shim=False)
+    script = t.file("start.py", f"""if True:
+        import os, subprocess
+        for how in ("subprocess", "posix_spawn"):
+            arguments = ["another name", "a b", ""]
+            environment = dict(os.environ, MORE="more")
+            read, write = os.pipe()
+            if how == "subprocess":
+                p = subprocess.Popen(arguments, executable={path!r}, env=environment, stdout=write)
+                pid, status = p.pid, p.wait()
+            else:
+                pid = os.posix_spawn({path!r}, arguments, environment,
+                                     file_actions=[(os.POSIX_SPAWN_DUP2, write, 1)])
+                status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            said = os.read(read, 1000).decode()
+            assert said == f"[another name][a b][]3 {{pid}} more gone", said
+            assert status == 7, status
+        """)
+    t.run(*as_nobody(t), t.twshim, "run", "-q", "-p", "close=keep", "--", "/usr/bin/python3", script,
+          shim=False)
+
+
+def test_without_a_supervisor_to_answer_programs_start_as_always(t):
+    server, client = t.server(), compiled(t, "gcc")
+    script = (f"{client} {ADDRESS} {server.port} {' '.join(STEPS)}; kill -9 $(cat {t.scratch}/pids); "
+              f"sleep 0.2; {client} {ADDRESS} {server.port} {' '.join(STEPS)} repeat:20")
+    pids = "for p in /proc/[0-9]*; do case $(cat $p/comm 2>/dev/null) in twshim-observer) " \
+           "[ $(readlink $p/ns/net) = $(readlink /proc/self/ns/net) ] && echo ${p#/proc/};; esac; done"
+    said = t.run(*as_nobody(t), t.twshim, "run", "--", "sh", "-c",
+                 f"{pids} > {t.scratch}/pids; {script}", shim=False).stderr
+    assert b"the supervisor was killed" in said, said
+    assert server.counts["accepted"] == 21

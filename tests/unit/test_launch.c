@@ -264,7 +264,7 @@ static void the_environment_keeps_its_order_and_gains_two(void **state)
 {
 	char a[] = "A=1", preload[] = "LD_PRELOAD=liba.so", b[] = "B=2";
 	char *const before[] = {a, preload, b, NULL};
-	char **after = launch_environment(before, "/x/libtwshim.so", "0123");
+	char **after = launch_environment(before, "/x/libtwshim.so", "0123", NULL);
 
 	assert_non_null(after);
 	assert_string_equal(after[0], a);
@@ -274,7 +274,8 @@ static void the_environment_keeps_its_order_and_gains_two(void **state)
 	assert_null(after[4]);
 	launch_environment_free(after);
 
-	after = launch_environment(before, NULL, "0123");
+	after = launch_environment(before, NULL, "0123", "/x/twshim");
+	assert_string_equal(after[4], "TWSHIM_SUPERVISOR=/x/twshim");
 	assert_string_equal(after[1], preload);
 	assert_string_equal(after[3], "TWSHIM_RUN=0123");
 	launch_environment_free(after);

@@ -106,7 +106,7 @@ static void become_client(const struct performance *all)
 #ifdef __SANITIZE_ADDRESS__
 	setenv("ASAN_OPTIONS", "verify_asan_link_order=0:detect_leaks=0", 1);
 #endif
-	environment = launch_environment(environ, all->bench->library, TAG);
+	environment = launch_environment(environ, all->bench->library, TAG, NULL);
 	snprintf(number, sizeof(number), "%d", all->board_fd);
 	if (environment && fcntl(all->board_fd, F_SETFD, 0) == 0)
 		execve("/proc/self/exe", argv, environment);

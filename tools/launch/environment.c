@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shim/shared/supervised.h"
 #include "tools/launch/library.h"
 
 #define PRELOAD "LD_PRELOAD="
+#define HELPER	TWS_HELPER "="
 #define RUN	"TWSHIM_RUN="
 
 /* "NAME=VALUE", or NULL. */
@@ -46,7 +48,7 @@ static bool put_entry(char **place, char *new)
 	return true;
 }
 
-/* With room for two entries more. */
+/* With room for three entries more. */
 static char **copy(char *const *environment)
 {
 	size_t count = 0;
@@ -54,7 +56,7 @@ static char **copy(char *const *environment)
 
 	while (environment[count])
 		count++;
-	ret = calloc(count + 3, sizeof(*ret));
+	ret = calloc(count + 4, sizeof(*ret));
 	for (size_t i = 0; ret && i < count; i++) {
 		ret[i] = strdup(environment[i]);
 		if (!ret[i]) {
@@ -65,7 +67,8 @@ static char **copy(char *const *environment)
 	return ret;
 }
 
-char **launch_environment(char *const *environment, const char *library, const char *tag)
+char **launch_environment(char *const *environment, const char *library, const char *tag,
+			  const char *helper)
 {
 	char **ret = copy(environment);
 	char **preload;
@@ -74,7 +77,8 @@ char **launch_environment(char *const *environment, const char *library, const c
 		return NULL;
 	preload = place_of_variable(ret, PRELOAD);
 	if ((!library || put_entry(preload, preload_entry(*preload, library))) &&
-	    put_entry(place_of_variable(ret, RUN), entry(RUN, tag)))
+	    put_entry(place_of_variable(ret, RUN), entry(RUN, tag)) &&
+	    (!helper || put_entry(place_of_variable(ret, HELPER), entry(HELPER, helper))))
 		return ret;
 	launch_environment_free(ret);
 	return NULL;

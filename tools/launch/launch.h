@@ -43,8 +43,10 @@ int launch_exit_status(const struct launch_result *result);
 void launch_end_like(const struct launch_result *result) __attribute__((noreturn));
 
 /* A copy of the environment with the library last in LD_PRELOAD (`library` NULL: as it
- * is) and TWSHIM_RUN set. NULL: out of memory. */
-char **launch_environment(char *const *environment, const char *library, const char *tag);
+ * is) and TWSHIM_RUN set, and TWSHIM_SUPERVISOR where there is a helper (NULL: none).
+ * NULL: out of memory. */
+char **launch_environment(char *const *environment, const char *library, const char *tag,
+			  const char *helper);
 
 /* May be NULL. */
 void launch_environment_free(char **environment);

@@ -20,10 +20,11 @@ struct supervisor_counts {
 	uint64_t attempts, processes;
 	uint64_t
 	    passed; /* calls that nobody looked at, because the supervisor was late */
-	uint64_t hidden;   /* calls of processes that it may not look into */
-	uint64_t io_uring; /* programs that may connect past it */
-	uint64_t refused;  /* processes that could not be published */
-	uint64_t unseen;   /* endings that were missed */
+	uint64_t hidden;      /* calls of processes that it may not look into */
+	uint64_t io_uring;    /* programs that may connect past it */
+	uint64_t refused;     /* processes that could not be published */
+	uint64_t turned_away; /* programs that were too many at once */
+	uint64_t unseen;      /* endings that were missed */
 };
 
 struct supervision {

@@ -41,11 +41,12 @@ int door_receive_descriptor(int socket);
 
 /* ------------------------------------------------------------------ the program */
 
-/* Becomes the program, with the supervisor behind the door observing it, or, where
- * anything stands in the way, without. Returns only if the program can't be started:
- * the errno of execvpe(). The process must have one thread, and does not change its pid.
+/* Becomes the program, which is looked up in PATH, with the supervisor behind the door
+ * observing it, or, where anything stands in the way, without. Returns only if the
+ * program can't be started: the errno of execvpe(). The process must have one thread, and
+ * does not change its pid.
  */
-int door_exec(int directory, const char *name, char *const *argv,
+int door_exec(int directory, const char *name, const char *program, char *const *argv,
 	      char *const *environment);
 
 #endif

@@ -23,6 +23,7 @@
 #define STACK_SIZE  (256 << 10)
 
 struct attempt {
+	const char *program;
 	char *const *argv, *const *environment;
 	sem_t go, failed;
 	int error; /* of execvpe() */
@@ -39,7 +40,7 @@ static void *exec_plainly(void *data)
 	struct attempt *attempt = data;
 
 	wait_for_turn(&attempt->go);
-	execvpe(attempt->argv[0], attempt->argv, attempt->environment);
+	execvpe(attempt->program, attempt->argv, attempt->environment);
 	attempt->error = errno;
 	sem_post(&attempt->failed);
 	pause();
@@ -108,19 +109,20 @@ static bool hand_over(int client, const struct door_terms *terms)
 	       receive(client, &answer, 1) && answer == DOOR_ACCEPTED;
 }
 
-int door_exec(int directory, const char *name, char *const *argv,
+int door_exec(int directory, const char *name, const char *program, char *const *argv,
 	      char *const *environment)
 {
-	struct attempt attempt = {.argv = argv, .environment = environment};
+	struct attempt attempt = {
+	    .program = program, .argv = argv, .environment = environment};
 	struct door_terms terms;
 	int client = knock(directory, name, &terms);
 
 	if (client < 0 || !start_second(&attempt)) {
-		execvpe(argv[0], argv, environment);
+		execvpe(program, argv, environment);
 		return errno;
 	}
 	if (hand_over(client, &terms)) {
-		execvpe(argv[0], argv, environment);
+		execvpe(program, argv, environment);
 		return errno;
 	}
 	sem_post(&attempt.go);

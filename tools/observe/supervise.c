@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "shim/shared/clock.h"
+#include "shim/shared/supervised.h"
 #include "tools/observe/descriptors_close.h"
 #include "tools/observe/door.h"
 #include "tools/observe/keeper.h"
@@ -38,7 +39,6 @@ struct supervise {
 	struct supervision work;
 	struct keeper keeper;
 	struct supervisor_setup setup;
-	const char *door_name;
 	int door, control, events;
 	int listeners[KEEPER_LISTENERS];
 	size_t listener_count, client_count;
@@ -96,6 +96,8 @@ static void take_listener(struct supervise *supervise, int client)
 
 	if (listener == -EAGAIN)
 		return;
+	supervise->work.counts->turned_away +=
+	    listener >= 0 && supervise->listener_count == KEEPER_LISTENERS;
 	taken = listener >= 0 && supervise->listener_count < KEEPER_LISTENERS &&
 		keeper_give(&supervise->keeper, listener);
 	if (taken) {
@@ -217,7 +219,7 @@ static void finish_supervising(struct supervise *supervise)
 	if (!supervise->listener_count)
 		return;
 	drop_descriptor(supervise, supervise->door);
-	unlinkat(supervise->setup.directory, supervise->door_name, 0);
+	unlinkat(supervise->setup.directory, TWS_HELPER_DOOR, 0);
 }
 
 /* ---------------------------------------------------------------------- the loop */
@@ -319,7 +321,7 @@ static int open_supervise(struct supervise *supervise, struct supervisor_counts 
 			   supervise->setup.policy_key);
 	publish_fold_beside(supervise->work.publisher, prepare_folding, supervise);
 	supervise->events = epoll_create1(EPOLL_CLOEXEC);
-	supervise->door = door_open(supervise->setup.directory, supervise->door_name);
+	supervise->door = door_open(supervise->setup.directory, TWS_HELPER_DOOR);
 	if (supervise->events < 0 || supervise->door < 0)
 		return -EIO;
 	result = keeper_start(&supervise->keeper, NULL, 0);
@@ -337,14 +339,13 @@ void supervise(const struct supervise_setup *setup)
 	const char ready = SUPERVISE_READY;
 
 	supervise.setup = setup->setup;
-	supervise.door_name = setup->door;
 	supervise.control = setup->control;
 	leave_parent(&supervise);
 	if (open_supervise(&supervise, setup->counts) != 0)
 		_exit(EXIT_FAILURE);
 	(void)!send(supervise.control, &ready, 1, MSG_NOSIGNAL);
 	supervise_loop(&supervise);
-	unlinkat(setup->setup.directory, setup->door, 0);
+	unlinkat(setup->setup.directory, TWS_HELPER_DOOR, 0);
 	supervision_close(&supervise.work);
 	_exit(0);
 }

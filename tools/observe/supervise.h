@@ -15,7 +15,6 @@
 
 struct supervise_setup {
 	struct supervisor_setup setup;
-	const char *door; /* the name of its socket in the directory */
 	int control;
 	struct supervisor_counts *counts;
 };

@@ -45,8 +45,7 @@ static char listen_to(const struct supervisor *supervisor, int milliseconds)
 static int fork_supervisor(struct supervisor *supervisor,
 			   const struct supervisor_setup *setup)
 {
-	struct supervise_setup inside = {
-	    .setup = *setup, .door = supervisor->door, .counts = supervisor->counts};
+	struct supervise_setup inside = {.setup = *setup, .counts = supervisor->counts};
 	int control[2];
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) != 0)
@@ -73,8 +72,6 @@ int supervisor_start(struct supervisor *ret_supervisor,
 	int result;
 
 	*supervisor = (struct supervisor){.pidfd = -1, .control = -1};
-	snprintf(supervisor->door, sizeof(supervisor->door), "supervisor-%d.sock",
-		 (int)getpid());
 	result = make_counts(supervisor);
 	if (result == 0)
 		result = fork_supervisor(supervisor, setup);

@@ -19,8 +19,7 @@ struct supervisor {
 	pid_t pid;
 	int pidfd, control;
 	struct supervisor_counts
-	    *counts;   /* shared; of the end after supervisor_finish() */
-	char door[32]; /* the name of its socket in the directory */
+	    *counts; /* shared; of the end after supervisor_finish() */
 };
 
 struct supervisor_setup {
