@@ -281,7 +281,8 @@ $(BUILD)/completions: $(BUILD)/twshim $(wildcard completions/*)
 	$(Q)completions/make-completions $(BUILD)/twshim $@
 
 # What programs that read segments include: one file.
-$(BUILD)/include/twshim/segment.h: shim/shared/segment.h shim/shared/counters.def shim/shared/public.awk
+$(BUILD)/include/twshim/segment.h: shim/shared/segment.h shim/shared/names_struct.h \
+		shim/shared/counters.def shim/shared/public.awk
 	@echo "  GEN  $@"
 	@mkdir -p $(@D)
 	$(Q)awk -f shim/shared/public.awk $< > $@

@@ -115,6 +115,7 @@ void tws_process_begin(void)
 		tws_clock_begin();
 		copy_environment("TWSHIM_DIR", tws_self.directory,
 				 sizeof(tws_self.directory));
+		copy_environment("TWSHIM_APP", tws_self.app, sizeof(tws_self.app));
 		copy_environment("TWSHIM_RUN", tws_self.tag, sizeof(tws_self.tag));
 		if (!tws_run_parse(tws_self.tag, tws_self.run))
 			tws_self.tag[0] = '\0';

@@ -4,6 +4,7 @@
  */
 #include <dlfcn.h>
 
+#include "shim/book/own_names.h"
 #include "shim/book/self.h"
 #include "shim/hooks.h"
 #include "shim/policy/policy.h"
@@ -41,9 +42,10 @@ static void register_fork(void)
 		atfork(tws_process_note_fork, NULL, after_fork_in_child);
 }
 
-__attribute__((constructor)) static void construct(void)
+__attribute__((constructor)) static void construct(int argc, char **argv)
 {
 	tws_real_resolve();
+	tws_own_names_begin(argc, argv);
 	tws_process_begin();
 	if (tws_process.stage != TWS_STAGE_AT_WORK)
 		return;

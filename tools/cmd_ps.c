@@ -11,6 +11,7 @@
 #include "tools/base/cli.h"
 #include "tools/base/json.h"
 #include "tools/model/model.h"
+#include "tools/model/name_fields.h"
 #include "tools/base/print.h"
 #include "tools/segments/dir_option.h"
 
@@ -113,17 +114,21 @@ static json_t *ps_process_object(const struct model *model,
 	    [PROCESS_DEAD] = "exited",
 	    [PROCESS_UNKNOWN] = "unknown",
 	};
-	const struct model_app *app = &model->apps[process->app];
 
-	return json_pack("{s:i, s:o, s:o, s:s, s:s, s:I, s:I, s:f, s:o}", "pid",
-			 (int)process->pid, "app", print_json_text(app->name), "exe",
-			 print_json_text(app->exe), "process", lives[process->life],
-			 "observed_by", segment_observed_by(process->observer), "open",
-			 (json_int_t)ps_open(process), "established",
-			 (json_int_t)process->counters.value[TWS_established], "rate",
-			 process->rate, "time_wait",
-			 model->has_table ? json_integer((json_int_t)process->time_wait)
-					  : json_null());
+	json_t *object = json_pack(
+	    "{s:i, s:s, s:s, s:I, s:I, s:f, s:o}", "pid", (int)process->pid, "process",
+	    lives[process->life], "observed_by", segment_observed_by(process->observer),
+	    "open", (json_int_t)ps_open(process), "established",
+	    (json_int_t)process->counters.value[TWS_established], "rate", process->rate,
+	    "time_wait",
+	    model->has_table ? json_integer((json_int_t)process->time_wait)
+			     : json_null());
+
+	if (object && name_fields_set(object, model, &model->apps[process->app], process,
+				      true) == 0)
+		return object;
+	json_decref(object);
+	return NULL;
 }
 
 static int ps_print_json(const struct request *request, const struct model *model)

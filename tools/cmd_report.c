@@ -14,6 +14,7 @@
 #include "tools/base/cli.h"
 #include "tools/base/memory.h"
 #include "tools/base/output.h"
+#include "tools/model/group.h"
 #include "tools/report/report.h"
 #include "tools/segments/dir_option.h"
 
@@ -40,6 +41,7 @@ static const struct cli_option OPTIONS[] = {
      "browser or a ticket; -: standard output. With --json, both\n"
      "are written",
      cli_take_text, .offset = offsetof(struct request, page)},
+    MODEL_BY_OPTION(struct request, options.by),
     DIR_OPTION(struct request, options.dir),
     {"run", 0, "TAG", "only the processes of this run; twshim run --keep prints its tag",
      report_take_run, .offset = offsetof(struct request, run)},
@@ -116,7 +118,8 @@ static int report_write_page(const char *path, struct report_options *options)
 
 int cmd_report(int argc, char **argv)
 {
-	struct request request = {.options.color = PRINT_COLOR_AUTO};
+	struct request request = {
+	    .options = {.color = PRINT_COLOR_AUTO, .commands = true}};
 	int status = report_read_options(&request, argc, argv);
 
 	if (status != CLI_GO_ON)

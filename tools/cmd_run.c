@@ -265,6 +265,7 @@ static void run_print_report(struct run *run, FILE *out)
 	const struct report_options options = {
 	    .run_tag = run->directory.run,
 	    .json = run->json,
+	    .commands = true,
 	    .markdown = run->markdown,
 	    .page = run->page.file,
 	    .color = run->color,

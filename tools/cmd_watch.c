@@ -308,6 +308,7 @@ static int watch_report(struct watch *watch)
 					 .watch = true};
 	const struct report_options options = {.run_tag = watch->directory.run,
 					       .json = watch->json,
+					       .commands = true,
 					       .color = watch->color,
 					       .run = &about};
 	char error[PRINT_ERROR_SIZE];

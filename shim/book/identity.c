@@ -8,7 +8,6 @@
  */
 #include "shim/book/identity.h"
 
-#include <fcntl.h>
 #include <linux/capability.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -52,16 +51,10 @@ static const char *find_uid_line(const char *status)
 static bool is_leaders(uint32_t user)
 {
 	char status[512];
-	long fd =
-	    tws_sys4(SYS_openat, AT_FDCWD, "/proc/self/status", O_RDONLY | O_CLOEXEC, 0);
-	long length;
 	const char *at;
 
-	if (fd < 0)
+	if (tws_read_file("/proc/self/status", status, sizeof(status)) < 0)
 		return getauxval(AT_UID) == user && getauxval(AT_EUID) == user;
-	length = tws_sys3(SYS_read, fd, status, sizeof(status) - 1);
-	tws_sys1(SYS_close, fd);
-	status[length > 0 ? length : 0] = '\0';
 	at = find_uid_line(status);
 	for (int i = 0; at && i < 4; i++) {
 		at += strspn(at, " \t");

@@ -17,6 +17,7 @@
 #include "shim/shared/fold.h"
 #include "shim/book/identity.h"
 #include "shim/book/memory.h"
+#include "shim/book/own_names.h"
 #include "shim/book/self.h"
 #include "shim/shared/sys.h"
 #include "shim/shared/text.h"
@@ -62,38 +63,30 @@ void tws_publish_name(const struct tws_header *header, char *ret_name)
 
 /* ------------------------------------------------------------- who we are */
 
-static long read_file(const char *path, char *buffer, size_t size)
-{
-	long fd = tws_sys4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-	long length;
-
-	if (fd < 0)
-		return fd;
-	length = tws_sys3(SYS_read, fd, buffer, size - 1);
-	tws_sys1(SYS_close, fd);
-	buffer[length > 0 ? length : 0] = '\0';
-	return length;
-}
-
-/* Field 22 of proc_pid_stat(5); the name in field 2 may hold spaces and parentheses. */
-static uint64_t start_time(void)
+/* Fields 4 and 22 of proc_pid_stat(5); the name in field 2 may hold spaces and
+ * parentheses. */
+static void fill_stat(struct tws_header *header)
 {
 	char buffer[1024];
 	const char *at;
 
-	if (read_file("/proc/self/stat", buffer, sizeof(buffer)) <= 0)
-		return 0;
+	if (tws_read_file("/proc/self/stat", buffer, sizeof(buffer)) <= 0)
+		return;
 	at = strrchr(buffer, ')');
-	for (int field = 2; at && field < 22; field++)
+	for (int field = 2; at && field < 22; field++) {
 		at = strchr(at + 1, ' ');
-	return at ? tws_text_parse(at + 1) : 0;
+		if (at && field == 3)
+			header->names.parent = (uint32_t)tws_text_parse(at + 1);
+	}
+	if (at)
+		header->start_time = tws_text_parse(at + 1);
 }
 
 static void boot_id(uint8_t ret_id[16])
 {
 	char buffer[64] = "";
 
-	read_file("/proc/sys/kernel/random/boot_id", buffer, sizeof(buffer));
+	tws_read_file("/proc/sys/kernel/random/boot_id", buffer, sizeof(buffer));
 	tws_text_to_id(buffer, ret_id);
 }
 
@@ -112,7 +105,7 @@ static void fill_identity(struct tws_header *header, uint32_t user)
 	boot_id(header->boot_id);
 	header->pid_namespace = inode_of("/proc/self/ns/pid");
 	header->net_namespace = inode_of("/proc/thread-self/ns/net");
-	header->start_time = start_time();
+	fill_stat(header);
 	header->pid = (uint32_t)tws_self.pid;
 	header->uid = user;
 	memcpy(header->run, tws_self.run, sizeof(header->run));
@@ -123,6 +116,7 @@ static void fill_identity(struct tws_header *header, uint32_t user)
 	length = tws_sys4(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", header->exe,
 			  sizeof(header->exe) - 1);
 	header->exe[length > 0 ? length : 0] = '\0';
+	tws_own_names(&header->names, header->exe);
 }
 
 /* ------------------------------------------------------------- the layout */

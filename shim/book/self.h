@@ -18,6 +18,7 @@ struct tws_self {
 	uint32_t tables_split; /* atomic; a thread may have descriptors of its own */
 	int32_t pid; /* atomic; the process whose memory this is; 0: not asked yet */
 	char directory[512];	    /* TWSHIM_DIR, or empty: look for one */
+	char app[256];		    /* TWSHIM_APP, or empty */
 	char tag[TWS_RUN_TAG_SIZE]; /* TWSHIM_RUN, or empty */
 	uint8_t run[TWS_RUN_SIZE];  /* the same as bytes */
 	char helper[512];	    /* TWSHIM_SUPERVISOR, or empty: shim/supervised.h */

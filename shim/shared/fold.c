@@ -50,6 +50,7 @@ static void lay_out_totals(struct tws_header *totals, const struct tws_header *e
 	totals->ended_tickets = totals->time_wait_tickets = 0;
 	totals->heartbeat_ns = 0;
 	totals->folded_processes = 0;
+	totals->names.parent = 0;
 	memset(totals->folded_observed, 0, sizeof(totals->folded_observed));
 	totals->section[TWS_SECTION_PROCESS].used = 1;
 	totals->section[TWS_SECTION_DESTINATIONS].used = 1;
@@ -288,6 +289,7 @@ static void finish_earlier(struct tws_scan *scan, const char *name)
 
 	if (!tws_fold_ends_with(name, TWS_TOTALS_SUFFIX))
 		return;
+	scan->totals++;
 	totals = tws_fold_read_segment(scan->directory, name, &file);
 	if (!totals)
 		return;
@@ -370,6 +372,8 @@ static uint32_t fold_batch(struct tws_scan *scan, struct tws_candidate **batch,
 	if (index) {
 		lay_out_totals(totals, example);
 		memcpy(totals->run, batch[0]->run, sizeof(totals->run));
+		if (batch[0]->nameless)
+			memset(&totals->names, 0, sizeof(totals->names));
 		ret = add_to_totals(scan, batch, count, totals, index);
 	}
 	tws_fold_release(index, index_size);

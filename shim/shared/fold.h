@@ -26,6 +26,7 @@
 #define TWS_FOLD_BATCH	      64  /* segments that are added to one totals file at once */
 #define TWS_FOLD_NAMES	      128 /* kept names: these, and older ones still there */
 #define TWS_FOLD_ASIDE	      4 /* unreadable totals files that are kept per application */
+#define TWS_FOLD_TOTALS	      1000 /* then new names share the totals of their executable */
 #define TWS_FOLD_DESTINATIONS 1024u /* in a totals file */
 
 struct tws_fold_limits {

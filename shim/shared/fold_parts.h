@@ -12,6 +12,7 @@ struct tws_candidate {
 	char name[96];
 	uint64_t heartbeat_ns;
 	uint64_t exe_hash; /* of the application, and of its run while that goes on */
+	bool nameless;	   /* it counts for its executable only */
 	uint8_t run[TWS_RUN_SIZE]; /* the run whose totals it goes into; all 0: none */
 };
 
@@ -22,6 +23,7 @@ struct tws_scan {
 	uint32_t retention_s;
 	struct tws_candidate *candidates; /* segments of dead processes */
 	uint32_t count;
+	uint32_t totals; /* totals files in the directory */
 };
 
 enum tws_fold_condition {

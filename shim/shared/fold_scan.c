@@ -11,6 +11,7 @@
 
 #include "shim/shared/clock.h"
 #include "shim/shared/fold_parts.h"
+#include "shim/shared/names.h"
 #include "shim/shared/rundir.h"
 #include "shim/shared/sys.h"
 #include "shim/shared/text.h"
@@ -39,12 +40,42 @@ static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t size)
 	return hash;
 }
 
+static bool has_totals(const struct tws_scan *scan, uint64_t hash)
+{
+	char name[64];
+	struct tws_text text = tws_text_begin(name, sizeof(name));
+
+	tws_text_number(&text, hash);
+	tws_text_add(&text, TWS_TOTALS_SUFFIX);
+	return tws_sys4(SYS_faccessat, scan->directory, name, 0, 0) == 0;
+}
+
+/* An application is told apart by its executable, and by its name if that is another.
+ * Where there are many names, further ones share the totals of their executable. */
+static uint64_t hash_application(const struct tws_scan *scan,
+				 const struct tws_header *header,
+				 struct tws_candidate *candidate)
+{
+	uint64_t exe =
+	    hash_bytes(14695981039346656037u, header->exe, strlen(header->exe));
+	const char *slash = strrchr(header->exe, '/');
+	const char *app = tws_names_app(&header->names, header->exe);
+	uint64_t hash = hash_bytes(exe, app, strlen(app) + 1);
+
+	candidate->nameless = false;
+	if (strcmp(app, slash ? slash + 1 : header->exe) == 0)
+		return exe;
+	if (scan->totals < TWS_FOLD_TOTALS || has_totals(scan, hash))
+		return hash;
+	candidate->nameless = true;
+	return exe;
+}
+
 /* Which totals a segment goes into. */
 static void choose_totals(const struct tws_scan *scan, const struct tws_header *header,
 			  struct tws_candidate *candidate)
 {
-	uint64_t hash =
-	    hash_bytes(14695981039346656037u, header->exe, strlen(header->exe));
+	uint64_t hash = hash_application(scan, header, candidate);
 
 	memset(candidate->run, 0, sizeof(candidate->run));
 	if (tws_run_goes_on(scan->directory, header->run)) {

@@ -43,6 +43,14 @@ static const char *validate_origin(const struct tws_header *header, uint64_t len
 	return NULL;
 }
 
+static bool are_terminated(const struct tws_names *names)
+{
+	return memchr(names->given, '\0', sizeof(names->given)) &&
+	       memchr(names->unit, '\0', sizeof(names->unit)) &&
+	       memchr(names->container, '\0', sizeof(names->container)) &&
+	       memchr(names->script, '\0', sizeof(names->script));
+}
+
 static const char *validate_header(const struct tws_header *header, uint64_t size)
 {
 	if (header->size > size)
@@ -57,6 +65,8 @@ static const char *validate_header(const struct tws_header *header, uint64_t siz
 		return "bad state";
 	if (!memchr(header->exe, '\0', sizeof(header->exe)))
 		return "unterminated executable path";
+	if (!are_terminated(&header->names))
+		return "unterminated name";
 	return NULL;
 }
 

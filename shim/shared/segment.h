@@ -17,10 +17,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "shim/shared/names_struct.h"
+
 #define TWS_MAGIC      0x314d494853575421ULL /* "!TWSHIM1", little endian */
 #define TWS_BYTE_ORDER 0x01020304u
 #define TWS_ABI_MAJOR  1
-#define TWS_ABI_MINOR  5
+#define TWS_ABI_MINOR  6
 
 /* File names below the run-time directory. A segment: PIDNS-PID-START-IMAGE.seg (decimal;
  * pid namespace inode, pid, start time in clock ticks, number of the exec image). */
@@ -363,7 +365,8 @@ struct tws_header {
 	uint64_t folded_observed[TWS_OBSERVER_ROOM];
 	uint8_t run[TWS_RUN_SIZE]; /* the run that it belongs to; all 0: none */
 	uint32_t policy_layers; /* bits, 1 << enum tws_policy_layer: those it follows */
-	uint8_t reserved[436];
+	struct tws_names names;
+	uint8_t reserved[112];
 };
 
 /* In a totals file: the segments of its last fold, by file name. A segment that is

@@ -77,6 +77,22 @@ static inline long tws_setsockopt(int fd, int level, int name, const void *value
 	return tws_sys5(SYS_setsockopt, fd, level, name, value, len);
 }
 
+/* Reads up to size - 1 bytes of a small file and ends them with a NUL. Returns how many,
+ * or -errno. */
+static inline long tws_read_file(const char *path, char *buffer, unsigned long size)
+{
+	long fd =
+	    tws_sys4(SYS_openat, -100 /* AT_FDCWD */, path, 02000000 /* O_CLOEXEC */, 0);
+	long length = fd;
+
+	if (fd >= 0) {
+		length = tws_sys3(SYS_read, fd, buffer, size - 1);
+		tws_sys1(SYS_close, fd);
+	}
+	buffer[length > 0 ? length : 0] = '\0';
+	return length;
+}
+
 /* The result of mmap(2) as a pointer; NULL if it failed. */
 static inline void *tws_mapping(long answer)
 {

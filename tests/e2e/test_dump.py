@@ -49,6 +49,7 @@ def test_every_field_of_every_structure_is_printed(t):
     assert shown["schema"] == "twshim.dump/1" and shown["problem"] is None, shown["problem"]
     assert shown["size"] == len(data) and shown["file"] == path
     for name, where in (("tws_header", shown["header"]),
+                        ("tws_names", shown["header"]["names"]),
                         ("tws_section", shown["header"]["section"]["process"]),
                         ("tws_connection", shown["connections"][0]),
                         ("tws_destination", shown["destinations"][0]),

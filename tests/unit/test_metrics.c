@@ -39,10 +39,14 @@ static void put(struct model *model, const char *exe, uint16_t port, uint64_t nu
 {
 	static const struct tws_address none;
 	struct tws_address to = address(port);
-	struct model_app *app = model_app(model, exe, false);
-	struct model_destination *destination =
-	    model_destination(app, port ? &to : &none);
+	struct tws_header header = {.magic = TWS_MAGIC};
 	struct tws_counters counters = {0};
+	struct model_destination *destination;
+	struct model_app *app;
+
+	strcpy(header.exe, exe);
+	app = model_app(model, &header, false);
+	destination = model_destination(app, port ? &to : &none);
 
 	counters.value[TWS_attempts] = number;
 	counters.value[TWS_established] = number;

@@ -54,7 +54,7 @@ static void make(struct scene *scene, struct tws_address to)
 	};
 	for (uint32_t i = 0; i < APPS; i++) {
 		scene->order[i] = i;
-		scene->apps[i].name = names[i];
+		scene->apps[i].name = (char *)(uintptr_t)names[i];
 		scene->apps[i].processes = 1;
 		scene->apps[i].destinations = &scene->destinations[i];
 		scene->apps[i].destination_count = 1;

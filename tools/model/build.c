@@ -192,6 +192,7 @@ static int read_directories(struct model *model, const char *path, bool *ret_cha
 	int result = reader_init(&reader);
 
 	reader.cache = options->cache;
+	model->pid_namespace = reader.processes.pid_namespace;
 	reader.run = options->run;
 	if (options->owners_only && !options->cache)
 		reader.without = 1u << TWS_SECTION_ENDED;
@@ -273,6 +274,7 @@ void model_free(struct model *model)
 		return;
 	for (uint32_t i = 0; i < model->app_count; i++) {
 		free(model->apps[i].exe);
+		free(model->apps[i].name);
 		free(model->apps[i].destinations);
 		free(model->apps[i].order);
 		cookie_map_free(&model->apps[i].by_address);
@@ -290,7 +292,7 @@ void model_free(struct model *model)
 	free(model->arms);
 	free(model->rules);
 	free(model->owners);
-	cookie_map_free(&model->by_exe);
+	cookie_map_free(&model->by_name);
 	kernel_table_free(&model->table);
 	free(model);
 }

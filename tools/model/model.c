@@ -11,30 +11,44 @@
 
 #include "shim/shared/match.h"
 #include "tools/base/array.h"
-#include "tools/base/print.h"
+#include "tools/model/group.h"
 #include "tools/model/join.h"
 
 #define NONE UINT32_MAX
 
 /* ------------------------------------------------------------- applications */
 
-static uint64_t hash_exe(const char *exe, bool hidden)
+static uint64_t hash_text(uint64_t hash, const char *text)
 {
-	uint64_t hash = 14695981039346656037ULL ^ (uint64_t)hidden;
+	for (; *text; text++)
+		hash = (hash ^ (uint8_t)*text) * 1099511628211ULL;
+	return hash;
+}
 
-	for (; *exe; exe++)
-		hash = (hash ^ (uint8_t)*exe) * 1099511628211ULL;
+/* What a group is told apart by: its name, and among applications the executable too. */
+struct group_key {
+	const char *name;
+	const char *exe; /* "": any */
+	bool hidden;
+};
+
+static uint64_t hash_group(const struct group_key *key)
+{
+	uint64_t hash = 14695981039346656037ULL ^ (uint64_t)key->hidden;
+
+	hash = hash_text(hash_text(hash, key->name), key->exe);
 	return hash ? hash : 1;
 }
 
 static struct model_app *find_model_app(struct model *model, uint64_t hash,
-					const char *exe, bool hidden)
+					const struct group_key *key)
 {
-	const uint32_t *first = cookie_map_find(&model->by_exe, hash);
+	const uint32_t *first = cookie_map_find(&model->by_name, hash);
 
 	for (uint32_t i = first ? *first : NONE; i != NONE; i = model->apps[i].next)
-		if (model->apps[i].hidden == hidden &&
-		    strcmp(model->apps[i].exe, exe) == 0)
+		if (model->apps[i].hidden == key->hidden &&
+		    (!*key->exe || strcmp(model->apps[i].exe, key->exe) == 0) &&
+		    strcmp(model->apps[i].name, key->name) == 0)
 			return &model->apps[i];
 	return NULL;
 }
@@ -58,26 +72,65 @@ static int chain(struct cookie_map *map, uint64_t hash, uint32_t index,
 	return 0;
 }
 
-struct model_app *model_app(struct model *model, const char *exe, bool hidden)
+static struct model_app *new_model_app(struct model *model, uint64_t hash,
+				       const struct group_key *key, const char *exe)
 {
-	uint64_t hash = hash_exe(exe, hidden);
-	struct model_app *app = find_model_app(model, hash, exe, hidden), *grown;
-	struct model_app new = {.hidden = hidden, .detail = true};
+	struct model_app new = {
+	    .hidden = key->hidden, .detail = true, .latest = MODEL_NOBODY};
+	struct model_app *grown =
+	    array_grow(model->apps, model->app_count, sizeof(*grown));
 
-	if (app)
-		return app;
-	grown = array_grow(model->apps, model->app_count, sizeof(*grown));
 	if (!grown)
 		return NULL;
 	model->apps = grown;
 	new.exe = strdup(exe);
-	if (!new.exe || chain(&model->by_exe, hash, model->app_count, &new.next) != 0) {
+	new.name = strdup(key->name);
+	if (!new.exe || !new.name ||
+	    chain(&model->by_name, hash, model->app_count, &new.next) != 0) {
 		free(new.exe);
+		free(new.name);
 		return NULL;
 	}
-	new.name = print_base_name(new.exe);
 	model->apps[model->app_count] = new;
 	return &model->apps[model->app_count++];
+}
+
+struct model_app *model_app(struct model *model, const struct tws_header *header,
+			    bool hidden)
+{
+	enum model_by by = (enum model_by)model->options.by;
+	bool by_path = by == MODEL_BY_APP || by == MODEL_BY_EXE;
+	char buffer[64];
+	struct group_key key = {.name = group_name(by, header, buffer, sizeof(buffer)),
+				.exe = by_path ? header->exe : "",
+				.hidden = hidden};
+	uint64_t hash = hash_group(&key);
+	struct model_app *app = find_model_app(model, hash, &key);
+
+	return app ? app : new_model_app(model, hash, &key, header->exe);
+}
+
+static void keep_shared(char *name, const char *other)
+{
+	if (strcmp(name, other) != 0)
+		*name = '\0';
+}
+
+/* Where processes of a group have different names, the group has none of them. */
+static void share_names(struct model_app *app, const struct tws_header *header)
+{
+	const struct tws_names *names = &header->names;
+
+	if (!app->named) {
+		app->names = *names;
+		app->uid = header->uid;
+		app->named = true;
+	}
+	keep_shared(app->names.given, names->given);
+	keep_shared(app->names.unit, names->unit);
+	keep_shared(app->names.container, names->container);
+	keep_shared(app->names.script, names->script);
+	app->several_users |= app->uid != header->uid;
 }
 
 /* ------------------------------------------------------------- destinations */
@@ -125,12 +178,9 @@ struct model_destination *model_destination(struct model_app *app,
 
 static bool app_is_hidden(const struct model *model, const struct tws_header *header)
 {
-	const char *app = model->options.app;
-
 	if (model->options.pid && (pid_t)header->pid != model->options.pid)
 		return true;
-	return app && strcmp(app, header->exe) != 0 &&
-	       strcmp(app, print_base_name(header->exe)) != 0;
+	return model->options.app && !group_is_called(header, model->options.app);
 }
 
 /* A later version's observer is not counted as one of ours. */
@@ -152,6 +202,16 @@ static void count_folded(struct model_app *app, const struct tws_header *header)
 	app->observed[TWS_OBSERVER_SHIM] += header->folded_processes - others;
 }
 
+/* Called before the process is added. */
+static void note_latest(const struct model *model, struct model_app *app,
+			const struct tws_header *header)
+{
+	if (app->latest == MODEL_NOBODY ||
+	    model->processes[app->latest].created_realtime_ns <=
+		header->created_realtime_ns)
+		app->latest = model->process_count;
+}
+
 static int add_process(struct model *model, const struct segment *segment, uint32_t app,
 		       uint32_t *ret_index)
 {
@@ -170,12 +230,16 @@ static int add_process(struct model *model, const struct segment *segment, uint3
 	model->apps[app].processes++;
 	model->apps[app].observed[observer_of(header)]++;
 	model->apps[app].alive += segment->life != PROCESS_DEAD;
+	note_latest(model, &model->apps[app], header);
 	*ret_index = model->process_count++;
 	model->processes[*ret_index] = (struct model_process){
 	    .pid = (pid_t)header->pid,
 	    .start_time = header->start_time,
 	    .app = app,
 	    .image = header->image,
+	    .uid = header->uid,
+	    .parent = (pid_t)header->names.parent,
+	    .is_here = header->pid_namespace == model->pid_namespace,
 	    .life = segment->life,
 	    .observer = observer_of(header),
 	    .created_realtime_ns = header->created_realtime_ns,
@@ -241,7 +305,7 @@ int model_take(struct segment *segment, void *data)
 {
 	struct model *model = data;
 	bool hidden = app_is_hidden(model, &segment->header);
-	struct model_app *app = model_app(model, segment->header.exe, hidden);
+	struct model_app *app = model_app(model, &segment->header, hidden);
 	uint32_t *indexes =
 	    calloc(segment->used[TWS_SECTION_DESTINATIONS] + 1, sizeof(*indexes));
 	int result = app && indexes ? 0 : -ENOMEM;
@@ -250,6 +314,7 @@ int model_take(struct segment *segment, void *data)
 	if (result != 0)
 		goto out;
 	index = (uint32_t)(app - model->apps);
+	share_names(app, &segment->header);
 	app->short_lived_ms = segment->header.short_lived_ms;
 	app->detail = app->detail && segment->header.detail;
 	if (model->has_table && segment->header.net_namespace != model->net_namespace)

@@ -16,6 +16,7 @@
 #include "tools/segments/reader.h"
 
 #define MODEL_TIME_WAIT_NS 60000000000ULL /* the kernel's constant */
+#define MODEL_NOBODY	   UINT32_MAX
 #define MODEL_DESTINATIONS 4096 /* per application; further ones go to `other` */
 
 /* Sockets that an application left in TIME_WAIT. */
@@ -76,9 +77,16 @@ struct model_destination {
 struct join_verdict;
 
 struct model_app {
-	char *exe;	  /* path of the executable */
-	const char *name; /* the last component of the path */
-	bool hidden;	  /* not selected: owns sockets, and is in no total */
+	char *exe;  /* path of the executable; where several are grouped, of one */
+	char *name; /* see group.h */
+	/* The names that all its processes share; "" where they differ. */
+	struct tws_names names;
+	uint32_t uid; /* of one of its users */
+	bool several_users;
+	bool named; /* the fields above are set */
+	uint32_t
+	    latest;  /* process that began last; MODEL_NOBODY: known from totals only */
+	bool hidden; /* not selected: owns sockets, and is in no total */
 	uint64_t processes;
 	uint64_t alive;			  /* if unknown, a process counts as alive */
 	uint64_t observed[TWS_OBSERVERS]; /* of `processes`, by who observed them */
@@ -99,6 +107,9 @@ struct model_process {
 	uint64_t start_time;
 	uint32_t app;
 	uint32_t image;
+	uint32_t uid;
+	pid_t parent; /* in its own namespace; 0: not known */
+	bool is_here; /* its namespace is ours */
 	enum process_life life;
 	uint32_t observer; /* enum tws_observer */
 	uint64_t created_realtime_ns;
@@ -144,8 +155,6 @@ struct model_rule {
 	uint32_t stopped_why; /* enum tws_stop_reason, from one of them */
 };
 
-#define MODEL_NOBODY UINT32_MAX
-
 /* The owner of a socket in the kernel's table. */
 struct model_owner {
 	uint32_t app; /* MODEL_NOBODY: unowned */
@@ -162,6 +171,7 @@ struct model_options {
 	const uint8_t *run; /* only processes of this run; NULL: of all */
 	const char *app;    /* name or path; NULL: all */
 	pid_t pid;	    /* 0: all */
+	int by;		    /* enum model_by */
 	const struct kernel_listener *listener;
 	uint32_t states; /* states of the kernel's sockets to read; 0: all */
 	/* Find out only who owns the sockets. The rings of endings are long and are not
@@ -178,7 +188,7 @@ struct model {
 	uint32_t app_count;
 	uint32_t *order; /* apps not hidden, most attempts first */
 	uint32_t order_count;
-	struct cookie_map by_exe;
+	struct cookie_map by_name;
 	struct model_process *processes;
 	uint32_t process_count;
 	struct model_arm *arms;
@@ -192,6 +202,7 @@ struct model {
 	char table_error[160]; /* why there is no table */
 	uint64_t table_ns;     /* CLOCK_MONOTONIC just before the table was read */
 	uint64_t net_namespace;
+	uint64_t pid_namespace; /* ours */
 	struct kernel_ports ports;
 	unsigned time_wait_reuse; /* see kernel_time_wait_reuse() */
 	struct kernel_table table;
@@ -245,7 +256,8 @@ int model_finish(struct model *model);
 /* Return the application or destination, made if it is new; `other` if there are too many
  * destinations. On error, NULL is returned (out of memory). The pointer is valid until
  * the next one is made. */
-struct model_app *model_app(struct model *model, const char *exe, bool hidden);
+struct model_app *model_app(struct model *model, const struct tws_header *header,
+			    bool hidden);
 struct model_destination *model_destination(struct model_app *app,
 					    const struct tws_address *address);
 

@@ -10,11 +10,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "shim/shared/names.h"
+#include "shim/shared/rundir.h"
 #include "tools/base/print.h"
 #include "tools/kernel/kernel.h"
 #include "tools/kernel/proc_file.h"
 #include "tools/kernel/process.h"
-#include "shim/shared/rundir.h"
+#include "tools/kernel/process_names.h"
+#include "tools/observe/cgroup.h"
 #include "tools/segments/beneath.h"
 #include "tools/segments/rundir.h"
 
@@ -146,6 +149,35 @@ static pid_t host_pid(const struct observed_table *table, uint32_t tgid,
 	return table->pid_namespace == INITIAL_PID_NAMESPACE ? (pid_t)tgid : 0;
 }
 
+/* Of a process that has ended, the kernel still knows the arguments and the group. */
+static void name_ended(struct observed *observed, const struct bpf_subject *told)
+{
+	struct publish_subject *subject = &observed->subject;
+	char group[4096], cgroup[sizeof(group) + 8];
+	uint32_t length = told->args_length < sizeof(told->args) ? told->args_length
+								 : sizeof(told->args);
+
+	memset(&subject->names, 0, sizeof(subject->names));
+	tws_names_script(&subject->names, subject->exe, told->args, length);
+	if (cgroup_of_id(told->cgroup, group, sizeof(group)) == 0) {
+		snprintf(cgroup, sizeof(cgroup), "0::%s", group);
+		tws_names_cgroup(&subject->names, cgroup);
+	}
+}
+
+static void name_subject(const struct observed_table *table, struct observed *observed,
+			 const struct bpf_subject *told)
+{
+	struct publish_subject *subject = &observed->subject;
+
+	if (subject->host_pid)
+		process_names(subject->host_pid, subject->exe, &subject->names);
+	if (told && !is_there(observed))
+		name_ended(observed, told);
+	if (subject->pid_namespace == table->pid_namespace)
+		subject->names.parent = (uint32_t)observed->parent;
+}
+
 struct observed *observed_tell(struct observed_table *table,
 			       const struct bpf_subject *told)
 {
@@ -174,6 +206,7 @@ struct observed *observed_tell(struct observed_table *table,
 	take_arguments(observed, told->args, told->args_length);
 	if (!read_executable(observed))
 		join_path(observed, told);
+	name_subject(table, observed, told);
 	return observed;
 }
 
@@ -241,6 +274,7 @@ struct observed *observed_meet(struct observed_table *table,
 	if (!read_executable(observed))
 		snprintf(subject->exe, sizeof(subject->exe), "%s",
 			 *observed->comm ? observed->comm : "?");
+	name_subject(table, observed, NULL);
 	return observed;
 }
 

@@ -24,6 +24,7 @@ struct publish_subject {
 	pid_t host_pid;	     /* in ours; 0: it cannot be seen */
 	uint32_t uid;
 	char exe[TWS_EXE_SIZE];
+	struct tws_names names;
 };
 
 /* What a policy of the observer's decided for a connection as it began. */

@@ -69,6 +69,7 @@ static void lay_out_observed(struct tws_header *layout,
 	memcpy(layout->boot_id, writer->boot_id, sizeof(layout->boot_id));
 	memcpy(layout->run, writer->run, sizeof(layout->run));
 	memcpy(layout->exe, subject->exe, sizeof(layout->exe) - 1);
+	layout->names = subject->names;
 	tws_segment_lay_out(layout, &usual);
 }
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "shim/shared/clock.h"
+#include "shim/shared/names.h"
 #include "tools/base/map.h"
 #include "tools/base/print.h"
 #include "tools/kernel/descriptors.h"
@@ -60,13 +61,6 @@ static bool same_address(const struct tws_address *a, const struct tws_address *
 }
 
 /* ------------------------------------------------------------------- who it is */
-
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash && slash[1] ? slash + 1 : path;
-}
 
 /* Returns the last ".service" or ".scope" in a path of control groups. */
 static void unit_of(char *ret_unit, size_t size, const char *path)
@@ -118,7 +112,7 @@ static void name_parent(struct sighting *sighting, const struct observed *observ
 static void identify(struct sighting *sighting, const struct observed *observed)
 {
 	snprintf(sighting->app, sizeof(sighting->app), "%.*s", SIGHTING_APP - 1,
-		 base_name(observed->subject.exe));
+		 tws_names_app(&observed->subject.names, observed->subject.exe));
 	snprintf(sighting->command, sizeof(sighting->command), "%.*s",
 		 SIGHTING_COMMAND - 1, observed->args);
 	sighting->uid = observed->subject.uid;

@@ -13,6 +13,7 @@
 #include "tools/model/arms.h"
 #include "tools/model/join.h"
 #include "tools/model/model.h"
+#include "tools/model/name_fields.h"
 #include "tools/report/report.h"
 #include "tools/segments/names.h"
 #include "tools/segments/trouble.h"
@@ -162,13 +163,13 @@ static json_t *observed_by(const struct model_app *app)
 	return object;
 }
 
-static json_t *app(const struct model *model, const struct model_app *app)
+static json_t *app(const struct model *model, const struct model_app *app, bool commands)
 {
 	json_t *object = json_object(), *destinations = json_array();
 	const struct model_destination *one;
 
-	set(object, "app", print_json_text(app->name));
-	set(object, "exe", print_json_text(app->exe));
+	if (name_fields_set(object, model, app, NULL, commands) != 0)
+		failed = true;
 	set(object, "processes", json_count(app->processes));
 	set(object, "alive", json_count(app->alive));
 	set(object, "observed_by", observed_by(app));
@@ -188,12 +189,12 @@ static json_t *app(const struct model *model, const struct model_app *app)
 	return object;
 }
 
-static json_t *apps(const struct model *model)
+static json_t *apps(const struct model *model, bool commands)
 {
 	json_t *array = json_array();
 
 	for (uint32_t i = 0; i < model->order_count; i++)
-		append_item(array, app(model, &model->apps[model->order[i]]));
+		append_item(array, app(model, &model->apps[model->order[i]], commands));
 	return array;
 }
 
@@ -391,7 +392,7 @@ int report_print_json(FILE *out, const struct model *model,
 	set(object, "summary", summary(&model->total));
 	set(object, "bytes_counted", json_boolean(bytes_counted(model)));
 	set(object, "time_wait", time_wait(model, &model->time_wait));
-	set(object, "apps", apps(model));
+	set(object, "apps", apps(model, options->commands));
 	set(object, "kernel", kernel(model));
 	set(object, "rules", rules(model));
 	set(object, "processes", report_processes_json(model));

@@ -109,6 +109,7 @@ int report_print(FILE *out, const struct report_options *options, char *ret_erro
 	    .run = options->run_tag,
 	    .app = options->app,
 	    .pid = options->pid,
+	    .by = options->by,
 	    .listener = options->listener,
 	    .cache = options->cache,
 	};

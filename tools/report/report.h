@@ -36,9 +36,11 @@ struct report_options {
 	const uint8_t *run_tag; /* only processes of this run; NULL: of all */
 	const char *app;	/* only this application, by name or path; NULL: all */
 	pid_t pid;		/* only this process; 0: all */
+	int by;			/* enum model_by */
 	bool json;
-	bool markdown;			  /* instead: an experiment's result */
-	FILE *page;			  /* where to write a page too; NULL: nowhere */
+	bool commands; /* JSON shows command lines: only for who asks on this machine */
+	bool markdown; /* instead: an experiment's result */
+	FILE *page;    /* where to write a page too; NULL: nowhere */
 	enum print_color color;		  /* text only */
 	struct kernel_listener *listener; /* already drained; NULL: nobody listened */
 	const struct report_run *run;	  /* NULL: not the report of a run */

@@ -243,6 +243,7 @@ struct field {
 };
 
 static void section_table(FILE *out, const char *at, size_t size);
+static void names_table(FILE *out, const char *at, size_t size);
 
 /* clang-format off */
 #define FIELD(field, print) \
@@ -261,9 +262,15 @@ static const struct field header_fields[] = {
 	FIELD(policy_generation, number) FIELD(heartbeat_ns, number)
 	FIELD(ended_tickets, number) FIELD(time_wait_tickets, number)
 	FIELD(state, segment_state) FIELD(detail, number) FIELD(folded_processes, number)
-	FIELD(exe, text) FIELD(observer, observer) FIELD(observer_pid, number)
+	FIELD(exe, text) FIELD(names, names_table) FIELD(observer, observer) FIELD(observer_pid, number)
 	FIELD(observer_pid_namespace, number) FIELD(observer_start_time, number)
-	FIELD(folded_observed, large_numbers) FIELD(reserved, spare) {0}};
+	FIELD(folded_observed, large_numbers) FIELD(run, bytes) FIELD(policy_layers, number)
+	FIELD(reserved, spare) {0}};
+#undef STRUCTURE
+#define STRUCTURE tws_names
+static const struct field names_fields[] = {
+	FIELD(given, text) FIELD(unit, text) FIELD(container, text) FIELD(script, text)
+	FIELD(parent, number) {0}};
 #undef STRUCTURE
 #define STRUCTURE tws_section
 static const struct field section_fields[] = {
@@ -357,6 +364,11 @@ static void section_table(FILE *out, const char *at, size_t size)
 				at + id * sizeof(struct tws_section));
 	}
 	fputs("}", out);
+}
+
+static void names_table(FILE *out, const char *at, size_t size)
+{
+	print_structure(out, names_fields, at);
 }
 
 /* --------------------------------------------------------------------- sections */
