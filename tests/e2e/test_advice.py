@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -407,6 +408,39 @@ def test_a_binder_whose_connections_are_open_is_named(t):
     early = named(said, "TW105", "problem", name)
     assert "of which 98 (98 %)" in early["evidence"] or "of which 100" in early["evidence"], early
     binder.kill()
+
+
+def test_a_program_that_finds_every_port_bound_by_another_is_told_so(t):
+    """The binder has 60 of 100 ports to the first server and the other 40 to the second."""
+    ports(100)
+    server, other = t.server(), t.server()
+    binds = (t.prog("client"), ADDRESS, str(server.port), "socket", f"bind:{ADDRESS}")
+    t.run(*binds, "connect", "send:1", "recv", "close", "repeat:60")
+    t.run(t.prog("client"), ADDRESS, str(other.port), *binds[3:], "connect", "send:1", "recv", "close",
+          "repeat:40")
+    late = shutil.copy(t.prog("client"), t.file("late", ""))
+    script = """
+        import socket, sys
+        for _ in range(30):
+            try:
+                socket.socket().bind((sys.argv[1], 0))
+            except OSError:
+                pass
+    """
+    bound = t.twshim_run(*python(t, "late.py", textwrap.dedent(script), ADDRESS))
+    t.counters(bound, attempts=0, bind_failed_in_use=30)
+    name = os.path.basename(os.path.realpath(sys.executable))
+    advice = the(bound, "TW114")["advice"]
+    assert f"all 100 ports of the source address {ADDRESS} are in use" in advice, advice
+    assert f"late_bind=true,exe={name}" in advice, advice
+    plain = t.twshim_run(late, ADDRESS, str(server.port), "socket", "connect?", "close", "repeat:20")
+    t.counters(plain, established=0, failed_no_port=20)
+    finding = the(plain, "TW104")
+    assert "although only 60 of 100 ephemeral ports to it are in use" in finding["evidence"], finding
+    assert "twshim doctor names the program" in finding["advice"], finding
+    assert "late_bind=true,exe=client" in named(doctor(t), "TW104", "problem", "late")["advice"]
+    fill = next((f for f in plain["advice"] if f["id"] == "TW103"), {"advice": ""})
+    assert "-p 'close=fin-reset" not in fill["advice"] or "left none of them" in fill["advice"], fill
 
 
 def test_attempts_that_nobody_answers_are_what_holds_the_ports(t):

@@ -37,6 +37,7 @@ struct counter_row {
 	struct model_ports ports;
 	uint64_t processes;
 	struct model_recent lately;
+	struct traffic_pool pool; /* range 0: none */
 };
 
 static const struct counter_row counter_rows[] = {
@@ -265,6 +266,11 @@ static const struct counter_row counter_rows[] = {
      {{TWS_bind_failed_in_use, 24}},
      .lately = {.ended = 1, .fixed_port = 1}},
     {"TW114", VERDICT_PROBLEM, "ss -tanp", {{TWS_bind_failed_in_use, 1}}},
+    {"TW114",
+     VERDICT_PROBLEM,
+     "if the program binds to port 0, -p 'late_bind=true,exe=php-fpm' lets",
+     {{TWS_bind_failed_in_use, 24}},
+     .pool = {.used = 100, .range = 100}},
     {"TW114", VERDICT_WARNING, "one of this host's", {{TWS_bind_failed_other, 1}}},
     /* where ports are bound early, TW105 reports it */
     {"TW114",

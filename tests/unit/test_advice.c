@@ -59,7 +59,7 @@ static void examine_row(const struct counter_row *row, struct advice *advice,
 		       .short_lived_ms = 1000,
 		       .recent = recent,
 		       .lately = recent ? recent : &row->lately},
-	    .ports = {.fill = row->ports},
+	    .ports = {.fill = row->ports, .pool = row->pool.range ? &row->pool : NULL},
 	};
 
 	for (size_t i = 0; i < 6; i++)

@@ -23,7 +23,8 @@ struct view {
 };
 
 /* Whether connects to the destination found no port although, as far as can still be
- * seen, at most half of its ports were in use, by this program or by others. */
+ * seen, at most half of its ports were in use, by this program or by others; or although
+ * some were free, if none of this program's own connections can have left since. */
 static bool is_starved(const struct view *view, const struct model_destination *there)
 {
 	const struct traffic_pair *pair;
@@ -35,7 +36,8 @@ static bool is_starved(const struct view *view, const struct model_destination *
 	if (!view->traffic || !there->recent.no_port || !there->address.family)
 		return false;
 	pair = traffic_find(view->traffic, &there->address);
-	return own * 2 < range && (!pair || pair->used * 2 < range);
+	return own * 2 < range &&
+	       (!pair || pair->used * 2 < range || (!own && pair->used < range));
 }
 
 static uint64_t bound_by(const struct model_app *app)

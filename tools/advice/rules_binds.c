@@ -104,12 +104,23 @@ void rule_early_bind(const struct advice_facts *facts, struct advice_finding *re
 static void advise_failed_bind(const struct advice_facts *facts,
 			       struct advice_finding *ret_finding)
 {
+	const struct traffic_pool *pool = facts->ports.pool;
+	char from[PRINT_ADDRESS_SIZE];
+
 	if (advice_has_fixed_port(facts))
 		ADVICE("the program binds to a fixed source port, which an earlier "
 		       "connection of its own still holds: bind to port 0 instead; if "
 		       "the port must be fixed, set SO_REUSEADDR before bind(), or -p "
 		       "'reuseaddr=true,exe=%s'",
 		       facts->client.app);
+	else if (pool && pool->used >= pool->range)
+		ADVICE(
+		    "all %s ports of the source address %s are in use; if the program "
+		    "binds to port 0, -p 'late_bind=true,exe=%s' lets connect() choose "
+		    "the port, separately for each destination; otherwise another "
+		    "socket uses its port: ss -tanp shows it",
+		    advice_number(pool->range), advice_source(from, &pool->from),
+		    facts->client.app);
 	else
 		ADVICE("another socket uses the port: ss -tanp shows it; a client should "
 		       "bind to port 0, or not at all");

@@ -148,7 +148,13 @@ static void say_cure(char *text, size_t size, const struct advice_facts *facts,
 {
 	bool over = fill->time_wait && fill->time_wait * 2 >= fill->used;
 
-	if (!runs_out(facts, fill))
+	if (over && !fill->own && !facts->ports.pair_is_ours)
+		snprintf(text, size,
+			 "%s left none of them: twshim owners shows which program did; "
+			 "start that one with -p 'close=fin-reset,to=%s', if it closes "
+			 "first",
+			 facts->client.app, facts->client.to);
+	else if (!runs_out(facts, fill))
 		snprintf(text, size, "%s-p 'port_range=full,to=%s'",
 			 over ? "keep connections open; otherwise " : "",
 			 facts->client.to);
