@@ -283,6 +283,22 @@ def test_the_advice_for_mptcp_works(t):
     server.kill()
 
 
+def test_mptcp_connections_that_the_peer_has_not_closed_did_not_end_early(t):
+    """Until then the kernel has them ESTABLISHED, though the client has closed them."""
+    if not os.path.exists("/proc/sys/net/mptcp/enabled"):
+        raise Skip("no MPTCP")
+    holds = MPTCP.replace("    while conn.recv(9):\n        conn.sendall(b\"k\")\n    conn.close()",
+                          "    conn.recv(9)\n    conn.sendall(b\"k\")\n    held.append(conn)")
+    server = t.start(*python(t, "holds.py", "held = []" + holds, ADDRESS, 0, "server"), shim=False,
+                     stdout=subprocess.PIPE)
+    assert server.stdout.readline()
+    text = t.run(t.twshim, "run", "--", *python(t, "mptcp.py", MPTCP, ADDRESS, 15070),
+                 shim=False).stderr.decode()
+    assert "ended early" not in text, text
+    assert "25 connections are closed only here: TIME_WAIT begins when" in text, text
+    server.kill()
+
+
 def test_the_advice_for_a_peer_that_does_not_close_works(t):
     ports(30)
     server = t.start(*python(t, "holds.py", NEVER_CLOSES, ADDRESS), shim=False,

@@ -21,10 +21,10 @@
 
 /* Sockets that an application left in TIME_WAIT. */
 struct model_time_wait {
-	uint64_t predicted;  /* connections that ended in the last 60 s in a way that
-				leaves TIME_WAIT here */
-	uint64_t confirmed;  /* TIME_WAIT sockets of these in the kernel's table */
-	uint64_t pending;    /* in FIN_WAIT or CLOSING: not in TIME_WAIT yet */
+	uint64_t predicted; /* connections that ended in the last 60 s in a way that
+			       leaves TIME_WAIT here */
+	uint64_t confirmed; /* TIME_WAIT sockets of these in the kernel's table */
+	uint64_t pending; /* closed here, in FIN_WAIT, CLOSING, or (MPTCP) ESTABLISHED */
 	uint64_t gone_early; /* missing in the table: the peer reset after our close, the
 				port was reused, or tcp_max_tw_buckets was reached */
 	uint32_t oldest_leaves_ms; /* of the confirmed sockets; 0 if there are none */

@@ -78,10 +78,19 @@ static bool may_claim(struct model *model, const struct kernel_socket *socket,
 	return allowance_is_trusted(uid);
 }
 
+/* Whether TIME_WAIT will follow. `ended`: the process closed it and knows that. Until the
+ * peer closes too, the kernel keeps the socket of an MPTCP connection ESTABLISHED. */
+static bool is_pending(const struct kernel_socket *socket, bool ended)
+{
+	enum join_where where = join_where(socket);
+
+	return where == JOIN_CLOSED_HERE || (ended && where == JOIN_HELD);
+}
+
 /* The first segment that names a cookie owns the socket; two segments name the same one
- * if a connection was handed on. `closed_here`: TIME_WAIT will follow. */
+ * if a connection was handed on. `leaves`: its end leaves TIME_WAIT. */
 static void claim_socket(struct joining *joining, uint64_t key, uint32_t destination,
-			 bool closed_here)
+			 bool ended, bool leaves)
 {
 	struct model *model = joining->model;
 	const struct kernel_socket *socket = kernel_table_find_key(&model->table, key);
@@ -98,7 +107,7 @@ static void claim_socket(struct joining *joining, uint64_t key, uint32_t destina
 	owner->destination = joining->indexes[destination];
 	if (socket->state == TCP_TIME_WAIT)
 		note_time_wait(&joining->found[destination], socket->expires_ms);
-	else if (closed_here && join_where(socket) == JOIN_CLOSED_HERE)
+	else if (leaves && is_pending(socket, ended))
 		joining->found[destination].pending++;
 }
 
@@ -139,13 +148,13 @@ static void claim_all(struct joining *joining)
 		if (!segment->time_wait[i])
 			continue; /* not written yet */
 		claim_socket(joining, TWS_TW_COOKIE(segment->time_wait[i]),
-			     TWS_TW_DESTINATION(segment->time_wait[i]), true);
+			     TWS_TW_DESTINATION(segment->time_wait[i]), true, true);
 	}
 	for (uint32_t i = 0; i < segment->used[TWS_SECTION_CONNECTIONS]; i++) {
 		slot = &segment->connections[i];
 		if (slot->state >= TWS_CONN_CONNECTING)
 			claim_socket(joining, tws_socket_key(slot), slot->destination,
-				     !(slot->flags & TWS_CONN_POLICY_LINGER2));
+				     false, !(slot->flags & TWS_CONN_POLICY_LINGER2));
 	}
 }
 

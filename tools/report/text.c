@@ -241,10 +241,13 @@ static void write_kernel(const struct report_text *text)
 		fprintf(text->out, "\n  TIME_WAIT is not confirmed: %s\n",
 			model->table_error);
 	if (model->time_wait.pending)
-		fprintf(text->out,
-			"  %s %s in FIN_WAIT: TIME_WAIT begins when the peer closes\n",
-			REPORT_NUMBER(model->time_wait.pending),
-			print_plural(model->time_wait.pending, "is", "are"));
+		fprintf(
+		    text->out,
+		    "  %s %s closed here, and not yet by the peer: TIME_WAIT begins when "
+		    "it closes too\n",
+		    REPORT_NUMBER(model->time_wait.pending),
+		    print_plural(model->time_wait.pending, "connection is",
+				 "connections are"));
 	if (model->time_wait.gone_early)
 		write_gone(text);
 	if (model->has_table && !text->options->run)
