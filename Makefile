@@ -11,6 +11,8 @@ BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 DATADIR ?= $(PREFIX)/share/twshim
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+APPARMORDIR ?= $(DATADIR)/apparmor
 DOCDIR ?= $(PREFIX)/share/doc/twshim
 LIBMODE ?= 755
 INCLUDEDIR ?= $(PREFIX)/include
@@ -18,6 +20,8 @@ PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
 BASHDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+# What LD_PRELOAD names instead of $(LIBDIR)/libtwshim.so, for packages: '/usr/$$LIB/twshim/libtwshim.so'.
+PRELOAD ?=
 # From the command's folder to the library's, so that a moved prefix works.
 LIBDIR_BESIDE = $(if $(filter $(PREFIX)/bin,$(BINDIR)),../$(LIBDIR:$(PREFIX)/%=%),.)
 CC ?= cc
@@ -59,7 +63,7 @@ SHIM_LDFLAGS := -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack -Wl,-z,nodele
 	-Wl,--no-undefined-version \
 	-Wl,-soname,libtwshim.so -Wl,-z,noseparate-code -Wl,--hash-style=gnu
 TOOL_FLAGS := -D_GNU_SOURCE -DTWSHIM_VERSION='"$(VERSION)"' -DTWSHIM_LIBDIR='"$(LIBDIR)"' \
-	-DTWSHIM_LIBDIR_BESIDE='"$(LIBDIR_BESIDE)"' \
+	-DTWSHIM_PRELOAD='"$(PRELOAD)"' -DTWSHIM_LIBDIR_BESIDE='"$(LIBDIR_BESIDE)"' \
 	$(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null) $(SANFLAGS) $(COVERAGE)
 # Only `serve` needs libmicrohttpd, and loads it itself: tools/web/microhttpd.h.
 TOOL_LIBS = $(shell pkg-config --libs $(filter-out libmicrohttpd,$(LIBRARIES))) -lm \
@@ -81,11 +85,11 @@ all: $(BUILD)/libtwshim.so $(BUILD)/twshim
 
 $(BUILD)/libtwshim.so: $(SHIM_OBJ) $(BUILD)/shim/exports.map
 	@echo "  LD   $@"
-	$(Q)$(CC) -o $@ $(SHIM_OBJ) $(SHIM_LDFLAGS) $(COVERAGE)
+	$(Q)$(CC) -o $@ $(SHIM_OBJ) $(LDFLAGS) $(SHIM_LDFLAGS) $(COVERAGE)
 
 $(BUILD)/twshim: $(BUILD)/obj/tools/main.o $(TOOL_OBJ)
 	@echo "  LD   $@"
-	$(Q)$(CC) -o $@ $^ $(TOOL_LIBS)
+	$(Q)$(CC) -o $@ $^ $(LDFLAGS) $(TOOL_LIBS)
 
 $(BUILD)/shim-pic/%.o: %.c Makefile
 	@echo "  CC   $< (shim)"
@@ -100,7 +104,7 @@ $(BUILD)/obj/%.o: %.c Makefile | libraries
 # The path of the installed library is compiled in, so another PREFIX needs another build.
 $(BUILD)/libdir: FORCE
 	@mkdir -p $(@D)
-	@[ "$$(cat $@ 2>/dev/null)" = "$(LIBDIR) $(BINDIR)" ] || echo "$(LIBDIR) $(BINDIR)" > $@
+	@[ "$$(cat $@ 2>/dev/null)" = '$(LIBDIR) $(BINDIR) $(PRELOAD)' ] || echo '$(LIBDIR) $(BINDIR) $(PRELOAD)' > $@
 $(BUILD)/obj/tools/launch/library.o $(BUILD)/obj/tools/systemd/plan.o: $(BUILD)/libdir
 .PHONY: FORCE
 FORCE:
@@ -166,7 +170,7 @@ $(BUILD)/tests/%.so: tests/preload/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(COMMON) -D_GNU_SOURCE -fPIC -shared -o $@ $< -ldl
 
--include $(shell find $(BUILD) -path '*/suites' -prune -o -name '*.d' -print 2>/dev/null)
+-include $(shell find $(BUILD) \( -path '*/suites' -o -path '*/deb' \) -prune -o -type f -name '*.d' -print 2>/dev/null)
 
 # ------------------------------------------------------------------- set-up
 
@@ -186,6 +190,10 @@ deps-lint:
 	@tests/deps $(LINT_PACKAGES)
 
 # -------------------------------------------------------------------- tests
+
+.PHONY: unit-tests progs
+unit-tests: $(UNITS)
+progs: $(PROGS)
 
 .PHONY: tests check check-quick demo lint bench conformance chaos
 tests: all man extras $(UNITS) $(PROGS)
@@ -296,6 +304,7 @@ SHIPPED := $(foreach f,$(wildcard config/examples/*.conf),$f:$(DATADIR)/examples
 	$(foreach f,$(wildcard config/prometheus/*.yml),$f:$(DATADIR)/prometheus) \
 	$(foreach f,$(wildcard config/deploy/*),$f:$(DATADIR)/deploy) \
 	config/grafana/twshim.json:$(DATADIR)/grafana \
+	config/sysusers/twshim.conf:$(SYSUSERSDIR) config/apparmor/twshim:$(APPARMORDIR) \
 	$(foreach f,README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE,$f:$(DOCDIR)) \
 	$(foreach f,$(wildcard docs/*.md docs/*.svg),$f:$(DOCDIR)/docs) \
 	$(foreach f,$(wildcard docs/img/*),$f:$(DOCDIR)/docs/img) \
@@ -327,6 +336,7 @@ uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/twshim $(DESTDIR)$(LIBDIR)/libtwshim.so
 	rm -f $(UNIT_FILES:%=$(DESTDIR)$(UNITDIR)/%) $(DESTDIR)$(PKGCONFIGDIR)/twshim.pc
 	rm -f $(DESTDIR)$(BASHDIR)/twshim $(DESTDIR)$(ZSHDIR)/_twshim $(DESTDIR)$(FISHDIR)/twshim.fish
+	rm -f $(DESTDIR)$(SYSUSERSDIR)/twshim.conf $(DESTDIR)$(APPARMORDIR)/twshim
 	rm -rf $(DESTDIR)$(DATADIR) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(INCLUDEDIR)/twshim
 
 # The sources of the last commit as one file, the same on every machine: the times in it are the
@@ -338,6 +348,23 @@ dist:
 	@mkdir -p $(BUILD)
 	git archive --format=tar --prefix=$(DIST)/ HEAD | gzip -9n > $(BUILD)/$(DIST).tar.gz
 	cd $(BUILD) && sha256sum $(DIST).tar.gz > $(DIST).tar.gz.sha256
+
+# The Debian packages of the last commit, in build/deb: twshim, libtwshim0, twshim-exporter.
+.PHONY: deb check-deb
+DEB_PACKAGES := dpkg-dev debhelper libcmocka-dev
+deb: deps-build dist
+	@tests/deps $(DEB_PACKAGES) $(BPF_PACKAGES)
+	rm -rf $(BUILD)/deb && mkdir $(BUILD)/deb
+	tar xf $(BUILD)/$(DIST).tar.gz -C $(BUILD)/deb
+	cd $(BUILD)/deb/$(DIST) && DEB_BUILD_OPTIONS="nocheck $(DEB_BUILD_OPTIONS)" \
+		dpkg-buildpackage -us -uc -b > ../build.log 2>&1 || { tail -40 ../build.log; exit 1; }
+	@ls $(BUILD)/deb/*.deb
+
+# lintian, then installs, upgrades and purges them in a copy of this system, with preloaded
+# programs running.
+check-deb:
+	@tests/deps lintian
+	packaging/check-deb $(BUILD)/deb
 
 # What is built in, linked and loaded, in CycloneDX.
 sbom: all
@@ -364,6 +391,7 @@ help:
 	@echo 'make docs        the tables in docs/ that twshim prints, after a change of findings or settings'
 	@echo 'make screenshots the pictures in docs/img, of a real run'
 	@echo 'make dist        the sources as one reproducible file: docs/releasing.md'
+	@echo 'make deb         the Debian packages; make check-deb tests them'
 	@echo 'make sbom        what is built in, linked and loaded, in CycloneDX'
 	@echo 'make install     PREFIX=$(PREFIX) DESTDIR=; make uninstall removes it'
 	@echo 'make SAN=address,undefined check   the same with sanitizers in twshim and the unit tests,'

@@ -105,13 +105,13 @@ struct env_values {
 };
 
 /* Appends the library unless it is listed already, so that evaluating this twice does no
- * harm. Its path holds no blank, colon, dollar sign or newline; see library_find(). */
+ * harm. Its path holds no blank, colon or newline; see library_find(). */
 static void env_print_shell(const struct env_values *values)
 {
 	fputs("case \" ${LD_PRELOAD-} \" in *[\\ :]", stdout);
-	env_print_quoted(values->library);
+	env_print_quoted(library_preload(values->library));
 	fputs("[\\ :]*) ;; *) LD_PRELOAD=\"${LD_PRELOAD:+$LD_PRELOAD:}\"", stdout);
-	env_print_quoted(values->library);
+	env_print_quoted(library_preload(values->library));
 	fputs(" ;; esac\nexport LD_PRELOAD\n", stdout);
 	env_print_export("TWSHIM_DIR", values->directory);
 	env_print_export("TWSHIM_RUN", values->tag);
@@ -134,7 +134,7 @@ static void env_print_assignment(const char *name, const char *value)
 /* Without our own LD_PRELOAD, which concerns this shell and not the unit. */
 static void env_print_systemd(const struct env_values *values)
 {
-	env_print_assignment("LD_PRELOAD", values->library);
+	env_print_assignment("LD_PRELOAD", library_preload(values->library));
 	env_print_assignment("TWSHIM_DIR", values->directory);
 	env_print_assignment("TWSHIM_RUN", values->tag);
 }

@@ -4,6 +4,7 @@ are made."""
 import filecmp
 import json
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -89,3 +90,25 @@ def test_the_workflows_run_what_anybody_can_run(t):
     for run in runs:
         if run.startswith((".ci/", "packaging/", "tests/")):
             assert os.access(os.path.join(SOURCE, run.split()[0]), os.X_OK), run
+
+
+def text_of(*path):
+    """A file of the sources."""
+    with open(os.path.join(SOURCE, *path), encoding="utf-8") as file:
+        return file.read()
+
+
+def test_packages_have_the_version_and_need_what_the_makefile_says(t):
+    version = re.search(r"^VERSION := (.*)$", text_of("Makefile"), re.M).group(1)
+    assert f"twshim {version}\n" in t.run(t.twshim, "--version", shim=False).stdout.decode()
+    for pattern, path in ((r"^twshim \((.*)-1\)", "debian/changelog"),
+                          (r"^Version: +(.*)$", "packaging/rpm/twshim.spec"),
+                          (r"^pkgver=(.*)$", "packaging/arch/PKGBUILD"),
+                          (r"^## ([\d.]+)", "CHANGELOG.md")):
+        assert re.search(pattern, text_of(path), re.M).group(1) == version, path
+    source = text_of("debian/control").split("\n\n", maxsplit=1)[0]
+    depends = set(re.findall(r"[ :]([a-z][\w.+-]+)(?= *[<,(\n]|$)",
+                             source.split("Build-Depends", 1)[1].split("Standards", 1)[0]))
+    packages = re.search(r"^BUILD_PACKAGES := (.*?[^\\])$", text_of("Makefile"), re.M | re.S)
+    needed = set(packages.group(1).replace("\\", " ").split())
+    assert needed <= depends, needed - depends

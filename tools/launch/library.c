@@ -95,13 +95,21 @@ bool library_is_listed(const char *value, const char *library)
 	return false;
 }
 
+const char *library_preload(const char *library)
+{
+	return *TWSHIM_PRELOAD && strcmp(library, TWSHIM_LIBDIR "/" LIBRARY_NAME) == 0
+		   ? TWSHIM_PRELOAD
+		   : library;
+}
+
 char *library_append(const char *value, const char *library)
 {
+	const char *word = library_preload(library);
 	char *ret;
 
 	if (!value || !*value)
-		return strdup(library);
-	if (library_is_listed(value, library))
+		return strdup(word);
+	if (library_is_listed(value, library) || library_is_listed(value, word))
 		return strdup(value);
-	return asprintf(&ret, "%s:%s", value, library) < 0 ? NULL : ret;
+	return asprintf(&ret, "%s:%s", value, word) < 0 ? NULL : ret;
 }

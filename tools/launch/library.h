@@ -20,6 +20,11 @@ int library_find(char *ret_path, size_t size, char *ret_error, size_t error_size
  * is expanded. Pure. */
 bool library_is_expressible(const char *path);
 
+/* What LD_PRELOAD names for a library: its path, or, where a package has put the
+ * libraries of several architectures beside each other, a path in which the loader
+ * replaces $LIB, so that 32-bit and 64-bit programs each load their own. Pure. */
+const char *library_preload(const char *library);
+
 /* A value of LD_PRELOAD with the library last; a library that is listed already stays
  * where it is. `value` may be NULL. The result is malloc()ed; NULL: out of memory.
  * Pure. */

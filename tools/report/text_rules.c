@@ -70,7 +70,8 @@ static void say_reason(char *sentence, size_t size, const char *before, bool *so
 static void say_reasons(const struct report_text *text, const struct model_rule *rule,
 			char *sentence, size_t size)
 {
-	const char *before = ": ";
+	/* What was helped stands before them, or only "matched; ". */
+	const char *before = sentence[strlen(sentence) - 1] == ' ' ? "" : ": ";
 	bool some = text->model->rule_count == 1 &&
 		    say_outcomes(text->model->total.value, sentence, size, before);
 
