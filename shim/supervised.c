@@ -59,7 +59,7 @@ static bool is_go_note(int fd, const Elf64_Phdr *header)
 	struct {
 		Elf64_Nhdr note;
 		char name[4];
-	} first;
+	} first = {0};
 
 	return header->p_filesz >= sizeof(first) &&
 	       read_at(fd, &first, sizeof(first), header->p_offset) &&
@@ -80,8 +80,8 @@ static bool is_own_elf(int fd, Elf64_Ehdr *ret_elf)
 static bool is_unreached(int fd)
 {
 	bool has_loader = false;
-	Elf64_Ehdr elf;
-	Elf64_Phdr header;
+	Elf64_Ehdr elf = {0};
+	Elf64_Phdr header = {0};
 
 	if (!is_own_elf(fd, &elf))
 		return false;

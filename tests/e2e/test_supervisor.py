@@ -3,7 +3,9 @@
 observes it. What it counts is held against the server's count and the kernel's table, and it is
 stopped and killed at any moment."""
 import os
+import shutil
 import signal
+import socket
 import subprocess
 
 from harness import ADDRESS, TIME_WAIT, Skip, kernel_sockets, settle, wait_for
@@ -412,3 +414,176 @@ def test_without_a_supervisor_to_answer_programs_start_as_always(t):
                  f"{pids} > {t.scratch}/pids; {script}", shim=False).stderr
     assert b"the supervisor was killed" in said, said
     assert server.counts["accepted"] == 21
+
+
+# ------------------------------------------------------------------------------- its door
+
+def door_of(t):
+    """The path of the door of this test's supervisor."""
+    for folder, _, files in os.walk(t.dir):
+        if "supervisor.sock" in files:
+            return os.path.join(folder, "supervisor.sock")
+    raise AssertionError(os.listdir(t.dir))
+
+
+def knock(path, uid=0, descriptor=None):
+    """What a process of that user hears at the door: b"" where it is turned away."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        said = b"refused"
+        try:
+            os.setgid(uid)
+            os.setuid(uid)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+                client.settimeout(5)
+                client.connect(path)
+                said = client.recv(16)
+                if said and descriptor is not None:
+                    socket.send_fds(client, [b"f"], [descriptor])
+                    said = client.recv(16)
+        except OSError:
+            pass
+        finally:
+            os.write(write, said)
+            os._exit(0)
+    os.close(write)
+    os.waitpid(child, 0)
+    said = os.read(read, 100)
+    os.close(read)
+    return said
+
+
+def test_the_door_is_open_to_its_own_user_alone_and_to_listeners_alone(t):
+    server = t.server()  # before the client, whose standard input it must not hold open
+    steady = Steady(t)
+    path = door_of(t)
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    assert knock(path, UID) not in (b"", b"refused"), "its own user gets the terms"
+    assert knock(path, 1) == b"refused", "another user can't even connect"
+    assert knock(path, 0) in (b"", b"refused"), "not even root is let in"
+    with open("/dev/null", encoding="utf-8") as file:
+        assert knock(path, UID, file.fileno()) == b"n", "a descriptor of another kind"
+    with socket.create_connection((ADDRESS, server.port)) as connection:
+        assert knock(path, UID, connection.fileno()) == b"n"
+    steady.goes_on()
+    steady.end()
+
+
+def test_a_hundred_clients_at_the_door_that_say_nothing_hold_nobody_up(t):
+    steady = Steady(t)
+    path = door_of(t)
+    clients = []
+    for _ in range(100):
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        client.setblocking(False)
+        try:
+            client.connect(path)
+        except BlockingIOError:
+            pass
+        except OSError:
+            break
+        clients.append(client)
+    steady.goes_on()
+    steady.end()
+
+
+def test_a_program_of_a_stranger_who_poses_as_the_supervisor_runs_without_a_filter(t):
+    """The helper hands its connects over only to a process of its own user."""
+    t.need("gcc")
+    as_nobody(t)
+    os.chmod(t.scratch, 0o755)
+    tag = "0123456789abcdef0123456789abcdef"
+    folder = os.path.join(t.dir, f"run-{tag}")
+    os.mkdir(folder)
+    os.chmod(t.dir, 0o777)
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    door.bind(os.path.join(folder, "supervisor.sock"))
+    os.chmod(os.path.join(folder, "supervisor.sock"), 0o777)
+    os.chmod(folder, 0o777)
+    door.listen(5)  # of root's, not of nobody's
+    program = compiled_seccomp(t)
+    said = t.run(*NOBODY, t.twshim, env={"TWSHIM_EXEC": program, "TWSHIM_RUN": tag}, shim=False)
+    assert said.stdout == b"0\n", said.stdout
+
+
+def compiled_seccomp(t):
+    """A program that prints its seccomp mode, 0 or 2."""
+    source = t.file("mode.c", """#include <stdio.h>
+        #include <string.h>
+        int main(void) {
+            char line[256];
+            FILE *file = fopen("/proc/self/status", "r");
+            while (fgets(line, sizeof(line), file))
+                if (!strncmp(line, "Seccomp:", 8)) printf("%c\\n", line[9]);
+            return 0; }""")
+    path = os.path.join(t.scratch, "mode")
+    t.run("gcc", "-w", "-static", "-o", path, source, shim=False)
+    return path
+
+
+def test_a_program_under_a_supervisor_has_a_filter_and_set_user_id_ones_do_not(t):
+    as_nobody(t)
+    program = compiled_seccomp(t)
+    said = t.run(*NOBODY, t.twshim, "run", "-q", "-p", "close=keep", "--", "sh", "-c", program,
+                 shim=False)
+    assert said.stdout == b"2\n", said.stdout
+    os.chmod(program, 0o4755)
+    said = t.run(*NOBODY, t.twshim, "run", "-q", "-p", "close=keep", "--", "sh", "-c", program,
+                 shim=False)
+    assert said.stdout == b"0\n", said.stdout
+
+
+# ---------------------------------------------------------------- traps of the kernel's
+
+def test_signals_without_sa_restart_do_not_count_a_connection_twice(t):
+    t.need("gcc")
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../progs/interrupted.c")
+    program = os.path.join(t.scratch, "interrupted")
+    t.run("gcc", "-w", "-static", "-pthread", "-D_GNU_SOURCE", "-o", program, source, shim=False)
+    server = t.server()
+    report = run_supervised(t, program, ADDRESS, str(server.port), "1000")
+    check(t, report, server, attempts=1000, established=1000, ended_local_fin=1000)
+
+
+def test_an_exec_gives_another_program_a_segment_of_its_own(t):
+    server, client = t.server(), compiled(t, "gcc")
+    other, between = os.path.join(t.scratch, "other"), os.path.join(t.scratch, "between")
+    shutil.copy(client, other)
+    words = ", ".join(f'"{word}"' for word in (other, ADDRESS, str(server.port), *STEPS))
+    source = t.file("between.c", f"#include <unistd.h>\nint main(void) {{ execl(\"{other}\", {words}, "
+                                 "(char *)0); return 1; }")
+    t.run("gcc", "-w", "-static", "-o", between, source, shim=False)
+    report = run_supervised(t, client, ADDRESS, str(server.port), *STEPS, "repeat:5",
+                            "socket", "connect", "send:1", "recv", "close", f"exec:{between}")
+    assert {a["app"]: a["counters"]["attempts"] for a in report["apps"]} == \
+        {"client-gcc": 6, "other": 1}, report["apps"]
+
+
+def test_a_program_that_uses_io_uring_is_named(t):
+    t.need("gcc")
+    source = t.file("ring.c", """#define _GNU_SOURCE
+        #include <string.h>
+        #include <sys/syscall.h>
+        #include <unistd.h>
+        int main(void) { char p[120]; memset(p, 0, sizeof(p)); return syscall(425, 1, p) < 0 ? 77 : 0; }""")
+    program = os.path.join(t.scratch, "ring")
+    t.run("gcc", "-w", "-static", "-o", program, source, shim=False)
+    result = t.run(*as_nobody(t), t.twshim, "run", "--", program, shim=False, status=None)
+    if result.returncode == 77:
+        raise Skip("io_uring cannot be used here")
+    assert b"use io_uring" in result.stderr, result.stderr
+
+
+def test_mptcp_and_other_network_namespaces_are_counted_without_an_ending(t):
+    client, server = compiled(t, "gcc"), t.server()
+    report = run_supervised(t, client, ADDRESS, str(server.port), "socket:mptcp", "connect", "send:1",
+                            "recv", "close", "repeat:20")
+    assert report["total"]["attempts"] == 20, report["total"]
+    inside = ("ip link set lo up; ip address add 10.77.9.1/24 dev lo; "
+              f"{client} 10.77.9.1 1 socket connect? close repeat:7")
+    report = run_supervised(t, "unshare", "--user", "--map-root-user", "--net", "sh", "-c", inside,
+                            status=None)
+    if t.result.returncode:
+        raise Skip("user namespaces cannot be used here")
+    assert report["total"]["attempts"] == 7, report["total"]

@@ -114,7 +114,7 @@ int door_exec(int directory, const char *name, const char *program, char *const 
 {
 	struct attempt attempt = {
 	    .program = program, .argv = argv, .environment = environment};
-	struct door_terms terms;
+	struct door_terms terms = {0};
 	int client = knock(directory, name, &terms);
 
 	if (client < 0 || !start_second(&attempt)) {
