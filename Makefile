@@ -146,6 +146,13 @@ $(BUILD)/shim/exports.map: shim/wrapped.def shim/exports.awk
 	@mkdir -p $(@D)
 	$(Q)awk -f shim/exports.awk shim/wrapped.def > $@
 
+# The system calls that the shim makes, from its sources.
+$(BUILD)/shim/calls.def: $(wildcard shim/*.[ch] shim/*/*.[ch]) shim/calls.awk
+	@mkdir -p $(@D)
+	$(Q)LC_ALL=C awk -f shim/calls.awk $(filter-out %.awk,$^) > $@
+$(BUILD)/obj/tools/launch/calls.o: $(BUILD)/shim/calls.def
+$(BUILD)/obj/tools/launch/calls.o: TOOL_FLAGS += -DTWSHIM_CALLS='"$(BUILD)/shim/calls.def"'
+
 .PHONY: libraries
 libraries:
 	@command -v pkg-config >/dev/null || { echo "make: pkg-config is missing: run make deps" >&2; exit 1; }

@@ -12,9 +12,9 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/uio.h>
 
 #include "shim/conn/conn_move.h"
+#include "shim/conn/peek.h"
 #include "shim/hooks.h"
 #include "shim/own_book.h"
 #include "shim/policy/policy.h"
@@ -283,17 +283,13 @@ void tws_hook_clone(uint64_t flags)
 		tws_process_note_split();
 }
 
-/* Flags are the first word. They are read by a call that cannot fault; where that is
- * refused the call is taken for a fork, as nearly all are that come this way. */
+/* Flags are the first word. If they cannot be read, the call fails. */
 void tws_hook_clone3(const void *arguments)
 {
 	uint64_t flags = 0;
-	struct iovec to = {&flags, sizeof(flags)};
-	struct iovec from = {(void *)(uintptr_t)arguments, sizeof(flags)};
 
-	tws_sys6(SYS_process_vm_readv, tws_sys1(SYS_getpid, 0), (long)&to, 1, (long)&from,
-		 1, 0);
-	tws_hook_clone(flags);
+	if (tws_peek(&flags, arguments, sizeof(flags)))
+		tws_hook_clone(flags);
 }
 
 /* ------------------------------------------- functions that must be jumped to

@@ -12,6 +12,7 @@
 #include "tools/base/json.h"
 #include "tools/base/version.h"
 #include "tools/features/features.h"
+#include "tools/launch/calls.h"
 
 #define WIDTH	   80
 #define NAME_WIDTH 25
@@ -20,12 +21,17 @@
 
 struct request {
 	bool json;
+	bool calls;
 	enum print_color color;
 };
 
 static const struct cli_option OPTIONS[] = {
     CLI_JSON(struct request, json, "features/1"),
     CLI_COLOR(struct request, color),
+    {"calls", 0, NULL,
+     "only the system calls that the shim makes itself, as a\n"
+     "filter of system calls must allow them",
+     cli_take_flag, .offset = offsetof(struct request, calls)},
     {0},
 };
 
@@ -98,6 +104,36 @@ static int print_features(const struct feature *features, bool color)
 	return cli_finish_output();
 }
 
+/* Those that are rare come last. */
+static int print_calls(void)
+{
+	char line[LINE_SIZE] = "";
+	size_t length = 0;
+
+	for (int rare = 0; rare < 2; rare++) {
+		const char *between = rare ? "; only if a setting asks for it: " : "";
+
+		for (size_t i = 0; i < shim_call_count; i++) {
+			if (shim_calls[i].rare != (rare == 1))
+				continue;
+			length += (size_t)snprintf(line + length, sizeof(line) - length,
+						   "%s%s", between, shim_calls[i].name);
+			between = ", ";
+		}
+	}
+	print_wrapped(stdout, line, 0, WIDTH);
+	return cli_finish_output();
+}
+
+static json_t *call_names(void)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < shim_call_count; i++)
+		json_array_append_new(array, json_string(shim_calls[i].name));
+	return array;
+}
+
 static json_t *feature_object(const struct feature_row *row,
 			      const struct feature *feature)
 {
@@ -125,13 +161,13 @@ static int print_features_json(const struct feature *features)
 			    array, feature_object(row, &features[row->feature]));
 	}
 	if (print_json(stdout,
-		       json_pack("{s:s, s:s, s:s, s:{s:s, s:s}, s:s, s:s, s:s, s:o}",
+		       json_pack("{s:s, s:s, s:s, s:{s:s, s:s}, s:s, s:s, s:s, s:o, s:o}",
 				 "schema", "twshim.features/1", "version", TWSHIM_VERSION,
 				 "commit", version_commit, "abi", "segment",
 				 version_segment_abi, "policy", version_policy_abi,
 				 "libc", version_libc(libc, sizeof(libc)), "kernel",
 				 kernel.release, "machine", kernel.machine, "features",
-				 array),
+				 array, "system_calls", call_names()),
 		       JSON_INDENT(1)) != 0)
 		return cli_fail(CLI_FAILURE, "features: out of memory");
 	return cli_finish_output();
@@ -145,6 +181,8 @@ int cmd_features(int argc, char **argv)
 
 	if (status != CLI_GO_ON)
 		return status;
+	if (request.calls && !request.json)
+		return print_calls();
 	features_probe(features);
 	if (request.json)
 		return print_features_json(features);

@@ -173,7 +173,7 @@ static bool publish_name(int directory, const char *temporary, struct tws_header
 
 static void set_readers(int directory, int fd, uint32_t group)
 {
-	if (group && tws_sys3(SYS_fchown, fd, -1, group) == 0)
+	if (group && tws_sys3(TWS_RARELY(SYS_fchown), fd, -1, group) == 0)
 		tws_sys2(SYS_fchmod, fd, 0640);
 	else
 		tws_share_as_directory(directory, fd);

@@ -266,7 +266,7 @@ void tws_share_as_directory(int directory, int fd)
 	struct stat stat = {0};
 	bool shared = tws_sys2(SYS_fstat, directory, &stat) == 0 &&
 		      stat.st_mode & S_IRGRP &&
-		      tws_sys3(SYS_fchown, fd, -1, stat.st_gid) == 0;
+		      tws_sys3(TWS_RARELY(SYS_fchown), fd, -1, stat.st_gid) == 0;
 
 	tws_sys2(SYS_fchmod, fd, shared ? 0640 : 0600);
 }

@@ -57,6 +57,11 @@ static inline long tws_sys6(long n, long a, long b, long c, long d, long e, long
 #error "twshim: this machine's system call instruction is not known to shim/shared/sys.h"
 #endif
 
+/* The number of a system call, SYS_name, is also its tag: shim/calls.awk finds it here
+ * and where else a call is made, and enable and docs/trust.md have their lists from
+ * there. This tags a call that is made only if a setting asks for it. */
+#define TWS_RARELY(number) (number)
+
 #define TWS_ARG(x)	     ((long)(x))
 #define tws_sys1(n, a)	     tws_sys6(n, TWS_ARG(a), 0, 0, 0, 0, 0)
 #define tws_sys2(n, a, b)    tws_sys6(n, TWS_ARG(a), TWS_ARG(b), 0, 0, 0, 0)

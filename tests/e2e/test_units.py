@@ -146,6 +146,26 @@ def test_enable_takes_filters_of_system_calls_that_do_not_kill(t):
         enable(t, root, "open")
 
 
+def test_enable_names_the_calls_at_which_a_filter_would_kill(t):
+    """Lists of what is allowed and of what is refused, later lines that take away, and one that gives
+    back; an error number of its own kills nobody."""
+    t.need("systemd-analyze")
+    for filters, calls in (("SystemCallFilter=~@network-io", "bind getpeername getsockname getsockopt "
+                            "recvfrom sendto setsockopt socket"),
+                           ("SystemCallFilter=~futex madvise @mount", "futex madvise"),
+                           ("SystemCallFilter=@system-service\nSystemCallFilter=~@timer poll",
+                            "poll"),
+                           ("SystemCallFilter=@basic-io @file-system", "@system-service"),
+                           ("SystemCallFilter=~futex:EPERM fchown getdents64", "getdents64"),
+                           ("SystemCallFilter=~futex poll\nSystemCallFilter=futex", "poll")):
+        root = make_root(t, open=f"[Service]\nExecStart=/usr/bin/true\n{filters}\n")
+        said = enable(t, root, "open", status=1)
+        assert f"add the line SystemCallFilter={calls} to it, or" in said, (filters, said)
+        root = make_root(t, open="[Service]\nExecStart=/usr/bin/true\n"
+                                 f"{filters}\nSystemCallFilter={calls}\n")
+        enable(t, root, "open")
+
+
 def test_enable_knows_templates_instances_and_aliases(t):
     """As systemd does: an instance has its template's settings, an alias is another's name."""
     root = make_root(t, **{"x@": "[Service]\nEnvironment=LD_PRELOAD=/t.so\nExecStart=/usr/bin/true %i\n"})

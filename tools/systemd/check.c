@@ -17,11 +17,13 @@
 #include <unistd.h>
 
 #include "tools/launch/library.h"
+#include "tools/systemd/filter.h"
 
 #define COMMAND_ERROR_SIZE (PATH_MAX + 1024)
 
 #define STANDARD_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define TRY_SECONDS   10
+#define FEW	      8 /* system calls that are named */
 
 /* ------------------------------------------------------------------- what hides it */
 
@@ -283,36 +285,20 @@ static int check_sandbox(const struct enable_plan *plan, char *ret_error, size_t
 	return 0;
 }
 
-/* The unit has a list of allowed system calls and is killed for any other. All calls
- * of the shim are in @system-service. */
-static bool is_killed_by_filter(const struct unit *unit)
-{
-	const char *error = unit_value(unit, "SystemCallErrorNumber"), *value;
-	char word[UNIT_VALUE_SIZE];
-	bool first = true;
-	size_t at = 0;
-
-	if (error && strcmp(error, "kill") != 0)
-		return false;
-	while ((value = unit_next(unit, "SystemCallFilter", &at)) != NULL)
-		while (unit_word(&value, word, sizeof(word)) == 1) {
-			if ((first && *word == '~') ||
-			    strcmp(word, "@system-service") == 0)
-				return false;
-			first = false;
-		}
-	return !first;
-}
-
 static int check_filter(const struct unit *unit, char *ret_error, size_t size)
 {
-	if (!is_killed_by_filter(unit))
-		return 0;
-	snprintf(ret_error, size,
-		 "%s: its SystemCallFilter= would kill it at system calls that the shim "
-		 "makes: add @system-service to it, or set SystemCallErrorNumber=EPERM",
-		 unit->name);
-	return -1;
+	char *sets = filter_read_sets();
+	char calls[512] = "";
+	unsigned killed = sets ? filter_kills(unit, sets, calls, sizeof(calls)) : 0;
+
+	if (killed)
+		snprintf(ret_error, size,
+			 "%s: its SystemCallFilter= would kill it at system calls that "
+			 "the shim makes: add the line SystemCallFilter=%s to it, or set "
+			 "SystemCallErrorNumber=EPERM",
+			 unit->name, killed > FEW ? "@system-service" : calls + 1);
+	free(sets);
+	return killed ? -1 : 0;
 }
 
 static void note_privileges(struct enable_plan *plan)
