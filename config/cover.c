@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "shim/shared/match.h"
+
 static bool glob_covers(const void *bytes, const void *a, const void *b)
 {
 	const char *first = (const char *)bytes + *(const uint32_t *)a;
@@ -63,6 +65,10 @@ bool tws_match_covers(const void *bytes, const struct tws_match *first,
 		      const struct tws_match *second)
 {
 	return list_covers(bytes, &first->exe, &second->exe, 4, glob_covers) &&
+	       list_covers(bytes, &first->app, &second->app, 4, glob_covers) &&
+	       list_covers(bytes, &first->unit, &second->unit, 4, glob_covers) &&
+	       list_covers(bytes, &first->container, &second->container, 4,
+			   glob_covers) &&
 	       list_covers(bytes, &first->uid, &second->uid, 4, uid_covers) &&
 	       list_covers(bytes, &first->to, &second->to, sizeof(struct tws_target),
 			   target_covers);
@@ -90,6 +96,8 @@ bool tws_match_takes_programs(const void *bytes, const struct tws_match *match)
 {
 	const uint32_t *globs = (const void *)((const char *)bytes + match->exe.offset);
 
+	if (tws_match_asks_names(match))
+		return false;
 	for (uint32_t i = 0; i < match->exe.count; i++)
 		if (glob_takes_all((const char *)bytes + globs[i]))
 			return true;

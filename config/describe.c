@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "config/address.h"
+#include "shim/shared/match.h"
 
 /* The image that is being described, and the part being printed. */
 struct scene {
@@ -65,8 +66,8 @@ static bool has_match(const struct scene *scene)
 {
 	const struct tws_match *match = &scene->part.match;
 
-	return match->exe.count || match->to.count || match->uid.count ||
-	       match->short_lived_only;
+	return match->exe.count || tws_match_asks_names(match) || match->to.count ||
+	       match->uid.count || match->short_lived_only;
 }
 
 static bool has_stop_if(const struct scene *scene)
@@ -98,7 +99,7 @@ static const struct tws_list *list_of(const struct scene *scene,
 	const struct tws_match *match = &scene->part.match;
 
 	if (setting->kind == TWS_KIND_GLOBS)
-		return &match->exe;
+		return (const void *)((const char *)&scene->part + setting->offset);
 	return setting->kind == TWS_KIND_TARGETS ? &match->to : &match->uid;
 }
 

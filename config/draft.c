@@ -46,13 +46,20 @@ struct tws_draft *tws_draft_new(struct tws_complaints *complaints, const char *s
 	return draft;
 }
 
+static void empty_lists(struct tws_draft_lists *lists)
+{
+	for (size_t i = 0; i < TWS_DRAFT_GLOBS; i++)
+		lists->globs[i].count = 0;
+	lists->to_count = lists->uid_count = 0;
+}
+
 void tws_draft_begin(struct tws_draft *draft, struct tws_draft_part *part, unsigned line)
 {
 	memset(part, 0, sizeof(*part));
 	part->file = draft->file;
 	part->line = line;
 	tws_part_init(&part->part);
-	draft->lists.exe_count = draft->lists.to_count = draft->lists.uid_count = 0;
+	empty_lists(&draft->lists);
 }
 
 void tws_draft_complain(struct tws_draft *draft, unsigned line,
@@ -125,22 +132,34 @@ static bool list_has_room(const struct tws_setting *setting, uint32_t count,
 	return false;
 }
 
+/* The globs of a match lie one after another, in the order of the lists. */
+TWS_ASSERT(offsetof(struct tws_match, container) ==
+	   offsetof(struct tws_match, exe) +
+	       (TWS_DRAFT_GLOBS - 1) * sizeof(struct tws_list));
+
+static size_t globs_index(const struct tws_setting *setting)
+{
+	return (setting->offset - offsetof(struct tws_part, match.exe)) /
+	       sizeof(struct tws_list);
+}
+
 static bool add_glob(struct tws_draft *draft, const struct tws_setting *setting,
 		     const struct tws_value *value, struct tws_problem *problem)
 {
-	struct tws_draft_lists *lists = &draft->lists;
+	struct tws_draft_globs *globs = &draft->lists.globs[globs_index(setting)];
 
 	if (!check_text(setting, value, TWS_POLICY_STRING_SIZE, problem) ||
-	    !list_has_room(setting, lists->exe_count, problem))
+	    !list_has_room(setting, globs->count, problem))
 		return false;
-	if (strchr(value->text, '/') && !strchr("/*?[", *value->text)) {
+	if (setting == &tws_setting_table[TWS_SETTING_exe] && strchr(value->text, '/') &&
+	    !strchr("/*?[", *value->text)) {
 		tws_problem_what(problem, "exe \"%s\" is neither a name nor a full path",
 				 value->text);
 		tws_problem_cure(problem, "write \"%s\" or \"*/%s\"",
 				 strrchr(value->text, '/') + 1, value->text);
 		return false;
 	}
-	lists->exe[lists->exe_count++] = put_text(draft, value->text);
+	globs->list[globs->count++] = put_text(draft, value->text);
 	return true;
 }
 
@@ -239,10 +258,12 @@ void tws_draft_flush_lists(struct tws_draft *draft, struct tws_draft_part *part)
 	struct tws_draft_lists *lists = &draft->lists;
 	struct tws_match *match = &part->part.match;
 
-	match->exe = put_list(draft, lists->exe, sizeof(*lists->exe), lists->exe_count);
+	for (size_t i = 0; i < TWS_DRAFT_GLOBS; i++)
+		(&match->exe)[i] = put_list(draft, lists->globs[i].list, sizeof(uint32_t),
+					    lists->globs[i].count);
 	match->to = put_list(draft, lists->to, sizeof(*lists->to), lists->to_count);
 	match->uid = put_list(draft, lists->uid, sizeof(*lists->uid), lists->uid_count);
-	lists->exe_count = lists->to_count = lists->uid_count = 0;
+	empty_lists(lists);
 }
 
 /* ------------------------------------------------------------------ the image */

@@ -17,12 +17,17 @@ struct tws_draft_part {
 	unsigned said[TWS_SETTING_COUNT]; /* line number; 0 if the setting is missing */
 };
 
+#define TWS_DRAFT_GLOBS 4
+
 /* The lists of the match that is being read now. */
 struct tws_draft_lists {
-	uint32_t exe[TWS_POLICY_LIST_MAX];
+	struct tws_draft_globs {
+		uint32_t list[TWS_POLICY_LIST_MAX];
+		uint32_t count;
+	} globs[TWS_DRAFT_GLOBS]; /* exe, app, unit, container */
 	struct tws_target to[TWS_POLICY_LIST_MAX];
 	uint32_t uid[TWS_POLICY_LIST_MAX];
-	uint32_t exe_count, to_count, uid_count;
+	uint32_t to_count, uid_count;
 };
 
 struct tws_draft {

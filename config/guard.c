@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "config/cover.h"
+#include "shim/shared/match.h"
 
 /* The rule or arm that is being checked. */
 struct ward {
@@ -166,7 +167,8 @@ static void guard_reset(const struct ward *ward)
 	if (ward->action->close != TWS_CLOSE_RESET)
 		return;
 	everything = ward->draft->top.allow_everything ? NULL : takes_everything(ward);
-	if (everything && !ward->match->exe.count && !ward->match->to.count)
+	if (everything && !ward->match->exe.count && !tws_match_asks_names(ward->match) &&
+	    !ward->match->to.count)
 		error(ward, TWS_SETTING_close, everything,
 		      "name `to` or `exe` in its match, or set allow_everything = true");
 	else if (everything)

@@ -11,6 +11,7 @@
 
 #include "tools/base/cli.h"
 #include "tools/base/memory.h"
+#include "tools/model/group.h"
 #include "tools/model/listeners.h"
 #include "tools/model/owners.h"
 #include "tools/base/print.h"
@@ -20,6 +21,7 @@
 
 struct request {
 	bool all, json;
+	int by;
 	const char *dir;
 	enum print_color color;
 	unsigned sample;
@@ -28,6 +30,7 @@ struct request {
 static const struct cli_option OPTIONS[] = {
     {"all", 'a', NULL, "one line per socket", cli_take_flag,
      .offset = offsetof(struct request, all)},
+    MODEL_BY_OPTION(struct request, by),
     CLI_JSON(struct request, json, "owners/1"),
     COLD_OPTION(struct request, sample),
     DIR_OPTION(struct request, dir),
@@ -74,6 +77,7 @@ static int owners_read(const struct request *request, struct model **ret_model,
 {
 	const struct model_options options = {
 	    .dir = request->dir,
+	    .by = request->by,
 	    .states = KERNEL_STATE(TCP_TIME_WAIT) | KERNEL_STATE(TCP_LISTEN),
 	    .owners_only = true,
 	};

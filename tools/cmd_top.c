@@ -23,6 +23,7 @@ struct request {
 	bool batch, json;
 	uint64_t number; /* 0: no end */
 	double delay;
+	int by; /* index in top_by_words */
 	enum print_color color;
 	struct top top;
 	struct top_view view;
@@ -48,6 +49,19 @@ static int top_take_filter(const struct cli_option *option, void *field)
 	return 0;
 }
 
+/* The modes, then what applications can be grouped by, as in model_by_words. */
+static const char *const top_by_words[] = {"application", "process", "destination",
+					   "app",	  "exe",     "unit",
+					   "container",	  "user",    NULL};
+
+static void use_by(struct request *request)
+{
+	if (request->by < TOP_MODES)
+		request->view.mode = (enum top_mode)request->by;
+	else
+		request->top.by = request->by - TOP_MODES;
+}
+
 static const struct cli_option OPTIONS[] = {
     {"batch", 'b', NULL, "text, one screen after the other", cli_take_flag,
      .offset = offsetof(struct request, batch)},
@@ -55,8 +69,10 @@ static const struct cli_option OPTIONS[] = {
      .offset = offsetof(struct request, number)},
     {"delay", 'd', "SECONDS", "between two looks (1)", top_take_delay,
      .offset = offsetof(struct request, delay)},
-    {"by", 0, "WHAT", "application (default), process, destination", cli_take_choice,
-     .offset = offsetof(struct request, view.mode), .words = top_mode_names},
+    {"by", 0, "WHAT",
+     "application (default), process, destination; exe, unit,\n"
+     "container, user",
+     cli_take_choice, .offset = offsetof(struct request, by), .words = top_by_words},
     {"sort", 0, "ORDER", "time-wait (default), rate, open, opened, ports, name",
      cli_take_choice, .offset = offsetof(struct request, view.sort),
      .words = top_sort_names},
@@ -90,6 +106,7 @@ static int top_read_options(struct request *request, int argc, char **argv)
 	if (request->json && !request->batch)
 		return cli_fail(CLI_USAGE,
 				"top: --json: works only with --batch: add it");
+	use_by(request);
 	if (!request->batch && (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)))
 		return cli_fail(CLI_USAGE, "top: not on a terminal: use --batch");
 	return CLI_GO_ON;

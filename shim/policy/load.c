@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #include "shim/book/books.h"
+#include "shim/book/own_names.h"
 #include "shim/book/self.h"
 #include "shim/policy/layers.h"
 #include "shim/shared/clock.h"
@@ -30,6 +31,7 @@ static int loading;	     /* atomic; one thread at a time */
 static uint64_t refused_key; /* not to be tried again */
 static uint64_t draws;	     /* atomic; 0: not begun */
 static char exe[TWS_EXE_SIZE];
+static struct tws_names names;
 
 /* The kernel adds this to the path of an executable that was replaced since it started.
  */
@@ -43,17 +45,29 @@ static void strip_deleted(char *path)
 		path[length - sizeof(suffix) + 1] = '\0';
 }
 
+static bool asks_names(const struct tws_policy_image *image)
+{
+	const struct tws_rule *rule = tws_policy_at(image, image->rules.offset);
+
+	for (uint32_t i = 0; i < image->rules.count && i < TWS_RULES; i++)
+		if (tws_match_asks_names(&rule[i].match))
+			return true;
+	return image->experiment.name && tws_match_asks_names(&image->experiment.match);
+}
+
 static void match_subject(struct tws_policy_handle *handle)
 {
 	const struct tws_policy_image *image = handle->image;
 	const struct tws_rule *rule = tws_policy_at(image, image->rules.offset);
-	struct tws_subject subject = {.exe = exe,
-				      .uid = (uint32_t)tws_sys1(SYS_geteuid, 0)};
+	struct tws_subject subject = {
+	    .exe = exe, .uid = (uint32_t)tws_sys1(SYS_geteuid, 0), .names = &names};
 	long length =
 	    tws_sys4(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", exe, sizeof(exe) - 1);
 
 	exe[length > 0 ? length : 0] = '\0';
 	strip_deleted(exe);
+	if (asks_names(image))
+		tws_own_names(&names, exe);
 	handle->subject_matches = 0;
 	for (uint32_t i = 0; i < image->rules.count && i < TWS_RULES; i++)
 		if (tws_match_subject(image, &rule[i].match, &subject))

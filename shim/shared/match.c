@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "shim/shared/names.h"
+
 /* Matches one bracket expression at `pattern` ("[a-z]", "[!a]") against `c`. Returns
  * what follows it, or NULL if it has no end, so that '[' is an ordinary character. */
 static const char *match_bracket(const char *pattern, unsigned char c, bool *ret_matches)
@@ -105,6 +107,31 @@ static bool match_any_exe(const struct tws_policy_image *image,
 	return list->count == 0;
 }
 
+/* What has no such name matches no glob, not even '*'. */
+static bool match_any_name(const struct tws_policy_image *image,
+			   const struct tws_list *list, const char *name)
+{
+	const uint32_t *globs = tws_policy_at(image, list->offset);
+
+	for (uint32_t i = 0; *name && i < list->count; i++)
+		if (tws_match_glob(tws_policy_at(image, globs[i]), name))
+			return true;
+	return list->count == 0;
+}
+
+static bool match_names(const struct tws_policy_image *image,
+			const struct tws_match *match, const struct tws_subject *subject)
+{
+	const struct tws_names *names = subject->names;
+
+	if (!tws_match_asks_names(match))
+		return true;
+	return names &&
+	       match_any_name(image, &match->app, tws_names_app(names, subject->exe)) &&
+	       match_any_name(image, &match->unit, names->unit) &&
+	       match_any_name(image, &match->container, names->container);
+}
+
 static bool match_any_uid(const struct tws_policy_image *image,
 			  const struct tws_list *list, uint32_t uid)
 {
@@ -120,7 +147,8 @@ bool tws_match_subject(const struct tws_policy_image *image,
 		       const struct tws_match *match, const struct tws_subject *subject)
 {
 	return match_any_uid(image, &match->uid, subject->uid) &&
-	       match_any_exe(image, &match->exe, subject->exe);
+	       match_any_exe(image, &match->exe, subject->exe) &&
+	       match_names(image, match, subject);
 }
 
 bool tws_match_address(const struct tws_policy_image *image,

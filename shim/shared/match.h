@@ -8,12 +8,20 @@
 
 #include "shim/shared/policy_image.h"
 
-/* The process that asks: the path of its executable (as in /proc/self/exe) and its
- * effective uid. */
+/* The process that asks: the path of its executable (as in /proc/self/exe), its effective
+ * uid, and its names (shim/shared/names.h), which may be NULL where no rule asks for
+ * them. */
 struct tws_subject {
 	const char *exe;
 	uint32_t uid;
+	const struct tws_names *names;
 };
+
+/* Whether a match asks for app, unit or container. */
+static inline bool tws_match_asks_names(const struct tws_match *match)
+{
+	return match->app.count || match->unit.count || match->container.count;
+}
 
 /* Shell-like glob over all of `text`: '*', '?', '[a-z]', '[!a]', '\' escapes. '*' matches
  * '/' too. Time is linear in the product of the lengths at worst; never recurses. */

@@ -51,19 +51,29 @@ static bool target_holds(const struct tws_target *target)
 	return target->prefix_bits <= bits && target->port_low <= target->port_high;
 }
 
+static bool globs_fit(const struct span *span, const struct tws_list *list)
+{
+	const uint32_t *globs;
+
+	if (!LIST_FITS(span, list, uint32_t, TWS_POLICY_LIST_MAX))
+		return false;
+	globs = tws_policy_at(span->image, list->offset);
+	for (uint32_t i = 0; i < list->count; i++)
+		if (!string_fits(span, globs[i]))
+			return false;
+	return true;
+}
+
 static const char *check_match(const struct span *span, const struct tws_match *match)
 {
 	const struct tws_target *targets;
-	const uint32_t *globs;
 
-	if (!LIST_FITS(span, &match->exe, uint32_t, TWS_POLICY_LIST_MAX) ||
-	    !LIST_FITS(span, &match->uid, uint32_t, TWS_POLICY_LIST_MAX) ||
+	if (!LIST_FITS(span, &match->uid, uint32_t, TWS_POLICY_LIST_MAX) ||
 	    !LIST_FITS(span, &match->to, struct tws_target, TWS_POLICY_LIST_MAX))
 		return "a match's list lies outside the image";
-	globs = tws_policy_at(span->image, match->exe.offset);
-	for (uint32_t i = 0; i < match->exe.count; i++)
-		if (!string_fits(span, globs[i]))
-			return "a match's exe lies outside the image";
+	if (!globs_fit(span, &match->exe) || !globs_fit(span, &match->app) ||
+	    !globs_fit(span, &match->unit) || !globs_fit(span, &match->container))
+		return "a match's glob lies outside the image";
 	targets = tws_policy_at(span->image, match->to.offset);
 	for (uint32_t i = 0; i < match->to.count; i++)
 		if (!target_holds(&targets[i]))

@@ -16,7 +16,7 @@
 #include "shim/shared/segment.h"
 
 #define TWS_POLICY_MAGIC     0x31434c4f50575421ULL /* "!TWPOLC1" */
-#define TWS_POLICY_ABI_MAJOR 2
+#define TWS_POLICY_ABI_MAJOR 3
 #define TWS_POLICY_ABI_MINOR 0
 #define TWS_POLICY_MAX_SIZE  (256u * 1024)
 
@@ -113,9 +113,10 @@ struct tws_list {
 };
 
 struct tws_match {
-	struct tws_list
-	    exe;	    /* of uint32_t: offsets of NUL-terminated globs; empty: any */
-	struct tws_list to; /* of struct tws_target; empty: any */
+	/* Of uint32_t: offsets of NUL-terminated globs; empty: any. The last three are
+	 * for the names of shim/shared/names.h. */
+	struct tws_list exe, app, unit, container;
+	struct tws_list to;	   /* of struct tws_target; empty: any */
 	struct tws_list uid;	   /* of uint32_t; empty: any */
 	uint32_t short_lived_only; /* `close` only if the connection was short-lived */
 	uint32_t reserved;

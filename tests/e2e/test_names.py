@@ -124,6 +124,48 @@ def test_a_unit_and_a_container_name_what_runs_in_them(t):
     assert apps(t, "shop")[0] == {"shop.service": 2}
 
 
+def test_a_rule_matches_by_application_unit_and_container(t):
+    server = t.server()
+    rules = ("{ name = 'a'; match = { app = ['shop*']; }; close = 'fin-reset'; },"
+             "{ name = 'u'; match = { unit = ['cart.service']; }; close = 'fin-reset'; },"
+             "{ name = 'c'; match = { container = ['web*']; }; close = 'fin-reset'; }")
+    policy = t.file("policy", f"rules = ({rules});".replace("'", '"'))
+    t.run(t.twshim, "policy", "load", policy, shim=False)
+    for name in ("shop.py", "till.py"):
+        python(t, name, server.port, 2)
+    for group in ("system.slice/cart.service", "lxc.payload.web1"):
+        with cgroup(group) as enter:
+            t.run(*enter, PYTHON, script(t, "till.py"), str(server.port), "2")
+    ended = {a["app"]: (a["counters"]["ended_fin_reset"], a["counters"]["ended_local_fin"])
+             for a in t.report()["apps"]}
+    assert ended == {"shop.py": (2, 0), "till.py": (0, 2), "cart.service": (2, 0),
+                     "web1": (2, 0)}, ended
+    for option, value, rule in (("--app", "shopping", 1), ("--unit", "cart.service", 2),
+                                ("--container", "web2", 3), ("--app", "till", None)):
+        said = json.loads(t.run(t.twshim, "policy", "explain", policy, "--exe", PYTHON, "--to",
+                                server.to, option, value, "--json", shim=False).stdout)
+        assert said.get("rule") == rule, (option, said)
+    shown = t.run(t.twshim, "policy", "show", shim=False).stdout.decode()
+    assert 'unit = [ "cart.service" ]' in shown or 'cart.service' in shown, shown
+
+
+def test_top_and_owners_group_by_other_names(t):
+    server = t.server()
+    for name in ("shop.py", "cart.py"):
+        python(t, name, server.port, 2)
+    program = os.path.basename(PYTHON)
+    for by, expected in (("app", {"shop.py": 2, "cart.py": 2}), ("exe", {program: 4}),
+                         ("user", {"root": 4}), ("unit", {"(no unit)": 4})):
+        said = json.loads(t.run(t.twshim, "owners", "--json", "--by", by, shim=False).stdout)
+        counts = {}
+        for one in said["owners"]:
+            counts[one["app"]] = counts.get(one["app"], 0) + one["count"]
+        assert counts == expected, (by, said["owners"])
+        said = json.loads(t.run(t.twshim, "top", "--batch", "-n1", "--json", "--by", by,
+                                shim=False).stdout)
+        assert {r["app"]: r["opened"] for r in said["rows"]} == expected, said
+
+
 def test_each_application_of_one_program_has_totals_of_its_own(t):
     server = t.server()
     policy = t.file("policy", "max_segments = 1; retention_seconds = 1;")

@@ -56,7 +56,9 @@ static void hold_against(const struct tws_policy_image *image,
 			 const struct tws_match *match)
 {
 	static const struct tws_subject subjects[] = {
-	    {"/usr/sbin/php-fpm8.2", 33}, {"", 0}, {"///[\\*?]", UINT32_MAX}};
+	    {.exe = "/usr/sbin/php-fpm8.2", .uid = 33},
+	    {.exe = ""},
+	    {.exe = "///[\\*?]", .uid = UINT32_MAX}};
 	const struct tws_address *list;
 	size_t count;
 
@@ -90,7 +92,7 @@ static void use(const struct tws_policy_image *image)
 /* `policy explain` and `policy show` read images too. */
 static void explain(const struct tws_policy_image *image)
 {
-	const struct tws_subject subject = {"/usr/sbin/php-fpm8.2", 33};
+	const struct tws_subject subject = {.exe = "/usr/sbin/php-fpm8.2", .uid = 33};
 	const struct tws_address *list;
 	size_t count;
 	char *text = NULL;

@@ -216,8 +216,9 @@ static struct published *publish_caller(struct supervision *supervision,
 
 static struct tws_subject subject_of(const struct caller *caller)
 {
-	return (struct tws_subject){caller->observed->subject.exe,
-				    caller->observed->subject.uid};
+	return (struct tws_subject){.names = &caller->observed->subject.names,
+				    .exe = caller->observed->subject.exe,
+				    .uid = caller->observed->subject.uid};
 }
 
 /* `fd` is our copy of the socket. */

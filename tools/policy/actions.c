@@ -9,6 +9,7 @@
 
 #include "config/address.h"
 #include "config/describe.h"
+#include "shim/shared/names.h"
 #include "tools/base/json.h"
 #include "tools/base/risk.h"
 #include "tools/policy/explain.h"
@@ -238,10 +239,18 @@ static const char *follow_links(const char *exe, struct host_exe *ret_exe)
 	return ret_exe->runs_as;
 }
 
+static void take_name(char *name, size_t size, const char *given)
+{
+	if (given)
+		tws_names_set(name, size, given, strlen(given));
+}
+
 int policy_explain(const struct policy_options *options)
 {
 	struct host_exe exe;
-	struct tws_subject subject = {.exe = options->exe, .uid = geteuid()};
+	struct tws_names names = {.parent = 0};
+	struct tws_subject subject = {
+	    .exe = options->exe, .uid = geteuid(), .names = &names};
 	struct tws_problem problem = {0};
 	struct tws_address address;
 
@@ -258,6 +267,9 @@ int policy_explain(const struct policy_options *options)
 				"that exists here",
 				options->uid);
 	subject.exe = follow_links(options->exe, &exe);
+	take_name(names.given, sizeof(names.given), options->app);
+	take_name(names.unit, sizeof(names.unit), options->unit);
+	take_name(names.container, sizeof(names.container), options->container);
 	return explain_policy(options, &subject, &address);
 }
 

@@ -20,6 +20,7 @@ struct policy_options {
 	const char *exe;
 	const char *to;
 	const char *uid;
+	const char *app, *unit, *container;
 	struct policy_given given;
 	bool json, markdown, system;
 };

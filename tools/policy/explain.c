@@ -34,12 +34,20 @@ static const struct tws_rule *rules_of(const struct query *query)
 static const char *refusing_setting(const struct query *query,
 				    const struct tws_match *match)
 {
-	struct tws_match exe = {.exe = match->exe}, uid = {.uid = match->uid};
+	const struct {
+		const char *setting;
+		struct tws_match match;
+	} parts[] = {
+	    {"exe", {.exe = match->exe}},
+	    {"app", {.app = match->app}},
+	    {"unit", {.unit = match->unit}},
+	    {"container", {.container = match->container}},
+	    {"uid", {.uid = match->uid}},
+	};
 
-	if (!tws_match_subject(query->image, &exe, query->subject))
-		return "exe";
-	if (!tws_match_subject(query->image, &uid, query->subject))
-		return "uid";
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		if (!tws_match_subject(query->image, &parts[i].match, query->subject))
+			return parts[i].setting;
 	return tws_match_address(query->image, match, query->address) ? NULL : "to";
 }
 

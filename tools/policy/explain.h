@@ -18,7 +18,8 @@ void tws_policy_explain_text(FILE *out, const struct tws_policy_image *image,
 			     const struct tws_address *address);
 
 /* {"decides":"experiment"|"rule"|"none","rule":N,"name":...,"arms":[...],"at_bind":N,
- * "considered":[{"rule":N,"name","line","matches":bool,"why":"exe"|"to"|"uid"}]}. A new
+ * "considered":[{"rule":N,"name","line","matches":bool,"why":"exe"|"app"|"unit"|
+ * "container"|"to"|"uid"}]}. A new
  * reference. */
 json_t *tws_policy_explain_json(const struct tws_policy_image *image,
 				const struct tws_subject *subject,

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "shim/shared/names.h"
 #include "tools/base/json.h"
 #include "tools/base/print.h"
 #include "tools/segments/reader.h"
@@ -58,10 +59,10 @@ static void judge_follower(struct followers_group *found, uint64_t key,
 static struct followers_group judge(const struct tws_header *header,
 				    const struct followers_layer *layer)
 {
-	const char *slash = strrchr(header->exe, '/');
 	struct followers_group ret = {.state = FOLLOWER_CURRENT};
 
-	print_escape(ret.app, sizeof(ret.app), slash ? slash + 1 : header->exe);
+	print_escape(ret.app, sizeof(ret.app),
+		     tws_names_app(&header->names, header->exe));
 	if (header->policy_layers & 1u << layer->layer) {
 		judge_follower(&ret, header->policy_generation, layer);
 	} else {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "config/compile.h"
+#include "shim/shared/match.h"
 #include "shim/shared/rundir.h"
 #include "tools/systemd/dropin.h"
 #include "tools/launch/library.h"
@@ -170,7 +171,8 @@ static bool resets_everything(const struct tws_policy_image *image)
 
 	for (unsigned i = 0; i < image->rules.count; i++)
 		if (rules[i].action.close == TWS_CLOSE_RESET &&
-		    !rules[i].match.exe.count && !rules[i].match.to.count)
+		    !rules[i].match.exe.count && !tws_match_asks_names(&rules[i].match) &&
+		    !rules[i].match.to.count)
 			return true;
 	return false;
 }

@@ -112,7 +112,8 @@ static uint64_t key_of(const struct top_row *row, enum top_mode mode)
 {
 	uint64_t key = mix_key(mix_key(mix_key(1, (uint64_t)row->pid), row->start), mode);
 
-	return hash_text(hash_text(key, row->exe), row->to);
+	key = hash_text(mix_key(key, 1), row->app);
+	return hash_text(hash_text(mix_key(key, 2), row->exe), row->to);
 }
 
 static uint32_t *past_bucket(struct top *top, uint64_t key)
@@ -231,7 +232,7 @@ static bool is_wanted(const struct top_row *row, const struct top_view *view)
 {
 	if (view->alone)
 		return view->alone == row->key;
-	if (*view->within && strcmp(view->within, row->exe) != 0)
+	if (*view->within && strcmp(view->within, row->app) != 0)
 		return false;
 	return !*view->filter || strcasestr(row->app, view->filter) ||
 	       strcasestr(row->to, view->filter);
@@ -372,7 +373,8 @@ static int take_model(struct top *top, const struct top_view *view, struct model
 
 int top_look(struct top *top, const struct top_view *view)
 {
-	const struct model_options options = {.dir = top->dir, .cache = top->cache};
+	const struct model_options options = {
+	    .dir = top->dir, .by = top->by, .cache = top->cache};
 	struct model *model = NULL;
 	int result = model_build(&model, &options, top->error, sizeof(top->error));
 
@@ -388,5 +390,5 @@ void top_free(struct top *top)
 	free(top->bucket);
 	model_free(top->model);
 	reader_cache_free(top->cache);
-	*top = (struct top){.dir = top->dir};
+	*top = (struct top){.dir = top->dir, .by = top->by};
 }

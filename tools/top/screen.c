@@ -192,7 +192,7 @@ static bool enter(struct screen *screen)
 	}
 	screen->left_key = screen->top->rows[screen->chosen].key;
 	snprintf(view->within, sizeof(view->within), "%s",
-		 screen->top->rows[screen->chosen].exe);
+		 screen->top->rows[screen->chosen].app);
 	return set_mode(screen, TOP_DESTINATIONS);
 }
 

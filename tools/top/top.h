@@ -53,12 +53,13 @@ struct top_view {
 	enum top_sort sort;
 	char filter[64];  /* part of the application's name or of the destination; "": all
 			   */
-	char within[128]; /* executable of the only application to show; "": all */
+	char within[128]; /* name of the only application to show; "": all */
 	uint64_t alone;	  /* key of the only row to show, with its counters; 0: all */
 };
 
 struct top {
 	const char *dir;
+	int by; /* enum model_by: what an application is */
 	struct reader_cache *cache;
 	struct model *model;  /* of the last look; NULL: there was none */
 	struct top_row *rows; /* in the order of the view */

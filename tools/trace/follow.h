@@ -22,7 +22,7 @@ struct follow_process {
 	uint32_t uid;
 	bool detail; /* bytes are counted */
 	const char *exe;
-	const char *name; /* its last component */
+	const char *name; /* of the application: see shim/shared/names.h */
 };
 
 /* One ending; or, if `missed` is not 0, this many endings were overwritten before they

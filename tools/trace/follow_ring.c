@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "shim/shared/clock.h"
+#include "shim/shared/names.h"
 #include "tools/base/array.h"
-#include "tools/base/print.h"
 #include "tools/trace/follow_parts.h"
 
 #define SECOND_NS 1000000000ull
@@ -219,7 +219,7 @@ static void describe_process(struct followed *segment)
 	    .uid = header->uid,
 	    .detail = header->detail,
 	    .exe = header->exe,
-	    .name = print_base_name(header->exe),
+	    .name = tws_names_app(&header->names, header->exe),
 	};
 }
 

@@ -56,7 +56,8 @@ static bool is_process(const struct trace_filter *filter,
 {
 	if (filter->pid && (uint32_t)filter->pid != process->pid)
 		return false;
-	return !filter->app || tws_match_exe(filter->app, process->exe);
+	return !filter->app || tws_match_exe(filter->app, process->exe) ||
+	       tws_match_glob(filter->app, process->name);
 }
 
 static bool is_target(const struct trace_filter *filter,
