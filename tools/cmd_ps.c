@@ -12,6 +12,7 @@
 #include "tools/base/json.h"
 #include "tools/model/model.h"
 #include "tools/model/name_fields.h"
+#include "tools/model/storm.h"
 #include "tools/base/print.h"
 #include "tools/segments/dir_option.h"
 
@@ -91,6 +92,16 @@ static bool ps_is_shown(const struct request *request,
 	return request->all || process->life != PROCESS_DEAD;
 }
 
+static void ps_print_storms(const struct model *model)
+{
+	char text[1024];
+
+	for (uint32_t i = 0; i < model->order_count; i++)
+		if (storm_describe(model, &model->apps[model->order[i]], text,
+				   sizeof(text)))
+			printf("%s\n", text);
+}
+
 static int ps_print_text(const struct request *request, const struct model *model)
 {
 	struct print_table *table = print_table_new(PS_COLUMNS, COLUMNS);
@@ -103,6 +114,8 @@ static int ps_print_text(const struct request *request, const struct model *mode
 		print_table_write(table, stdout, 0,
 				  print_color_wanted(request->color, stdout));
 	print_table_free(table);
+	if (result == 0)
+		ps_print_storms(model);
 	return result;
 }
 
@@ -141,7 +154,8 @@ static int ps_print_json(const struct request *request, const struct model *mode
 		    json_array_append_new(
 			array, ps_process_object(model, &model->processes[i])) != 0)
 			result = -ENOMEM;
-	object = json_pack("{s:s, s:o}", "schema", "twshim.ps/1", "processes", array);
+	object = json_pack("{s:s, s:o, s:o}", "schema", "twshim.ps/1", "processes", array,
+			   "storms", storm_list_json(model));
 	if (result == 0)
 		return print_json(stdout, object,
 				  JSON_INDENT(1) | JSON_REAL_PRECISION(10));

@@ -122,6 +122,7 @@ static void top_print_text(const struct request *request)
 	for (size_t i = 0; i < top->count; i++)
 		printf("%s\n",
 		       top_line(line, &top->rows[i], &request->view, BATCH_WIDTH, true));
+	fputs(top->storms, stdout);
 	putchar('\n');
 }
 

@@ -5,8 +5,10 @@ import contextlib
 import glob
 import json
 import os
+import re
 import subprocess
 import sys
+import uuid
 
 from harness import ADDRESS, Skip, wait_for
 
@@ -50,7 +52,8 @@ def cgroup(path):
         if not roots:
             raise Skip("no control groups")
         at = roots[0]
-        for part in path.split("/"):
+        # Other tests run at the same time.
+        for part in [f"twshim-{uuid.uuid4().hex}", *path.split("/")]:
             at = os.path.join(at, part)
             if not os.path.exists(at):
                 os.mkdir(at)
@@ -164,6 +167,26 @@ def test_top_and_owners_group_by_other_names(t):
         said = json.loads(t.run(t.twshim, "top", "--batch", "-n1", "--json", "--by", by,
                                 shim=False).stdout)
         assert {r["app"]: r["opened"] for r in said["rows"]} == expected, said
+
+
+def test_a_storm_of_short_processes_has_a_rate_and_the_name_of_who_starts_them(t):
+    t.need("bash", "curl")
+    server = t.server("http")
+    loop = t.file("cron.sh", f"for i in {{1..20}}; do curl -s -o /dev/null http://{server.to}/; "
+                             "done; read")
+    shell = t.start("bash", loop, stdin=subprocess.PIPE)
+    wait_for(lambda: apps(t)[0] == {"curl": 20}, "all were fetched")
+    for command in (("ps",), ("top", "--batch", "-n1")):
+        text = t.run(t.twshim, *command, shim=False).stdout.decode()
+        assert re.search(rf"^curl, [\d.]+/s, a new process each time, started by cron.sh "
+                         rf"\({shell.pid}\)$", text, re.M), text
+    said = json.loads(t.run(t.twshim, "ps", "--json", shim=False).stdout)
+    storm, = said["storms"]
+    assert storm["app"] == "curl" and storm["rate"] > 0 and storm["processes"] == 20, storm
+    assert storm["started_by"] == {"pid": shell.pid, "app": "cron.sh"}, storm
+    row, = json.loads(t.run(t.twshim, "top", "--batch", "-n1", "--json", shim=False).stdout)["rows"]
+    assert row["rate"] > 0 and not row["exited"], row
+    shell.communicate()
 
 
 def test_each_application_of_one_program_has_totals_of_its_own(t):

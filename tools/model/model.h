@@ -95,6 +95,11 @@ struct model_app {
 	struct tws_counters counters;
 	struct model_time_wait time_wait;
 	struct model_recent recent;
+	/* Processes that began and ended within ten seconds: see storm.h. */
+	struct {
+		uint64_t processes, connections;
+		uint64_t since_ns; /* CLOCK_MONOTONIC; when the first of them began */
+	} storm;
 	struct model_destination *destinations;
 	uint32_t destination_count;
 	uint32_t *order; /* destinations, most attempts first; see model_finish */

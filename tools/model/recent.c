@@ -5,6 +5,7 @@
  * so these numbers are lower bounds.
  */
 #include "tools/model/model.h"
+#include "tools/model/storm.h"
 
 #define RATE_NS 10000000000ULL /* the period of a rate */
 
@@ -223,5 +224,8 @@ void model_note_recent(struct model *model, const struct segment *segment, uint3
 	}
 	if (process != MODEL_NOBODY && segment->life != PROCESS_DEAD)
 		model->processes[process].rate = rate_of(segment, model->table_ns);
+	if (process != MODEL_NOBODY)
+		storm_note(model, segment, owner,
+			   model->processes[process].counters.value[TWS_attempts]);
 	note_ring(model, segment, owner, indexes);
 }

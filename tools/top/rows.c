@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -11,6 +12,7 @@
 
 #include "shim/shared/clock.h"
 #include "tools/model/join.h"
+#include "tools/model/storm.h"
 #include "tools/base/print.h"
 #include "tools/segments/cache.h"
 #include "tools/top/top.h"
@@ -58,10 +60,14 @@ static void keep_fullest(struct top_row *row, const struct model_ports *ports)
 	row->ports_range = ports->range;
 }
 
-static struct top_row app_row(const struct model_app *app)
+static struct top_row app_row(const struct model *model, const struct model_app *app)
 {
 	struct top_row row = {.time_wait = app->time_wait.confirmed,
+			      .storm_rate = storm_rate(model, app),
 			      .dead = app->processes && !app->alive};
+
+	/* A storm goes on although none of its processes lives just now. */
+	row.dead = row.dead && row.storm_rate <= 0;
 
 	fill_row(&row, app, &app->counters);
 	for (uint32_t i = 0; i < app->destination_count; i++)
@@ -254,6 +260,8 @@ static int add_top_row(struct top *top, const struct top_view *view, struct top_
 	if (!is_wanted(row, view) || (!row->opened && !row->pid))
 		return 0;
 	row->rate = past ? past->rate : -1;
+	if (row->rate < 0 && row->storm_rate > 0)
+		row->rate = row->storm_rate;
 	if (past)
 		memcpy(row->history, past->history, sizeof(row->history));
 	top->rows[top->count++] = *row;
@@ -287,7 +295,8 @@ static int each_row(struct top *top, const struct top_view *view, enum top_mode 
 		result |= hand_over(top, view, mode,
 				    process_row(model, &model->processes[i]), take);
 	for (uint32_t i = 0; mode == TOP_APPS && i < model->app_count; i++)
-		result |= hand_over(top, view, mode, app_row(&model->apps[i]), take);
+		result |=
+		    hand_over(top, view, mode, app_row(model, &model->apps[i]), take);
 	for (uint32_t i = 0; mode == TOP_DESTINATIONS && i < model->app_count; i++) {
 		app = &model->apps[i];
 		for (uint32_t j = 0; j < app->destination_count; j++)
@@ -348,6 +357,19 @@ int top_arrange(struct top *top, const struct top_view *view)
 	return 0;
 }
 
+static void note_storms(struct top *top, const struct model *model)
+{
+	size_t used = 0;
+	char text[1024];
+
+	*top->storms = '\0';
+	for (uint32_t i = 0; i < model->order_count && used < sizeof(top->storms); i++)
+		if (storm_describe(model, &model->apps[model->order[i]], text,
+				   sizeof(text)))
+			used += (size_t)snprintf(
+			    top->storms + used, sizeof(top->storms) - used, "%s\n", text);
+}
+
 static int take_model(struct top *top, const struct top_view *view, struct model *model)
 {
 	int result = 0;
@@ -367,6 +389,7 @@ static int take_model(struct top *top, const struct top_view *view, struct model
 	top->opened = model->total.value[TWS_established];
 	top->open = model->total.value[TWS_open];
 	print_time(top->time, model->generated);
+	note_storms(top, model);
 	print_escape(top->error, sizeof(top->error), model->table_error);
 	return result ? result : top_arrange(top, view);
 }

@@ -34,10 +34,11 @@ extern const char *const top_sort_names[TOP_SORTS + 1];
 struct top_row {
 	char app[48]; /* safe to print, like all text here */
 	char exe[128];
-	char to[56];	/* in the view of destinations */
-	long pid;	/* in the view of processes */
-	uint64_t start; /* of the process, in ticks since boot; pids are reused */
-	uint64_t key;	/* identifies the same row at the next look */
+	char to[56];	   /* in the view of destinations */
+	double storm_rate; /* of short processes together; 0: no storm */
+	long pid;	   /* in the view of processes */
+	uint64_t start;	   /* of the process, in ticks since boot; pids are reused */
+	uint64_t key;	   /* identifies the same row at the next look */
 	bool dead;
 	uint64_t opened, open, ended, short_lived, local_fin, time_wait;
 	uint64_t closed_first; /* local_fin, and what a policy ended instead */
@@ -59,7 +60,8 @@ struct top_view {
 
 struct top {
 	const char *dir;
-	int by; /* enum model_by: what an application is */
+	int by;		   /* enum model_by: what an application is */
+	char storms[2048]; /* a line for each: see tools/model/storm.h */
 	struct reader_cache *cache;
 	struct model *model;  /* of the last look; NULL: there was none */
 	struct top_row *rows; /* in the order of the view */
