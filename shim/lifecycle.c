@@ -33,7 +33,7 @@ static const char *environment(const char *name)
 	size_t length = strlen(name);
 
 	for (char **at = environ; at && *at; at++)
-		if (!strncmp(*at, name, length) && (*at)[length] == '=')
+		if (**at == *name && !strncmp(*at, name, length) && (*at)[length] == '=')
 			return *at + length + 1;
 	return NULL;
 }
