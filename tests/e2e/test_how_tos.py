@@ -94,3 +94,12 @@ def test_a_command_that_fails_is_printed_and_gdb_for_one_that_a_signal_killed(t)
             said = str(error)
         for word in words + (f"LD_PRELOAD={t.library}", f"sh -c '{script}' zero"):
             assert word in said, f"{word} is not in: {said}"
+
+
+def test_every_rule_that_the_readme_shows_is_accepted(t):
+    """-p 'RULE' and --experiment 'RULE'."""
+    with open(os.path.join(TOP, "README.md"), encoding="utf-8") as file:
+        found = re.findall(r"(?:-p|--experiment) '([^']+)'", file.read())
+    assert len(found) >= 6, found
+    for rule in found:
+        t.run(t.twshim, "policy", "check", "-p", rule, shim=False)
