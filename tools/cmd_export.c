@@ -10,6 +10,7 @@
 
 #include "tools/base/cli.h"
 #include "tools/base/memory.h"
+#include "tools/metrics/ledger.h"
 #include "tools/metrics/metrics.h"
 #include "tools/base/output.h"
 #include "tools/segments/dir_option.h"
@@ -76,7 +77,7 @@ int cmd_export(int argc, char **argv)
 		cli_fail(0,
 			 "export: %s in the run-time directory: %s: counters may go back "
 			 "at the next export",
-			 LEDGER_FILE, strerror(-metrics_saved(metrics)));
+			 ledger_file_name(), strerror(-metrics_saved(metrics)));
 	status = export_write(&request, metrics);
 	metrics_free(metrics);
 	return status;

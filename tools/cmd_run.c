@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "tools/base/cli.h"
+#include "tools/kernel/command_name.h"
 #include "tools/kernel/kernel.h"
 #include "tools/launch/bypass.h"
 #include "tools/launch/launch.h"
@@ -252,9 +253,9 @@ static char *run_join_arguments(char *const *argv)
 static void run_print_report(struct run *run, FILE *out)
 {
 	char error[PRINT_ERROR_SIZE];
-	char *command = run_join_arguments(run->argv), why[512];
+	char *command = run_join_arguments(run->argv), why[512], name[512];
 	const struct report_run about = {
-	    .command = command ? command : run->argv[0],
+	    .command = command_name_of(run->argv, name, sizeof(name)),
 	    .exit_status = launch_exit_status(&run->result),
 	    .elapsed_seconds = run->result.elapsed_seconds,
 	    .policy = run->obeys,
@@ -265,7 +266,6 @@ static void run_print_report(struct run *run, FILE *out)
 	const struct report_options options = {
 	    .run_tag = run->directory.run,
 	    .json = run->json,
-	    .commands = true,
 	    .markdown = run->markdown,
 	    .page = run->page.file,
 	    .color = run->color,

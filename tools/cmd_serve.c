@@ -16,6 +16,7 @@
 #include "tools/base/cli.h"
 #include "tools/base/interrupt.h"
 #include "tools/base/memory.h"
+#include "tools/kernel/naming.h"
 #include "tools/model/settler.h"
 #include "tools/base/print.h"
 #include "tools/segments/dir_option.h"
@@ -44,6 +45,10 @@ static const struct cli_option OPTIONS[] = {
      serve_take_listen, .offset = offsetof(struct web_options, listen)},
     METRICS_OPTIONS(struct web_options, metrics),
     DIR_OPTION(struct web_options, metrics.dir),
+    {"all-names", 0, NULL,
+     "for root: name other users' programs too; without it\n"
+     "they are \"user UID\"",
+     cli_take_flag, .offset = offsetof(struct web_options, all_names)},
     {0},
 };
 
@@ -94,6 +99,8 @@ int cmd_serve(int argc, char **argv)
 
 	if (status != CLI_GO_ON)
 		return status;
+	if (geteuid() == 0 && !options.all_names)
+		naming_hide_others();
 	memory_prefer_huge_pages();
 	signal(SIGPIPE, SIG_IGN);
 	ends = interrupt_begin(); /* before the server's thread starts */

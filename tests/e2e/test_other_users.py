@@ -473,3 +473,62 @@ def test_a_file_that_shrinks_while_root_reads_it(t):
         result = world.run(0, world.twshim, "top", "--batch", "-n", "1", status=None)
         assert result.returncode == 0, result
     assert shrinker.poll() is None
+
+
+# ------------------------------------------------------------------------------ what is served
+
+def _served(t, world, *options):
+    """{path: what serve, as root, answers}."""
+    serve = t.start(*world.words(0, (world.twshim, "serve", "--listen", "127.0.0.1:19461", *options)),
+                    shim=False, stdout=subprocess.PIPE)
+    assert serve.stdout.readline().startswith(b"http://")
+    found = {}
+    for path in ("/metrics", "/api/report", "/api/owners", "/api/doctor"):
+        connection = http.client.HTTPConnection("127.0.0.1", 19461, timeout=60)
+        connection.request("GET", path)
+        found[path] = connection.getresponse().read().decode()
+        connection.close()
+    serve.terminate()
+    serve.wait()
+    return found
+
+
+def test_serve_names_other_users_programs_only_when_it_is_asked_to(t):
+    """Also those that hold connections, that listen, and that the metrics' state remembers."""
+    world, server = World(t), t.server()
+    secret = shutil.copy(world.client, os.path.join(t.scratch, "secretprog"))
+    world.connect(ALICE, server, 3, exe=secret)
+    world.connect(0, server, 2)
+    for options, named in (((), False), (("--all-names",), True), ((), False)):
+        for path, text in _served(t, world, *options).items():
+            assert named or "secretprog" not in text, (path, options, text)
+            if path != "/api/doctor":
+                shown = "secretprog" if named else f"user {ALICE}"
+                assert "client" in text and shown in text, (path, options, text)
+    report = json.loads(_served(t, world)["/api/report"])
+    assert {a["app"]: a["processes"] for a in report["apps"]} == {f"user {ALICE}": 1, "client": 1}
+    assert report["total"]["established"] == 5
+    for uid, app in ((0, "secretprog"), (ALICE, "secretprog")):  # what is not served names it
+        assert app in [a["app"] for a in world.report(uid)["apps"]]
+
+
+def test_arguments_of_command_lines_are_neither_stored_nor_served_nor_exported(t):
+    world, server = World(t), t.server()
+    where = {kind: os.path.join(t.scratch, kind) for kind in ("json", "html", "junit", "prom", "text")}
+    command = (world.client, ADDRESS, str(server.port), "socket", "connect", "note:hunter2", "close")
+    for options in (("--json", "-o", where["json"]), ("-o", where["text"])):
+        world.run(0, world.twshim, "run", "--keep", *options, "--html", where["html"], "--junit",
+                  where["junit"], "--", "env", *command)
+    world.run(0, world.twshim, "export", "--textfile", where["prom"])
+    for path in where.values():
+        with open(path, "rb") as file:
+            text = file.read()
+        assert b"hunter2" not in text and text, path
+    with open(where["json"], encoding="utf-8") as file:
+        assert json.load(file)["run"]["command"] == "env"
+    for path, text in _served(t, world, "--all-names").items():
+        assert "hunter2" not in text, path
+    for folder, _, names in os.walk(f"/proc/{world.pid}/root/run/twshim"):
+        for name in names:
+            with open(os.path.join(folder, name), "rb") as file:
+                assert b"hunter2" not in file.read(), (folder, name)

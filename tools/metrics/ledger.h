@@ -16,6 +16,7 @@
 #include "tools/model/model.h"
 
 #define LEDGER_FILE	    "metrics.state"
+#define LEDGER_LIMITED_FILE "metrics-limited.state" /* without others' names */
 #define LEDGER_LOCK	    "metrics.lock"
 #define LEDGER_APPS	    1000
 #define LEDGER_DESTINATIONS 100	 /* most series of their own per application */
@@ -68,6 +69,9 @@ int ledger_update(struct ledger *ledger, const struct model *model, unsigned top
 		  time_t now);
 
 void ledger_free(struct ledger *ledger);
+
+/* Which file has the state: not the same if other users' programs are not named. */
+const char *ledger_file_name(void);
 
 /* Reads a directory's file into an empty ledger. A missing or damaged file gives an empty
  * ledger. Returns 0 or -ENOMEM. */

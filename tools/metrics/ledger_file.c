@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tools/kernel/naming.h"
 #include "config/address.h"
 #include "tools/base/array.h"
 #include "tools/base/json.h"
@@ -131,6 +132,11 @@ static int write_json(const json_t *object, int fd)
 	return fclose(file) == 0 ? result : -errno;
 }
 
+const char *ledger_file_name(void)
+{
+	return naming_is_limited() ? LEDGER_LIMITED_FILE : LEDGER_FILE;
+}
+
 int ledger_save(const struct ledger *ledger, int directory)
 {
 	json_t *apps = json_array(), *object;
@@ -144,7 +150,8 @@ int ledger_save(const struct ledger *ledger, int directory)
 	fd = openat(directory, TEMPORARY,
 		    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	result = fd < 0 ? -errno : write_json(object, fd);
-	if (result == 0 && renameat(directory, TEMPORARY, directory, LEDGER_FILE) != 0)
+	if (result == 0 &&
+	    renameat(directory, TEMPORARY, directory, ledger_file_name()) != 0)
 		result = -errno;
 	if (result != 0 && fd >= 0)
 		unlinkat(directory, TEMPORARY, 0);
@@ -263,7 +270,7 @@ static int load_app(struct ledger *ledger, const json_t *object)
 
 static json_t *read_json(int directory)
 {
-	int fd = openat(directory, LEDGER_FILE,
+	int fd = openat(directory, ledger_file_name(),
 			O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
 	json_t *object = NULL;

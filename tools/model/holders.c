@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tools/kernel/naming.h"
 #include "tools/base/array.h"
 #include "tools/base/print.h"
 #include "tools/kernel/descriptors.h"
@@ -71,7 +72,7 @@ static int want(struct search *search, uint64_t least)
 
 static void read_comm(const struct search *search, pid_t pid, char *ret_name, size_t size)
 {
-	char path[4096], text[64] = "";
+	char path[4096], text[64] = "", other[NAMING_SIZE];
 	FILE *file;
 
 	snprintf(path, sizeof(path), "%s/%d/comm", search->proc, (int)pid);
@@ -80,7 +81,8 @@ static void read_comm(const struct search *search, pid_t pid, char *ret_name, si
 		text[strcspn(text, "\n")] = '\0';
 	if (file)
 		fclose(file);
-	print_escape(ret_name, size, *text ? text : "?");
+	print_escape(ret_name, size,
+		     naming_of_process(other, search->proc, pid, *text ? text : "?"));
 }
 
 static struct holder *add_holder(struct search *search, pid_t pid)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/kernel/naming.h"
 #include "tools/kernel/descriptors.h"
 #include "tools/kernel/proc_file.h"
 
@@ -40,6 +41,9 @@ static int note_sockets(struct naming *naming)
 
 static void name_group(struct owners_group *group, pid_t pid)
 {
+	char other[NAMING_SIZE];
+	const char *named;
+
 	if (group->listener && group->listener < pid)
 		return;
 	group->listener = pid;
@@ -47,6 +51,10 @@ static void name_group(struct owners_group *group, pid_t pid)
 			 sizeof(group->listener_name)) != 0)
 		*group->listener_name = '\0';
 	group->listener_name[strcspn(group->listener_name, "\n")] = '\0';
+	named = naming_of_process(other, "/proc", pid, group->listener_name);
+	if (named != group->listener_name)
+		snprintf(group->listener_name, sizeof(group->listener_name), "%.*s",
+			 (int)sizeof(group->listener_name) - 1, named);
 }
 
 static void name_port(struct owners *owners, uint32_t port, pid_t pid)

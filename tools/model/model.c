@@ -6,9 +6,11 @@
 #include "tools/model/model.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/kernel/naming.h"
 #include "shim/shared/match.h"
 #include "tools/base/array.h"
 #include "tools/model/group.h"
@@ -301,10 +303,23 @@ static int take_destinations(struct model *model, struct segment *segment, uint3
 	return 0;
 }
 
+/* Where another user's programs are not to be named. Returns the header. */
+static const struct tws_header *hide_names(struct tws_header *header)
+{
+	char other[NAMING_SIZE];
+	const char *named = naming_of_user(other, header->uid, header->exe);
+
+	if (named == other) {
+		header->names = (struct tws_names){0};
+		snprintf(header->exe, sizeof(header->exe), "%s", named);
+	}
+	return header;
+}
+
 int model_take(struct segment *segment, void *data)
 {
 	struct model *model = data;
-	bool hidden = app_is_hidden(model, &segment->header);
+	bool hidden = app_is_hidden(model, hide_names(&segment->header));
 	struct model_app *app = model_app(model, &segment->header, hidden);
 	uint32_t *indexes =
 	    calloc(segment->used[TWS_SECTION_DESTINATIONS] + 1, sizeof(*indexes));

@@ -6,6 +6,7 @@
 
 #include "tools/base/json.h"
 #include "tools/base/print.h"
+#include "tools/kernel/naming.h"
 #include "tools/kernel/process_names.h"
 #include "tools/model/group.h"
 
@@ -25,7 +26,7 @@ static json_t *parent_field(const struct model_process *process)
 	char name[256];
 	const char *app;
 
-	if (!process || !process->parent)
+	if (!process || !process->parent || naming_is_limited())
 		return json_null();
 	app = process->is_here ? process_app(process->parent, name, sizeof(name)) : NULL;
 	return json_pack("{s:i, s:o}", "pid", (int)process->parent, "app",

@@ -13,6 +13,7 @@
 #include "shim/shared/names.h"
 #include "shim/shared/rundir.h"
 #include "tools/base/print.h"
+#include "tools/kernel/command_name.h"
 #include "tools/kernel/kernel.h"
 #include "tools/kernel/proc_file.h"
 #include "tools/kernel/process.h"
@@ -127,17 +128,7 @@ static void join_path(struct observed *observed, const struct bpf_subject *told)
 
 static void take_arguments(struct observed *observed, const char *args, size_t length)
 {
-	size_t at;
-
-	if (length > sizeof(observed->args) - 1)
-		length = sizeof(observed->args) - 1;
-	memcpy(observed->args, args, length);
-	observed->args[length] = '\0';
-	while (length > 0 && !observed->args[length - 1])
-		length--;
-	for (at = 0; at < length; at++)
-		if (!observed->args[at])
-			observed->args[at] = ' ';
+	command_name(observed->args, sizeof(observed->args), args, length);
 }
 
 /* Its number in our own pid namespace; 0 if it has none there. */

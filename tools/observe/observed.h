@@ -24,7 +24,7 @@ struct observed {
 	uint64_t cgroup; /* id */
 	char comm[BPF_COMM_SIZE];
 	char parent_comm[BPF_COMM_SIZE];
-	char args[BPF_ARGS_SIZE]; /* for display, separated by blanks; "" if unknown */
+	char args[BPF_ARGS_SIZE]; /* the program, and its script: see command_name() */
 };
 
 struct observed_table {

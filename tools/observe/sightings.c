@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tools/kernel/command_name.h"
 #include "shim/shared/clock.h"
 #include "shim/shared/names.h"
 #include "tools/base/map.h"
@@ -89,7 +90,7 @@ static void find_unit(struct sighting *sighting, const struct observed *observed
 
 static void name_parent(struct sighting *sighting, const struct observed *observed)
 {
-	char path[64];
+	char path[64], words[1024];
 	size_t length = 0;
 	FILE *file;
 
@@ -97,14 +98,12 @@ static void name_parent(struct sighting *sighting, const struct observed *observ
 	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)observed->parent);
 	file = observed->parent > 0 ? fopen(path, "re") : NULL;
 	if (file) {
-		length = fread(sighting->parent_command, 1,
-			       sizeof(sighting->parent_command) - 1, file);
+		length = fread(words, 1, sizeof(words), file);
 		fclose(file);
 	}
-	for (size_t i = 0; i + 1 < length; i++)
-		if (!sighting->parent_command[i])
-			sighting->parent_command[i] = ' ';
-	if (!length)
+	command_name(sighting->parent_command, sizeof(sighting->parent_command), words,
+		     length);
+	if (!*sighting->parent_command)
 		snprintf(sighting->parent_command, sizeof(sighting->parent_command), "%s",
 			 observed->parent_comm);
 }

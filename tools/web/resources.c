@@ -9,6 +9,7 @@
 #include "tools/base/cli.h"
 #include "tools/advice/doctor.h"
 #include "tools/model/listeners.h"
+#include "tools/metrics/ledger.h"
 #include "tools/model/owners.h"
 #include "tools/report/report.h"
 #include "tools/web/web.h"
@@ -75,7 +76,7 @@ static void tell_unsaved(int saved)
 		cli_fail(0,
 			 "serve: %s in the run-time directory: %s: counters may go back "
 			 "when serve restarts",
-			 LEDGER_FILE, strerror(-saved));
+			 ledger_file_name(), strerror(-saved));
 	before = saved;
 }
 
