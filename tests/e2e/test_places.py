@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Where programs publish: root makes the places, and users only fill them. Each test has a /dev/shm
 and a /run of its own."""
+import http.client
 import json
 import os
 import shutil
 import stat
 
-from harness import ADDRESS
+from harness import ADDRESS, wait_for
 from test_other_users import ALICE, BOB, STEPS, World
 
 WWW = 33  # a user in Debian's /etc/passwd
@@ -257,3 +258,164 @@ def test_doctor_says_what_the_last_logout_takes_away(t):
     world.run(ALICE, "mkdir", f"/dev/shm/twshim-{BOB}")
     found = said(0)
     assert found["verdict"] == "warning" and f"twshim prepare {BOB}" in found["advice"], found
+
+
+HOSTILE = """
+import fcntl, os, random, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+place, name = sys.argv[1:]
+path = os.path.join(place, name)
+whole = open(path, "rb").read()
+random.seed(1)
+print("begun", flush=True)
+
+def fresh():
+    if os.path.lexists(path):
+        os.unlink(path)
+    with open(path, "wb") as file:
+        file.write(whole)
+    os.chmod(path, 0o600)
+
+def write(data, size=None):
+    fresh()
+    with open(path, "r+b") as file:
+        file.write(data)
+        if size is not None:
+            file.truncate(size)
+
+def lease():
+    fresh()
+    fd = os.open(path, os.O_RDWR)
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    except OSError:
+        pass  # a reader has it open
+    return fd
+
+def replace(make):
+    if os.path.lexists(path):
+        os.unlink(path)
+    make()
+
+held = None
+while True:
+    if held is not None:
+        os.close(held)
+        held = None
+    n = random.randrange(9)
+    if n == 0: write(b"", random.randrange(len(whole)))
+    elif n == 1: write(bytes(random.randrange(256) for _ in range(4096)))
+    elif n == 2: write(whole[:256] + b"\\xff" * 128)
+    elif n == 3: write(b"", 1 << 40)
+    elif n == 4: held = lease()
+    elif n == 5: replace(lambda: os.mkfifo(path))
+    elif n == 6: replace(lambda: os.symlink("/dev/zero", path))
+    elif n == 7: replace(lambda: os.mkdir(path)); os.rmdir(path)
+    else:
+        fresh()
+        os.link(path, path + "x")
+        os.unlink(path + "x")
+"""
+
+
+def test_what_a_user_does_to_their_files_meanwhile_changes_no_count_of_others(t):
+    """Cut, written over, linked, leased, replaced by what is no file: while root reports and serves."""
+    world, server = World(t), t.server()
+    world.run(0, world.twshim, "prepare")
+    world.connect(WWW, server, 3)
+    world.connect(BOB, server, 2)
+    world.connect(0, server, 4)
+    [name] = _segments(_place(world, WWW))
+    serve = t.start(*world.words(0, (world.twshim, "serve", "--listen", "127.0.0.1:19462")),
+                    shim=False, stdout=-1)
+    assert serve.stdout.readline().startswith(b"http://")
+    program = t.file("hostile.py", HOSTILE)
+    os.chmod(program, 0o644)
+    hostile = t.start(*world.words(WWW, ("/usr/bin/python3", program, f"/run/twshim/{WWW}", name)),
+                      shim=False, stdout=-1)
+    assert hostile.stdout.readline() == b"begun\n"
+
+    def served():
+        connection = http.client.HTTPConnection("127.0.0.1", 19462, timeout=20)
+        connection.request("GET", "/api/report")
+        report = json.loads(connection.getresponse().read())
+        connection.close()
+        return report
+    for _ in range(25):
+        for report in (world.report(), served()):
+            assert _attempts(report) - 6 in (0, 3), (report["total"], report["unseen"])
+    assert hostile.poll() is None and serve.poll() is None
+    hostile.kill()
+    hostile.wait()
+    world.run(WWW, "sh", "-c", f"rm -rf /run/twshim/{WWW}/*")
+    world.connect(WWW, server, 1)
+    assert _attempts(world.report()) == 7
+    wait_for(lambda: _attempts(served()) == 7, "serve makes a new answer")
+
+
+def test_users_of_user_namespaces_are_kept_apart(t):
+    """As UID 0 of one, in whose /dev/shm another root publishes too; as 65534, to whom everybody looks like
+    themselves."""
+    world, server = World(t), t.server()
+    unmapped = ("unshare", "-U")
+    steps = (world.client, ADDRESS, str(server.port), *STEPS)
+    preload = f"LD_PRELOAD={world.library}"
+    for uid, number in ((0, 2), (BOB, 1)):
+        world.connect(uid, server, number)
+    before = set(os.listdir(world.shm))
+    assert before == {"twshim-0", f"twshim-{BOB}"}
+    # Its root reads what it has published, and nothing else.
+    said = world.run(ALICE, "unshare", "-Ur", "sh", "-c",
+                     f'{preload} "$@" && {world.twshim} report --json', "sh", *steps).stdout
+    assert _attempts(t.read_report(said)) == 1, said
+    [made] = set(os.listdir(world.shm)) - before
+    assert made.startswith("twshim-0-") and os.stat(os.path.join(world.shm, made)).st_uid == ALICE
+    # Root outside counts its own, and names what speaks for root.
+    report = world.report()
+    assert _attempts(report) == 3, report["total"]
+    [(file, reason)] = _skipped(report).items()
+    assert file.startswith(f"/dev/shm/{made}/") and reason == "its owner is not the process's user"
+    # Nobody in particular: BOB's directory, and one of that name, look like their own.
+    world.run(BOB, "mkdir", "/dev/shm/twshim-65534")
+    world.run(ALICE, *unmapped, "env", preload, *steps)
+    assert server.counts["accepted"] == 5
+    assert set(os.listdir(world.shm)) == before | {made, "twshim-65534"}
+    assert os.listdir(os.path.join(world.shm, "twshim-65534")) == []
+    assert _attempts(world.report()) == 3
+    world.run(0, world.twshim, "run", "-q", "--", "true")
+
+
+def test_a_process_that_never_connects_opens_at_most_one_file_and_only_as_root(t):
+    t.need("strace")
+    world = World(t)
+    world.run(0, world.twshim, "prepare")
+    for uid, most in ((0, 1), (WWW, 0), (ALICE, 0)):
+        log = os.path.join(t.scratch, f"strace.{uid}")
+        world.run(0, "strace", "-f", "-o", log, "-e", "trace=openat,open,openat2,mkdirat,mkdir",
+                  *(("setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups") if uid else ()),
+                  "env", f"LD_PRELOAD={world.library}", "true")
+        with open(log, encoding="utf-8") as file:
+            calls = file.read()
+        begin = calls.rindex("libtwshim.so")
+        ours = [line for line in calls[begin:].splitlines() if "twshim" in line.split("libtwshim.so")[-1]]
+        assert len(ours) <= most, (uid, ours)
+
+
+def test_programs_of_the_former_release_are_found_where_they_publish_and_counted_once(t):
+    """In a run-time directory of the user, and in one that systemd made for a service; both still run."""
+    world, server = World(t), t.server()
+    world.run(0, world.twshim, "prepare")
+    places = (f"/run/user/{WWW}/twshim", "/run/twshim/old.service")
+    world.run(0, "install", "-d", "-o", str(WWW), "-m", "700", os.path.dirname(places[0]), *places)
+    for number, place in enumerate(places, 1):
+        held = t.start(*world.words(WWW, (f"TWSHIM_DIR={place}", f"LD_PRELOAD={world.library}", world.client,
+                                          ADDRESS, str(server.port), *STEPS * number, "socket", "connect",
+                                          "note:here", "sleep:60000")), shim=False, stdout=-1)
+        assert held.stdout.readline().startswith(b"here")
+        assert len(_segments(f"/proc/{world.pid}/root{place}")) == 1
+    world.connect(WWW, server, 4)
+    assert len(_segments(_place(world, WWW))) == 1
+    report = world.report()
+    assert (_attempts(report), report["total"]["open"]) == (9, 2), report["total"]
+    shown = json.loads(world.run(0, world.twshim, "ps", "--json").stdout)
+    assert len(shown["processes"]) == 2, shown
