@@ -189,6 +189,17 @@ def test_a_storm_of_short_processes_has_a_rate_and_the_name_of_who_starts_them(t
     shell.communicate()
 
 
+def test_the_report_says_since_when_it_counts(t):
+    server = t.server()
+    python(t, "shop.py", server.port, 2)
+    report = apps(t)[1]
+    assert report["since"] == report["apps"][0]["since"] <= report["generated"], report["since"]
+    text = " ".join(t.run(t.twshim, "report", shim=False).stdout.decode().split())
+    when = report["since"] if report["since"][:10] != report["generated"][:10] \
+        else report["since"][11:19] + " UTC"
+    assert f"shop.py opened 2 connections since {when}, 2 of them" in text, text
+
+
 def test_each_application_of_one_program_has_totals_of_its_own(t):
     server = t.server()
     policy = t.file("policy", "max_segments = 1; retention_seconds = 1;")

@@ -158,8 +158,11 @@ int model_finish(struct model *model)
 	count_owned(model);
 	model_finish_arms(model);
 	for (uint32_t i = 0; result == 0 && i < model->app_count; i++) {
-		if (!model->apps[i].hidden)
+		if (!model->apps[i].hidden) {
 			join_add(&model->total, &model->apps[i].counters);
+			model_keep_earlier(&model->since_realtime_ns,
+					   model->apps[i].since_realtime_ns);
+		}
 		result = rank_destinations(&model->apps[i]);
 	}
 	return result == 0 ? rank_apps(model) : result;

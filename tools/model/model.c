@@ -133,6 +133,7 @@ static void share_names(struct model_app *app, const struct tws_header *header)
 	keep_shared(app->names.container, names->container);
 	keep_shared(app->names.script, names->script);
 	app->several_users |= app->uid != header->uid;
+	model_keep_earlier(&app->since_realtime_ns, header->created_realtime_ns);
 }
 
 /* ------------------------------------------------------------- destinations */

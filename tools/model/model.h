@@ -83,7 +83,9 @@ struct model_app {
 	struct tws_names names;
 	uint32_t uid; /* of one of its users */
 	bool several_users;
-	bool named; /* the fields above are set */
+	uint64_t since_realtime_ns; /* when the first of its processes began to be
+				       counted; 0: not known */
+	bool named;		    /* the fields above are set */
 	uint32_t
 	    latest;  /* process that began last; MODEL_NOBODY: known from totals only */
 	bool hidden; /* not selected: owns sockets, and is in no total */
@@ -188,6 +190,7 @@ struct model_options {
 struct model {
 	struct model_options options;
 	time_t generated;
+	uint64_t since_realtime_ns; /* the earliest of the applications that count */
 
 	struct model_app *apps;
 	uint32_t app_count;
@@ -296,6 +299,13 @@ int model_join_time_wait(struct model *model, const struct segment *segment, uin
 /* Adds what the segment recorded in the last minute. Parameters as above. */
 void model_note_recent(struct model *model, const struct segment *segment, uint32_t app,
 		       const uint32_t *indexes, uint32_t process);
+
+/* Keeps the earlier of two times, where 0 is not known. */
+static inline void model_keep_earlier(uint64_t *time, uint64_t other)
+{
+	if (other && (!*time || other < *time))
+		*time = other;
+}
 
 /* Takes one more word into a hash. */
 static inline uint64_t model_mix(uint64_t hash, uint64_t word)

@@ -70,6 +70,22 @@ static void say_reasons(const uint64_t *value, uint64_t failed, char *sentence)
 	}
 }
 
+/* Which time the numbers cover. */
+static void say_period(const struct report_text *text, char *sentence)
+{
+	const struct model *model = text->model;
+	time_t began = (time_t)(model->since_realtime_ns / 1000000000u);
+	char time[PRINT_TIME_SIZE];
+
+	if (text->options->run)
+		say(sentence, " in %s",
+		    REPORT_DURATION(text->options->run->elapsed_seconds));
+	else if (began && began / 86400 == model->generated / 86400)
+		say(sentence, " since %.8s UTC", print_time(time, began) + 11);
+	else if (began)
+		say(sentence, " since %s", print_time(time, began));
+}
+
 /* Nothing opened: the failures are the news. */
 static void say_failed(const struct report_text *text, char *sentence)
 {
@@ -83,9 +99,7 @@ static void say_failed(const struct report_text *text, char *sentence)
 	} else {
 		say(sentence, " opened no connection");
 	}
-	if (text->options->run)
-		say(sentence, " in %s",
-		    REPORT_DURATION(text->options->run->elapsed_seconds));
+	say_period(text, sentence);
 	if (failed)
 		say(sentence, ": ");
 	say_reasons(value, failed, sentence);
@@ -98,9 +112,7 @@ static void say_opened(const struct report_text *text, char *sentence)
 
 	say(sentence, " opened %s %s", REPORT_NUMBER(value[TWS_established]),
 	    print_plural(value[TWS_established], "connection", "connections"));
-	if (text->options->run)
-		say(sentence, " in %s",
-		    REPORT_DURATION(text->options->run->elapsed_seconds));
+	say_period(text, sentence);
 	if (value[TWS_short_lived])
 		say(sentence, ", %s of them short-lived",
 		    REPORT_NUMBER(value[TWS_short_lived]));

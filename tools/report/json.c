@@ -163,6 +163,16 @@ static json_t *observed_by(const struct model_app *app)
 	return object;
 }
 
+/* From when on its counters count. */
+static json_t *since(uint64_t realtime_ns)
+{
+	char time[PRINT_TIME_SIZE];
+
+	return realtime_ns
+		   ? json_string(print_time(time, (time_t)(realtime_ns / 1000000000u)))
+		   : json_null();
+}
+
 static json_t *app(const struct model *model, const struct model_app *app, bool commands)
 {
 	json_t *object = json_object(), *destinations = json_array();
@@ -170,6 +180,7 @@ static json_t *app(const struct model *model, const struct model_app *app, bool 
 
 	if (name_fields_set(object, model, app, NULL, commands) != 0)
 		failed = true;
+	set(object, "since", since(app->since_realtime_ns));
 	set(object, "processes", json_count(app->processes));
 	set(object, "alive", json_count(app->alive));
 	set(object, "observed_by", observed_by(app));
@@ -386,6 +397,7 @@ int report_print_json(FILE *out, const struct model *model,
 	failed = false;
 	set(object, "schema", json_string("twshim.report/1"));
 	set(object, "generated", json_string(print_time(now, model->generated)));
+	set(object, "since", since(model->since_realtime_ns));
 	set(object, "host", host());
 	set(object, "run", run(options->run));
 	set(object, "total", counters(&model->total));
