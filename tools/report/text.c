@@ -243,8 +243,7 @@ static void write_kernel(const struct report_text *text)
 	if (model->time_wait.pending)
 		fprintf(
 		    text->out,
-		    "  %s %s closed here, and not yet by the peer: TIME_WAIT begins when "
-		    "it closes too\n",
+		    "  %s %s closed only here: TIME_WAIT begins when the peer closes\n",
 		    REPORT_NUMBER(model->time_wait.pending),
 		    print_plural(model->time_wait.pending, "connection is",
 				 "connections are"));
