@@ -13,6 +13,8 @@ struct tws_candidate {
 	uint64_t heartbeat_ns;
 	uint64_t exe_hash; /* of the application, and of its run while that goes on */
 	bool nameless;	   /* it counts for its executable only */
+	bool unsettled;	   /* it was killed, and nobody has asked the kernel yet how its
+			      connections ended */
 	uint8_t run[TWS_RUN_SIZE]; /* the run whose totals it goes into; all 0: none */
 };
 
@@ -71,7 +73,8 @@ static inline uint32_t tws_fold_used(const struct tws_header *header,
 	return at->used < at->count ? at->used : at->count;
 }
 
-/* fold_scan.c: lists the segments of dead processes in the directory, oldest first.
+/* fold_scan.c: lists the segments of dead processes in the directory, oldest first, the
+ * unsettled ones last: a reader may still come.
  * Removes old temporary files and unreadable segments on the way. */
 #define TWS_FOLD_CANDIDATES 1024
 void tws_fold_scan(struct tws_scan *scan);

@@ -93,9 +93,15 @@ static bool died_here(const struct tws_scan *scan, uint64_t pid_namespace, uint3
 	       tws_sys2(SYS_kill, pid, 0) == -ESRCH;
 }
 
+static bool is_slot_unsettled(const struct tws_connection *slot)
+{
+	return slot->state >= TWS_CONN_CONNECTING && slot->state <= TWS_CONN_ENDING &&
+	       !(slot->via && slot->ending);
+}
+
 /* A connection that another process may still hold, or whose end an observer has not
  * seen, keeps the segment unfolded, for a day at most. */
-static bool is_held(int fd, const struct tws_header *header)
+static bool is_held(int fd, const struct tws_header *header, bool *ret_unsettled)
 {
 	bool observed = header->observer != TWS_OBSERVER_SHIM;
 	const struct tws_section *at = &header->section[TWS_SECTION_CONNECTIONS];
@@ -104,12 +110,15 @@ static bool is_held(int fd, const struct tws_header *header)
 	struct tws_connection *slot = size ? tws_fold_allocate(size) : NULL;
 	bool ret = false;
 
+	*ret_unsettled = false;
 	if (slot && tws_fold_read(fd, slot, size, at->offset))
 		for (uint32_t i = 0; i < tws_fold_used(header, TWS_SECTION_CONNECTIONS);
-		     i++)
+		     i++) {
 			ret |= observed ? slot[i].state != TWS_CONN_FREE
 					: slot[i].state == TWS_CONN_OPEN &&
 					      slot[i].flags & TWS_CONN_SHARED;
+			*ret_unsettled |= is_slot_unsettled(&slot[i]);
+		}
 	tws_fold_release(slot, size);
 	return ret;
 }
@@ -118,24 +127,26 @@ static bool is_held(int fd, const struct tws_header *header)
  * what is open ends, also when the process is dead; afterwards nobody does. */
 static bool is_left(const struct tws_scan *scan, int fd, const struct tws_header *header)
 {
-	bool dead = died_here(scan, header->pid_namespace, header->pid);
+	bool dead = died_here(scan, header->pid_namespace, header->pid), unsettled;
 	bool observed =
 	    !died_here(scan, header->observer_pid_namespace, header->observer_pid);
 
-	return observed ? dead && !is_held(fd, header) : dead || !is_held(fd, header);
+	return observed ? dead && !is_held(fd, header, &unsettled)
+			: dead || !is_held(fd, header, &unsettled);
 }
 
 static bool is_candidate(const struct tws_scan *scan, int fd,
-			 const struct tws_header *header)
+			 const struct tws_header *header, bool *ret_unsettled)
 {
+	*ret_unsettled = false;
 	if (header->state == TWS_SEGMENT_TOTALS)
 		return true; /* the totals of a run that has ended */
 	if (header->observer != TWS_OBSERVER_SHIM)
 		return is_left(scan, fd, header);
 	if (!died_here(scan, header->pid_namespace, header->pid))
 		return false;
-	return scan->now_ns - header->heartbeat_ns > HELD_AT_MOST_S * SECOND_NS ||
-	       !is_held(fd, header);
+	return !is_held(fd, header, ret_unsettled) ||
+	       scan->now_ns - header->heartbeat_ns > HELD_AT_MOST_S * SECOND_NS;
 }
 
 /* Whether the file is ours and has not been written for this long. */
@@ -201,7 +212,7 @@ static void consider(struct tws_scan *scan, const char *name)
 		remove_unreadable(scan, name, file.condition);
 	if (fd < 0)
 		return;
-	if (is_candidate(scan, fd, &header)) {
+	if (is_candidate(scan, fd, &header, &candidate->unsettled)) {
 		strcpy(candidate->name, name);
 		candidate->heartbeat_ns = header.heartbeat_ns;
 		choose_totals(scan, &header, candidate);
@@ -277,7 +288,15 @@ static void scan_name(struct tws_scan *scan, const char *name)
 		remove_if_old(scan->directory, name, TEMPORARY_AGE_S);
 }
 
-/* Sorts the oldest first, because these are to be folded first. */
+/* Whether `a` is to be folded before `b`. An unsettled one would count as unseen, so it
+ * is kept as long as others can be folded in its place. */
+static bool goes_before(const struct tws_candidate *a, const struct tws_candidate *b)
+{
+	if (a->unsettled != b->unsettled)
+		return b->unsettled;
+	return a->heartbeat_ns <= b->heartbeat_ns;
+}
+
 static void sort_candidates(struct tws_scan *scan)
 {
 	for (uint32_t gap = scan->count / 2; gap; gap /= 2)
@@ -287,7 +306,7 @@ static void sort_candidates(struct tws_scan *scan)
 				struct tws_candidate *high = &scan->candidates[j];
 				struct tws_candidate swap = *low;
 
-				if (low->heartbeat_ns <= high->heartbeat_ns)
+				if (goes_before(low, high))
 					break;
 				*low = *high;
 				*high = swap;

@@ -78,6 +78,13 @@ def _sees(t, server, out):
     return os.path.getsize(out) > 0
 
 
+def test_a_storm_without_a_reader_keeps_the_killed_ones_for_the_next(t):
+    """Of the dead segments beyond 512, those are folded first whose endings are known."""
+    server = t.server()
+    t.run(*storm(t, server, STORM))
+    check_storm(t, server, STORM // 3 * 3 + 3)
+
+
 def test_without_a_reader_the_report_says_how_many_were_folded_unsettled(t):
     server = t.server("first")
     client = f"{t.prog('client')} {ADDRESS} {server.port} {' '.join(FIRST)}"
