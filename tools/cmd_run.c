@@ -98,8 +98,12 @@ static const struct cli_option OPTIONS[] = {
 static const struct cli_command COMMAND = {
     .name = "run",
     .operands = "[--] COMMAND [ARGUMENT]...",
-    .summary = "Starts COMMAND and its children with the shim, waits, and reports which "
-	       "program opened\nwhich connections and what TIME_WAIT they left.\n",
+    .summary =
+	"Starts COMMAND and its children with the shim, waits, and reports which "
+	"program opened\nwhich connections and what TIME_WAIT they left.\n"
+	"Programs that the shim does not reach, as those in Go and static ones, are "
+	"observed too:\nfor root through the kernel, for others, or where a policy is "
+	"to act, by a supervisor.\n",
     .notes = "Exit status: that of COMMAND; 125 if twshim itself failed, 126 if COMMAND "
 	     "can't be run,\n127 if it was not found, 124 if COMMAND succeeded and a "
 	     "condition of --fail-if holds.\nIf a signal kills COMMAND, twshim "

@@ -5,11 +5,17 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "shim/shared/clock.h"
 #include "shim/shared/supervised.h"
 #include "tools/base/cli.h"
 #include "tools/base/print.h"
+#include "tools/kernel/kernel.h"
 #include "tools/observe/door.h"
 #include "tools/policy/store.h"
+
+/* As netinet/tcp.h has it, which does not go with linux/tcp.h. */
+#define TIME_WAIT    6
+#define TIME_WAIT_MS 60000
 
 /* Set-user-ID programs are left alone: a filter would take their privileges away. */
 static bool can_be_supervised(enum reach_verdict verdict)
@@ -50,6 +56,7 @@ void run_observers_begin(struct run_observers *observers, const struct reach *re
 					    .run = directory->run};
 
 	observers->directory = directory;
+	observers->began_ns = tws_now();
 	observers->direct = can_be_supervised(reach->verdict);
 	if (policy || geteuid() != 0)
 		run_start_supervisor(observers);
@@ -127,8 +134,51 @@ static void run_say_counts(const struct supervisor_counts *counts)
 		       "processes were not published: no memory or no room");
 }
 
+static bool is_seen_by_nobody(const struct run_observers *observers)
+{
+	return observers->direct && !observers->kernel &&
+	       !(observers->supervised && observers->supervisor.counts->handed_over);
+}
+
+/* How many TIME_WAIT sockets are younger than the run, and where one in `ret_to` goes. */
+static size_t run_count_time_wait(const struct run_observers *observers,
+				  struct tws_address *ret_to)
+{
+	uint64_t elapsed_ms = (tws_now() - observers->began_ns) / 1000000;
+	struct kernel_table table = {0};
+	char error[160];
+	size_t count = 0;
+
+	if (kernel_table_read(&table, KERNEL_STATE(TIME_WAIT), error, sizeof(error)) == 0)
+		for (size_t i = 0; i < table.count; i++)
+			if (table.sockets[i].expires_ms + elapsed_ms >= TIME_WAIT_MS) {
+				*ret_to = table.sockets[i].remote;
+				count++;
+			}
+	kernel_table_free(&table);
+	return count;
+}
+
+/* Nobody saw the command. What the kernel shows may be of any program. */
+static void run_say_unseen(const struct run_observers *observers)
+{
+	char number[PRINT_NUMBER_SIZE], to[PRINT_ADDRESS_SIZE];
+	struct tws_address address = {0};
+	size_t count = run_count_time_wait(observers, &address);
+
+	cli_fail(0,
+		 "its connections are not in the report: %s; meanwhile %s TIME_WAIT "
+		 "sockets appeared on this host, of whatever program%s%s",
+		 *observers->why_not ? observers->why_not
+				     : "it has a filter of this kind already",
+		 print_number(number, count), count ? ", one of them to " : "",
+		 count ? print_address(to, &address) : "");
+}
+
 void run_observers_conclude(struct run_observers *observers)
 {
+	if (is_seen_by_nobody(observers))
+		run_say_unseen(observers);
 	if (observers->kernel)
 		observation_settle(&observers->observation);
 	if (!observers->supervised)

@@ -23,6 +23,7 @@ struct run_observers {
 	bool kernel, supervised;
 	bool direct; /* the command itself is handed over */
 	char helper[PATH_MAX];
+	uint64_t began_ns;
 	char why_not[256]; /* why there is no supervisor; "": none was wanted */
 };
 

@@ -587,3 +587,26 @@ def test_mptcp_and_other_network_namespaces_are_counted_without_an_ending(t):
     if t.result.returncode:
         raise Skip("user namespaces cannot be used here")
     assert report["total"]["attempts"] == 7, report["total"]
+
+
+def test_where_nobody_can_observe_the_program_run_says_so_and_what_the_kernel_shows(t):
+    server, client = t.server(), compiled(t, "gcc")
+    # The outer run's supervisor has the one listener that a process may have.
+    outer = t.file("outer.c", f"""#include <unistd.h>
+        int main(void) {{ execl("{t.twshim}", "twshim", "run", "--", "{client}", "{ADDRESS}",
+            "{server.port}", "socket", "connect", "send:1", "recv", "close", "repeat:20", (char *)0);
+            return 1; }}""")
+    program = os.path.join(t.scratch, "outer")
+    t.run("gcc", "-w", "-static", "-o", program, outer, shim=False)
+    said = t.run(*as_nobody(t), t.twshim, "run", "-q", "-p", "close=keep", "--", program,
+                 shim=False).stderr.decode()
+    assert "it has a filter of this kind already" in said, said
+    assert f"20 TIME_WAIT sockets appeared on this host, of whatever program, one of them to {server.to}" \
+        in said, said
+    assert server.counts["accepted"] == 20
+
+
+def test_doctor_says_who_will_see_a_program_that_the_shim_does_not_reach(t):
+    said = t.run(t.twshim, "doctor", compiled(t, "gcc"), shim=False, status=None).stdout.decode()
+    words = " ".join(said.split())
+    assert "twshim run -- COMMAND observes it" in words and "by a supervisor" in words, said

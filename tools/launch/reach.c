@@ -11,6 +11,12 @@
 
 #include "tools/base/print.h"
 
+/* Who sees a program all the same. */
+#define OBSERVED_BY_RUN                                                                  \
+	"twshim run -- COMMAND observes it without the shim (root: through the kernel; " \
+	"other users, and with -p: by a supervisor); if it runs already, root's twshim " \
+	"watch does"
+
 static const struct {
 	const char *name;
 	const char *instead;
@@ -19,17 +25,12 @@ static const struct {
     [REACH_YES] = {"yes", "", true},
     [REACH_PARTLY] = {"partly", "", true},
     [REACH_LOADED] = {"loaded", "", true},
-    [REACH_STATIC] = {"static",
-		      "the kernel sees it instead, for root: twshim run -- COMMAND, or, "
-		      "while it runs, twshim watch",
-		      false},
-    [REACH_GO] =
-	{"go",
-	 "the kernel sees it instead, for root: twshim run -- COMMAND, or, while "
-	 "it runs, twshim watch; in its code, look at http.Transport's "
-	 "MaxIdleConnsPerHost, which is 2 unless set",
-	 false},
-    [REACH_LOADER] = {"loader", "use a build of it for glibc, or an image with glibc",
+    [REACH_STATIC] = {"static", OBSERVED_BY_RUN, false},
+    [REACH_GO] = {"go",
+		  OBSERVED_BY_RUN "; in its code, look at http.Transport's "
+				  "MaxIdleConnsPerHost, which is 2 unless set",
+		  false},
+    [REACH_LOADER] = {"loader", OBSERVED_BY_RUN "; or use a build of it for glibc",
 		      false},
     [REACH_SANITIZER] = {"sanitizer",
 			 "name its runtime first, and the shim is added behind it: "

@@ -23,6 +23,7 @@ struct supervisor_counts {
 	uint64_t hidden;      /* calls of processes that it may not look into */
 	uint64_t io_uring;    /* programs that may connect past it */
 	uint64_t refused;     /* processes that could not be published */
+	uint64_t handed_over; /* programs that it observes, or did */
 	uint64_t turned_away; /* programs that were too many at once */
 	uint64_t unseen;      /* endings that were missed */
 };

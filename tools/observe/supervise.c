@@ -102,6 +102,7 @@ static void take_listener(struct supervise *supervise, int client)
 		keeper_give(&supervise->keeper, listener);
 	if (taken) {
 		supervise->listeners[supervise->listener_count++] = listener;
+		supervise->work.counts->handed_over++;
 		watch_descriptor(supervise, listener, LISTENER);
 	} else if (listener >= 0) {
 		close(listener);
