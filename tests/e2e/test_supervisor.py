@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 
 from harness import ADDRESS, TIME_WAIT, Skip, kernel_sockets, settle, wait_for
 from test_cold import NOBODY
@@ -502,6 +503,13 @@ def test_a_program_of_a_stranger_who_poses_as_the_supervisor_runs_without_a_filt
     os.chmod(os.path.join(folder, "supervisor.sock"), 0o777)
     os.chmod(folder, 0o777)
     door.listen(5)  # of root's, not of nobody's
+
+    def welcome():
+        client, _ = door.accept()
+        client.send(b"\0\0\0\0")
+        if socket.recv_fds(client, 1, 1)[1]:
+            client.send(b"y")
+    threading.Thread(target=welcome, daemon=True).start()
     program = compiled_seccomp(t)
     said = t.run(*NOBODY, t.twshim, env={"TWSHIM_EXEC": program, "TWSHIM_RUN": tag}, shim=False)
     assert said.stdout == b"0\n", said.stdout

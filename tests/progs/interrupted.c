@@ -25,7 +25,7 @@ static void on_signal(int signal)
 
 static void *bombard(void *data)
 {
-	const struct timespec pause = {0, 50000};
+	const struct timespec pause = {0, 1000};
 
 	while (!over) {
 		pthread_kill(connecting, SIGUSR1);
