@@ -81,9 +81,17 @@ const char *run_observers_instead(const struct run_observers *observers)
 		   : "the kernel observes it instead";
 }
 
+/* A twshim with AddressSanitizer does not start behind a preloaded library. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define CAN_HELP false
+#else
+#define CAN_HELP true
+#endif
+
 const char *run_observers_helper(const struct run_observers *observers)
 {
-	return observers->supervised && *observers->helper ? observers->helper : NULL;
+	return CAN_HELP && observers->supervised && *observers->helper ? observers->helper
+								       : NULL;
 }
 
 int run_observers_fd(const struct run_observers *observers)

@@ -9,7 +9,8 @@ import socket
 import subprocess
 import threading
 
-from harness import ADDRESS, TIME_WAIT, Skip, kernel_sockets, settle, wait_for
+from harness import (ADDRESS, TIME_WAIT, Skip, is_sanitized, kernel_sockets, settle,
+                     wait_for)
 from test_cold import NOBODY
 from test_watch import ENDINGS, GO, MANY, STEPS, compiled
 
@@ -332,8 +333,15 @@ def test_what_a_supervisor_cannot_do_for_a_policy_is_counted_as_unsupported(t):
 
 # ---------------------------------------------------------------------- a tree of programs
 
+def need_helper(t):
+    """Skips where twshim cannot be started with the shim preloaded."""
+    if is_sanitized(t):
+        raise Skip("a sanitized twshim does not start behind a preloaded library")
+
+
 def tree(t, server):
     """A script that runs three processes with the shim, and two that it does not reach."""
+    need_helper(t)
     client = compiled(t, "gcc")
     one = f"{t.prog('client')} {ADDRESS} {server.port} {' '.join(STEPS)}"
     static = f"{client} {ADDRESS} {server.port} {' '.join(STEPS)} repeat:50"
@@ -375,6 +383,7 @@ def test_a_policy_acts_on_the_whole_tree_as_anybody(t):
 
 def test_the_program_of_a_python_script_keeps_its_arguments_name_and_pid(t):
     t.need("gcc")
+    need_helper(t)
     program = t.file("show.c", """#include <stdio.h>
         #include <stdlib.h>
         #include <unistd.h>
@@ -406,6 +415,7 @@ def test_the_program_of_a_python_script_keeps_its_arguments_name_and_pid(t):
 
 
 def test_without_a_supervisor_to_answer_programs_start_as_always(t):
+    need_helper(t)
     server, client = t.server(), compiled(t, "gcc")
     script = (f"{client} {ADDRESS} {server.port} {' '.join(STEPS)}; kill -9 $(cat {t.scratch}/pids); "
               f"sleep 0.2; {client} {ADDRESS} {server.port} {' '.join(STEPS)} repeat:20")
@@ -532,6 +542,7 @@ def compiled_seccomp(t):
 
 def test_a_program_under_a_supervisor_has_a_filter_and_set_user_id_ones_do_not(t):
     as_nobody(t)
+    need_helper(t)
     program = compiled_seccomp(t)
     said = t.run(*NOBODY, t.twshim, "run", "-q", "-p", "close=keep", "--", "sh", "-c", program,
                  shim=False)
@@ -618,3 +629,15 @@ def test_doctor_says_who_will_see_a_program_that_the_shim_does_not_reach(t):
     said = t.run(t.twshim, "doctor", compiled(t, "gcc"), shim=False, status=None).stdout.decode()
     words = " ".join(said.split())
     assert "twshim run -- COMMAND observes it" in words and "by a supervisor" in words, said
+
+
+def test_a_child_that_inherits_the_filter_and_has_the_shim_is_counted_by_the_shim_alone(t):
+    server = t.server()
+    command = f"{t.prog('client')} {ADDRESS} {server.port} {' '.join(STEPS)} repeat:30"
+    source = t.file("parent.c", f"#include <stdlib.h>\nint main(void) {{ return system(\"{command}\"); }}")
+    program = os.path.join(t.scratch, "parent")
+    t.run("gcc", "-w", "-static", "-o", program, source, shim=False)
+    report = run_supervised(t, program)
+    t.counters(report, attempts=30, established=30, ended_local_fin=30)
+    assert [a["observed_by"] for a in report["apps"]] == [{"shim": 1, "bpf": 0, "supervisor": 0}], \
+        report["apps"]
