@@ -66,16 +66,6 @@ static int env_check_directory(const char *directory)
 			directory);
 }
 
-/* A policy is that of a run, whose processes are those that get this environment. */
-static int env_store_policy(const struct request *request, struct run_directory *run)
-{
-	char error[PATH_MAX + 256];
-
-	if (run_directory_create(run, error, sizeof(error)) != 0)
-		return cli_fail(CLI_FAILURE, "%s", error);
-	return run_policy_leave(run, &request->given.source);
-}
-
 /* In single quotes, for a POSIX shell. */
 static void env_print_quoted(const char *text)
 {
@@ -159,7 +149,7 @@ static int env_print(const struct request *request)
 				strerror(-result));
 	status = env_check_directory(directory);
 	if (status == 0 && policy_is_given(&request->given))
-		status = env_store_policy(request, &run);
+		status = run_policy_make(&run, &request->given.source);
 	if (status != 0)
 		return status;
 	if (tws_rundir_check(directory) == -ENOSPC)

@@ -371,6 +371,28 @@ def test_env_with_a_policy_concerns_only_what_gets_that_environment(t):
         assert "no policy is in force" in _policy(world, uid, "show")
 
 
+def test_env_with_the_same_policy_is_the_same_run_however_often_it_is_asked_for(t):
+    world, server = _world(t), t.server()
+    for uid in (0, WWW):
+        said = {world.run(uid, world.twshim, "env", "-p", f"close={close},to={server.to}").stdout
+                for close in ("reset", "keep") for _ in range(3)}
+        assert len(said) == 2, said
+    assert len(_runs(world)) == 2, _runs(world)
+
+
+def test_a_process_that_never_connects_opens_one_file_and_only_if_it_began_as_root(t):
+    t.need("strace")
+    world = _world(t)
+    path = "/run/twshim/policy/policy.ctl"
+    for uid, opens in ((0, 1), (WWW, 0)):
+        lines = world.run(uid, "strace", "-qq", "-E", f"LD_PRELOAD={world.library}",
+                          "/bin/true").stderr.decode().splitlines()
+        opened = [line for line in lines if "openat" in line]
+        ours = [line for line in opened if "twshim" in line and world.library not in line]
+        assert len(ours) == opens and all(path in line for line in ours), opened
+        assert not [line for line in lines if "getrusage" in line or "/dev/shm" in line], lines
+
+
 # ------------------------------------------------------------- hostile and killed
 
 HOSTILE = CLIENT + """

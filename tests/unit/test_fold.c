@@ -421,6 +421,32 @@ static void a_storm_of_short_processes_does_not_outrun_the_folding(void **state)
 	assert_int_equal(tws_fold(place->fd, &client), 128);
 }
 
+static void the_totals_of_a_run_are_kept_apart_until_it_has_ended(void **state)
+{
+	static const uint8_t run[TWS_RUN_SIZE] = {0xab, [15] = 0xcd};
+	static const char directory[] = "run-ab0000000000000000000000000000cd";
+	struct place *place = *state;
+
+	assert_int_equal(mkdirat(place->fd, directory, 0700), 0);
+	memcpy(place->saved.header.run, run, sizeof(run));
+	write_many(place, 0, 3);
+	memset(place->saved.header.run, 0, sizeof(run));
+	write_many(place, 10, 12);
+	assert_int_equal(tws_fold(place->fd, &all), 5);
+	assert_int_equal(files(place, ".totals", NULL), 2);
+	read_all(place);
+	assert_int_equal(place->sum.value[TWS_attempts], 5);
+
+	assert_int_equal(unlinkat(place->fd, directory, AT_REMOVEDIR), 0);
+	for (int i = 0; i < 2; i++)
+		tws_fold(place->fd, &all);
+	assert_int_equal(files(place, ".totals", NULL), 1);
+	assert_int_equal(files(place, ".seg", NULL), 0);
+	read_all(place);
+	assert_int_equal(place->sum.value[TWS_attempts], 5);
+	assert_int_equal(place->processes, 5);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -436,6 +462,7 @@ int main(void)
 	    TEST(segments_that_nobody_can_read_go_in_time),
 	    TEST(another_users_file_is_not_removed),
 	    TEST(a_storm_of_short_processes_does_not_outrun_the_folding),
+	    TEST(the_totals_of_a_run_are_kept_apart_until_it_has_ended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

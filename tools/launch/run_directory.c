@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "shim/shared/fold.h"
@@ -21,7 +22,8 @@
 
 #define KEEP_MARK "keep" /* a file: the directory is not to be removed */
 #define ROOTS	  TWS_SYSTEM_DIRECTORY "/run"
-#define TRIES	  10
+#define TRIES	  100
+#define PAUSE_NS  10000000
 
 /* ------------------------------------------------------------------- creating */
 
@@ -76,12 +78,16 @@ static int choose(struct run_directory *directory, const char *tag)
 	return length < 0 ? -EINVAL : 0;
 }
 
-/* A sweep may come between making it and locking it: then another is made. */
+/* A sweep may come between making it and locking it: then another is made. One of a given
+ * tag may be in use by another command for a moment. */
 static int make_locked(struct run_directory *directory, const char *tag)
 {
+	const struct timespec pause = {.tv_nsec = PAUSE_NS};
 	int result = -EBUSY;
 
 	for (int i = 0; i < TRIES && result < 0; i++) {
+		if (i > 0 && tag)
+			nanosleep(&pause, NULL);
 		result = choose(directory, tag);
 		if (result != 0)
 			return result;

@@ -12,7 +12,7 @@
 #include "tools/segments/rundir.h"
 
 /* The first ABI whose segments say which layers their process follows. */
-#define FIRST_MINOR 3
+#define FIRST_MINOR 6
 
 static const char *const state_names[] = {
     [FOLLOWER_CURRENT] = "current",
