@@ -13,8 +13,8 @@
  * 0, or the exit status after it has printed why. */
 int run_policy_leave(struct run_directory *run, const struct tws_source *source);
 
-/* The same for a run that is made and has a tag of its policy, so that an environment that
- * is asked for again and again has one run, whose totals are bounded. */
+/* The same for a run that is made and has a tag of its policy, so that an environment
+ * that is asked for again and again has one run, whose totals are bounded. */
 int run_policy_make(struct run_directory *ret_run, const struct tws_source *source);
 
 /* The same for the run of that tag, which is made. */

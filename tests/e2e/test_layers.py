@@ -283,8 +283,11 @@ def _policy(world, uid, *words):
 
 def test_load_says_whom_it_reaches_and_show_who_obeys_what_since_when(t):
     world, server = _world(t), t.server()
-    root, www = _hold(world, 0, server), _hold(world, WWW, server)
     keep = _rule(server, "keep")
+    said = _policy(world, WWW, "load", *keep)
+    assert "no process that it could reach is running under the shim\n" in said, said
+    _policy(world, WWW, "clear")
+    root, www = _hold(world, 0, server), _hold(world, WWW, server)
     said = _policy(world, 0, "load", *keep)
     assert "reaches 2 of 2 running processes\n" in said, said
     _more(root)
@@ -305,7 +308,7 @@ def test_load_says_whom_it_reaches_and_show_who_obeys_what_since_when(t):
                      shim=False)
     assert became.wait(20) == 0
     said = _policy(world, WWW, "load", *keep)
-    assert "reaches 1 of 1 running process\n" in said, said
+    assert "generation 3" in said and "reaches 1 of 1 running process\n" in said, said
     _more(www)
     said = _policy(world, 0, "show")
     assert f"1 python3.11 (pid {www.pid}) obeys the policy of its user" in said, said
@@ -369,6 +372,32 @@ def test_env_with_a_policy_concerns_only_what_gets_that_environment(t):
         world.connect(uid, server, 1)
         assert server.counts["resets"] == before + 1, server.counts
         assert "no policy is in force" in _policy(world, uid, "show")
+
+
+def test_a_policy_that_others_could_come_to_by_a_link_or_a_directory_is_refused(t):
+    world, server = _world(t), t.server()
+    place = f"{world.root}/run/twshim"
+    world.connect(WWW, server, 1)
+    _policy(world, WWW, "load", *_rule(server, "reset"))
+    policy = f"{place}/{WWW}/policy"
+    os.link(f"{policy}/policy.ctl", f"{policy}/again")
+    world.connect(WWW, server, 1)
+    assert server.counts["resets"] == 0, server.counts
+    os.unlink(f"{policy}/again")
+    world.connect(WWW, server, 1)
+    server.wait("resets", 1)
+    _policy(world, WWW, "clear")
+    # The system's, where somebody else could write a directory above it.
+    _policy(world, 0, "load", *_rule(server, "reset"))
+    os.chmod(place, 0o777)
+    for uid in (0, WWW):
+        world.connect(uid, server, 1)
+    assert server.counts["resets"] == 1, server.counts
+    os.chmod(place, 0o755)
+    for uid in (0, WWW):
+        world.connect(uid, server, 1)
+    server.wait("resets", 3)
+    assert world.report()["total"]["policy_image_refused"] == 3, world.report()["total"]
 
 
 def test_env_with_the_same_policy_is_the_same_run_however_often_it_is_asked_for(t):

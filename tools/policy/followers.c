@@ -198,8 +198,12 @@ void followers_print(FILE *out, const char *indent, const struct followers *foll
 void followers_print_reached(FILE *out, const char *indent,
 			     const struct followers *followers)
 {
-	if (!followers->all)
+	if (!followers->all) {
+		fprintf(out,
+			"%sno process that it could reach is running under the shim\n",
+			indent);
 		return;
+	}
 	fprintf(out, "%sreaches %u of %u running %s\n", indent, followers->reached,
 		followers->all, word_for(followers));
 	print_from(out, indent, followers, FOLLOWER_NEARER);

@@ -358,6 +358,8 @@ static const char *read_open_file(struct reader *reader, int fd, struct segment 
 
 	if (why)
 		return why;
+	if (!reader_wants(reader, header))
+		return "of another run";
 	segment->life = header->state == TWS_SEGMENT_TOTALS ? PROCESS_DEAD : life;
 	segment->by_root = is_by_root(&st, header);
 	segment->is_observed = reader_observer_lives(reader, header);

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "shim/shared/segment.h"
 #include "tools/kernel/process.h"
@@ -67,6 +68,13 @@ struct reader {
 	uint32_t without; /* sections that are not needed, as bits: they are not read */
 	struct reader_cache *cache; /* see cache.h; NULL: nothing is kept */
 };
+
+/* Whether it belongs to the run that is read. */
+static inline bool reader_wants(const struct reader *reader,
+				const struct tws_header *header)
+{
+	return !reader->run || memcmp(header->run, reader->run, TWS_RUN_SIZE) == 0;
+}
 
 #define READER_SKIPPED_MAX 100
 

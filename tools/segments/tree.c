@@ -108,10 +108,9 @@ static int take_file(struct segment *segment, void *data)
 	struct segment named = *segment;
 	struct tree *tree = data;
 	char name[sizeof(segment->folded->name) + 1];
-	const uint8_t *run = tree->reader->run;
 	int result = 0;
 
-	if (run && memcmp(segment->header.run, run, TWS_RUN_SIZE) != 0)
+	if (!reader_wants(tree->reader, &segment->header))
 		return 0;
 	named.directory = tree->directory;
 	if (segment->header.state != TWS_SEGMENT_TOTALS)
