@@ -295,13 +295,13 @@ def test_load_says_whom_it_reaches_and_show_who_obeys_what_since_when(t):
     assert re.search(r"^# the system's policy in /run/twshim: generation 1, in force since "
                      r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n"
                      r"#   obeyed by 1 of 2 running processes\n"
-                     rf"#   1 python3.11 \(pid {www.pid}\) obeys no policy until the next connection\n",
+                     rf"#   1 hold.py \(pid {www.pid}\) obeys no policy until the next connection\n",
                      said, re.M), said
     _more(www)
     _policy(world, 0, "load", *keep)
     _more(root)
     said = _policy(world, 0, "show")
-    assert f"1 python3.11 (pid {www.pid}) keeps generation 1 until the next connection" in said, said
+    assert f"1 hold.py (pid {www.pid}) keeps generation 1 until the next connection" in said, said
     # The user's own is nearer than the system's, and reaches what began as that user.
     became = t.start(*world.words(0, ("setpriv", f"--reuid={WWW}", "--clear-groups", "env",
                                       f"LD_PRELOAD={world.library}", PYTHON, "-c", "pass")),
@@ -311,7 +311,7 @@ def test_load_says_whom_it_reaches_and_show_who_obeys_what_since_when(t):
     assert "generation 3" in said and "reaches 1 of 1 running process\n" in said, said
     _more(www)
     said = _policy(world, 0, "show")
-    assert f"1 python3.11 (pid {www.pid}) obeys the policy of its user" in said, said
+    assert f"1 hold.py (pid {www.pid}) obeys the policy of its user" in said, said
     layers = json.loads(_policy(world, WWW, "show", "--json"))["layers"]
     assert [(l["layer"], l["in_force"], l["followers"]["obeyed_by"]) for l in layers] == \
         [("user", True, 1), ("system", True, 0)], layers
@@ -329,7 +329,7 @@ def test_load_names_the_processes_that_it_does_not_reach(t):
     assert dropped.stdout.readline() == b"here\n"
     said = _policy(world, WWW, "load", *_rule(server, "keep"))
     assert "reaches 0 of 1 running process\n" in said, said
-    assert f"1 python3.11 (pid {dropped.pid}) not reached: it began as root" in said, said
+    assert f"1 changes.py (pid {dropped.pid}) not reached: it began as root" in said, said
     said = _policy(world, 0, "load", *_rule(server, "keep"))
     # It has two segments, as root and as www-data.
     assert "not reached" not in said, said

@@ -105,7 +105,7 @@ static bool is_users_place(const char *path)
 {
 	static const char *const places[] = {
 	    TWS_SYSTEM_DIRECTORY "/[1-9]*",
-	    TWS_SHARED_MEMORY "*",
+	    TWS_SHARED_MEMORY "[0-9]*",
 	    USERS_DIRECTORY "[0-9]*/twshim",
 	};
 
