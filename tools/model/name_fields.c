@@ -23,12 +23,14 @@ static json_t *user_field(const struct model_app *app,
 
 static json_t *parent_field(const struct model_process *process)
 {
-	char name[256];
+	char name[256], other[NAMING_SIZE];
 	const char *app;
 
-	if (!process || !process->parent || naming_is_limited())
+	if (!process || !process->parent)
 		return json_null();
 	app = process->is_here ? process_app(process->parent, name, sizeof(name)) : NULL;
+	if (app)
+		app = naming_of_process(other, "/proc", process->parent, app);
 	return json_pack("{s:i, s:o}", "pid", (int)process->parent, "app",
 			 app ? print_json_text(app) : json_null());
 }
