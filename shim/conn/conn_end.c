@@ -221,13 +221,15 @@ static TWS_COLD bool closes_on_exec(int fd)
 	return tws_sys2(SYS_fcntl, fd, F_GETFD) & FD_CLOEXEC;
 }
 
-/* Whether another process may hold the connection. A child that was spawned since then
- * (and has called exec) holds it only if it is not close-on-exec. */
+/* Whether another process may hold the connection, or a thread with descriptors of its
+ * own. A child that was spawned since then (and has called exec) holds it only if it is
+ * not close-on-exec. */
 static inline bool may_be_shared(const struct tws_end *end)
 {
 	const struct tws_connection *slot = end->conn.slot;
 
-	if (tws_unlikely(slot->flags & TWS_CONN_SHARED || !tws_conn_owned(&end->conn)))
+	if (tws_unlikely(slot->flags & TWS_CONN_SHARED || !tws_conn_owned(&end->conn) ||
+			 __atomic_load_n(&tws_self.tables_split, __ATOMIC_RELAXED)))
 		return true;
 	return tws_unlikely(slot->action[TWS_ACTION_SPAWNS] !=
 			    __atomic_load_n(&tws_self.spawns, __ATOMIC_RELAXED)) &&

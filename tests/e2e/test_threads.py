@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 
-from harness import ADDRESS, Skip, kernel_sockets, time_wait_created, wait_for
+from harness import ADDRESS, Skip, kernel_sockets, settle, time_wait_created, wait_for
 
 
 def _races(t, mode, status=0):
@@ -151,3 +151,35 @@ def test_thread_sanitizer_finds_nothing(t):
 
 
 test_thread_sanitizer_finds_nothing.options = {"timeout": 300, "slow": True}
+
+
+SPLIT = """
+import ctypes, os, socket, sys, threading
+libc = ctypes.CDLL(None, use_errno=True)
+c = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+def closes_its_own():
+    assert libc.unshare(0x400) == 0  # CLONE_FILES
+    os.close(c.fileno())
+thread = threading.Thread(target=closes_its_own)
+thread.start()
+thread.join()
+c.send(b"x")
+assert c.recv(1) == b"x"
+print("alive", flush=True)
+sys.stdin.readline()
+c.close()
+"""
+
+
+def test_a_connection_that_a_thread_closed_in_its_own_table_lives_on(t):
+    server = t.server()
+    process = t.start("/usr/bin/python3", "-c", SPLIT, ADDRESS, str(server.port),
+                      stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"alive\n"
+    report = t.report()
+    t.counters(report, attempts=1, established=1)
+    assert report["total"]["open"] == 1, report["total"]
+    process.communicate(b"\n")
+    assert process.returncode == 0
+    settle(server.port)
+    t.counters(t.report(), attempts=1, established=1, ended_local_fin=1)
