@@ -116,12 +116,13 @@ static bool is_plain(int fd)
 
 	return tws_sys2(SYS_fstat, fd, &stat) == 0 && S_ISREG(stat.st_mode) &&
 	       !(stat.st_mode & (S_ISUID | S_ISGID)) &&
-	       tws_sys4(SYS_fgetxattr, fd, "security.capability", 0, 0) <= 0;
+	       tws_sys4(TWS_RARELY(SYS_fgetxattr), fd, "security.capability", 0, 0) <= 0;
 }
 
 static bool may_execute(const char *path)
 {
-	return tws_sys4(SYS_faccessat2, AT_FDCWD, path, X_OK, AT_EACCESS) == 0;
+	return tws_sys4(TWS_RARELY(SYS_faccessat2), AT_FDCWD, path, X_OK, AT_EACCESS) ==
+	       0;
 }
 
 /* False: the path is too long, or it is the loader, which runs another program. */

@@ -111,7 +111,8 @@ static int print_calls(void)
 	size_t length = 0;
 
 	for (int rare = 0; rare < 2; rare++) {
-		const char *between = rare ? "; only if a setting asks for it: " : "";
+		const char *between =
+		    rare ? "; only for some settings and under a supervisor: " : "";
 
 		for (size_t i = 0; i < shim_call_count; i++) {
 			if (shim_calls[i].rare != (rare == 1))

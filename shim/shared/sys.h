@@ -59,7 +59,8 @@ static inline long tws_sys6(long n, long a, long b, long c, long d, long e, long
 
 /* The number of a system call, SYS_name, is also its tag: shim/calls.awk finds it here
  * and where else a call is made, and enable and docs/trust.md have their lists from
- * there. This tags a call that is made only if a setting asks for it. */
+ * there. This tags a call that is made only if a setting asks for it, or under a
+ * supervisor. */
 #define TWS_RARELY(number) (number)
 
 #define TWS_ARG(x)	     ((long)(x))
