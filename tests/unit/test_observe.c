@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "tools/observe/call.h"
 #include "tools/model/join.h"
 #include "tools/observe/open_table.h"
 #include "tools/observe/publish.h"
@@ -236,9 +237,80 @@ static void more_connections_than_slots_are_counted_all_the_same(void **state)
 
 #define ON_STAGE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
+/* ------------------------------------------------------------- the last words */
+
+static struct publish_connection decided(const struct last_words *words, uint32_t flags,
+					 enum tws_ending at_close)
+{
+	const struct publish_connection begun = {
+	    .cookie = 1, .began_ns = 1000000000, .flags = flags};
+	struct publish_connection ended;
+
+	last_words_decide(words, &begun, 6, at_close, &ended);
+	return ended;
+}
+
+static void last_words_tell_how_a_connection_ended(void **state)
+{
+	struct last_words words = {.read_ns = 2000000000, .fin_acked = true};
+
+	words.info.tcpi_bytes_acked = 3;
+	words.time_wait = true;
+	assert_int_equal(decided(&words, 0, TWS_END_NONE).ending, TWS_END_LOCAL_FIN);
+	words.time_wait = false;
+	assert_int_equal(decided(&words, 0, TWS_END_NONE).ending, TWS_END_REMOTE_FIN);
+	assert_int_equal(decided(&words, TWS_CONN_POLICY_LINGER2, TWS_END_NONE).ending,
+			 TWS_END_FIN_RESET);
+	assert_int_equal(
+	    decided(&words, TWS_CONN_POLICY_LINGER2, TWS_END_REMOTE_FIN).ending,
+	    TWS_END_REMOTE_FIN);
+	words.late = true;
+	assert_int_equal(decided(&words, 0, TWS_END_NONE).ending, TWS_END_UNSEEN);
+	words = (struct last_words){.read_ns = 2000000000, .unread = 5};
+	words.info.tcpi_bytes_acked = 1;
+	words.info.tcpi_segs_out = 3;
+	assert_int_equal(decided(&words, 0, TWS_END_NONE).ending, TWS_END_RESET_UNREAD);
+	words.unread = 0;
+	assert_int_equal(decided(&words, 0, TWS_END_NONE).ending, TWS_END_RESET_REMOTE);
+	words.info.tcpi_segs_out = 0;
+	assert_int_equal(decided(&words, 0, TWS_END_NONE).ending, TWS_END_RESET_APP);
+}
+
+static void last_words_of_an_attempt_tell_why_it_failed(void **state)
+{
+	struct last_words words = {.read_ns = 2000000000};
+
+	words.info.tcpi_last_data_sent = 100000;
+	assert_int_equal(decided(&words, 0, TWS_END_NONE).failure, TWS_failed_other);
+	words.info.tcpi_segs_out = 1;
+	assert_int_equal(decided(&words, 0, TWS_END_NONE).ending, TWS_END_ABANDONED);
+	words.info.tcpi_segs_in = 1;
+	assert_int_equal(decided(&words, 0, TWS_END_NONE).failure, TWS_failed_refused);
+	words.info.tcpi_segs_in = 0;
+	words.info.tcpi_total_retrans = 6;
+	assert_int_equal(decided(&words, 0, TWS_END_NONE).failure, TWS_failed_timed_out);
+}
+
+static void the_peers_fin_is_no_byte_of_the_programs(void **state)
+{
+	struct last_words words = {
+	    .read_ns = 2000000000, .fin_acked = true, .time_wait = true};
+
+	words.info.tcpi_bytes_received = 10;
+	assert_int_equal(decided(&words, 0, TWS_END_NONE).bytes_received, 10);
+	words.unread = 1;
+	assert_int_equal(decided(&words, 0, TWS_END_NONE).bytes_received, 9);
+	words.unread = 0;
+	words.time_wait = false;
+	assert_int_equal(decided(&words, 0, TWS_END_NONE).bytes_received, 9);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(last_words_tell_how_a_connection_ended),
+	    cmocka_unit_test(last_words_of_an_attempt_tell_why_it_failed),
+	    cmocka_unit_test(the_peers_fin_is_no_byte_of_the_programs),
 	    cmocka_unit_test(what_was_added_and_not_removed_is_found),
 	    ON_STAGE(each_step_is_counted_once_however_often_it_is_told),
 	    ON_STAGE(an_end_alone_makes_up_for_what_was_lost),

@@ -60,14 +60,23 @@ static enum tws_ending decide_reset(const struct last_words *words,
 	return words->unread ? TWS_END_RESET_UNREAD : TWS_END_RESET_REMOTE;
 }
 
-/* The kernel counts the SYN and the FIN, which are not the program's. */
+/* Whether the kernel has received the peer's FIN, which it counts as a byte. After our
+ * own close nobody reads it, so it is in the queue; it may also come after these words.
+ */
+static bool counts_fin(const struct last_words *words, enum tws_ending ending)
+{
+	return ending == TWS_END_REMOTE_FIN ||
+	       (words->unread &&
+		(ending == TWS_END_LOCAL_FIN || ending == TWS_END_FIN_RESET));
+}
+
 static void count_bytes(const struct last_words *words, struct publish_connection *ended)
 {
 	const struct tcp_info *info = &words->info;
 
 	ended->bytes_sent = info->tcpi_bytes_sent - info->tcpi_bytes_retrans;
 	ended->bytes_received = info->tcpi_bytes_received;
-	if (ended->bytes_received)
+	if (ended->bytes_received && counts_fin(words, ended->ending))
 		ended->bytes_received--;
 }
 
