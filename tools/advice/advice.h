@@ -77,6 +77,7 @@ struct advice_rivals {
 	/* The application that holds most ports that no other connect() can have,
 	 * because it bound them before connect() or by a port_ring. */
 	const char *binder;
+	const char *binder_exe; /* the base name of its executable */
 	bool binder_rings;
 	uint64_t starved; /* connects that found no port where most were free */
 };

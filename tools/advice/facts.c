@@ -137,6 +137,7 @@ static int judge_app(struct advice *advice, const struct view *view, uint32_t in
 	if (binder) {
 		facts.rivals.binder =
 		    print_escape(binder_name, sizeof(binder_name), binder->name);
+		facts.rivals.binder_exe = advice_executable(binder);
 		facts.rivals.binder_rings =
 		    advice_rings_inside(&binder->recent) >
 		    binder->recent.early_bind + binder->recent.open_early_bind;

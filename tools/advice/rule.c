@@ -99,3 +99,8 @@ const char *advice_source(char *text, const struct tws_address *from)
 		 (int)strlen(address) - (from->family ? 2 : 0), address);
 	return text;
 }
+
+const char *advice_executable(const struct model_app *app)
+{
+	return print_base_name(app->exe ? app->exe : app->name);
+}

@@ -30,6 +30,10 @@ uint64_t advice_percent(uint64_t part, uint64_t whole);
  * PRINT_ADDRESS_SIZE bytes. */
 const char *advice_source(char *text, const struct tws_address *from);
 
+/* What match.exe takes for this application, which may be named after its unit or script:
+ * the base name of its executable. */
+const char *advice_executable(const struct model_app *app);
+
 uint64_t advice_count(const struct advice_facts *facts, enum tws_counter counter);
 
 /* Whether the last minute is known and had fewer than `least` of these events. */

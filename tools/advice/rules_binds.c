@@ -9,6 +9,11 @@
 #include "tools/base/print.h"
 #include "tools/model/traffic.h"
 
+static const char *exe_of(const struct advice_facts *facts)
+{
+	return facts->client.of ? advice_executable(facts->client.of) : facts->client.app;
+}
+
 /* ", of which 100 (100 %) are in use". */
 static void say_pool(char *text, size_t size, const struct traffic_pool *pool)
 {
@@ -98,7 +103,7 @@ void rule_early_bind(const struct advice_facts *facts, struct advice_finding *re
 	ADVICE(
 	    "-p 'late_bind=true,exe=%s' gives each destination the whole range of ports; "
 	    "in the program, set IP_BIND_ADDRESS_NO_PORT before bind()",
-	    facts->client.app);
+	    exe_of(facts));
 }
 
 static void advise_failed_bind(const struct advice_facts *facts,
@@ -112,7 +117,7 @@ static void advise_failed_bind(const struct advice_facts *facts,
 		       "connection of its own still holds: bind to port 0 instead; if "
 		       "the port must be fixed, set SO_REUSEADDR before bind(), or -p "
 		       "'reuseaddr=true,exe=%s'",
-		       facts->client.app);
+		       exe_of(facts));
 	else if (pool && pool->used >= pool->range)
 		ADVICE(
 		    "all %s ports of the source address %s are in use; if the program "
@@ -120,7 +125,7 @@ static void advise_failed_bind(const struct advice_facts *facts,
 		    "the port, separately for each destination; otherwise another "
 		    "socket uses its port: ss -tanp shows it",
 		    advice_number(pool->range), advice_source(from, &pool->from),
-		    facts->client.app);
+		    exe_of(facts));
 	else
 		ADVICE("another socket uses the port: ss -tanp shows it; a client should "
 		       "bind to port 0, or not at all");

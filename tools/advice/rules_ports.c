@@ -302,7 +302,7 @@ static void advise_starved(const struct advice_facts *facts,
 		ADVICE("%s binds before connect(), which takes its ports from all "
 		       "destinations and programs: start it with -p "
 		       "'late_bind=true,exe=%s', see TW105",
-		       facts->rivals.binder, facts->rivals.binder);
+		       facts->rivals.binder, facts->rivals.binder_exe);
 	else
 		ADVICE("something else holds ports: other sockets that were bound before "
 		       "connect() (ss -tan lists them; twshim doctor names the program "
