@@ -8,11 +8,14 @@
 #include "shim/book/own_names.h"
 
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "shim/book/self.h"
 #include "shim/shared/names.h"
 #include "shim/shared/sys.h"
+
+#define BUFFER_SIZE 4096
 
 static struct {
 	const char *text;
@@ -34,31 +37,36 @@ void tws_own_names_begin(int argc, char **argv)
 	arguments.length = (size_t)(last - argv[0]) + strlen(last) + 1;
 }
 
-static void name_script(struct tws_names *names, const char *exe)
+static void name_script(struct tws_names *names, const char *exe, char *buffer)
 {
-	char buffer[2048];
 	long length;
 
 	if (arguments.text) {
 		tws_names_script(names, exe, arguments.text, arguments.length);
 		return;
 	}
-	length = tws_read_file("/proc/self/cmdline", buffer, sizeof(buffer));
+	length = tws_read_file("/proc/self/cmdline", buffer, BUFFER_SIZE);
 	tws_names_script(names, exe, buffer, length > 0 ? (size_t)length : 0);
 }
 
-static void name_cgroup(struct tws_names *names)
+static void name_cgroup(struct tws_names *names, char *buffer)
 {
-	char buffer[2048];
-
-	tws_read_file("/proc/self/cgroup", buffer, sizeof(buffer));
+	tws_read_file("/proc/self/cgroup", buffer, BUFFER_SIZE);
 	tws_names_cgroup(names, buffer);
 }
 
 void tws_own_names(struct tws_names *ret_names, const char *exe)
 {
+	char *buffer;
+
 	tws_names_set(ret_names->given, sizeof(ret_names->given), tws_self.app,
 		      strlen(tws_self.app));
-	name_script(ret_names, exe);
-	name_cgroup(ret_names);
+	/* Not on the stack, which may be that of a signal. */
+	buffer = tws_mapping(tws_sys6(SYS_mmap, 0, BUFFER_SIZE, PROT_READ | PROT_WRITE,
+				      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	if (!buffer)
+		return;
+	name_script(ret_names, exe, buffer);
+	name_cgroup(ret_names, buffer);
+	tws_sys2(SYS_munmap, buffer, BUFFER_SIZE);
 }
