@@ -120,6 +120,18 @@ def test_what_is_no_place_of_roots_is_not_used(t):
     assert len(_segments(world.directory(BOB))) == 2 and _attempts(world.report()) == 2
 
 
+
+def test_root_puts_nothing_where_others_may_write(t):
+    """A directory of root's with the sticky bit, in which no program publishes either."""
+    world = World(t)
+    for mode, status in ((0o1777, 125), (0o1770, 125), (0o755, 0)):
+        world.run(0, "sh", "-c", f"mkdir -p /dev/shm/shared && chmod {mode:o} /dev/shm/shared")
+        said = world.run(0, "env", "TWSHIM_DIR=/dev/shm/shared", world.twshim, "run", "-q", "--", "true",
+                         status=status)
+        assert (b"others may change it" in said.stderr) == (status != 0), said
+        assert status == 0 or os.listdir(f"{world.shm}/shared") == []
+
+
 # ------------------------------------------------------------ what a user does to root's reader
 
 def _place_troubles(report):

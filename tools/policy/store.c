@@ -29,9 +29,8 @@ static bool is_ours(int fd, bool is_directory)
 
 	if (fstat(fd, &st) != 0 || (st.st_uid != geteuid() && st.st_uid != 0))
 		return false;
-	if (!is_directory)
-		return S_ISREG(st.st_mode) && !(st.st_mode & (S_IWGRP | S_IWOTH));
-	return !(st.st_mode & (S_IWGRP | S_IWOTH)) || st.st_mode & S_ISVTX;
+	return (is_directory || S_ISREG(st.st_mode)) &&
+	       !(st.st_mode & (S_IWGRP | S_IWOTH));
 }
 
 /* Opens a file of the directory, made if there is none. Not by O_CREAT alone: with

@@ -58,12 +58,12 @@ int tws_rundir_find(char *ret_path, size_t size)
 	return 0;
 }
 
-/* Others may write into it only under the sticky bit, where they can't rename ours. */
+/* Where others may write, programs do not publish, also not under the sticky bit. */
 static bool is_trusted(const struct stat *st)
 {
 	bool ours = st->st_uid == geteuid() || st->st_uid == 0;
 
-	return ours && (!(st->st_mode & (S_IWGRP | S_IWOTH)) || (st->st_mode & S_ISVTX));
+	return ours && !(st->st_mode & (S_IWGRP | S_IWOTH));
 }
 
 int tws_rundir_create(const char *path)

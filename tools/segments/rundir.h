@@ -17,7 +17,7 @@
 int tws_rundir_find(char *ret_path, size_t size);
 
 /* Makes the directory (0700, its parent must exist) or accepts the one that is there, if
- * it is a directory of ours or of root's and nobody else may rename what we put into it.
+ * it is a directory of ours or of root's and nobody else may write in it.
  * 0, -ENOTDIR (also for a symbolic link), -EPERM (not to be trusted), or -errno. */
 int tws_rundir_create(const char *path);
 
