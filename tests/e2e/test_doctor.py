@@ -105,8 +105,7 @@ def test_cause_1_churn_is_named_and_a_pool_silences_it(t):
     server = t.server()
     script = t.file("client.py", CHURN)
     t.run(sys.executable, script, ADDRESS, str(server.port), "1200", "1")
-    finding = named(doctor(t), "TW101", "warning", os.path.basename(os.path.realpath(
-        sys.executable)), server.to)
+    finding = named(doctor(t), "TW101", "warning", "client.py", server.to)
     assert "1,200 connections" in finding["evidence"]
     assert "would have opened 1 connection instead of 1,200" in finding["advice"]
     a_minute_passes(t)
