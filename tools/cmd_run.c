@@ -23,6 +23,7 @@
 #include "tools/launch/exec_failure.h"
 #include "tools/launch/library.h"
 #include "tools/kernel/lineage.h"
+#include "tools/kernel/origin.h"
 #include "tools/base/output.h"
 #include "tools/policy/layer.h"
 #include "tools/policy/store.h"
@@ -254,12 +255,28 @@ static char *run_join_arguments(char *const *argv)
 	return ret;
 }
 
+/* argv for a shell; "" if it is too long, or has control characters. */
+static void run_quote_arguments(char *const *argv, char *ret_line, size_t size)
+{
+	char words[1024];
+	size_t length = 0;
+
+	for (; *argv && length + strlen(*argv) < sizeof(words); argv++) {
+		strcpy(words + length, *argv);
+		length += strlen(*argv) + 1;
+	}
+	*ret_line = '\0';
+	if (!*argv)
+		origin_quote(ret_line, size, words, length);
+}
+
 static void run_print_report(struct run *run, FILE *out)
 {
-	char error[PRINT_ERROR_SIZE];
+	char error[PRINT_ERROR_SIZE], typed[1024];
 	char *command = run_join_arguments(run->argv), why[512], name[512];
 	const struct report_run about = {
 	    .command = command_name_of(run->argv, name, sizeof(name)),
+	    .typed = typed,
 	    .exit_status = launch_exit_status(&run->result),
 	    .elapsed_seconds = run->result.elapsed_seconds,
 	    .policy = run->obeys,
@@ -278,6 +295,7 @@ static void run_print_report(struct run *run, FILE *out)
 	    .fail_if = &run->fail_if,
 	};
 
+	run_quote_arguments(run->argv, typed, sizeof(typed));
 	if (report_print(out, &options, error, sizeof(error)) != 0)
 		cli_fail(0, "%s", error);
 	else if (run->junit.file)

@@ -171,3 +171,29 @@ def test_no_finding_names_an_option_twice(t):
         for sentence in re.split(r"[.;] ", finding["advice"]):
             options = re.findall(r"\b([a-z_]+=[a-z-]+)", sentence)
             assert len(options) == len(set(options)), sentence
+
+
+# --------------------------------------------------------------------- the next step
+
+def next_commands(text):
+    """What a report ends with."""
+    return re.findall(r"^    (\S.*)$", text.partition("\nNext:\n")[2], re.M)
+
+
+def test_a_run_ends_with_the_same_under_its_rule_and_a_report_with_doctor(t):
+    server = t.server()
+    script = t.file("it's.sh", f"{t.prog('client')} {ADDRESS} {server.port} {' '.join(STEPS[:1])} connect "
+                               "send:1 recv close repeat:40\n")
+    first = t.run(t.twshim, "run", "--", "sh", script, shim=False).stderr.decode()
+    again, *more = next_commands(first)
+    assert again.startswith(f"twshim run -p 'close=fin-reset,to={server.to}' -- sh '"), first
+    assert more == ["twshim doctor"], first
+    for each in SHELLS:
+        a_minute_passes(t)
+        second = shell(t, each, again)
+        assert second.returncode == 0 and b"TW102" not in second.stderr, second
+    report = t.run(t.twshim, "report", shim=False).stdout.decode()
+    assert next_commands(report)[0] == "twshim doctor", report
+    for command in next_commands(report):
+        if command != "twshim top":
+            assert shell(t, "dash", command).returncode in (0, 1), command

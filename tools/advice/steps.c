@@ -13,17 +13,16 @@
 /* Need no quotes, neither in a rule nor in a shell. */
 #define PLAIN "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+."
 
-#define RULE_SIZE   192
-#define OPTION_SIZE (RULE_SIZE + 8)
+#define OPTION_SIZE (ADVICE_RULE_SIZE + 8)
 
 struct writing {
 	const struct advice_finding *finding;
 	const struct advice_way *way;
 	struct advice_step *steps;
 	size_t count;
-	char rule[RULE_SIZE];	  /* "": the cure is no rule */
-	char option[OPTION_SIZE]; /* "-p 'RULE' ", or "" */
-	char dir[192];		  /* " --dir DIR", or "" */
+	char rule[ADVICE_RULE_SIZE]; /* "": the cure is no rule */
+	char option[OPTION_SIZE];    /* "-p 'RULE' ", or "" */
+	char dir[192];		     /* " --dir DIR", or "" */
 };
 
 static struct advice_step *add(struct writing *writing, enum advice_step_kind kind,
@@ -57,19 +56,30 @@ static bool is_plain_name(const char *name)
 	return *name && name[strspn(name, PLAIN)] == '\0';
 }
 
+bool advice_rule_of(const struct advice_finding *finding, char *ret_rule, size_t size)
+{
+	const char *begin = strstr(finding->advice, "-p '");
+	size_t length = begin ? strcspn(begin + 4, "'") : 0;
+
+	if (!length || length >= size)
+		return false;
+	snprintf(ret_rule, size, "%.*s", (int)length, begin + 4);
+	return true;
+}
+
 /* Takes the first rule of the advice, and restricts it to the program. */
 static void take_rule(struct writing *writing)
 {
-	const char *begin = strstr(writing->finding->advice, "-p '");
 	const char *name = writing->way->exe ? print_base_name(writing->way->exe) : "";
-	size_t length = begin ? strcspn(begin + 4, "'") : 0;
+	size_t length;
 
-	if (!length || length + strlen(name) + 6 > RULE_SIZE)
+	if (!advice_rule_of(writing->finding, writing->rule, ADVICE_RULE_SIZE))
 		return;
-	snprintf(writing->rule, RULE_SIZE, "%.*s", (int)length, begin + 4);
+	length = strlen(writing->rule);
 	if (strstr(writing->rule, "to=") && !strstr(writing->rule, "exe=") &&
-	    is_plain_name(name))
-		snprintf(writing->rule + length, RULE_SIZE - length, ",exe=%s", name);
+	    is_plain_name(name) && length + strlen(name) + 6 < ADVICE_RULE_SIZE)
+		snprintf(writing->rule + length, ADVICE_RULE_SIZE - length, ",exe=%s",
+			 name);
 	snprintf(writing->option, OPTION_SIZE, "-p '%s' ", writing->rule);
 }
 
@@ -80,7 +90,7 @@ static void write_exhausted(struct writing *writing)
 {
 	const struct advice_finding *finding = writing->finding;
 	const char *fin_reset = strstr(writing->rule, "close=fin-reset");
-	char text[192], rest[RULE_SIZE];
+	char text[192], rest[ADVICE_RULE_SIZE];
 
 	if (!finding->returns_last_s)
 		return;
@@ -93,8 +103,8 @@ static void write_exhausted(struct writing *writing)
 	if (!fin_reset || !writing->way->ring || !writing->way->by_shim)
 		return;
 	snprintf(rest, sizeof(rest), "%s", fin_reset);
-	snprintf(writing->rule, RULE_SIZE, "port_ring=%s,%.150s", writing->way->ring,
-		 rest);
+	snprintf(writing->rule, ADVICE_RULE_SIZE, "port_ring=%s,%.150s",
+		 writing->way->ring, rest);
 }
 
 static const char *now_text(const struct writing *writing)

@@ -35,7 +35,12 @@ struct advice_step {
 	char typed[OWN_WORDS_SIZE]; /* a command, or lines */
 };
 
-#define ADVICE_STEPS 16
+#define ADVICE_STEPS	 16
+#define ADVICE_RULE_SIZE 192
+
+/* Writes the rule that the advice of a finding names first. False: it names none, or it
+ * does not fit. */
+bool advice_rule_of(const struct advice_finding *finding, char *ret_rule, size_t size);
 
 /* Writes the steps of a finding's cure, at most ADVICE_STEPS. Returns how many. */
 size_t advice_steps(struct advice_step *ret_steps, const struct advice_finding *finding,

@@ -24,6 +24,7 @@ struct model;
 /* What `run` knows about the command that it ran. */
 struct report_run {
 	const char *command; /* as typed, for a person */
+	const char *typed;   /* the same for a shell; NULL or "": it cannot be */
 	int exit_status;     /* of the command; 128 + N: killed by signal N */
 	double elapsed_seconds;
 	bool watch;	    /* `twshim watch`: no command was run */

@@ -168,23 +168,19 @@ static void write_finding(const struct report_text *text,
 	print_wrapped(text->out, sentence, 9, REPORT_WIDTH);
 }
 
-static int write_advice(const struct report_text *text)
+static void write_advice(const struct report_text *text, const struct advice *advice)
 {
-	struct advice advice;
 	size_t said = 0;
-	int result = advice_of_model(&advice, text->model);
 
-	for (size_t i = 0; result == 0 && i < advice.count; i++) {
-		if (said == ADVICE_MAX || is_repeated(&advice, i))
+	for (size_t i = 0; i < advice->count; i++) {
+		if (said == ADVICE_MAX || is_repeated(advice, i))
 			continue;
 		if (said++ == 0)
 			fputc('\n', text->out);
-		write_finding(text, &advice.findings[i]);
+		write_finding(text, &advice->findings[i]);
 	}
-	if (result == 0 && advice.count > said)
-		fprintf(text->out, "  +%zu more: twshim doctor\n", advice.count - said);
-	advice_free(&advice);
-	return result;
+	if (advice->count > said)
+		fprintf(text->out, "  +%zu more: twshim doctor\n", advice->count - said);
 }
 
 /* -------------------------------------------------------------------- notes */
@@ -312,6 +308,7 @@ int report_print_text(FILE *out, const struct model *model,
 	    .color = print_color_wanted(options->color, out),
 	    .several = busy > 1,
 	};
+	struct advice advice = {0};
 	int result = 0;
 
 	if (busy) {
@@ -328,9 +325,14 @@ int report_print_text(FILE *out, const struct model *model,
 		report_text_policy(&text);
 	write_kernel(&text);
 	if (result == 0)
-		result = write_advice(&text);
+		result = advice_of_model(&advice, model);
+	if (result == 0)
+		write_advice(&text, &advice);
 	report_text_observed(&text);
 	write_unknown(&text);
 	report_text_troubles(&text);
+	if (result == 0 && busy)
+		report_text_next(&text, &advice);
+	advice_free(&advice);
 	return result;
 }

@@ -5,6 +5,7 @@
 #ifndef TWS_TOOLS_REPORT_TEXT_PARTS_H
 #define TWS_TOOLS_REPORT_TEXT_PARTS_H
 
+#include "tools/advice/advice.h"
 #include "tools/model/model.h"
 #include "tools/report/report.h"
 
@@ -48,5 +49,8 @@ void report_text_troubles(const struct report_text *text);
 
 /* Says who observed, if it was not the shim alone, and what then is not known. */
 void report_text_observed(const struct report_text *text);
+
+/* Says what to look at next, given the findings. */
+void report_text_next(const struct report_text *text, const struct advice *advice);
 
 #endif
