@@ -46,8 +46,9 @@ static const struct cli_command COMMAND = {
 };
 
 static const struct print_column ENABLED_COLUMNS[] = {
-    {"UNIT", false, false},	{"DROP-IN", false, false}, {"POLICY", false, false},
-    {"PROCESSES", true, false}, {"LOADED", true, false},   {"PUBLISH", true, false},
+    {"UNIT", false, false, 0},	 {"DROP-IN", false, false, 1},
+    {"POLICY", false, false, 2}, {"PROCESSES", true, false, 0},
+    {"LOADED", true, false, 0},	 {"PUBLISH", true, false, 0},
 };
 
 #define COLUMNS (sizeof(ENABLED_COLUMNS) / sizeof(*ENABLED_COLUMNS))

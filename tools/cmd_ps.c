@@ -53,12 +53,12 @@ enum column {
 };
 
 static const struct print_column PS_COLUMNS[COLUMNS] = {
-    [COLUMN_PID] = {"PID", true, false},
-    [COLUMN_APP] = {"APPLICATION", false, false},
-    [COLUMN_OPEN] = {"OPEN", true, false},
-    [COLUMN_OPENED] = {"OPENED", true, false},
-    [COLUMN_RATE] = {"PER SECOND", true, false},
-    [COLUMN_TIME_WAIT] = {"TIME_WAIT", true, false},
+    [COLUMN_PID] = {"PID", true, false, 0},
+    [COLUMN_APP] = {"APPLICATION", false, false, 0},
+    [COLUMN_OPEN] = {"OPEN", true, false, 0},
+    [COLUMN_OPENED] = {"OPENED", true, false, 1},
+    [COLUMN_RATE] = {"PER SECOND", true, false, 2},
+    [COLUMN_TIME_WAIT] = {"TIME_WAIT", true, false, 0},
 };
 
 static uint64_t ps_open(const struct model_process *process)

@@ -66,12 +66,19 @@ static void lines_fit_every_width(void **state)
 static void in_eighty_columns_all_that_matters_is_there(void **state)
 {
 	struct top_view view = {.mode = TOP_APPS};
+	struct top_row row = {.app = "a-long-name-of-worker-7"};
 	char line[TOP_LINE_SIZE];
 
 	top_titles(line, &view, 80);
 	assert_non_null(strstr(line, "TIME_WAIT"));
 	assert_non_null(strstr(line, "PORTS"));
 	assert_non_null(strstr(line, "LAST MINUTE"));
+	view.mode = TOP_DESTINATIONS;
+	top_titles(line, &view, 80);
+	assert_non_null(strstr(line, "PORTS"));
+	top_line(line, &row, &view, 80, true);
+	assert_int_equal(strncmp(line, "a-long-", 7), 0);
+	assert_non_null(strstr(line, "...rker-7 "));
 }
 
 static void a_line_shows_shares_bars_and_history(void **state)

@@ -6,7 +6,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
+
+#define WIDTH_LEAST 60
+#define WIDTH_MOST  250
 
 int print_color_parse(const char *when, enum print_color *ret_color)
 {
@@ -224,10 +228,61 @@ const char *print_time(char *buffer, time_t time)
 	return buffer;
 }
 
+unsigned print_width(FILE *out)
+{
+	const char *columns = getenv("COLUMNS");
+	struct winsize size = {0};
+	unsigned width = columns ? (unsigned)strtoul(columns, NULL, 10) : 0;
+
+	if (!width && isatty(fileno(out)) && ioctl(fileno(out), TIOCGWINSZ, &size) == 0)
+		width = size.ws_col;
+	if (!width)
+		return 0;
+	return width < WIDTH_LEAST  ? WIDTH_LEAST
+	       : width > WIDTH_MOST ? WIDTH_MOST
+				    : width;
+}
+
+static bool begins_character(char byte)
+{
+	return ((unsigned char)byte & 0xc0) != 0x80;
+}
+
+/* The place of the character at this position. */
+static const char *character_at(const char *text, unsigned position)
+{
+	for (; *text && position; position--)
+		while (*++text && !begins_character(*text))
+			;
+	return text;
+}
+
+const char *print_cut(char *buffer, size_t size, const char *text, unsigned width)
+{
+	static const char mark[] = "...";
+	unsigned has = 0, kept = width > strlen(mark) ? width - strlen(mark) : 0;
+
+	for (const char *at = text; *at; at++)
+		has += begins_character(*at);
+	if (has <= width)
+		snprintf(buffer, size, "%s", text);
+	else if (!kept)
+		snprintf(buffer, size, "%.*s", (int)(character_at(text, width) - text),
+			 text);
+	else
+		snprintf(buffer, size, "%.*s%s%s",
+			 (int)(character_at(text, (kept + 1) / 2) - text), text, mark,
+			 character_at(text, has - kept / 2));
+	return buffer;
+}
+
 void print_wrapped(FILE *out, const char *text, int indent, int width)
 {
-	int column = indent;
+	int column = indent, most = (int)print_width(out);
 	size_t length;
+
+	if (most && most < width)
+		width = most;
 
 	while (*text) {
 		length = strcspn(text, " ");

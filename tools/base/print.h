@@ -70,9 +70,17 @@ const char *print_address(char *buffer, const struct tws_address *address);
 /* 2025-11-23T21:23:00Z. Of PRINT_TIME_SIZE. */
 const char *print_time(char *buffer, time_t time);
 
-/* Writes `text` broken at blanks before `width`. Lines after the first begin with
- * `indent` blanks; the first is expected to have as many before it. Ends with a
- * newline. */
+/* Writes `text`, of which all characters take one column, cut in the middle to `width`
+ * columns: "php-fpm...worker". Returns `buffer`. */
+const char *print_cut(char *buffer, size_t size, const char *text, unsigned width);
+
+/* The columns that a line of `out` may have: $COLUMNS, else those of the terminal, but 60
+ * to 250; 0: not known, so any number. */
+unsigned print_width(FILE *out);
+
+/* Writes `text` broken at blanks before `width`, or before print_width(). Lines after the
+ * first begin with `indent` blanks; the first is expected to have as many before it. Ends
+ * with a newline. */
 void print_wrapped(FILE *out, const char *text, int indent, int width);
 
 /* A table whose columns are as wide as their widest cell. Cells are copied. */
@@ -80,6 +88,9 @@ struct print_column {
 	const char *title;
 	bool right;    /* aligned to the right */
 	bool optional; /* left out where all its cells are "0" */
+	/* The order in which columns are left out where the line is too wide: 1 is the
+	 * first to go; 0 stays. */
+	unsigned drop;
 };
 
 struct print_table;
@@ -95,7 +106,9 @@ int print_table_add(struct print_table *table, const char *const *cells);
 /* The same for cells that follow each other in one array, `size` bytes each. */
 int print_table_add_array(struct print_table *table, const char *cells, size_t size);
 
-/* Prints the titles (dim) and the rows, each line behind `indent` blanks. */
+/* Prints the titles (dim) and the rows, each line behind `indent` blanks. Where
+ * print_width() is too small, it leaves out columns, says which, and then cuts the widest
+ * texts in the middle. */
 void print_table_write(const struct print_table *table, FILE *out, int indent,
 		       bool color);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,15 +93,85 @@ static int column_width(const struct print_table *table, size_t column)
 	return width;
 }
 
+#define NARROWEST 8 /* to which a text is cut */
+
+/* How wide the line is with columns of these widths. */
+static unsigned line_width(const struct print_table *table, const int *widths,
+			   unsigned indent)
+{
+	unsigned total = indent;
+
+	for (size_t i = 0; i < table->column_count; i++)
+		total += widths[i] < 0 ? 0 : (unsigned)widths[i] + 2;
+	return total > indent ? total - 2 : total;
+}
+
+/* The shown column that goes next; -1: all others stay. */
+static int next_to_drop(const struct print_table *table, const int *widths)
+{
+	int next = -1;
+
+	for (size_t i = 0; i < table->column_count; i++)
+		if (widths[i] >= 0 && table->columns[i].drop &&
+		    (next < 0 || table->columns[i].drop < table->columns[next].drop))
+			next = (int)i;
+	return next;
+}
+
+/* Takes one character from the widest text. False: none can be cut further. */
+static bool narrow(const struct print_table *table, int *widths)
+{
+	int widest = -1;
+
+	for (size_t i = 0; i < table->column_count; i++)
+		if (!table->columns[i].right && widths[i] > NARROWEST &&
+		    (widest < 0 || widths[i] > widths[widest]))
+			widest = (int)i;
+	if (widest >= 0)
+		widths[widest]--;
+	return widest >= 0;
+}
+
+/* Makes the line fit. Adds the titles of the columns that it leaves out to `left_out`. */
+static void fit(const struct print_table *table, int *widths, unsigned indent,
+		unsigned most, char *left_out, size_t size)
+{
+	int drop;
+
+	while (most && line_width(table, widths, indent) > most) {
+		drop = next_to_drop(table, widths);
+		if (drop < 0) {
+			if (!narrow(table, widths))
+				return;
+			continue;
+		}
+		widths[drop] = -1;
+		snprintf(left_out + strlen(left_out), size - strlen(left_out), "%s%s",
+			 *left_out ? ", " : "", table->columns[drop].title);
+	}
+}
+
+static bool is_last(const struct print_table *table, const int *widths, size_t column)
+{
+	while (++column < table->column_count)
+		if (widths[column] >= 0)
+			return false;
+	return true;
+}
+
 /* Prints no blanks at the end of a line. */
 static void write_cell(const struct print_table *table, FILE *out, size_t column,
-		       const char *text, int width)
+		       const char *text, const int *widths)
 {
-	int pad = width - text_width(text);
-	bool last = column + 1 == table->column_count;
+	int width = widths[column], pad;
+	bool last = is_last(table, widths, column);
+	char cut[256];
 
 	if (width < 0)
 		return;
+	if (text_width(text) > width)
+		text = print_cut(cut, sizeof(cut), text, (unsigned)width);
+	pad = width - text_width(text);
 	if (table->columns[column].right)
 		fprintf(out, "%*s%s", pad, "", text);
 	else
@@ -108,23 +179,37 @@ static void write_cell(const struct print_table *table, FILE *out, size_t column
 	fputs(last ? "" : "  ", out);
 }
 
-void print_table_write(const struct print_table *table, FILE *out, int indent, bool color)
+static void write_rows(const struct print_table *table, FILE *out, int indent,
+		       const int *widths)
 {
-	int *widths = calloc(table->column_count, sizeof(*widths));
-
-	if (!widths)
-		return;
-	fprintf(out, "%*s%s", indent, "", print_style(PRINT_DIM, color));
-	for (size_t i = 0; i < table->column_count; i++) {
-		widths[i] = column_width(table, i);
-		write_cell(table, out, i, table->columns[i].title, widths[i]);
-	}
-	fprintf(out, "%s\n", print_style(PRINT_PLAIN, color));
 	for (size_t row = 0; row < table->cell_count; row += table->column_count) {
 		fprintf(out, "%*s", indent, "");
 		for (size_t i = 0; i < table->column_count; i++)
-			write_cell(table, out, i, table->cells[row + i], widths[i]);
+			write_cell(table, out, i, table->cells[row + i], widths);
 		fputc('\n', out);
+	}
+}
+
+void print_table_write(const struct print_table *table, FILE *out, int indent, bool color)
+{
+	int *widths = calloc(table->column_count, sizeof(*widths));
+	char left_out[256] = "", note[288];
+
+	if (!widths)
+		return;
+	for (size_t i = 0; i < table->column_count; i++)
+		widths[i] = column_width(table, i);
+	fit(table, widths, (unsigned)indent, print_width(out), left_out,
+	    sizeof(left_out));
+	fprintf(out, "%*s%s", indent, "", print_style(PRINT_DIM, color));
+	for (size_t i = 0; i < table->column_count; i++)
+		write_cell(table, out, i, table->columns[i].title, widths);
+	fprintf(out, "%s\n", print_style(PRINT_PLAIN, color));
+	write_rows(table, out, indent, widths);
+	if (*left_out) {
+		snprintf(note, sizeof(note), "No room for: %s", left_out);
+		fprintf(out, "%*s", indent, "");
+		print_wrapped(out, note, indent, INT_MAX);
 	}
 	free(widths);
 }

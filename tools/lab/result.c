@@ -136,7 +136,7 @@ static size_t choose_columns(const struct lab_table *table, size_t ret_chosen[CO
 			continue;
 		ret_chosen[count] = i;
 		ret_columns[count++] = (struct print_column){
-		    column->title, !is_text(table, column->key), false};
+		    column->title, !is_text(table, column->key), false, 0};
 	}
 	return count;
 }

@@ -147,12 +147,13 @@ static int write_comparison(FILE *out, const struct model_arm *first,
 	struct arms_comparison comparison;
 	char sentence[SENTENCE];
 	struct print_column columns[COLUMNS] = {
-	    [COLUMN_MEASURE] = {"MEASURE", false, false},
-	    [COLUMN_FIRST] = {print_escape(here, sizeof(here), first->name), true, false},
-	    [COLUMN_THIS] = {print_escape(there, sizeof(there), other->name), true,
-			     false},
+	    [COLUMN_MEASURE] = {"MEASURE", false, false, 0},
+	    [COLUMN_FIRST] = {print_escape(here, sizeof(here), first->name), true, false,
+			      0},
+	    [COLUMN_THIS] = {print_escape(there, sizeof(there), other->name), true, false,
+			     0},
 	    [COLUMN_DIFFERENCE] = {"DIFFERENCE (95 %)", true, false},
-	    [COLUMN_VERDICT] = {"VERDICT", false, false},
+	    [COLUMN_VERDICT] = {"VERDICT", false, false, 0},
 	};
 	struct print_table *table = print_table_new(columns, COLUMNS);
 	int result = table ? add_count_row(table, "connections",

@@ -4,6 +4,7 @@
  * its cure and how it is known; then one line that counts what is fine and what is
  * unknown.
  */
+#include <limits.h>
 #include <string.h>
 
 #include "tools/advice/doctor.h"
@@ -61,14 +62,12 @@ static void print_one_finding(FILE *out, const struct doctor *doctor,
 {
 	char text[ADVICE_TEXT_SIZE + 64];
 
-	fprintf(out, "%s%-8s%s %s %s",
-		print_style(style_of_verdict(finding->verdict), color),
-		advice_verdict_name(finding->verdict), print_style(PRINT_PLAIN, color),
-		finding->id, finding->title);
-	if (*finding->app || *finding->to)
-		fprintf(out, ":%s%s%s%s", *finding->app ? " " : "", finding->app,
-			*finding->to ? " to " : "", finding->to);
-	fputc('\n', out);
+	fprintf(out, "%s%-8s%s ", print_style(style_of_verdict(finding->verdict), color),
+		advice_verdict_name(finding->verdict), print_style(PRINT_PLAIN, color));
+	snprintf(text, sizeof(text), "%s %s%s%s%s%s%s", finding->id, finding->title,
+		 *finding->app || *finding->to ? ":" : "", *finding->app ? " " : "",
+		 finding->app, *finding->to ? " to " : "", finding->to);
+	print_wrapped(out, text, INDENT, INT_MAX);
 	snprintf(text, sizeof(text), "%s.", finding->evidence);
 	print_paragraph(out, text);
 	if (*finding->advice) {
@@ -76,11 +75,14 @@ static void print_one_finding(FILE *out, const struct doctor *doctor,
 		print_paragraph(out, text);
 	}
 	doctor_print_steps(out, doctor, finding, color);
-	if (finding->verdict > VERDICT_UNKNOWN)
-		fprintf(out, "%*s%s%s, %s%s\n", INDENT, "", print_style(PRINT_DIM, color),
-			certainty_sentence(finding->certainty),
-			period_sentence(finding->period),
-			print_style(PRINT_PLAIN, color));
+	if (finding->verdict > VERDICT_UNKNOWN) {
+		snprintf(text, sizeof(text), "%s, %s",
+			 certainty_sentence(finding->certainty),
+			 period_sentence(finding->period));
+		fputs(print_style(PRINT_DIM, color), out);
+		print_paragraph(out, text);
+		fputs(print_style(PRINT_PLAIN, color), out);
+	}
 	fputc('\n', out);
 }
 
@@ -156,17 +158,18 @@ static void print_unknown(FILE *out, const struct doctor *doctor)
 static void print_summary(FILE *out, const struct doctor *doctor)
 {
 	size_t ok = count_verdict(doctor, VERDICT_OK);
-	char number[PRINT_NUMBER_SIZE], owned[PRINT_NUMBER_SIZE];
+	char number[PRINT_NUMBER_SIZE], owned[PRINT_NUMBER_SIZE], text[256];
 
-	fprintf(out,
-		"%zu %s fine, %zu %s unknown; %s TIME_WAIT %s, %s from known "
-		"applications\n",
-		ok, print_plural(ok, "check is", "checks are"),
-		count_verdict(doctor, VERDICT_UNKNOWN),
-		print_plural(count_verdict(doctor, VERDICT_UNKNOWN), "is", "are"),
-		print_number(number, doctor->model->kernel.time_wait),
-		print_plural(doctor->model->kernel.time_wait, "socket", "sockets"),
-		print_number(owned, doctor->model->kernel.owned));
+	snprintf(
+	    text, sizeof(text),
+	    "%zu %s fine, %zu %s unknown; %s TIME_WAIT %s, %s from known applications",
+	    ok, print_plural(ok, "check is", "checks are"),
+	    count_verdict(doctor, VERDICT_UNKNOWN),
+	    print_plural(count_verdict(doctor, VERDICT_UNKNOWN), "is", "are"),
+	    print_number(number, doctor->model->kernel.time_wait),
+	    print_plural(doctor->model->kernel.time_wait, "socket", "sockets"),
+	    print_number(owned, doctor->model->kernel.owned));
+	print_wrapped(out, text, 0, INT_MAX);
 }
 
 /* Says that the finding that was asked for does not apply. */

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,27 +26,27 @@ struct row {
 enum column { COLUMN_APP, COLUMN_PID, COLUMN_TO, COLUMN_COUNT, COLUMN_LEAVE, COLUMNS };
 
 static const struct print_column known_columns[COLUMNS] = {
-    [COLUMN_APP] = {"APPLICATION", false, false},
-    [COLUMN_PID] = {"PID", false, false},
-    [COLUMN_TO] = {"TO", false, false},
-    [COLUMN_COUNT] = {"TIME_WAIT", true, false},
-    [COLUMN_LEAVE] = {"LEAVE IN", true, false},
+    [COLUMN_APP] = {"APPLICATION", false, false, 0},
+    [COLUMN_PID] = {"PID", false, false, 2},
+    [COLUMN_TO] = {"TO", false, false, 0},
+    [COLUMN_COUNT] = {"TIME_WAIT", true, false, 0},
+    [COLUMN_LEAVE] = {"LEAVE IN", true, false, 1},
 };
 
 static const struct print_column incoming_columns[COLUMNS] = {
-    [COLUMN_APP] = {"APPLICATION", false, false},
-    [COLUMN_PID] = {"PID", false, false},
-    [COLUMN_TO] = {"LOCAL PORT", false, false},
-    [COLUMN_COUNT] = {"TIME_WAIT", true, false},
-    [COLUMN_LEAVE] = {"LEAVE IN", true, false},
+    [COLUMN_APP] = {"APPLICATION", false, false, 0},
+    [COLUMN_PID] = {"PID", false, false, 2},
+    [COLUMN_TO] = {"LOCAL PORT", false, false, 0},
+    [COLUMN_COUNT] = {"TIME_WAIT", true, false, 0},
+    [COLUMN_LEAVE] = {"LEAVE IN", true, false, 1},
 };
 
 static const struct print_column unowned_columns[COLUMNS] = {
-    [COLUMN_APP] = {"DIRECTION", false, false},
-    [COLUMN_PID] = {"LOCAL PORT", false, false},
-    [COLUMN_TO] = {"REMOTE", false, false},
-    [COLUMN_COUNT] = {"TIME_WAIT", true, false},
-    [COLUMN_LEAVE] = {"LEAVE IN", true, false},
+    [COLUMN_APP] = {"DIRECTION", false, false, 0},
+    [COLUMN_PID] = {"LOCAL PORT", false, false, 0},
+    [COLUMN_TO] = {"REMOTE", false, false, 0},
+    [COLUMN_COUNT] = {"TIME_WAIT", true, false, 0},
+    [COLUMN_LEAVE] = {"LEAVE IN", true, false, 1},
 };
 
 /* The groups of one table each. */
@@ -220,19 +221,22 @@ static void write_headline(const struct owners *owners, bool color)
 {
 	const struct model *model = owners->model;
 	char all[PRINT_NUMBER_SIZE], owned[PRINT_NUMBER_SIZE], others[PRINT_NUMBER_SIZE];
-	char incoming[PRINT_NUMBER_SIZE + 16] = "";
+	char incoming[PRINT_NUMBER_SIZE + 16] = "", text[256];
 
 	if (model->kernel.incoming) {
 		print_number(incoming, model->kernel.incoming);
 		strcat(incoming, " incoming, ");
 	}
-	printf("%s%s TIME_WAIT %s: %s from known applications, %s%s from programs not "
-	       "running under twshim%s\n",
-	       print_style(PRINT_BOLD, color), print_number(all, model->kernel.time_wait),
-	       print_plural(model->kernel.time_wait, "socket", "sockets"),
-	       print_number(owned, model->kernel.owned), incoming,
-	       print_number(others, model->kernel.unowned),
-	       print_style(PRINT_PLAIN, color));
+	snprintf(text, sizeof(text),
+		 "%s TIME_WAIT %s: %s from known applications, %s%s from programs not "
+		 "running under twshim",
+		 print_number(all, model->kernel.time_wait),
+		 print_plural(model->kernel.time_wait, "socket", "sockets"),
+		 print_number(owned, model->kernel.owned), incoming,
+		 print_number(others, model->kernel.unowned));
+	fputs(print_style(PRINT_BOLD, color), stdout);
+	print_wrapped(stdout, text, 0, INT_MAX);
+	fputs(print_style(PRINT_PLAIN, color), stdout);
 }
 
 static void write_socket(const struct owners *owners, size_t index)

@@ -38,20 +38,20 @@ enum column {
 };
 
 static const struct print_column columns[COLUMNS] = {
-    [COLUMN_APP] = {"APPLICATION", false, false},
-    [COLUMN_TO] = {"TO", false, false},
-    [COLUMN_OPENED] = {"OPENED", true, false},
-    [COLUMN_FAILED] = {"FAILED", true, true},
-    [COLUMN_OPEN] = {"OPEN", true, true},
-    [COLUMN_PEAK] = {"PEAK", true, false},
-    [COLUMN_FIRST] = {"WE CLOSED", true, false},
-    [COLUMN_PEER] = {"PEER CLOSED", true, false},
-    [COLUMN_POLICY] = {"BY POLICY", true, true},
-    [COLUMN_RESET] = {"RESET", true, true},
-    [COLUMN_UNSEEN] = {"UNSEEN", true, true},
-    [COLUMN_TIME_WAIT] = {"TIME_WAIT", true, false},
-    [COLUMN_LEAVE] = {"LEAVE IN", true, false},
-    [COLUMN_PORTS] = {"PORTS", true, false},
+    [COLUMN_APP] = {"APPLICATION", false, false, 0},
+    [COLUMN_TO] = {"TO", false, false, 0},
+    [COLUMN_OPENED] = {"OPENED", true, false, 8},
+    [COLUMN_FAILED] = {"FAILED", true, true, 9},
+    [COLUMN_OPEN] = {"OPEN", true, true, 5},
+    [COLUMN_PEAK] = {"PEAK", true, false, 2},
+    [COLUMN_FIRST] = {"WE CLOSED", true, false, 10},
+    [COLUMN_PEER] = {"PEER CLOSED", true, false, 6},
+    [COLUMN_POLICY] = {"BY POLICY", true, true, 7},
+    [COLUMN_RESET] = {"RESET", true, true, 4},
+    [COLUMN_UNSEEN] = {"UNSEEN", true, true, 1},
+    [COLUMN_TIME_WAIT] = {"TIME_WAIT", true, false, 0},
+    [COLUMN_LEAVE] = {"LEAVE IN", true, false, 3},
+    [COLUMN_PORTS] = {"PORTS", true, false, 0},
 };
 
 /* Rounds down, as TW103 does, so that 100 % means that no port is left. */
@@ -215,18 +215,20 @@ static void write_gone(const struct report_text *text)
 static void write_host(const struct report_text *text)
 {
 	const struct model *model = text->model;
-	char incoming[PRINT_NUMBER_SIZE + 16] = "";
+	char incoming[PRINT_NUMBER_SIZE + 16] = "", sentence[SENTENCE];
 
 	if (model->kernel.incoming)
 		snprintf(incoming, sizeof(incoming), "%s incoming, ",
 			 REPORT_NUMBER(model->kernel.incoming));
-	fprintf(text->out,
-		"\n  This host: %s TIME_WAIT %s, %s from known applications, %s%s from "
-		"others\n",
-		REPORT_NUMBER(model->kernel.time_wait),
-		print_plural(model->kernel.time_wait, "socket", "sockets"),
-		REPORT_NUMBER(model->kernel.owned), incoming,
-		REPORT_NUMBER(model->kernel.unowned));
+	snprintf(sentence, sizeof(sentence),
+		 "This host: %s TIME_WAIT %s, %s from known applications, %s%s from "
+		 "others",
+		 REPORT_NUMBER(model->kernel.time_wait),
+		 print_plural(model->kernel.time_wait, "socket", "sockets"),
+		 REPORT_NUMBER(model->kernel.owned), incoming,
+		 REPORT_NUMBER(model->kernel.unowned));
+	fputs("\n  ", text->out);
+	print_wrapped(text->out, sentence, 2, REPORT_WIDTH);
 }
 
 static void write_kernel(const struct report_text *text)

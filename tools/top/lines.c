@@ -155,10 +155,10 @@ static const struct {
     {"TO", IN(TOP_DESTINATIONS), -21, cell_to},
     {"TIME_WAIT", IN_ALL, 9, cell_time_wait},
     {"/S", IN_ALL, 6, cell_rate},
+    {"PORTS", IN(TOP_APPS) | IN(TOP_DESTINATIONS), -BAR - 5, cell_ports},
     {"OPEN", IN_ALL, 5, cell_open},
     {"SHORT", IN_ALL, 5, cell_short},
     {"FIRST", IN_ALL, 5, cell_first},
-    {"PORTS", IN(TOP_APPS) | IN(TOP_DESTINATIONS), -BAR - 5, cell_ports},
     {"LAST MINUTE", IN_ALL, -TOP_SPARK, cell_spark},
     {"OPENED", IN_ALL, 10, cell_opened},
     {"PEER", IN_ALL, 5, cell_peer},
@@ -166,18 +166,20 @@ static const struct {
     {"FAILED", IN_ALL, 6, cell_failed},
 };
 
-/* The text is cut at the column's width. */
+/* The text is cut in its middle if it is wider than the column. */
 static void append_cell(char *buffer, const char *cell, int width)
 {
-	int wanted = width < 0 ? -width : width, has = columns_of(cell);
-	size_t length = strlen(buffer), size = strlen(cell);
+	int wanted = width < 0 ? -width : width, has;
+	char cut[TOP_LINE_SIZE];
+	size_t length = strlen(buffer), size;
 
-	while (has > wanted && size)
-		has -= ((unsigned char)cell[--size] & 0xc0) != 0x80;
+	print_cut(cut, sizeof(cut), cell, (unsigned)wanted);
+	has = columns_of(cut);
+	size = strlen(cut);
 	if (length + size + (size_t)wanted + 2 > TOP_LINE_SIZE)
 		return;
-	sprintf(buffer + length, "%*s%.*s%*s ", width > 0 ? wanted - has : 0, "",
-		(int)size, cell, width < 0 ? wanted - has : 0, "");
+	sprintf(buffer + length, "%*s%s%*s ", width > 0 ? wanted - has : 0, "", cut,
+		width < 0 ? wanted - has : 0, "");
 }
 
 static bool fits(int *used, int width, int column)
