@@ -15,6 +15,7 @@
 #include "tools/base/memory.h"
 #include "tools/base/output.h"
 #include "tools/model/group.h"
+#include "tools/report/diff.h"
 #include "tools/report/report.h"
 #include "tools/segments/dir_option.h"
 
@@ -22,6 +23,7 @@ struct request {
 	uint8_t run[TWS_RUN_SIZE];
 	struct report_options options;
 	const char *page; /* NULL: none */
+	const char *diff; /* an older report to compare with; NULL: none */
 };
 
 static int report_take_run(const struct cli_option *option, void *field)
@@ -42,6 +44,10 @@ static const struct cli_option OPTIONS[] = {
      "are written",
      cli_take_text, .offset = offsetof(struct request, page)},
     MODEL_BY_OPTION(struct request, options.by),
+    {"diff", 0, "OLD.json",
+     "instead: what has changed since this report, which --json\n"
+     "or run --json wrote; with --json: schema twshim.diff/1",
+     cli_take_text, .offset = offsetof(struct request, diff)},
     DIR_OPTION(struct request, options.dir),
     {"run", 0, "TAG", "only the processes of this run; twshim run --keep prints its tag",
      report_take_run, .offset = offsetof(struct request, run)},
@@ -81,6 +87,55 @@ static int report_write(FILE *out, struct report_options *options)
 
 	if (report_print(out, options, error, sizeof(error)) != 0)
 		return cli_fail(CLI_FAILURE, "%s", error);
+	return cli_finish_output();
+}
+
+/* The report of now as JSON. A new reference; NULL, with a reason. */
+static json_t *report_as_json(struct report_options *options, char *ret_error,
+			      size_t size)
+{
+	char *text = NULL;
+	size_t length = 0;
+	FILE *memory = open_memstream(&text, &length);
+	json_t *report = NULL;
+	int result = memory ? 0 : -ENOMEM;
+
+	options->json = true;
+	if (memory) {
+		result = report_print(memory, options, ret_error, size);
+		fclose(memory);
+	}
+	if (result == 0)
+		report = json_loadb(text, length, 0, NULL);
+	if (result == 0 && !report)
+		snprintf(ret_error, size, "report: %s", strerror(ENOMEM));
+	free(text);
+	return report;
+}
+
+static int report_write_diff(const char *path, struct report_options *options)
+{
+	char error[PRINT_ERROR_SIZE];
+	bool as_json = options->json;
+	json_t *before = diff_read(path, error, sizeof(error)), *after, *diff;
+
+	if (!before)
+		return cli_fail(CLI_FAILURE, "report: --diff %s", error);
+	after = report_as_json(options, error, sizeof(error));
+	if (!after) {
+		json_decref(before);
+		return cli_fail(CLI_FAILURE, "%s", error);
+	}
+	diff = diff_reports(before, after);
+	json_decref(before);
+	json_decref(after);
+	if (!diff)
+		return cli_fail(CLI_FAILURE, "report: %s", strerror(ENOMEM));
+	if (as_json)
+		return print_json(stdout, diff, JSON_INDENT(1)) == 0 ? cli_finish_output()
+								     : CLI_FAILURE;
+	diff_print(stdout, diff);
+	json_decref(diff);
 	return cli_finish_output();
 }
 
@@ -127,6 +182,8 @@ int cmd_report(int argc, char **argv)
 	if (tws_run_is_set(request.run))
 		request.options.run_tag = request.run;
 	memory_prefer_huge_pages();
+	if (request.diff)
+		return report_write_diff(request.diff, &request.options);
 	return request.page ? report_write_page(request.page, &request.options)
 			    : report_write(stdout, &request.options);
 }
