@@ -15,6 +15,7 @@
 #include "tools/advice/doctor.h"
 #include "tools/base/interrupt.h"
 #include "tools/base/memory.h"
+#include "tools/bundle.h"
 #include "tools/cold.h"
 #include "tools/segments/dir_option.h"
 
@@ -26,6 +27,7 @@
 struct request {
 	struct doctor_request doctor;
 	const char *explain;
+	const char *bundle;
 	bool markdown;
 	unsigned sample;
 };
@@ -59,6 +61,11 @@ static const struct cli_option OPTIONS[] = {
      cli_take_flag, .offset = offsetof(struct request, doctor.json)},
     {"markdown", 0, NULL, "all explanations, for the manual", cli_take_flag,
      .offset = offsetof(struct request, markdown)},
+    {"bundle", 0, "FILE",
+     "instead: one text file for a colleague, with what this and\n"
+     "other commands say; names are escaped, and command lines,\n"
+     "which may contain secrets, are left out",
+     cli_take_text, .offset = offsetof(struct request, bundle)},
     COLD_OPTION(struct request, sample),
     DIR_OPTION(struct request, doctor.dir),
     CLI_COLOR(struct request, doctor.color),
@@ -74,7 +81,7 @@ static const struct cli_command COMMAND = {
 	"whether the shim can reach\nit, and what is found in it alone.\n",
     .notes =
 	"Exit status: 0 fine (or notices), 1 warnings (or a failure), 2 problems (or a "
-	"wrong command\nline), 3 no such command or process. With --watch: 0.\n",
+	"wrong command\nline), 3 no such command or process. With --watch, --bundle: 0.\n",
     .options = OPTIONS,
     .most_operands = 1,
 };
@@ -164,6 +171,26 @@ static int doctor_look_once(const struct request *request)
 	return worst == VERDICT_PROBLEM ? 2 : worst == VERDICT_WARNING;
 }
 
+static int doctor_write_bundle(struct request *request)
+{
+	struct doctor doctor;
+	char error[PRINT_ERROR_SIZE];
+	int status;
+
+	request->doctor.discreet = true;
+	request->doctor.all = true;
+	request->doctor.color = PRINT_COLOR_NEVER;
+	doctor_start_patience();
+	status = doctor_examine(&doctor, &request->doctor, error, sizeof(error));
+	alarm(0);
+	if (status != 0)
+		status = cli_fail(CLI_FAILURE, "%s", error);
+	else
+		status = bundle_write(&doctor, request->bundle);
+	doctor_free(&doctor);
+	return status;
+}
+
 /* Until it is interrupted. */
 static int doctor_watch(const struct request *request)
 {
@@ -209,5 +236,7 @@ int cmd_doctor(int argc, char **argv)
 	if (request.markdown || request.explain)
 		return doctor_explain_finding(&request);
 	memory_prefer_huge_pages();
+	if (request.bundle)
+		return doctor_write_bundle(&request);
 	return request.doctor.watch ? doctor_watch(&request) : doctor_look_once(&request);
 }
