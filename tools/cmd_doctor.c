@@ -81,7 +81,8 @@ static const struct cli_command COMMAND = {
 	"whether the shim can reach\nit, and what is found in it alone.\n",
     .notes =
 	"Exit status: 0 fine (or notices), 1 warnings (or a failure), 2 problems (or a "
-	"wrong command\nline), 3 no such command or process. With --watch, --bundle: 0.\n",
+	"wrong command\nline), 3 no such command or process. With --watch, --bundle: "
+	"0.\n",
     .options = OPTIONS,
     .most_operands = 1,
 };

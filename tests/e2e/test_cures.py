@@ -185,8 +185,9 @@ def test_a_run_ends_with_the_same_under_its_rule_and_a_report_with_doctor(t):
     script = t.file("it's.sh", f"{t.prog('client')} {ADDRESS} {server.port} {' '.join(STEPS[:1])} connect "
                                "send:1 recv close repeat:40\n")
     first = t.run(t.twshim, "run", "--", "sh", script, shim=False).stderr.decode()
-    again, *more = next_commands(first)
+    again, experiment, *more = next_commands(first)
     assert again.startswith(f"twshim run -p 'close=fin-reset,to={server.to}' -- sh '"), first
+    assert experiment == again.replace("-p", "--experiment"), first
     assert more == ["twshim doctor"], first
     for each in SHELLS:
         a_minute_passes(t)

@@ -187,7 +187,7 @@ static int judge_unowned(struct advice *advice, const struct traffic *traffic)
 	static const struct tws_counters none;
 	char to[PRINT_ADDRESS_SIZE];
 	struct advice_facts facts = {
-	    .client = {.app = "programs without the shim", .counters = &none},
+	    .client = {.app = "programs not running under twshim", .counters = &none},
 	    .ports = {.pair_is_ours = true},
 	    .host = {.traffic = traffic},
 	};

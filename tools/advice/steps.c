@@ -260,7 +260,7 @@ size_t advice_steps(struct advice_step *ret_steps, const struct advice_finding *
 	if (!way->is_go)
 		write_now(&writing);
 	write_own_words(&writing);
-	if (!way->is_go && (*writing.rule || is_nobodys) && (way->exe || is_nobodys))
+	if (!way->is_go && (*writing.rule || is_nobodys) && (way->exe || *finding->to))
 		write_lasting(&writing);
 	write_sysctl(&writing);
 	return writing.count;

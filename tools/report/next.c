@@ -2,6 +2,8 @@
  *
  * The end of the text report: what to look at next, as commands that can be copied.
  */
+#include <string.h>
+
 #include "tools/advice/steps.h"
 #include "tools/report/text_parts.h"
 
@@ -9,6 +11,17 @@ static void print_command(const struct report_text *text, const char *what,
 			  const char *command)
 {
 	fprintf(text->out, "  %s:\n    %s\n", what, command);
+}
+
+static void print_experiment(const struct report_text *text, const char *rule)
+{
+	char line[ADVICE_RULE_SIZE + 1024];
+
+	if (!strstr(rule, "close="))
+		return;
+	snprintf(line, sizeof(line), "twshim run --experiment '%s' -- %.900s", rule,
+		 text->options->run->typed);
+	print_command(text, "half with the rule and half without, compared", line);
 }
 
 /* The run again, under the first rule that a finding names. */
@@ -24,6 +37,7 @@ static void print_again(const struct report_text *text, const struct advice *adv
 			snprintf(line, sizeof(line), "twshim run -p '%s' -- %.900s", rule,
 				 run->typed);
 			print_command(text, "the same under the rule", line);
+			print_experiment(text, rule);
 			return;
 		}
 }
