@@ -18,6 +18,7 @@
 
 #include "tools/base/cli.h"
 #include "tools/base/output.h"
+#include "tools/report/report.h"
 
 #define ARGUMENTS 5
 
@@ -29,7 +30,6 @@ static const char *const parts[][ARGUMENTS] = {
     {"policy", "show"},
     {"enabled", "--color=never"},
     {"features", "--color=never"},
-    {"report", "--json"},
 };
 
 #define COUNT (sizeof(parts) / sizeof(*parts))
@@ -80,6 +80,19 @@ static void write_head(FILE *file)
 		geteuid() == 0 ? "by root" : "not by root");
 }
 
+/* The report in JSON, without the command lines that the command shows. */
+static int write_report(const struct doctor *doctor, FILE *file)
+{
+	static const char *const json[ARGUMENTS] = {"report", "--json"};
+	const struct report_options options = {.dir = doctor->request.dir, .json = true};
+	char error[PRINT_ERROR_SIZE];
+
+	write_title(file, json);
+	if (report_print(file, &options, error, sizeof(error)) != 0)
+		fprintf(file, "%s\n", error);
+	return 0;
+}
+
 static int write_parts(const struct doctor *doctor, FILE *file)
 {
 	static const char *const text[ARGUMENTS] = {"doctor"};
@@ -96,6 +109,8 @@ static int write_parts(const struct doctor *doctor, FILE *file)
 	write_title(file, json);
 	if (result == 0)
 		result = doctor_print_json(file, doctor);
+	if (result == 0)
+		result = write_report(doctor, file);
 	return result == 0 && fflush(file) != 0 ? -errno : result;
 }
 

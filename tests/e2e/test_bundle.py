@@ -28,7 +28,8 @@ def test_a_bundle_has_all_that_a_colleague_needs_and_no_secret(t):
     assert said.stderr.decode() == f"twshim: the bundle is in {path}\n" and not said.stdout
     with open(path, encoding="utf-8") as file:
         text = file.read()
-    assert SECRET not in text and "\x1b" not in text
+    assert SECRET not in text
+    assert "\x1b" not in text, [line for line in text.splitlines() if "\x1b" in line]
     for needed in (f"twshim bundle of {os.uname().nodename}", os.uname().release, "(UTC)", "TW102",
                    "red\\x1b[31m", server.to, "60 TIME_WAIT sockets", "192.0.2.1:9", "tcp_tw_reuse is",
                    "twshim policy load", '"schema": "twshim.report/1"', '"schema": "twshim.doctor/1"'):

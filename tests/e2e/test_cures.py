@@ -198,3 +198,18 @@ def test_a_run_ends_with_the_same_under_its_rule_and_a_report_with_doctor(t):
     for command in next_commands(report):
         if command != "twshim top":
             assert shell(t, "dash", command).returncode in (0, 1), command
+
+
+def test_a_program_that_is_a_new_process_each_time_is_cured_where_it_is_started(t):
+    """Its processes have gone, but the loop that starts them has not."""
+    server = t.server()
+    loop = t.file("loop.sh", f"for i in $(seq 30); do {t.prog('client')} {ADDRESS} {server.port} socket connect "
+                             "send:1 recv close; done; echo done; read line\n")
+    process = t.start("bash", loop, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout.readline()
+    start = [c for c in typed(named(doctor(t, "--sample", "0"), "TW102", "notice")) if c.startswith("twshim run")]
+    process.stdin.close()
+    assert start == [f"twshim run -p 'close=fin-reset,to={server.to},exe=client' -- bash {loop}"], start
+    a_minute_passes(t)
+    assert shell(t, "dash", start[0], stdin=subprocess.DEVNULL).returncode in (0, 1)
+    assert "TW102" not in wrong(doctor(t, "--sample", "0"))

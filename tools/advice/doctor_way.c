@@ -37,6 +37,33 @@ static bool is_go(const char *path)
 	return ret;
 }
 
+/* The process that began the latest one, as long as it lives: the shell or the job that
+ * starts a new process each time. */
+static pid_t live_parent(const struct model *model, const struct model_app *app)
+{
+	const struct model_process *latest =
+	    app->latest == MODEL_NOBODY ? NULL : &model->processes[app->latest];
+
+	return latest && latest->is_here && latest->parent > 1 ? latest->parent : 0;
+}
+
+/* Of a program whose processes have gone, the names that they published are left. */
+static void take_names(struct advice_way *way, const struct model *model,
+		       const struct model_app *app)
+{
+	if (*app->names.container) {
+		way->origin.kind = ORIGIN_CONTAINER;
+		snprintf(way->origin.name, sizeof(way->origin.name), "%.127s",
+			 app->names.container);
+	} else if (*app->names.unit && !origin_is_cron(app->names.unit)) {
+		way->origin.kind = ORIGIN_UNIT;
+		snprintf(way->origin.name, sizeof(way->origin.name), "%.127s",
+			 app->names.unit);
+	} else {
+		origin_of_process(&way->origin, live_parent(model, app));
+	}
+}
+
 static void take_app(struct advice_way *way, const struct model *model,
 		     const struct model_app *app)
 {
@@ -45,6 +72,8 @@ static void take_app(struct advice_way *way, const struct model *model,
 	way->is_go = !way->by_shim && is_go(app->exe);
 	origin_of_process(&way->origin,
 			  live_process(model, (uint32_t)(app - model->apps)));
+	if (way->origin.kind == ORIGIN_UNKNOWN)
+		take_names(way, model, app);
 }
 
 /* The program that was seen to connect there. One that has gone, and was a new process

@@ -43,7 +43,7 @@ static bool take_container(struct origin *origin, const char *part, size_t lengt
 	return true;
 }
 
-static bool is_cron(const char *name)
+bool origin_is_cron(const char *name)
 {
 	static const char *const names[] = {"cron",    "crond",	       "CRON",
 					    "anacron", "cron.service", "crond.service"};
@@ -63,7 +63,7 @@ static void take_unit(struct origin *origin, const char *part, size_t length)
 		origin->kind = ORIGIN_USER_UNIT; /* if a unit follows */
 		*origin->name = '\0';
 	} else if (origin->kind != ORIGIN_USER_UNIT) {
-		origin->kind = is_cron(origin->name) ? ORIGIN_CRON : ORIGIN_UNIT;
+		origin->kind = origin_is_cron(origin->name) ? ORIGIN_CRON : ORIGIN_UNIT;
 	}
 }
 
@@ -184,7 +184,8 @@ static pid_t find_job(pid_t pid)
 	for (int i = 0; i < GENERATIONS && pid > 1; i++) {
 		pid_t parent = lineage_parent(pid);
 
-		if (parent > 0 && is_cron(lineage_name(parent, name, sizeof(name))))
+		if (parent > 0 &&
+		    origin_is_cron(lineage_name(parent, name, sizeof(name))))
 			return pid;
 		pid = parent;
 	}

@@ -34,6 +34,9 @@ struct origin {
 /* Looks at a live process and its ancestors. */
 void origin_of_process(struct origin *ret_origin, pid_t pid);
 
+/* Whether a process or a unit of this name starts the jobs of crontabs. */
+bool origin_is_cron(const char *name);
+
 /* Takes kind and name from the text of /proc/PID/cgroup. Pure. */
 void origin_of_cgroup(struct origin *ret_origin, const char *text);
 

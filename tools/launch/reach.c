@@ -176,10 +176,8 @@ void reach_decide(const struct reach_facts *facts, const char *path,
 			  "script",
 			  name);
 	else if (facts->elf.is_go)
-		reach_set(
-		    ret_reach, REACH_GO,
-		    "%s is written in Go, which calls the kernel past the C library",
-		    name);
+		reach_set(ret_reach, REACH_GO, "%s is a Go program, which bypasses libc",
+			  name);
 	else
 		decide_loader(facts, name, ret_reach);
 	if (ret_reach->verdict == REACH_PARTLY)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tools/model/owners.h"
 #include "tools/base/print.h"
@@ -229,11 +230,12 @@ static void write_headline(const struct owners *owners, bool color)
 	}
 	snprintf(text, sizeof(text),
 		 "%s TIME_WAIT %s: %s from known applications, %s%s from programs not "
-		 "running under twshim",
+		 "running under twshim%s",
 		 print_number(all, model->kernel.time_wait),
 		 print_plural(model->kernel.time_wait, "socket", "sockets"),
 		 print_number(owned, model->kernel.owned), incoming,
-		 print_number(others, model->kernel.unowned));
+		 print_number(others, model->kernel.unowned),
+		 geteuid() ? " (or of users that you can't read)" : "");
 	fputs(print_style(PRINT_BOLD, color), stdout);
 	print_wrapped(stdout, text, 0, INT_MAX);
 	fputs(print_style(PRINT_PLAIN, color), stdout);

@@ -244,11 +244,11 @@ const char *top_summary(char *buffer, const struct top *top)
 	char d[PRINT_NUMBER_SIZE];
 
 	if (*top->error)
-		snprintf(buffer, TOP_LINE_SIZE, "twshim %.8s  %s", top->time + 11,
+		snprintf(buffer, TOP_LINE_SIZE, "twshim %.8s UTC  %s", top->time + 11,
 			 top->error);
 	else
 		snprintf(buffer, TOP_LINE_SIZE,
-			 "twshim %.8s  TIME_WAIT %s, %s owned  open %s  opened %s",
+			 "twshim %.8s UTC  TIME_WAIT %s, %s owned  open %s  opened %s",
 			 top->time + 11, print_number(a, top->time_wait),
 			 print_number(b, top->owned), print_number(c, top->open),
 			 print_number(d, top->opened));
