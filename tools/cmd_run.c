@@ -255,21 +255,6 @@ static char *run_join_arguments(char *const *argv)
 	return ret;
 }
 
-/* argv for a shell; "" if it is too long, or has control characters. */
-static void run_quote_arguments(char *const *argv, char *ret_line, size_t size)
-{
-	char words[1024];
-	size_t length = 0;
-
-	for (; *argv && length + strlen(*argv) < sizeof(words); argv++) {
-		strcpy(words + length, *argv);
-		length += strlen(*argv) + 1;
-	}
-	*ret_line = '\0';
-	if (!*argv)
-		origin_quote(ret_line, size, words, length);
-}
-
 static void run_print_report(struct run *run, FILE *out)
 {
 	char error[PRINT_ERROR_SIZE], typed[1024];
@@ -295,7 +280,7 @@ static void run_print_report(struct run *run, FILE *out)
 	    .fail_if = &run->fail_if,
 	};
 
-	run_quote_arguments(run->argv, typed, sizeof(typed));
+	origin_quote_arguments(typed, sizeof(typed), run->argv);
 	if (report_print(out, &options, error, sizeof(error)) != 0)
 		cli_fail(0, "%s", error);
 	else if (run->junit.file)

@@ -143,6 +143,19 @@ bool origin_quote(char *ret_line, size_t size, const char *words, size_t length)
 	return fits;
 }
 
+bool origin_quote_arguments(char *ret_line, size_t size, char *const *argv)
+{
+	char words[1024];
+	size_t length = 0;
+
+	for (; *argv && length + strlen(*argv) < sizeof(words); argv++) {
+		strcpy(words + length, *argv);
+		length += strlen(*argv) + 1;
+	}
+	*ret_line = '\0';
+	return !*argv && origin_quote(ret_line, size, words, length);
+}
+
 /* A command line of more than `size` is cut, and then not shown. */
 static size_t read_words(pid_t pid, char *words, size_t size)
 {

@@ -44,4 +44,7 @@ void origin_of_cgroup(struct origin *ret_origin, const char *text);
  * does not fit, or a word has a control character; then `ret_line` is "". Pure. */
 bool origin_quote(char *ret_line, size_t size, const char *words, size_t length);
 
+/* The same for the words of an argv. */
+bool origin_quote_arguments(char *ret_line, size_t size, char *const *argv);
+
 #endif
