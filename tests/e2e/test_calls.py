@@ -37,6 +37,9 @@ def own_calls(path):
                 ranges[pid] = None
             if name == "openat" and "libtwshim.so" in rest:
                 begun[pid] = rest.split("= ")[-1]
+            # Two processes at once split a line, perhaps that of the mmap(): the next file is another.
+            if name == "close" and rest.startswith(f"{begun.get(pid)})"):
+                del begun[pid]
             if name == "mmap" and pid in begun and f", {begun[pid]}, 0) = " in rest:
                 size, base = int(rest.split(", ")[1]), int(rest.split("= ")[-1], 16)
                 ranges[pid] = (base, base + size)

@@ -243,3 +243,9 @@ def test_an_ordinary_user_on_a_shared_host(t):
     assert left(server) == 0
     text = as_nobody("twshim owners --sample 0")
     assert "from programs not running under twshim (or of users that you can't read)" in " ".join(text.split()), text
+
+
+# BPF sees what all programs of the host do, so also other tests, which use the same addresses.
+for alone in (test_a_storm_of_cron_is_found_and_cured, test_sockets_of_other_programs_fill_the_ports,
+              test_a_go_client):
+    alone.options = {"alone": True}
