@@ -280,7 +280,10 @@ static void run_print_report(struct run *run, FILE *out)
 	    .fail_if = &run->fail_if,
 	};
 
-	origin_quote_arguments(typed, sizeof(typed), run->argv);
+	/* A file may be passed on, and arguments may be secrets. */
+	*typed = '\0';
+	if (!run->output.file)
+		origin_quote_arguments(typed, sizeof(typed), run->argv);
 	if (report_print(out, &options, error, sizeof(error)) != 0)
 		cli_fail(0, "%s", error);
 	else if (run->junit.file)

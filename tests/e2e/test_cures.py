@@ -193,6 +193,10 @@ def test_a_run_ends_with_the_same_under_its_rule_and_a_report_with_doctor(t):
         a_minute_passes(t)
         second = shell(t, each, again)
         assert second.returncode == 0 and b"TW102" not in second.stderr, second
+    kept = os.path.join(t.scratch, "report.txt")
+    t.run(t.twshim, "run", "-o", kept, "--", "sh", script, shim=False)
+    with open(kept, encoding="utf-8") as file:
+        assert "it's.sh" not in file.read()
     report = t.run(t.twshim, "report", shim=False).stdout.decode()
     assert next_commands(report)[0] == "twshim doctor", report
     for command in next_commands(report):

@@ -110,7 +110,7 @@ def test_keys_change_the_view(t):
     screen.press("a")
     screen.shows("by application")
     screen.press("Enter")
-    text = screen.shows("/beta by destination", first.to)
+    text = screen.shows("beta by destination", first.to)
     assert server.to not in text
     screen.press("Escape")
     screen.shows("all by application")
@@ -238,7 +238,7 @@ def test_what_is_chosen_stays_chosen_wherever_it_goes(t):
     wait_for(lambda: screen.text().index("alpha") < screen.text().index("beta"), "alpha is first")
     assert marked(screen).startswith("beta"), marked(screen)
     screen.press("Enter")
-    screen.shows("/beta by destination", first.to)
+    screen.shows("beta by destination", first.to)
     screen.press("Escape")
     screen.shows("all by application")
     wait_for(lambda: marked(screen).startswith("beta"), "back at it")
@@ -263,7 +263,7 @@ def test_a_pause_holds_what_was_seen(t):
     text = screen.shows("only /bet")
     assert "alpha" not in text and "opened 80" in text, text
     screen.press("Enter")
-    text = screen.shows("/beta by destination", first.to)
+    text = screen.shows("beta by destination", first.to)
     screen.tmux("resize-window", "-x", "60", "-y", "8")
     wait_for(lambda: len(screen.text().splitlines()) == 8, "it is smaller")
     screen.shows("[paused]", "80, 30 owned", "beta")
