@@ -68,10 +68,13 @@ def test_a_storm_of_cron_is_found_and_cured(t):
     assert start.startswith("twshim run ") and start.endswith(f"-- bash {loop}"), start
     storm.kill()
     storm.wait()
-    text = call.types(start + " 30")  # the job, of which there is an end
-    again = call.printed(text, "the same under the rule")
+    settle(server.port)
     drop_time_wait()
-    text = call.types(again)
+    text = call.types(start + " 30")  # the job, of which there is an end
+    if " -p '" not in start:  # it was not counted yet, so the finding had no rule
+        again = call.printed(text, "the same under the rule")
+        drop_time_wait()
+        text = call.types(again)
     assert left(server) == 0, text
 
 

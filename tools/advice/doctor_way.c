@@ -4,6 +4,7 @@
  */
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tools/advice/doctor.h"
@@ -13,6 +14,17 @@
 #include "tools/observe/sightings.h"
 #include "tools/policy/layer.h"
 
+/* Whether the process is in the network namespace that the doctor examines. A program of
+ * the same name may run in others, for other purposes. */
+static bool is_in_namespace(pid_t pid, uint64_t net_namespace)
+{
+	char path[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
+	return !net_namespace || (stat(path, &st) == 0 && st.st_ino == net_namespace);
+}
+
 /* A live process of the application; 0: there is none that we can see. */
 static pid_t live_process(const struct model *model, uint32_t app)
 {
@@ -20,7 +32,8 @@ static pid_t live_process(const struct model *model, uint32_t app)
 		const struct model_process *process = &model->processes[i];
 
 		if (process->app == app && process->life == PROCESS_ALIVE &&
-		    process_start_time(process->pid) == process->start_time)
+		    process_start_time(process->pid) == process->start_time &&
+		    is_in_namespace(process->pid, model->net_namespace))
 			return process->pid;
 	}
 	return 0;
@@ -44,7 +57,10 @@ static pid_t live_parent(const struct model *model, const struct model_app *app)
 	const struct model_process *latest =
 	    app->latest == MODEL_NOBODY ? NULL : &model->processes[app->latest];
 
-	return latest && latest->is_here && latest->parent > 1 ? latest->parent : 0;
+	return latest && latest->is_here && latest->parent > 1 &&
+		       is_in_namespace(latest->parent, model->net_namespace)
+		   ? latest->parent
+		   : 0;
 }
 
 /* Of a program whose processes have gone, the names that they published are left. */
@@ -64,14 +80,23 @@ static void take_names(struct advice_way *way, const struct model *model,
 	}
 }
 
+/* Whether it is a new process each time, so that none of them is worth starting
+ * again: what starts them is. */
+static bool is_storm(const struct model_app *app)
+{
+	return app->processes >= MANY &&
+	       app->processes * 2 > app->counters.value[TWS_established];
+}
+
 static void take_app(struct advice_way *way, const struct model *model,
 		     const struct model_app *app)
 {
 	way->exe = app->exe;
 	way->by_shim = app->observed[TWS_OBSERVER_SHIM] > 0;
 	way->is_go = !way->by_shim && is_go(app->exe);
-	origin_of_process(&way->origin,
-			  live_process(model, (uint32_t)(app - model->apps)));
+	if (!is_storm(app))
+		origin_of_process(&way->origin,
+				  live_process(model, (uint32_t)(app - model->apps)));
 	if (way->origin.kind == ORIGIN_UNKNOWN)
 		take_names(way, model, app);
 }
