@@ -27,6 +27,8 @@ static const struct interpreter interpreters[] = {
      " -r --require --import --loader --experimental-loader -C --conditions --title "
      "--icu-data-dir --openssl-config --watch-path ",
      " -e --eval -p --print -pe -i - ", "", " inspect ", NULL},
+    {"nodejs*", " -r --require --import --loader -C --conditions --title ",
+     " -e --eval -p --print -pe -i - ", "", " inspect ", NULL},
     {"bun", " -r --preload --cwd --config -c ", " -e --eval -p --print - ", "", " run ",
      NULL},
     {"deno", " -c --config --import-map --lock --cert ", " eval repl - ", "",
@@ -43,10 +45,12 @@ static const struct interpreter interpreters[] = {
     {"ruby*", " -I -r -C -E ", " -e - ", "", "", "WKT"},
     {"jruby*", " -I -r -C -E ", " -e - ", "", "", "WKTJ"},
     {"lua*", " -l ", " -e - ", "", "", NULL},
+    {"luajit*", " -l -j ", " -e - ", "", "", NULL},
     {"*[bd]ash", " -o -O +o +O --rcfile --init-file ", " -c -s - ", "", "", ""},
     {"*[kz]sh*", " -o -O +o +O ", " -c -s - ", "", "", ""},
     {"sh", " -o +o ", " -c -s - ", "", "", ""},
     {"tclsh*", " -encoding ", " - ", "", "", NULL},
+    {"mono-sgen", " --config --runtime ", "", "", "", NULL},
     {"mono*", " --config --runtime ", "", "", "", NULL},
     {"dotnet",
      " --additionalprobingpath --depsfile --runtimeconfig --fx-version --roll-forward ",
@@ -229,12 +233,23 @@ static struct word title_of(struct word first)
 	return memchr(first.text, ' ', first.length) ? (struct word){NULL, 0} : first;
 }
 
+/* "php*" is php with or without a version, as php8.2, and not phpize. */
+static bool is_called(const char *pattern, const char *base)
+{
+	size_t length = strlen(pattern) - 1;
+
+	if (*pattern == '*' || pattern[length] != '*')
+		return tws_match_glob(pattern, base);
+	return strncmp(pattern, base, length) == 0 &&
+	       !base[length + strspn(base + length, "0123456789.-")];
+}
+
 static struct word find_run(const char *base, struct word first, struct words words)
 {
 	struct word title;
 
 	for (size_t i = 0; i < INTERPRETERS; i++) {
-		if (!tws_match_glob(interpreters[i].exe, base))
+		if (!is_called(interpreters[i].exe, base))
 			continue;
 		title = title_of(first);
 		return title.text ? title : find_script(&interpreters[i], words);

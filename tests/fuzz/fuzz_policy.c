@@ -16,7 +16,7 @@
 
 #define CHECKSUM_AT offsetof(struct tws_policy_image, checksum)
 
-struct tws_self tws_self;
+struct tws_self tws_self = {.directory = "/"}; /* so that root has a layer too */
 static uint64_t counted;
 
 int tws_publish_directory(bool make)
