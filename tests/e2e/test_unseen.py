@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Connections that end without the shim seeing it are detected and reported."""
+import os
 import shutil
 import subprocess
 import sys
@@ -80,7 +81,10 @@ def test_opened_unseen_and_closed_unseen_disturbs_nobody(t):
     server, report = _client(t, "socket", "connect-raw", "send:1", "recv", "close-raw",
                              "socket", "connect", "send:1", "recv", "close", "repeat:20")
     assert server.counts["accepted"] == 40 and time_wait(server.port) == 40
-    t.counters(report, attempts=20, established=20, ended_local_fin=20)
+    # Root's run sees the first one through the kernel, unless the shim has begun to count by then.
+    seen = report["total"]["attempts"]
+    assert seen in (20, 21) if os.getuid() == 0 else seen == 20, seen
+    t.counters(report, attempts=seen, established=seen, ended_local_fin=seen)
 
 
 def test_a_raw_close_never_lends_its_policy_to_the_next(t):

@@ -77,12 +77,17 @@ static struct published *published_of(struct bpf_source *source,
 					 event->net_namespace);
 	if (!observed || observed->left)
 		return NULL;
-	if (observed->published)
+	/* A program that calls the kernel past the shim may call the shim later. */
+	if (observed->published &&
+	    (event->kind != BPF_EVENT_BEGUN || !observed->has_library))
 		return observed->published;
 	if (observed_is_others(observed, publish_run(source->publisher))) {
 		skip(source, observed);
 		return NULL;
 	}
+	if (observed->published)
+		return observed->published;
+	observed->has_library = observed_has_library(observed);
 	observed->subject.net_namespace = event->net_namespace;
 	observed->published = publish_process(source->publisher, &observed->subject);
 	if (!observed->published)

@@ -19,9 +19,10 @@ struct observed {
 	struct published *published; /* NULL if it has none yet, or never */
 	uint32_t adopted;	     /* its connections that are to be adopted */
 	uint32_t dead_sweeps;	     /* when it was found dead */
-	bool left;	 /* not published: left to the shim, or memory ran out */
-	pid_t parent;	 /* 0: not known */
-	uint64_t cgroup; /* id */
+	bool left;	  /* not published: left to the shim, or memory ran out */
+	bool has_library; /* the shim is loaded, and was not called yet */
+	pid_t parent;	  /* 0: not known */
+	uint64_t cgroup;  /* id */
 	char comm[BPF_COMM_SIZE];
 	char parent_comm[BPF_COMM_SIZE];
 	char args[BPF_ARGS_SIZE]; /* the program, and its script: see command_name() */
@@ -56,6 +57,9 @@ void observed_forget(struct observed_table *table, const struct published *publi
  * been dead for two minutes, because until then one of their connections may still
  * end. */
 void observed_sweep(struct observed_table *table);
+
+/* Whether the shim is loaded in it. */
+bool observed_has_library(const struct observed *observed);
 
 /* Whether another party counts its connections: the shim, which is in the process or
  * wrote its segment, or another observer. `run` is the one that we observe for. */
