@@ -65,6 +65,13 @@ static void skip(struct bpf_source *source, struct observed *observed)
 	libbpf.bpf_map_update_elem(source->processes, &process.tgid, &process, 0);
 }
 
+/* A program that calls the kernel past the shim may call the shim later. */
+static bool may_call_shim(const struct observed *observed,
+			  const struct bpf_connection *event)
+{
+	return observed->has_library && event->kind == BPF_EVENT_BEGUN;
+}
+
 /* Returns where its connections are published, made with the first one; NULL if they
  * are not published here. */
 static struct published *published_of(struct bpf_source *source,
@@ -77,9 +84,7 @@ static struct published *published_of(struct bpf_source *source,
 					 event->net_namespace);
 	if (!observed || observed->left)
 		return NULL;
-	/* A program that calls the kernel past the shim may call the shim later. */
-	if (observed->published &&
-	    (event->kind != BPF_EVENT_BEGUN || !observed->has_library))
+	if (observed->published && !may_call_shim(observed, event))
 		return observed->published;
 	if (observed_is_others(observed, publish_run(source->publisher))) {
 		skip(source, observed);
@@ -378,23 +383,6 @@ static int start(struct bpf_source *source, const struct observe_scope *scope)
 	return result;
 }
 
-/* Explains to the user why this failed, and what to use instead. */
-static void explain_bpf(char *ret_error, size_t size, int error)
-{
-	const char *why = strerror(-error), *instead =
-						"twshim run -- CMD starts a program "
-						"with the shim instead";
-
-	if (error == -EPERM || error == -EACCES)
-		why = geteuid() ? "only root may (CAP_BPF and CAP_PERFMON)"
-				: "root may not either here: CAP_BPF or CAP_PERFMON is "
-				  "missing, or a container's filter or kernel lockdown "
-				  "forbids it";
-	else if (access("/sys/kernel/btf/vmlinux", R_OK) != 0)
-		why = "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)";
-	snprintf(ret_error, size, "BPF: %s: %s", why, instead);
-}
-
 static int open_all(struct bpf_source *source, const struct observe_scope *scope)
 {
 	int result = load(source, scope, true);
@@ -428,7 +416,7 @@ int bpf_source_open(struct bpf_source **ret_source, const struct observe_scope *
 	publish_on_forgotten(publisher, forget, source);
 	result = open_all(source, scope);
 	if (result != 0) {
-		explain_bpf(ret_error, size, result);
+		libbpf_explain(ret_error, size, result);
 		bpf_source_close(source);
 		return result;
 	}

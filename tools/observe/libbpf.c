@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LIBRARY "libbpf.so.1"
 
@@ -54,4 +55,20 @@ int libbpf_load(char *ret_error, size_t size)
 	if (library)
 		dlclose(library);
 	return -ENOENT;
+}
+
+void libbpf_explain(char *ret_error, size_t size, int error)
+{
+	const char *why = strerror(-error), *instead =
+						"twshim run -- CMD starts a program "
+						"with the shim instead";
+
+	if (error == -EPERM || error == -EACCES)
+		why = geteuid() ? "only root may (CAP_BPF and CAP_PERFMON)"
+				: "root may not either here: CAP_BPF or CAP_PERFMON is "
+				  "missing, or a container's filter or kernel lockdown "
+				  "forbids it";
+	else if (access("/sys/kernel/btf/vmlinux", R_OK) != 0)
+		why = "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)";
+	snprintf(ret_error, size, "BPF: %s: %s", why, instead);
 }

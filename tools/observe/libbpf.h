@@ -69,4 +69,7 @@ extern struct libbpf libbpf;
 /* Loads it once. Returns 0, or -ENOENT with a one-line reason and its cure. */
 int libbpf_load(char *ret_error, size_t size);
 
+/* Says why the kernel refused (-errno), and what to use instead. */
+void libbpf_explain(char *ret_error, size_t size, int error);
+
 #endif
