@@ -128,7 +128,7 @@ static int open_below(int above, const char *name)
 	return (int)tws_sys4(SYS_openat, above, name, DIRECTORY_FLAGS, 0);
 }
 
-/* Of an ordinary user's run. */
+/* Opens the directory of an ordinary user's run. */
 static int open_run(void)
 {
 	char name[64];
@@ -179,7 +179,7 @@ static int open_users(bool make)
 
 /* --------------------------------------------------------------------- mapping */
 
-/* `at`: in the place of that mapping; NULL: a new one. */
+/* Maps the file over the mapping at `at`, or as a new mapping if it is NULL. */
 static struct tws_policy_control *map_file(int fd, struct tws_policy_control *at)
 {
 	return tws_mapping(tws_sys6(SYS_mmap, (long)(uintptr_t)at, TWS_POLICY_FILE_SIZE,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The cases of the laboratory that depend on the kernel. This one may lack what they try;
- * how they would run there is not shown, but that they would be tried, and what is said.
+ * The cases of the laboratory that depend on the kernel. The running kernel may lack what
+ * they try. So these tests show that the cases would be tried, and what the lab prints,
+ * but not how they would run.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -161,7 +161,8 @@ static void write_look_ups(const struct last_words_source *source,
 		};
 }
 
-/* How many answers are in it. An error says that there is no such socket. */
+/* Returns how many answers the message has. An error means that the socket does not
+ * exist. */
 static uint32_t take_answers(struct last_words_source *source, const void *bytes,
 			     ssize_t length)
 {

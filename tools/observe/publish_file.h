@@ -37,7 +37,7 @@ int publish_file_make(struct publish_file *ret_file, const struct publish_writer
 void publish_file_close(struct publish_file *file);
 
 /* Makes elements 0 to index safe to touch, and records them as used. False: there is
- * no memory for them, or there is no such element. */
+ * no memory for them, or the element does not exist. */
 bool publish_file_reach(struct publish_file *file, enum tws_section_id id,
 			uint32_t index);
 

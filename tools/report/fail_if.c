@@ -17,7 +17,7 @@
 
 #define TIME_WAIT "time_wait"
 
-/* -1: there is no such counter. */
+/* Returns -1 if no counter has this name. */
 static int find_counter(const char *name)
 {
 	for (int i = 0; i < TWS_COUNTERS; i++)

@@ -52,7 +52,7 @@ struct enable_plan {
 };
 
 /* Examines the unit and says what would be done. Returns 0, or -1 with a one-line
- * reason and its cure: there is no such unit, the shim would not reach it, or its
+ * reason and its cure: the unit does not exist, the shim would not reach it, or its
  * policy is wrong. */
 int enable_plan(struct enable_plan *ret_plan, const struct enable_request *request,
 		char *ret_error, size_t size);

@@ -46,7 +46,7 @@ bool unit_search_path(const struct unit_place *place, size_t index, char *ret_pa
 		      size_t size);
 
 /* The directory of an administrator's drop-ins or, if `runtime`, of those that last
- * until the next boot. False: there is no such place (no home, or no run-time
+ * until the next boot. False: the place does not exist (no home, or no run-time
  * directory). */
 bool unit_dropin_root(const struct unit_place *place, bool runtime, char *ret_path,
 		      size_t size);
