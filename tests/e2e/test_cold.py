@@ -3,6 +3,7 @@
 owns, on a host where nothing runs under the shim."""
 import json
 import os
+import sys
 
 from harness import ADDRESS, Skip, time_wait, wait_for
 from test_watch import STEPS, compiled
@@ -85,6 +86,42 @@ def test_what_was_left_meanwhile_is_owned_and_what_was_left_before_only_has_the_
     text = t.run(t.twshim, "owners", shim=False).stdout.decode()
     assert "to the same destination as storm.py" in text, text
     assert not [n for n in os.listdir(t.dir) if n.startswith("run-")], list(os.walk(t.dir))
+
+
+# A storm with its server, to the address and port of another namespace's server.
+ELSEWHERE = """if True:
+    import os, socket, sys
+    listener = socket.create_server((sys.argv[1], int(sys.argv[2])), backlog=4096)
+    if os.fork() == 0:
+        listener.close()
+        os.execv(sys.executable, [sys.executable, sys.argv[3], *sys.argv[1:3], "0"])
+    while True:
+        connection = listener.accept()[0]
+        connection.sendall(connection.recv(1))
+        connection.recv(1)
+        connection.close()
+    """
+
+
+def test_a_storm_in_another_namespace_is_not_a_program_of_this_one(t):
+    need_bpf(t)
+    server = t.server()
+    process = storm(t, server, 0)
+    other = t.file("other_storm.py", STORM)
+    there = t.start("unshare", "-n", "sh", "-c", f'ip link set lo up && ip address add {ADDRESS}/32 dev lo && '
+                    'exec "$@"', "sh", sys.executable, t.file("elsewhere.py", ELSEWHERE), ADDRESS,
+                    str(server.port), other, shim=False)
+    path = f"/proc/{there.pid}/net/tcp"
+
+    def is_storming():
+        with open(path, encoding="ascii") as file:
+            return sum(line.split()[3] == "06" for line in file) > 25
+    wait_for(is_storming, "the other namespace storms too")
+    for command in ("owners", "doctor"):
+        found, said = seen(t, t.twshim, command)
+        assert [s["pid"] for s in said["seen"]] == [process.pid] and "other_storm.py" not in found, said
+        assert "other_storm.py" not in json.dumps(said), said
+    assert said["other_network_namespace"] >= 1, said
 
 
 def test_another_user_looks_in_proc_and_says_in_how_many_looks(t):

@@ -473,6 +473,30 @@ def test_a_process_in_another_namespace_is_judged_by_its_own(t):
     assert doctor(t)["host"]["fin_timeout"] == 60
 
 
+def test_programs_of_another_namespace_are_not_judged_by_this_ones_table(t):
+    client(t, t.server(), *STEPS, "repeat:40")
+    listener = t.file("elsewhere.py", """if True:
+        import socket, subprocess, sys
+        listener = socket.create_server(("127.0.0.1", 0))
+        port = str(listener.getsockname()[1])
+        client = subprocess.Popen([sys.argv[1], "127.0.0.1", port, "socket", "connect", "close", "repeat:60"])
+        for _ in range(60):
+            listener.accept()[0].close()
+        sys.exit(client.wait())
+        """)
+    elsewhere = os.path.join(t.scratch, "elsewhere")
+    shutil.copy(t.prog("client"), elsewhere)
+    t.run("unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", sys.executable, listener,
+          elsewhere)
+    said = doctor(t)
+    apps = {f["app"] for f in said["findings"]}
+    assert "client" in apps and "elsewhere" not in apps, said["findings"]
+    assert said["other_network_namespace"] == 1, said
+    text = t.run(t.twshim, "doctor", shim=False, status=None).stdout.decode()
+    assert "1 process in another network namespace is not judged here" in " ".join(text.split()), text
+    assert "elsewhere" in {a["app"] for a in t.report()["apps"]}
+
+
 # ------------------------------------------------------------------ the command itself
 
 def test_what_only_the_hosts_namespace_has_is_said_to_be_there(t):

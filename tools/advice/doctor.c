@@ -243,6 +243,7 @@ int doctor_examine(struct doctor *ret_doctor, const struct doctor_request *reque
 	    .dir = request->dir,
 	    .pid = request->pid,
 	    .states = KERNEL_STATES_ALL,
+	    .here_only = true,
 	    .cache = request->cache,
 	};
 	char app[PATH_MAX];

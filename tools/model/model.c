@@ -317,9 +317,20 @@ static const struct tws_header *hide_names(struct tws_header *header)
 	return header;
 }
 
-int model_take(struct segment *segment, void *data)
+/* Counts processes of another network namespace. Returns whether they are left out. */
+static bool is_left_out(struct model *model, const struct segment *segment)
 {
-	struct model *model = data;
+	const struct tws_header *header = &segment->header;
+
+	if (!model->has_table || header->net_namespace == model->net_namespace)
+		return false;
+	model->other_namespace +=
+	    header->state == TWS_SEGMENT_TOTALS ? header->folded_processes : 1;
+	return model->options.here_only;
+}
+
+static int add_segment(struct model *model, struct segment *segment)
+{
 	bool hidden = app_is_hidden(model, hide_names(&segment->header));
 	struct model_app *app = model_app(model, &segment->header, hidden);
 	uint32_t *indexes =
@@ -333,8 +344,6 @@ int model_take(struct segment *segment, void *data)
 	share_names(app, &segment->header);
 	app->short_lived_ms = segment->header.short_lived_ms;
 	app->detail = app->detail && segment->header.detail;
-	if (model->has_table && segment->header.net_namespace != model->net_namespace)
-		model->other_namespace++;
 	model_settle(model, segment);
 	result = add_process(model, segment, index, &process);
 	if (result == 0) {
@@ -352,4 +361,9 @@ int model_take(struct segment *segment, void *data)
 out:
 	free(indexes);
 	return result;
+}
+
+int model_take(struct segment *segment, void *model)
+{
+	return is_left_out(model, segment) ? 0 : add_segment(model, segment);
 }

@@ -184,6 +184,9 @@ struct model_options {
 	/* Find out only who owns the sockets. The rings of endings are long and are not
 	 * read, so nothing is known about the last minute. Not allowed with a cache. */
 	bool owners_only;
+	/* Leave out processes of other network namespaces: our kernel table says nothing
+	 * about them. Does nothing where the table can't be read. */
+	bool here_only;
 	struct reader_cache *cache; /* for a caller that reads repeatedly; NULL: none */
 };
 
@@ -229,7 +232,7 @@ struct model {
 	uint64_t overflowed, buckets;
 
 	uint64_t disputed;	  /* sockets claimed by more than one user */
-	uint64_t other_namespace; /* segments of processes in another network namespace */
+	uint64_t other_namespace; /* processes in another network namespace */
 	uint64_t listener_lost;
 	struct reader_skipped *skipped; /* moved from the reader */
 	size_t skipped_count;

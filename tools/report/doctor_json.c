@@ -104,12 +104,13 @@ int doctor_print_json(FILE *out, const struct doctor *doctor)
 		       (doctor->request.watch ? JSON_COMPACT : JSON_INDENT(1));
 	char now[PRINT_TIME_SIZE], verdict[ADVICE_HEADLINE_SIZE];
 	json_t *object = json_pack(
-	    "{s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:I, s:o}", "schema", "twshim.doctor/1",
-	    "generated", print_time(now, time(NULL)), "verdict",
+	    "{s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:I, s:I, s:o}", "schema",
+	    "twshim.doctor/1", "generated", print_time(now, time(NULL)), "verdict",
 	    print_json_text(doctor_verdict(doctor, verdict, sizeof(verdict))), "worst",
 	    advice_verdict_name(doctor_worst(doctor)), "findings", findings(doctor),
 	    "reach", reach(doctor), "host", host(&doctor->host), "time_wait",
-	    (json_int_t)doctor->model->kernel.time_wait, "error",
+	    (json_int_t)doctor->model->kernel.time_wait, "other_network_namespace",
+	    (json_int_t)doctor->model->other_namespace, "error",
 	    print_json_text_or_null(doctor->model->table_error));
 
 	if (object && doctor->request.seen &&

@@ -155,6 +155,22 @@ static void print_unknown(FILE *out, const struct doctor *doctor)
 	}
 }
 
+static void print_elsewhere(FILE *out, const struct model *model)
+{
+	char number[PRINT_NUMBER_SIZE], text[256];
+
+	if (!model->other_namespace)
+		return;
+	snprintf(
+	    text, sizeof(text),
+	    "%s %s in another network namespace %s not judged here: twshim doctor PID "
+	    "judges one there",
+	    print_number(number, model->other_namespace),
+	    print_plural(model->other_namespace, "process", "processes"),
+	    print_plural(model->other_namespace, "is", "are"));
+	print_wrapped(out, text, 0, WIDTH);
+}
+
 static void print_summary(FILE *out, const struct doctor *doctor)
 {
 	size_t ok = count_verdict(doctor, VERDICT_OK);
@@ -223,4 +239,5 @@ void doctor_print_text(FILE *out, const struct doctor *doctor)
 		print_unknown(out, doctor);
 		print_summary(out, doctor);
 	}
+	print_elsewhere(out, doctor->model);
 }
