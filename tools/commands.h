@@ -10,6 +10,7 @@
 /* clang-format off */
 #define COMMANDS(COMMAND)                                                                 \
 	COMMAND(run, "start a command under the shim, wait, report")                      \
+	COMMAND(exec, "become a command that a supervisor observes, for a unit's ExecStart=")        \
 	COMMAND(env, "print the environment that preloads the shim")                      \
 	COMMAND(report, "show what is known now: applications, destinations, advice")          \
 	COMMAND(ps, "list processes: connections open, rate, TIME_WAIT")              \

@@ -44,15 +44,16 @@ static int open_run_of_environment(void)
 int exec_helper(char *const *argv)
 {
 	const char *target = getenv(TWS_HELPER_TARGET);
-	char program[TWS_HELPER_TARGET_SIZE];
+	char path[TWS_HELPER_TARGET_SIZE];
+	const struct door_program program = {
+	    .path = path, .argv = argv, .environment = environ};
 	int error;
 
-	if (!target || !*target || strlen(target) >= sizeof(program))
+	if (!target || !*target || strlen(target) >= sizeof(path))
 		return -1;
-	snprintf(program, sizeof(program), "%s", target);
+	snprintf(path, sizeof(path), "%s", target);
 	unsetenv(TWS_HELPER_TARGET);
-	error =
-	    door_exec(open_run_of_environment(), TWS_HELPER_DOOR, program, argv, environ);
-	return cli_fail(error == ENOENT ? NOT_FOUND : NOT_EXECUTABLE, "%s: %s", program,
+	error = door_exec(open_run_of_environment(), TWS_HELPER_DOOR, &program);
+	return cli_fail(error == ENOENT ? NOT_FOUND : NOT_EXECUTABLE, "%s: %s", path,
 			strerror(error));
 }

@@ -29,8 +29,10 @@ static bool can_be_supervised(enum reach_verdict verdict)
 static void run_start_supervisor(struct run_observers *observers)
 {
 	const struct run_directory *directory = observers->directory;
-	struct supervisor_setup setup = {
-	    .directory = directory->fd, .place = directory->place, .run = directory->run};
+	struct supervisor_setup setup = {.directory = directory->fd,
+					 .client = -1,
+					 .place = directory->place,
+					 .run = directory->run};
 	struct tws_policy_image *image = NULL;
 	struct tws_policy_control control;
 
@@ -108,9 +110,12 @@ void run_observers_step(struct run_observers *observers)
 int run_observers_execute(const struct run_observers *observers,
 			  const struct launch *launch)
 {
+	const struct door_program program = {.path = launch->argv[0],
+					     .argv = launch->argv,
+					     .environment = launch->environment};
+
 	if (observers->supervised && observers->direct)
-		return door_exec(observers->directory->fd, TWS_HELPER_DOOR,
-				 launch->argv[0], launch->argv, launch->environment);
+		return door_exec(observers->directory->fd, TWS_HELPER_DOOR, &program);
 	execvpe(launch->argv[0], launch->argv, launch->environment);
 	return errno;
 }

@@ -133,6 +133,26 @@ static int explain(char *ret_error, size_t size, const char *path, int error)
 	return -error;
 }
 
+/* Finds or makes the place. */
+static int find_place(char ret_main[PATH_MAX], char *ret_error, size_t size)
+{
+	int result = tws_rundir_find(ret_main, PATH_MAX);
+
+	if (result != 0)
+		return explain(ret_error, size, "the run-time directory", -result);
+	result = tws_rundir_create(ret_main);
+	if (result != 0)
+		return explain(ret_error, size, ret_main, -result);
+	if (tws_rundir_check(ret_main) != -EXDEV)
+		return 0;
+	snprintf(
+	    ret_error, size,
+	    "%s: not in memory, and programs would not publish there: set TWSHIM_DIR "
+	    "to a directory on a tmpfs, such as /dev/shm/twshim-%u",
+	    ret_main, (unsigned)geteuid());
+	return -EINVAL;
+}
+
 static int create(struct run_directory *ret_directory, const char *tag, char *ret_error,
 		  size_t size)
 {
@@ -140,23 +160,22 @@ static int create(struct run_directory *ret_directory, const char *tag, char *re
 
 	ret_directory->fd = ret_directory->place = -1;
 	prepare_places();
-	result = tws_rundir_find(ret_directory->main, sizeof(ret_directory->main));
+	result = find_place(ret_directory->main, ret_error, size);
 	if (result != 0)
-		return explain(ret_error, size, "the run-time directory", -result);
-	result = tws_rundir_create(ret_directory->main);
+		return result;
+	result = make(ret_directory, tag);
+	return result ? explain(ret_error, size, ret_directory->main, -result) : 0;
+}
+
+int run_directory_open_place(char *ret_error, size_t size)
+{
+	char main_path[PATH_MAX];
+	int result = find_place(main_path, ret_error, size);
+
 	if (result != 0)
-		return explain(ret_error, size, ret_directory->main, -result);
-	if (tws_rundir_check(ret_directory->main) != -EXDEV) {
-		result = make(ret_directory, tag);
-		return result ? explain(ret_error, size, ret_directory->main, -result)
-			      : 0;
-	}
-	snprintf(
-	    ret_error, size,
-	    "%s: not in memory, and programs would not publish there: set TWSHIM_DIR "
-	    "to a directory on a tmpfs, such as /dev/shm/twshim-%u",
-	    ret_directory->main, (unsigned)geteuid());
-	return -EINVAL;
+		return result;
+	result = tws_rundir_open(main_path);
+	return result < 0 ? explain(ret_error, size, main_path, -result) : result;
 }
 
 int run_directory_create(struct run_directory *ret_directory, char *ret_error,

@@ -37,6 +37,10 @@ int run_directory_create(struct run_directory *ret_directory, char *ret_error,
 int run_directory_name(struct run_directory *ret_directory, const char *tag,
 		       char *ret_error, size_t size);
 
+/* Only the place, without a run: opened, and made if need be. A descriptor, or -errno
+ * with a one-line reason. */
+int run_directory_open_place(char *ret_error, size_t size);
+
 /* Whether a process of the run still publishes, or was started to. */
 bool run_directory_is_used(const struct run_directory *directory);
 

@@ -63,14 +63,19 @@ int door_open(int directory, const char *name)
 	return result;
 }
 
+bool door_tell(int client, const struct door_terms *terms)
+{
+	return send(client, terms, sizeof(*terms), MSG_NOSIGNAL | MSG_DONTWAIT) ==
+	       sizeof(*terms);
+}
+
 int door_admit(int door, const struct door_terms *terms)
 {
 	int client = accept4(door, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (client < 0)
 		return -errno;
-	if (door_is_ours(client) &&
-	    send(client, terms, sizeof(*terms), MSG_NOSIGNAL) == sizeof(*terms))
+	if (door_is_ours(client) && door_tell(client, terms))
 		return client;
 	close(client);
 	return -EPERM;

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* The supervisor's first message. */
 struct door_terms {
@@ -28,6 +29,9 @@ int door_open(int directory, const char *name);
  * or -errno: -EAGAIN: nobody is there; -EPERM: a stranger, who was turned away. */
 int door_admit(int door, const struct door_terms *terms);
 
+/* Tells a program the terms. True: they are sent. */
+bool door_tell(int client, const struct door_terms *terms);
+
 /* What a program sent: a descriptor that controls calls of its, and nothing else; or
  * -errno: -EAGAIN: nothing yet. */
 int door_receive(int client);
@@ -41,12 +45,21 @@ int door_receive_descriptor(int socket);
 
 /* ------------------------------------------------------------------ the program */
 
-/* Becomes the program, which is looked up in PATH, with the supervisor behind the door
- * observing it, or, where anything stands in the way, without. Returns only if the
- * program can't be started: the errno of execvpe(). The process must have one thread, and
- * does not change its pid.
+struct door_program {
+	const char *path; /* looked up in PATH */
+	char *const *argv, *const *environment;
+	/* Says why it goes without the supervisor: -errno of notify_filter_install(), or
+	 * -ECONNREFUSED. NULL: says nothing. */
+	void (*refused)(const struct door_program *program, int error);
+};
+
+/* Becomes the program, with the supervisor behind the door observing it, or, where
+ * anything stands in the way, without. Returns only if the program can't be started: the
+ * errno of execvpe(). The process must have one thread, and does not change its pid.
  */
-int door_exec(int directory, const char *name, const char *program, char *const *argv,
-	      char *const *environment);
+int door_exec(int directory, const char *name, const struct door_program *program);
+
+/* The same through one end of a socket pair, whose other end that supervisor has. */
+int door_exec_through(int client, pid_t supervisor, const struct door_program *program);
 
 #endif

@@ -23,8 +23,7 @@
 #define STACK_SIZE  (256 << 10)
 
 struct attempt {
-	const char *program;
-	char *const *argv, *const *environment;
+	const struct door_program *program;
 	sem_t go, failed;
 	int error; /* of execvpe() */
 };
@@ -35,13 +34,18 @@ static void wait_for_turn(sem_t *semaphore)
 		;
 }
 
+static int become(const struct door_program *program)
+{
+	execvpe(program->path, program->argv, program->environment);
+	return errno;
+}
+
 static void *exec_plainly(void *data)
 {
 	struct attempt *attempt = data;
 
 	wait_for_turn(&attempt->go);
-	execvpe(attempt->program, attempt->argv, attempt->environment);
-	attempt->error = errno;
+	attempt->error = become(attempt->program);
 	sem_post(&attempt->failed);
 	pause();
 	return NULL;
@@ -71,61 +75,75 @@ static bool receive(int socket, void *ret_bytes, size_t size)
 	       recv(socket, ret_bytes, size, 0) == (ssize_t)size;
 }
 
-/* A connection to the supervisor, and its terms; or -errno. */
-static int knock(int directory, const char *name, struct door_terms *ret_terms)
+/* A connection to the supervisor, or -errno. */
+static int knock(int directory, const char *name, pid_t *ret_supervisor)
 {
 	struct sockaddr_un address;
 	socklen_t length = door_address(&address, directory, name);
 	int client = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
 
 	if (client < 0)
 		return -errno;
 	if (connect(client, (struct sockaddr *)&address, length) == 0 &&
-	    door_is_ours(client) && receive(client, ret_terms, sizeof(*ret_terms)))
+	    door_is_ours(client) &&
+	    getsockopt(client, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0) {
+		*ret_supervisor = peer.pid;
 		return client;
+	}
 	close(client);
 	return -ECONNREFUSED;
 }
 
-static void allow_to_look(int client)
-{
-	struct ucred peer;
-	socklen_t length = sizeof(peer);
-
-	if (getsockopt(client, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0)
-		prctl(PR_SET_PTRACER, peer.pid, 0, 0, 0);
-}
-
-/* Whether the supervisor has the control of this thread's calls. */
-static bool hand_over(int client, const struct door_terms *terms)
+/* 0: the supervisor has the control of this thread's calls. Or -errno. */
+static int hand_over(int client, pid_t supervisor, const struct door_terms *terms)
 {
 	int listener = notify_filter_install(terms->also);
 	char answer;
 
 	if (listener < 0)
-		return false;
-	allow_to_look(client);
+		return listener;
+	prctl(PR_SET_PTRACER, supervisor, 0, 0, 0);
 	return door_send_descriptor(client, listener) == 0 &&
-	       receive(client, &answer, 1) && answer == DOOR_ACCEPTED;
+		       receive(client, &answer, 1) && answer == DOOR_ACCEPTED
+		   ? 0
+		   : -ECONNREFUSED;
 }
 
-int door_exec(int directory, const char *name, const char *program, char *const *argv,
-	      char *const *environment)
+static int become_refused(const struct door_program *program, int error)
 {
-	struct attempt attempt = {
-	    .program = program, .argv = argv, .environment = environment};
-	struct door_terms terms = {0};
-	int client = knock(directory, name, &terms);
+	if (program->refused)
+		program->refused(program, error);
+	return become(program);
+}
 
-	if (client < 0 || !start_second(&attempt)) {
-		execvpe(program, argv, environment);
-		return errno;
-	}
-	if (hand_over(client, &terms)) {
-		execvpe(program, argv, environment);
-		return errno;
-	}
+int door_exec_through(int client, pid_t supervisor, const struct door_program *program)
+{
+	struct attempt attempt = {.program = program};
+	struct door_terms terms;
+	int result;
+
+	if (!receive(client, &terms, sizeof(terms)))
+		return become_refused(program, -ECONNREFUSED);
+	if (!start_second(&attempt))
+		return become_refused(program, -EAGAIN);
+	result = hand_over(client, supervisor, &terms);
+	if (result == 0)
+		return become(program);
+	if (program->refused)
+		program->refused(program, result);
 	sem_post(&attempt.go);
 	wait_for_turn(&attempt.failed);
 	return attempt.error;
+}
+
+int door_exec(int directory, const char *name, const struct door_program *program)
+{
+	pid_t supervisor = 0;
+	int client = knock(directory, name, &supervisor);
+
+	if (client < 0)
+		return become_refused(program, client);
+	return door_exec_through(client, supervisor, program);
 }

@@ -11,6 +11,8 @@
 #include <linux/seccomp.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -194,4 +196,17 @@ int notify_filter_install(uint32_t also)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		return -errno;
 	return set_with_flags(&filter);
+}
+
+void notify_filter_explain(char *ret_text, size_t size, int error)
+{
+	if (error == -EBUSY)
+		snprintf(ret_text, size, "it has a filter of this kind already");
+	else if (error == -ECHILD)
+		snprintf(ret_text, size, "a filter of system calls forbids it");
+	else if (error == -EINVAL || error == -ENOSYS)
+		snprintf(ret_text, size, "seccomp user notification: Linux 5.9 has it");
+	else
+		snprintf(ret_text, size, "seccomp user notification: %s",
+			 strerror(-error));
 }

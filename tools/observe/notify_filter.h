@@ -6,6 +6,7 @@
 #ifndef TWS_TOOLS_OBSERVE_NOTIFY_FILTER_H
 #define TWS_TOOLS_OBSERVE_NOTIFY_FILTER_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* What waits beside the calls that connect. */
@@ -19,5 +20,9 @@ enum notify_also {
  * from (close-on-exec); whoever holds it controls those calls. Or -errno, and nothing is
  * changed but, where that was needed, no_new_privs: EBUSY: there is such a filter. */
 int notify_filter_install(uint32_t also);
+
+/* The reason, for a sentence, that such an error stands for; -ECHILD: a process that
+ * tried was killed. */
+void notify_filter_explain(char *ret_text, size_t size, int error);
 
 #endif

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -44,6 +45,7 @@ struct supervise {
 	size_t listener_count, client_count;
 	uint64_t drained_ns, ticked_ns;
 	uint64_t finish_ns; /* when it is to be done at the latest; 0: not yet */
+	uint64_t leave_ns;  /* the same, once it observes no program any more */
 	bool finished;
 };
 
@@ -112,12 +114,24 @@ static void take_listener(struct supervise *supervise, int client)
 	supervise->client_count--;
 }
 
-static void take_client(struct supervise *supervise)
+static struct door_terms terms_of(const struct supervise *supervise)
 {
 	const struct tws_policy_image *policy = supervise->setup.policy;
-	const struct door_terms terms = {
-	    .also = (policy_wants_closes(policy) ? NOTIFY_CLOSE : 0) |
-		    (policy_wants_binds(policy) ? NOTIFY_BIND : 0)};
+
+	return (struct door_terms){.also =
+				       (policy_wants_closes(policy) ? NOTIFY_CLOSE : 0) |
+				       (policy_wants_binds(policy) ? NOTIFY_BIND : 0)};
+}
+
+static void welcome(struct supervise *supervise, int client)
+{
+	supervise->client_count++;
+	watch_descriptor(supervise, client, CLIENT);
+}
+
+static void take_client(struct supervise *supervise)
+{
+	const struct door_terms terms = terms_of(supervise);
 	int client = door_admit(supervise->door, &terms);
 
 	if (client < 0)
@@ -126,8 +140,7 @@ static void take_client(struct supervise *supervise)
 		close(client);
 		return;
 	}
-	supervise->client_count++;
-	watch_descriptor(supervise, client, CLIENT);
+	welcome(supervise, client);
 }
 
 static void start_keeper_again(struct supervise *supervise)
@@ -202,6 +215,12 @@ static void begin_finish(struct supervise *supervise)
 		supervise->finish_ns = tws_now() + SETTLE_MS * MS;
 }
 
+static void close_door(struct supervise *supervise)
+{
+	drop_descriptor(supervise, supervise->door);
+	unlinkat(supervise->setup.directory, TWS_HELPER_DOOR, 0);
+}
+
 /* The command has ended. What it left running is observed to its end. */
 static void finish_supervising(struct supervise *supervise)
 {
@@ -218,9 +237,21 @@ static void finish_supervising(struct supervise *supervise)
 	(void)!send(supervise->control, &answer, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 	drop_descriptor(supervise, supervise->control);
 	if (!supervise->listener_count)
-		return;
-	drop_descriptor(supervise, supervise->door);
-	unlinkat(supervise->setup.directory, TWS_HELPER_DOOR, 0);
+		supervise->leave_ns = tws_now();
+	else if (supervise->door >= 0)
+		close_door(supervise);
+}
+
+/* What the last program closed ends soon after it. */
+static bool is_done(struct supervise *supervise)
+{
+	if (!supervise->finished || supervise->listener_count)
+		return false;
+	if (!supervise->leave_ns) {
+		supervision_tick(&supervise->work);
+		supervise->leave_ns = tws_now() + SETTLE_MS * MS;
+	}
+	return !has_open(supervise) || tws_now() >= supervise->leave_ns;
 }
 
 /* ---------------------------------------------------------------------- the loop */
@@ -256,7 +287,7 @@ static void supervise_loop(struct supervise *supervise)
 	struct epoll_event events[EVENTS];
 	int count, wait_ms;
 
-	while (!supervise->finished || supervise->listener_count) {
+	while (!is_done(supervise)) {
 		wait_ms = look_at_clock(supervise);
 		if (supervise->finish_ns && !supervise->finished)
 			wait_ms = 5;
@@ -280,8 +311,8 @@ static void leave_parent(struct supervise *supervise)
 	const struct sigaction interrupt = {.sa_handler = on_signal};
 	const struct sigaction standard = {.sa_handler = SIG_DFL};
 	struct rlimit files;
-	int wanted[] = {supervise->setup.directory, supervise->setup.place,
-			supervise->control};
+	int wanted[] = {supervise->setup.directory, supervise->setup.client,
+			supervise->setup.place, supervise->control};
 	sigset_t all;
 
 	setsid();
@@ -291,7 +322,7 @@ static void leave_parent(struct supervise *supervise)
 	sigfillset(&all);
 	sigdelset(&all, KEEPER_SIGNAL);
 	sigprocmask(SIG_SETMASK, &all, NULL);
-	descriptors_close_others(wanted, 3);
+	descriptors_close_others(wanted, 4);
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
@@ -306,14 +337,31 @@ static void prepare_folding(void *data)
 	descriptors_close_others(wanted, 1);
 }
 
-static int open_supervise(struct supervise *supervise, struct supervisor_counts *counts)
+/* Its door, or the program that is at it. */
+static int open_door(struct supervise *supervise)
+{
+	const struct door_terms terms = terms_of(supervise);
+
+	supervise->door = -1;
+	if (supervise->setup.directory >= 0) {
+		supervise->door = door_open(supervise->setup.directory, TWS_HELPER_DOOR);
+		if (supervise->door < 0)
+			return supervise->door;
+		watch_descriptor(supervise, supervise->door, AT_DOOR);
+	}
+	if (supervise->setup.client < 0)
+		return 0;
+	welcome(supervise, supervise->setup.client);
+	return door_tell(supervise->setup.client, &terms) ? 0 : -EPIPE;
+}
+
+static int open_supervise(struct supervise *supervise, struct supervisor_counts *counts,
+			  char *ret_error, size_t size)
 {
 	const struct publish_place place = {.directory = publish_in_one,
 					    .data = &supervise->setup.place,
 					    .run = supervise->setup.run};
-	char error[256];
-	int result =
-	    supervision_open(&supervise->work, &place, counts, error, sizeof(error));
+	int result = supervision_open(&supervise->work, &place, counts, ret_error, size);
 
 	if (result != 0)
 		return result;
@@ -322,13 +370,13 @@ static int open_supervise(struct supervise *supervise, struct supervisor_counts 
 			   supervise->setup.policy_key);
 	publish_fold_beside(supervise->work.publisher, prepare_folding, supervise);
 	supervise->events = epoll_create1(EPOLL_CLOEXEC);
-	supervise->door = door_open(supervise->setup.directory, TWS_HELPER_DOOR);
-	if (supervise->events < 0 || supervise->door < 0)
-		return -EIO;
-	result = keeper_start(&supervise->keeper, NULL, 0);
-	if (result != 0)
+	result = supervise->events < 0 ? -errno : open_door(supervise);
+	if (result == 0)
+		result = keeper_start(&supervise->keeper, NULL, 0);
+	if (result != 0) {
+		snprintf(ret_error, size, "%s", strerror(-result));
 		return result;
-	watch_descriptor(supervise, supervise->door, AT_DOOR);
+	}
 	watch_descriptor(supervise, supervise->control, CONTROL);
 	watch_descriptor(supervise, supervise->keeper.pidfd, KEEPER);
 	return 0;
@@ -337,16 +385,19 @@ static int open_supervise(struct supervise *supervise, struct supervisor_counts 
 void supervise(const struct supervise_setup *setup)
 {
 	static struct supervise supervise;
-	const char ready = SUPERVISE_READY;
+	struct supervise_ready ready = {.pid = getpid()};
 
 	supervise.setup = setup->setup;
 	supervise.control = setup->control;
 	leave_parent(&supervise);
-	if (open_supervise(&supervise, setup->counts) != 0)
+	if (open_supervise(&supervise, setup->counts, ready.why, sizeof(ready.why)) != 0)
+		ready.pid = 0;
+	(void)!send(supervise.control, &ready, sizeof(ready), MSG_NOSIGNAL);
+	if (!ready.pid)
 		_exit(EXIT_FAILURE);
-	(void)!send(supervise.control, &ready, 1, MSG_NOSIGNAL);
 	supervise_loop(&supervise);
-	unlinkat(setup->setup.directory, TWS_HELPER_DOOR, 0);
+	if (supervise.setup.directory >= 0)
+		unlinkat(supervise.setup.directory, TWS_HELPER_DOOR, 0);
 	supervision_close(&supervise.work);
 	_exit(0);
 }

@@ -7,8 +7,13 @@
 
 #include "tools/observe/supervisor.h"
 
-/* What is said over `control`: one byte each. */
-#define SUPERVISE_READY	 'r'
+/* The first message over `control`, from it. */
+struct supervise_ready {
+	pid_t pid; /* its own; 0: it does not work, and has ended */
+	char why[160];
+};
+
+/* What is said then: one byte each. */
 #define SUPERVISE_FINISH 'f' /* to it; likewise the end of the connection */
 #define SUPERVISE_ENDS	 'e' /* its answers */
 #define SUPERVISE_STAYS	 's'

@@ -17,13 +17,15 @@
 
 struct supervisor {
 	pid_t pid;
-	int pidfd, control;
+	int pidfd; /* -1: it is apart */
+	int control;
 	struct supervisor_counts
 	    *counts; /* shared; of the end after supervisor_finish() */
 };
 
 struct supervisor_setup {
-	int directory;	    /* open; its door is there */
+	int directory;	    /* open; its door is there; -1: it has none */
+	int client;	    /* an end of a socket pair: a program at its door; or -1 */
 	int place;	    /* open; where it publishes */
 	const uint8_t *run; /* that all belongs to; NULL: to none */
 	/* What it carries out; NULL: nothing. It needs not stay. `policy_key`:
@@ -35,6 +37,14 @@ struct supervisor_setup {
 /* Starts one; to be called with one thread. 0, or -errno with a one-line reason. */
 int supervisor_start(struct supervisor *ret_supervisor,
 		     const struct supervisor_setup *setup, char *ret_error, size_t size);
+
+/* The same for a process that becomes another program, which must not find a child that
+ * it does not know: the supervisor is none of its children. It ends with what has handed
+ * itself over when `control` is closed. Tries first, in a child, whether the filter can
+ * be put on at all. */
+int supervisor_start_apart(struct supervisor *ret_supervisor,
+			   const struct supervisor_setup *setup, char *ret_error,
+			   size_t size);
 
 enum supervisor_end {
 	SUPERVISOR_ENDED,
