@@ -22,6 +22,7 @@
 #include "tools/launch/run_directory.h"
 #include "tools/observe/cgroup.h"
 #include "tools/observe/observation.h"
+#include "tools/observe/publish_places.h"
 #include "tools/report/report.h"
 
 #define SECOND_NS    1000000000ull
@@ -40,6 +41,7 @@ struct watch {
 	char path[4096]; /* id of the control group */
 	struct observe_scope scope;
 	struct run_directory directory;
+	struct publish_places places;
 	struct observation observation;
 	struct publish_counts counts; /* at the end */
 	struct bpf_source_losses losses;
@@ -232,13 +234,14 @@ static void watch_say_losses(const struct watch *watch)
 
 static int watch_begin(struct watch *watch)
 {
-	const struct publish_place place = {.directory = publish_in_one,
-					    .data = &watch->directory.place,
+	const struct publish_place place = {.directory = publish_by_user,
+					    .data = &watch->places,
 					    .run = watch->directory.run};
 	char error[PRINT_ERROR_SIZE];
 
 	if (run_directory_create(&watch->directory, error, sizeof(error)) != 0)
 		return cli_fail(CLI_FAILURE, "watch: %s", error);
+	watch->places.main = watch->directory.place;
 	if (observation_lock(watch->directory.main, watch->scope.kind == BPF_SCOPE_ALL) ==
 	    -EWOULDBLOCK)
 		return cli_fail(
@@ -299,6 +302,7 @@ static void watch_finish(struct watch *watch)
 	watch->losses = bpf_source_losses(observation->source);
 	watch->counts = *publish_counts(observation->publisher);
 	observation_end(&watch->observation);
+	publish_places_close(&watch->places);
 }
 
 static int watch_report(struct watch *watch)

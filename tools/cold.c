@@ -6,6 +6,7 @@
 
 #include "tools/base/cli.h"
 #include "tools/observe/observation.h"
+#include "tools/observe/publish_places.h"
 
 /* Collects the destinations of outgoing sockets that have no owner. */
 static struct tws_address *destinations(const struct owners *owners, size_t *ret_count,
@@ -36,15 +37,20 @@ static void announce(uint64_t sockets, unsigned seconds)
 
 static bool count(struct cold *cold, unsigned seconds)
 {
-	const struct publish_place place = {.directory = publish_in_one,
-					    .data = &cold->directory.place,
-					    .run = cold->directory.run};
+	struct publish_places places = {0};
+	const struct publish_place place = {
+	    .directory = publish_by_user, .data = &places, .run = cold->directory.run};
 	char error[PRINT_ERROR_SIZE];
+	bool ret;
 
-	return geteuid() == 0 &&
-	       run_directory_create(&cold->directory, error, sizeof(error)) == 0 &&
-	       (cold->lock = observation_lock(cold->directory.main, false)) >= 0 &&
-	       sightings_count(&cold->sightings, &place, seconds) == 0;
+	if (geteuid() != 0 ||
+	    run_directory_create(&cold->directory, error, sizeof(error)) != 0)
+		return false;
+	places.main = cold->directory.place;
+	cold->lock = observation_lock(cold->directory.main, false);
+	ret = cold->lock >= 0 && sightings_count(&cold->sightings, &place, seconds) == 0;
+	publish_places_close(&places);
+	return ret;
 }
 
 bool cold_look(struct cold *ret_cold, const struct owners *owners, unsigned seconds,

@@ -53,11 +53,12 @@ static void run_start_supervisor(struct run_observers *observers)
 void run_observers_begin(struct run_observers *observers, const struct reach *reach,
 			 const struct run_directory *directory, bool policy, int also)
 {
-	const struct publish_place place = {.directory = publish_in_one,
-					    .data = (void *)(uintptr_t)&directory->place,
+	const struct publish_place place = {.directory = publish_by_user,
+					    .data = &observers->places,
 					    .run = directory->run};
 
 	observers->directory = directory;
+	observers->places.main = directory->place;
 	observers->began_ns = tws_now();
 	observers->direct = can_be_supervised(reach->verdict);
 	if (policy || geteuid() != 0)
@@ -206,6 +207,7 @@ void run_observers_end(struct run_observers *observers)
 {
 	if (observers->kernel)
 		observation_end(&observers->observation);
+	publish_places_close(&observers->places);
 	if (observers->supervised)
 		supervisor_release(&observers->supervisor);
 }

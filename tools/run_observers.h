@@ -14,11 +14,13 @@
 #include "tools/launch/reach.h"
 #include "tools/launch/run_directory.h"
 #include "tools/observe/observation.h"
+#include "tools/observe/publish_places.h"
 #include "tools/observe/supervisor.h"
 
 struct run_observers {
 	struct observation observation;
 	struct supervisor supervisor;
+	struct publish_places places;
 	const struct run_directory *directory;
 	bool kernel, supervised;
 	bool direct; /* the command itself is handed over */

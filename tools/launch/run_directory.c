@@ -19,6 +19,7 @@
 #include "tools/segments/prepare.h"
 #include "tools/segments/reader.h"
 #include "tools/segments/rundir.h"
+#include "tools/segments/seen.h"
 
 #define KEEP_MARK "keep" /* a file: the directory is not to be removed */
 #define ROOTS	  TWS_SYSTEM_DIRECTORY "/run"
@@ -277,15 +278,17 @@ static void mark_kept(int fd)
 
 /* -------------------------------------------------------------------- the end */
 
-static void fold_main(const char *main_path)
+static int fold_in(const char *path, void *data)
 {
 	const struct tws_fold_limits usual = {0};
-	int fd = tws_rundir_open(main_path);
+	int fd = tws_rundir_open(path);
 
+	(void)data;
 	if (fd < 0)
-		return;
+		return 0;
 	tws_fold(fd, &usual);
 	close(fd);
+	return 0;
 }
 
 static void let_go(struct run_directory *directory)
@@ -305,7 +308,9 @@ void run_directory_finish(struct run_directory *directory, bool keep)
 		remove_directory(directory->path, directory->fd);
 	let_go(directory);
 	run_directory_sweep(directory->main);
-	fold_main(directory->main);
+	fold_in(directory->main, NULL);
+	if (geteuid() == 0)
+		seen_each(fold_in, NULL);
 }
 
 void run_directory_leave(struct run_directory *directory)
@@ -341,11 +346,23 @@ static void remove_if_of_run(int fd, const char *name,
 		unlinkat(fd, name, 0);
 }
 
+static int discard_seen(const char *path, void *directory)
+{
+	int fd = geteuid() == 0 ? tws_rundir_open(path) : -1;
+
+	if (fd < 0)
+		return 0;
+	each_name(fd, remove_if_of_run, directory);
+	close(fd);
+	return 0;
+}
+
 void run_directory_discard(struct run_directory *directory)
 {
 	if (directory->fd < 0)
 		return;
 	each_name(directory->place, remove_if_of_run, directory);
+	seen_each(discard_seen, directory);
 	remove_directory(directory->path, directory->fd);
 	let_go(directory);
 }

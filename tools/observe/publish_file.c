@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "shim/shared/clock.h"
+#include "shim/shared/fold.h"
 #include "tools/kernel/kernel.h"
 #include "tools/kernel/proc_file.h"
 #include "tools/kernel/process.h"
@@ -142,6 +143,7 @@ int publish_file_make(struct publish_file *ret_file, const struct publish_writer
 		    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
+	tws_share_as_directory(directory, fd);
 	result = fill_file(ret_file, &layout, directory, fd, temporary);
 	close(fd);
 	if (result != 0) {

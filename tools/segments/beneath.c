@@ -48,3 +48,23 @@ int open_beneath(int directory, const char *name, int flags)
 		return open_beneath_by_hand(directory, name, flags);
 	return -errno;
 }
+
+const char *open_beneath_failure(int error)
+{
+	switch (-error) {
+	case ENOENT:
+		return "";
+	case ELOOP:
+		return "a symbolic link";
+	case EACCES:
+		return "no permission";
+	case ENXIO:
+		return "no regular file";
+	case EXDEV:
+		return "something is mounted over it";
+	case EAGAIN:
+		return "a process holds a lease on it";
+	default:
+		return "cannot be opened";
+	}
+}

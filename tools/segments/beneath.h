@@ -16,4 +16,7 @@ int open_beneath(int directory, const char *name, int flags);
 /* The same through openat(), as on kernels before 5.6. */
 int open_beneath_by_hand(int directory, const char *name, int flags);
 
+/* Why a file that open_beneath() did not open is skipped; "" if it has vanished. */
+const char *open_beneath_failure(int error);
+
 #endif

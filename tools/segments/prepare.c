@@ -177,6 +177,7 @@ static int make_own(int above)
 	int result = make_policy(above);
 
 	result = result ? result : make_directory(above, "run", 0, 0711);
+	result = result ? result : make_directory(above, "seen", 0, 0711);
 	return result ? result : make_users(above, 0);
 }
 

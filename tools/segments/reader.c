@@ -16,6 +16,7 @@
 #include "tools/kernel/proc_file.h"
 #include "tools/segments/beneath.h"
 #include "tools/segments/cache.h"
+#include "tools/segments/seen.h"
 #include "shim/shared/layout.h"
 
 struct reader_buffer {
@@ -286,8 +287,8 @@ bool segment_ended_is_whole(const struct segment *segment, uint32_t index)
 }
 
 /* Whether it is one of our segments; returns its header. */
-static const char *examine(struct reader *reader, int fd, struct stat *ret_stat,
-			   struct tws_header *ret_header)
+static const char *examine(struct reader *reader, int directory, int fd,
+			   struct stat *ret_stat, struct tws_header *ret_header)
 {
 	const char *why;
 
@@ -297,6 +298,8 @@ static const char *examine(struct reader *reader, int fd, struct stat *ret_stat,
 	if (!take_of_users(reader, 1, 0))
 		return reader_too_much;
 	why = check_file(ret_stat);
+	if (!why && ret_stat->st_uid != 0 && seen_is_one(directory))
+		why = "not root's, where only root's files count";
 	if (!why)
 		why = read_header(reader, fd, ret_stat, ret_header);
 	if (!why)
@@ -349,12 +352,13 @@ bool reader_observer_lives(struct reader *reader, const struct tws_header *heade
 
 /* The segment of a dead process is at rest only if the process was known to be dead
  * before: ask first. */
-static const char *read_open_file(struct reader *reader, int fd, struct segment *segment,
-				  const struct identity *named, enum process_life life)
+static const char *read_open_file(struct reader *reader, int directory, int fd,
+				  struct segment *segment, const struct identity *named,
+				  enum process_life life)
 {
 	struct tws_header *header = &segment->header;
 	struct stat st;
-	const char *why = examine(reader, fd, &st, header);
+	const char *why = examine(reader, directory, fd, &st, header);
 
 	if (why)
 		return why;
@@ -376,26 +380,6 @@ static const char *read_open_file(struct reader *reader, int fd, struct segment 
 	return why;
 }
 
-static const char *open_failure(int error)
-{
-	switch (-error) {
-	case ENOENT:
-		return "";
-	case ELOOP:
-		return "a symbolic link";
-	case EACCES:
-		return "no permission";
-	case ENXIO:
-		return "no regular file";
-	case EXDEV:
-		return "something is mounted over it";
-	case EAGAIN:
-		return "a process holds a lease on it";
-	default:
-		return "cannot be opened";
-	}
-}
-
 const char *reader_open_file(struct reader *reader, int directory, const char *name,
 			     struct tws_header *ret_header, int *ret_fd)
 {
@@ -404,8 +388,8 @@ const char *reader_open_file(struct reader *reader, int directory, const char *n
 	struct stat st;
 
 	if (fd < 0)
-		return open_failure(fd);
-	why = examine(reader, fd, &st, ret_header);
+		return open_beneath_failure(fd);
+	why = examine(reader, directory, fd, &st, ret_header);
 	if (why)
 		close(fd);
 	else
@@ -422,8 +406,8 @@ static const char *read_by_name(struct reader *reader, int directory, const char
 	const char *why;
 
 	if (fd < 0)
-		return open_failure(fd);
-	why = read_open_file(reader, fd, segment, &named, life);
+		return open_beneath_failure(fd);
+	why = read_open_file(reader, directory, fd, segment, &named, life);
 	close(fd);
 	return why;
 }

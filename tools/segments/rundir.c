@@ -20,6 +20,7 @@
 #include "shim/shared/rundir.h"
 #include "shim/shared/segment.h"
 #include "tools/segments/beneath.h"
+#include "tools/segments/seen.h"
 
 #define UNIT_SUFFIX	".service"
 #define OPEN_FLAGS	(O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
@@ -296,6 +297,7 @@ int tws_rundir_others_always(int (*visit)(const char *path, void *data), void *d
 {
 	int result = visit_places(visit, data);
 
+	result = result ? result : seen_each(visit, data);
 	return result ? result : visit_former(visit, data);
 }
 

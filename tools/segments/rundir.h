@@ -51,7 +51,8 @@ typedef int (*tws_rundir_visitor)(int fd, const char *name, void *data);
 int tws_rundir_each(const char *path, tws_rundir_visitor visit, void *data);
 
 /* Visits the other directories where programs publish: this user's second place, for
- * root the places of all users, and those of former shims. Visits none where $TWSHIM_DIR
+ * root the places of all users, what root's observers saw (seen.h), and the places of
+ * former shims. Visits none where $TWSHIM_DIR
  * names the one directory. A value other than 0 ends the walk.
  */
 int tws_rundir_others(int (*visit)(const char *path, void *data), void *data);
