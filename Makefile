@@ -77,6 +77,10 @@ SHIM_OBJ := $(SHIM_SRC:%.c=$(BUILD)/shim-pic/%.o)
 TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/obj/%.o)
 PROGS := $(patsubst tests/progs/%.c,$(BUILD)/tests/%,$(wildcard tests/progs/*.c)) \
 	$(patsubst tests/preload/%.c,$(BUILD)/tests/%.so,$(wildcard tests/preload/*.c))
+# The same programs for another C library, where its compiler is there: tests/e2e/variants.py.
+MUSL_CC ?= musl-gcc
+HAS_MUSL := $(shell command -v $(MUSL_CC) >/dev/null && echo yes)
+PROGS += $(if $(HAS_MUSL),$(patsubst tests/progs/%.c,$(BUILD)/tests-musl/%,$(wildcard tests/progs/*.c)))
 UNITS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 
 .PHONY: all
@@ -171,6 +175,13 @@ $(BUILD)/tests/%: tests/progs/%.c
 	@echo "  CC   $<"
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(COMMON) -D_GNU_SOURCE -o $@ $< -lpthread -ldl
+
+# It does not come with the kernel's headers.
+KERNEL_HEADERS = -idirafter /usr/include -idirafter /usr/include/$(shell $(CC) -print-multiarch)
+$(BUILD)/tests-musl/%: tests/progs/%.c
+	@echo "  CC   $< (musl)"
+	@mkdir -p $(@D)
+	$(Q)$(MUSL_CC) $(COMMON) -Wno-restrict -D_GNU_SOURCE $(KERNEL_HEADERS) -o $@ $<
 
 $(BUILD)/tests/%.so: tests/preload/%.c
 	@echo "  CC   $<"

@@ -26,6 +26,10 @@
 #include "shim/shared/sys.h"
 #include "shim/shared/text.h"
 
+#ifndef RTLD_DEEPBIND /* in musl's headers */
+#define RTLD_DEEPBIND 0x8
+#endif
+
 /* --------------------------------------------------------------------- exit */
 
 static void end_at_exit(int fd)

@@ -37,26 +37,37 @@ static void adopt(int fd)
 			1);
 }
 
-/* Checks a header as the kernel will. If its length is impossible, the kernel answers
- * EINVAL, and we must not step beyond the message. */
-static bool is_whole(const struct msghdr *message, const struct cmsghdr *at)
+/* The lengths are 64 bits wide for glibc and 32 for musl, where the upper half is padding
+ * that a program leaves as it is. The kernel takes no length that needs more than 32. */
+static uint32_t length_of(const struct cmsghdr *at)
 {
-	size_t before = (size_t)((const char *)at - (const char *)message->msg_control);
+	return (uint32_t)at->cmsg_len;
+}
 
-	return at->cmsg_len >= CMSG_LEN(0) &&
-	       at->cmsg_len <= message->msg_controllen - before;
+/* The first header that lies at `at` or behind it; NULL: there is none. If its length is
+ * impossible, the kernel answers EINVAL, and we must not step beyond the message. */
+static const struct cmsghdr *whole_header(const struct msghdr *message, const char *at)
+{
+	const struct cmsghdr *header = (const struct cmsghdr *)(const void *)at;
+	const char *control = message->msg_control;
+	size_t left = (uint32_t)message->msg_controllen - (size_t)(at - control);
+
+	if (left > (uint32_t)message->msg_controllen || left < sizeof(*header))
+		return NULL;
+	return length_of(header) >= CMSG_LEN(0) && length_of(header) <= left ? header
+									     : NULL;
 }
 
 static void each_right(const struct msghdr *message, void (*act)(int fd))
 {
-	struct msghdr *header = (struct msghdr *)(uintptr_t)message;
+	const struct cmsghdr *at;
 
 	if (!tws_conn_plausible(message) || !tws_conn_plausible(message->msg_control))
 		return;
-	for (struct cmsghdr *at = CMSG_FIRSTHDR(header); at && is_whole(header, at);
-	     at = CMSG_NXTHDR(header, at)) {
-		const int *fds = (const int *)(const void *)CMSG_DATA(at);
-		size_t count = (at->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	for (at = whole_header(message, message->msg_control); at;
+	     at = whole_header(message, (const char *)at + CMSG_ALIGN(length_of(at)))) {
+		const int *fds = (const int *)(const void *)(at + 1);
+		size_t count = (length_of(at) - CMSG_LEN(0)) / sizeof(int);
 
 		if (at->cmsg_level != SOL_SOCKET || at->cmsg_type != SCM_RIGHTS)
 			continue;

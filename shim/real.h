@@ -14,6 +14,10 @@
 
 #include "shim/shared/hot.h"
 
+/* The headers of musl 1.2.3 and older make these other names of the plain ones. */
+#undef fcntl64
+#undef freopen64
+
 /* Each symbol is required, optional, or variadic (the execl family, made from the
  * execv one). */
 #define WRAP(ret, name, params, args, need)    WRAP_##need(ret, name, params, args)

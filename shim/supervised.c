@@ -38,10 +38,11 @@ static bool contains(const char *text, const char *part)
 	return strstr(text, part) != NULL;
 }
 
-static bool is_glibc_loader(const char *path)
+/* glibc's and musl's, which both load the shim. */
+static bool is_known_loader(const char *path)
 {
 	return contains(path, "/ld-linux") || contains(path, "/ld64.so") ||
-	       contains(path, "/ld.so");
+	       contains(path, "/ld.so") || contains(path, "/ld-musl-");
 }
 
 /* Its first bytes are enough to tell. */
@@ -51,7 +52,7 @@ static bool is_foreign_loader(int fd, const Elf64_Phdr *header)
 	size_t size =
 	    header->p_filesz < sizeof(path) ? header->p_filesz : sizeof(path) - 1;
 
-	return read_at(fd, path, size, header->p_offset) && !is_glibc_loader(path);
+	return read_at(fd, path, size, header->p_offset) && !is_known_loader(path);
 }
 
 static bool is_go_note(int fd, const Elf64_Phdr *header)
@@ -98,7 +99,7 @@ static bool is_unreached(int fd)
 	return !has_loader;
 }
 #else
-static bool is_glibc_loader(const char *path)
+static bool is_known_loader(const char *path)
 {
 	return false;
 }
@@ -132,7 +133,7 @@ static bool note_target(const char *path, struct tws_exec *exec)
 
 	tws_text_add(&text, TWS_HELPER_TARGET "=");
 	tws_text_add(&text, path);
-	if (text.at < text.end && !is_glibc_loader(path))
+	if (text.at < text.end && !is_known_loader(path))
 		return true;
 	exec->target[0] = '\0';
 	return false;

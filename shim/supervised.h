@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Programs that the shim does not reach, at the moment when one is executed: statically
- * linked ones, those in Go and of another C library. If the run has a supervisor, they
- * are executed by its helper (shim/shared/supervised.h).
+ * linked ones, those in Go and of a libc other than glibc and musl. If the run has a
+ * supervisor, they are executed by its helper (shim/shared/supervised.h).
  */
 #ifndef TWS_SHIM_SUPERVISED_TARGET_H
 #define TWS_SHIM_SUPERVISED_TARGET_H

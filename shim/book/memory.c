@@ -11,6 +11,10 @@
 
 #include "shim/shared/sys.h"
 
+#ifndef MADV_POPULATE_WRITE /* in older headers */
+#define MADV_POPULATE_WRITE 23
+#endif
+
 long tws_memory_read(uintptr_t at)
 {
 	static uint32_t nobody;

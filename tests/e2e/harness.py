@@ -422,6 +422,7 @@ class Test:
         self.seed = seed
         self.library = os.path.join(build, "libtwshim.so")
         self.twshim = os.path.join(build, "twshim")
+        self.programs = os.path.join(build, "tests")
         self.scratch = tempfile.mkdtemp(prefix="twshim-test-")
         self.dir = tempfile.mkdtemp(prefix="twshim-test-", dir="/dev/shm")
         os.chmod(self.dir, 0o700)
@@ -459,7 +460,7 @@ class Test:
 
     def prog(self, name):
         """The path of a program of tests/progs."""
-        return os.path.join(self.build, "tests", name)
+        return os.path.join(self.programs, name)
 
     def file(self, name, text):
         """Writes a file in the scratch directory; its path."""

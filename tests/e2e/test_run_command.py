@@ -524,8 +524,11 @@ def test_a_static_pie_program_is_named_and_runs(t):
     _named(t, _compile(t, "pie-client", "-static-pie"), "static")
 
 
-def test_a_musl_program_is_named_and_runs(t):
-    _named(t, _compile(t, "musl-client", compiler="musl-gcc"), "glibc")
+def test_a_program_of_another_loader_is_named_and_runs(t):
+    loader = os.path.join(t.scratch, "linker64")
+    os.symlink("/lib/ld-musl-x86_64.so.1", loader)
+    binary = _compile(t, "other-client", f"-Wl,--dynamic-linker={loader}", compiler="musl-gcc")
+    _named(t, binary, "linker64", "not by glibc's or musl's")
 
 
 def test_a_program_with_address_sanitizer_is_named_and_runs(t):

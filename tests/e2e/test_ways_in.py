@@ -313,7 +313,7 @@ def test_a_connect_that_times_out_is_a_failure_of_its_own(t):
     full = _Full(t)
     report, out = _run_against_full(t, full, "socket", "connect?", "close",
                                     let=lambda *_: None)
-    assert out == b"connect: Connection timed out\n", out
+    assert out.startswith(b"connect: ") and out.endswith(b" timed out\n"), out
     t.counters(report, attempts=1, established=0, failed_timed_out=1)
 
 

@@ -186,7 +186,7 @@ static void the_facts_decide(void **state)
 	    {"docker", {{PROGRAM, .is_go = true, .loader = GLIBC}, LIBRARY}, REACH_GO},
 	    {"apk",
 	     {{PROGRAM, .loader = "/lib/ld-musl-x86_64.so.1"}, LIBRARY},
-	     REACH_LOADER},
+	     REACH_YES},
 	    {"sh", {{PROGRAM, .loader = "/system/bin/linker64"}, LIBRARY}, REACH_LOADER},
 	    {"old",
 	     {{.is_elf = true,
@@ -335,13 +335,15 @@ static void made_programs_are_judged_by_their_headers(void **state)
 	make_elf64("go", machine, "", "Go\0");
 	make_elf64("cgo", machine, GLIBC, "Go\0");
 	make_elf64("musl", machine, "/lib/ld-musl-x86_64.so.1", "GNU");
+	make_elf64("bionic", machine, "/system/bin/linker64", "GNU");
 	make_elf64("foreign", EM_SPARCV9, GLIBC, "GNU");
 	make_elf32("narrow");
 	assert_int_equal(verdict_of("dynamic"), REACH_YES);
 	assert_int_equal(verdict_of("static"), REACH_STATIC);
 	assert_int_equal(verdict_of("go"), REACH_GO);
 	assert_int_equal(verdict_of("cgo"), REACH_GO);
-	assert_int_equal(verdict_of("musl"), REACH_LOADER);
+	assert_int_equal(verdict_of("musl"), REACH_YES);
+	assert_int_equal(verdict_of("bionic"), REACH_LOADER);
 	assert_int_equal(verdict_of("foreign"), REACH_MACHINE);
 	assert_int_equal(verdict_of("narrow"), REACH_STATIC);
 }

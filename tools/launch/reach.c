@@ -30,8 +30,8 @@ static const struct {
 		  OBSERVED_BY_RUN "; in its code, look at http.Transport's "
 				  "MaxIdleConnsPerHost, which is 2 unless set",
 		  false},
-    [REACH_LOADER] = {"loader", OBSERVED_BY_RUN "; or use a build of it for glibc",
-		      false},
+    [REACH_LOADER] = {"loader",
+		      OBSERVED_BY_RUN "; or use a build of it for glibc or musl", false},
     [REACH_SANITIZER] = {"sanitizer",
 			 "name its runtime first, and the shim is added behind it: "
 			 "LD_PRELOAD=$(gcc -print-file-name=libasan.so) twshim run "
@@ -85,13 +85,15 @@ static bool begins(const char *string, const char *start)
 	return strncmp(string, start, strlen(start)) == 0;
 }
 
-/* glibc's loaders of all machines: ld-linux-x86-64.so.2, ld64.so.2, ld.so.1. */
-static bool is_glibc_loader(const char *path)
+/* The loaders that can load the shim, of all machines: glibc's ld-linux-x86-64.so.2,
+ * ld64.so.2, ld.so.1, and musl's ld-musl-x86_64.so.1, for which the shim that was built
+ * for glibc will do: it needs nothing that musl lacks. */
+static bool is_known_loader(const char *path)
 {
 	const char *name = print_base_name(path);
 
 	return begins(name, "ld-linux") || begins(name, "ld64.so") ||
-	       begins(name, "ld.so");
+	       begins(name, "ld.so") || begins(name, "ld-musl-");
 }
 
 static const char *machine_name(uint16_t machine, uint8_t class)
@@ -137,7 +139,7 @@ static void decide_loader(const struct reach_facts *facts, const char *name,
 {
 	const char *loader = facts->elf.loader;
 
-	if (!*loader && !is_glibc_loader(name))
+	if (!*loader && !is_known_loader(name))
 		reach_set(ret, REACH_STATIC,
 			  "%s is statically linked, and no loader reads LD_PRELOAD",
 			  name);
@@ -145,9 +147,10 @@ static void decide_loader(const struct reach_facts *facts, const char *name,
 		reach_set(ret, REACH_MACHINE, "%s is a program for %s, the shim for %s",
 			  name, machine_name(facts->elf.machine, facts->elf.class),
 			  machine_name(facts->machine, facts->class));
-	else if (*loader && !is_glibc_loader(loader))
-		reach_set(ret, REACH_LOADER, "%s is loaded by %.64s, not by glibc's",
-			  name, print_base_name(loader));
+	else if (*loader && !is_known_loader(loader))
+		reach_set(ret, REACH_LOADER,
+			  "%s is loaded by %.64s, not by glibc's or musl's loader", name,
+			  print_base_name(loader));
 	else if (facts->elf.needs_asan && !facts->asan_is_first)
 		reach_set(ret, REACH_SANITIZER,
 			  "%s is built with AddressSanitizer, which ends the program "
