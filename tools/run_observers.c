@@ -78,7 +78,7 @@ const char *run_observers_instead(const struct run_observers *observers)
 			   : "a supervisor observes it instead, under which it can't "
 			     "start sudo and other set-user-ID programs";
 	if (!observers->kernel)
-		return NULL;
+		return observers->direct ? "nothing here can observe it instead" : NULL;
 	return *observers->why_not || observers->supervised
 		   ? "the kernel observes it instead, and the policy does not act on it"
 		   : "the kernel observes it instead";

@@ -7,7 +7,8 @@ import itertools
 import json
 import os
 
-from harness import ADDRESS, settle, time_wait
+from harness import ADDRESS, Skip, settle, time_wait
+from test_watch import compiled
 
 X86 = os.uname().machine == "x86_64"
 GET, SET, MADVISE = ("55", "54", "28") if X86 else ("209", "208", "233")
@@ -32,15 +33,14 @@ PLAIN = (*OPEN, "close", "repeat:3")
 def refusing(t):
     """Each call that is refused and each error, with the program that refuses it."""
     for what, error in itertools.product(REFUSED, ERRORS):
-        if what != OPENAT2 or error != errno.ENOPROTOOPT:  # no filter answers a path so
-            yield what, (t.prog("refuse"), what, str(error))
+        yield what, (t.prog("refuse"), what, str(error))
 
 
-def observed(t, server, steps, refuse=(), options=(), status=0):
+def observed(t, server, steps, refuse=(), options=(), program=None):
     """What a client prints, and the counters of its report without times."""
     path = os.path.join(t.scratch, "report.json")
-    result = t.run(*refuse, t.twshim, "run", "--json", "-o", path, *options, "--", t.prog("client"),
-                   ADDRESS, str(server.port), *steps, shim=False, status=status)
+    result = t.run(*refuse, t.twshim, "run", "--json", "-o", path, *options, "--",
+                   program or t.prog("client"), ADDRESS, str(server.port), *steps, shim=False)
     with open(path, encoding="utf-8") as file:
         report = t.read_report(file.read())
     counted = {name: value for name, value in report["total"].items() if isinstance(value, int)}
@@ -59,6 +59,64 @@ def test_a_feature_that_is_refused_changes_nothing_in_a_client_or_its_counts(t):
         assert said == bare, (refuse, said)
         differs = {n: (v, counted[n]) for n, v in expected.items() if counted[n] != v}
         assert not differs, (refuse, differs)
+
+
+def without_btf(*command):
+    """The command, where the kernel shows no BTF."""
+    return ("unshare", "-m", "sh", "-c", 'mount -t tmpfs none /sys/kernel/btf && exec "$@"', "sh",
+            *command)
+
+
+def ways_without_bpf(t):
+    """What begins a command to which BPF is refused, and what watch then says."""
+    for error in ERRORS:
+        yield (t.prog("refuse"), BPF, str(error)), ("BPF: ",)
+    if os.path.exists("/sys/kernel/btf/vmlinux"):
+        yield without_btf(), ("BPF: ", "BTF")
+
+
+def test_without_bpf_a_supervisor_counts_the_same_and_without_it_bpf_does(t):
+    """A static program, which the shim does not reach."""
+    if os.geteuid() != 0:
+        raise Skip("watching through the kernel needs root")
+    client = compiled(t, "gcc")
+    ways = [(refuse, "supervisor") for refuse, _ in ways_without_bpf(t)]
+    ways += [((t.prog("refuse"), SECCOMP, str(error)), "bpf") for error in ERRORS]
+    first = None
+    for refuse, observer in ways:
+        server = t.server()
+        said, counted, report = observed(t, server, PLAIN, refuse, program=client)
+        observers = {"shim": 0, "bpf": 0, "supervisor": 0, observer: 1}
+        assert [app["observed_by"] for app in report["apps"]] == [observers], (refuse, report["apps"])
+        assert (said[0], said[1].count(b"\n")) == (b"", 1) and b"observes it instead" in said[1], said
+        t.accounted(report, server, accepted=3)
+        counted = {name: counted[name] for name in ("attempts", "established", "ended_local_fin",
+                                                    "bytes_sent", "bytes_received", "peak_open")}
+        assert counted == (first := first or counted) and counted["established"] == 3, counted
+
+
+def test_without_both_a_program_runs_as_always_and_run_says_what_was_refused(t):
+    client = compiled(t, "gcc")
+    for error in ERRORS:
+        server = t.server()
+        refuse = itertools.chain(*((t.prog("refuse"), what, str(error)) for what in (BPF, SECCOMP)))
+        said, counted, _ = observed(t, server, PLAIN, tuple(refuse), program=client)
+        text = said[1].decode()
+        assert counted["attempts"] == 0 and said[0] == b"", (counted, said)
+        assert "nothing here can observe it instead" in text, text
+        assert "not in the report: seccomp user notification: " in text, text
+        assert "TIME_WAIT sockets appeared on this host" in text, text
+        settle(server.port)
+        assert server.counts["accepted"] == 3 == time_wait(server.port), server.counts
+
+
+def test_watch_says_what_it_lacks_and_what_to_use(t):
+    if os.geteuid() != 0:
+        raise Skip("watching through the kernel needs root")
+    for refuse, words in ways_without_bpf(t):
+        said = t.run(*refuse, t.twshim, "watch", "--seconds", "1", shim=False, status=1).stderr.decode()
+        assert all(word in said for word in (*words, "twshim run -- ")), said
+        assert said.startswith("twshim: watch: ") and said.count("\n") == 1, said
 
 
 def test_time_wait_sockets_are_confirmed_and_owned_without_cookies(t):

@@ -103,12 +103,25 @@ static int fork_supervisor(struct supervisor *supervisor,
 	return supervisor->pidfd < 0 ? -errno : 0;
 }
 
+/* The filter goes with the child that has it. */
+static int rehearse(void *data)
+{
+	int listener = notify_filter_install(0);
+
+	return listener < 0 ? listener : 0;
+}
+
 static int start(struct supervisor *supervisor, const struct supervisor_setup *setup,
 		 int (*fork_it)(void *data), char *ret_error, size_t size)
 {
 	int result;
 
 	*supervisor = (struct supervisor){.pidfd = -1, .control = -1};
+	result = brief_child(rehearse, NULL);
+	if (result != 0) {
+		notify_filter_explain(ret_error, size, result);
+		return result;
+	}
 	result = make_counts(supervisor);
 	if (result == 0)
 		result = fork_supervisor(supervisor, setup, fork_it);
@@ -127,24 +140,11 @@ int supervisor_start(struct supervisor *ret_supervisor,
 	return start(ret_supervisor, setup, fork_beside, ret_error, size);
 }
 
-/* The filter goes with the child that has it. */
-static int rehearse(void *data)
-{
-	int listener = notify_filter_install(0);
-
-	return listener < 0 ? listener : 0;
-}
-
 int supervisor_start_apart(struct supervisor *ret_supervisor,
 			   const struct supervisor_setup *setup, char *ret_error,
 			   size_t size)
 {
-	int result = brief_child(rehearse, NULL);
-
-	if (result == 0)
-		return start(ret_supervisor, setup, fork_apart, ret_error, size);
-	notify_filter_explain(ret_error, size, result);
-	return result;
+	return start(ret_supervisor, setup, fork_apart, ret_error, size);
 }
 
 static void wait_for_end(const struct supervisor *supervisor)

@@ -34,14 +34,14 @@ struct supervisor_setup {
 	uint64_t policy_key;
 };
 
-/* Starts one; to be called with one thread. 0, or -errno with a one-line reason. */
+/* Starts one, after a child has tried whether the filter can be put on at all; to be
+ * called with one thread. 0, or -errno with a one-line reason. */
 int supervisor_start(struct supervisor *ret_supervisor,
 		     const struct supervisor_setup *setup, char *ret_error, size_t size);
 
 /* The same for a process that becomes another program, which must not find a child that
  * it does not know: the supervisor is none of its children. It ends with what has handed
- * itself over when `control` is closed. Tries first, in a child, whether the filter can
- * be put on at all. */
+ * itself over when `control` is closed. */
 int supervisor_start_apart(struct supervisor *ret_supervisor,
 			   const struct supervisor_setup *setup, char *ret_error,
 			   size_t size);

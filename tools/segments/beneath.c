@@ -43,8 +43,9 @@ int open_beneath(int directory, const char *name, int flags)
 
 	if (fd >= 0)
 		return (int)fd;
-	/* Filters of system calls that do not know it answer EPERM. */
-	if (errno == ENOSYS || errno == EPERM)
+	/* Filters of system calls that do not know it answer EPERM, or what they answer
+	 * to every call that they refuse. */
+	if (errno == ENOSYS || errno == EPERM || errno == ENOPROTOOPT)
 		return open_beneath_by_hand(directory, name, flags);
 	return -errno;
 }
