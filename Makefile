@@ -307,7 +307,7 @@ $(BUILD)/completions: $(BUILD)/twshim $(wildcard completions/*)
 	$(Q)completions/make-completions $(BUILD)/twshim $@
 
 # What programs that read segments include: one file.
-$(BUILD)/include/twshim/segment.h: shim/shared/segment.h shim/shared/names_struct.h \
+$(BUILD)/include/twshim/segment.h: shim/shared/segment.h shim/shared/names_struct.h shim/shared/slice_struct.h \
 		shim/shared/counters.def shim/shared/public.awk
 	@echo "  GEN  $@"
 	@mkdir -p $(@D)

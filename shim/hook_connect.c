@@ -165,8 +165,12 @@ static inline void begin_unnamed(struct tws_connecting *connecting, uint64_t now
 
 void tws_connect_begin(struct tws_connecting *connecting)
 {
-	if (attempt(connecting, tws_now()))
-		tws_connect_count(connecting, tws_conn_tally(&connecting->conn));
+	uint64_t now = tws_now();
+
+	if (!attempt(connecting, now))
+		return;
+	tws_conn_note(&connecting->conn, now);
+	tws_connect_count(connecting, tws_conn_tally(&connecting->conn));
 }
 
 /* The connect is under way, or it was over before. */

@@ -21,7 +21,9 @@
 #include "shim/coverage.h"
 #include "shim/lifecycle.h"
 #include "shim/book/self.h"
+#include "shim/book/history.h"
 #include "shim/book/publish.h"
+#include "shim/shared/clock.h"
 #include "shim/real.h"
 #include "shim/shared/sys.h"
 #include "shim/shared/text.h"
@@ -218,9 +220,7 @@ static void take_connection(int book, int fd, uint32_t index)
 	tws_fd_set(fd, TWS_FD_SLOT | (uint32_t)book << 24 | index);
 	own = tws_book_own();
 	if (own)
-		tws_add(&own->destinations[tws_book_destination(own, &slot->remote)]
-			     .counters.value[TWS_adopted],
-			1);
+		tws_history_adopted(own, &slot->remote, tws_now());
 }
 
 /* Parses FD.SLOT,FD.SLOT, and returns what follows. */

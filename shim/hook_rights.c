@@ -9,6 +9,8 @@
 #include "shim/hooks.h"
 #include "shim/own_book.h"
 #include "shim/lifecycle.h"
+#include "shim/book/history.h"
+#include "shim/shared/clock.h"
 #include "shim/shared/sys.h"
 
 static void share(int fd)
@@ -32,9 +34,7 @@ static void adopt(int fd)
 		return;
 	book = tws_book_own();
 	if (book)
-		tws_add(&book->destinations[tws_book_destination(book, &remote)]
-			     .counters.value[TWS_adopted],
-			1);
+		tws_history_adopted(book, &remote, tws_now());
 }
 
 /* The lengths are 64 bits wide for glibc and 32 for musl, where the upper half is padding

@@ -10,6 +10,7 @@
 
 #include "shim/shared/clock.h"
 #include "shim/book/fds.h"
+#include "shim/book/history.h"
 #include "shim/book/memory.h"
 #include "shim/shared/hot.h"
 #include "shim/shared/sys.h"
@@ -59,6 +60,10 @@ static void fill_book(struct tws_book *book, struct tws_header *header,
 	__builtin_memcpy(book->section, layout->section, sizeof(book->section));
 	book->size = layout->size;
 	take_ready(book, layout);
+	book->slices = layout->slices;
+	book->slices_ready = 0; /* what is backed is backed again */
+	if (tws_slices_validate(layout))
+		book->slices.count = 0;
 	__builtin_memset(book->reached, 0, sizeof(book->reached));
 	book->full_until_ns = book->seen_ns = book->recorded_ns = 0;
 	book->sweep_ns = 0;
@@ -334,5 +339,7 @@ void tws_count_process(enum tws_counter counter)
 {
 	struct tws_book *own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
 
+	if (own)
+		tws_history_note_process(own, tws_now());
 	tws_add(own ? &own->process->value[counter] : &early[counter], 1);
 }

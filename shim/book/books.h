@@ -43,6 +43,8 @@ struct tws_book {
 	 * is in the file. */
 	struct tws_section section[TWS_SECTIONS];
 	uint64_t size;
+	struct tws_section slices; /* count 0: another version made it, without */
+	uint32_t slices_ready;	   /* atomic; as ready[] */
 	struct tws_arm *arms;
 	struct tws_rule_status *rules;
 } __attribute__((aligned(512))); /* a power of two: found by a shift */

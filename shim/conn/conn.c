@@ -333,6 +333,7 @@ void tws_conn_unattempt(const struct tws_conn *conn)
 bool tws_conn_believe(const struct tws_conn *conn, uint64_t now)
 {
 	__atomic_fetch_or(&conn->slot->flags, TWS_CONN_BELIEVED, __ATOMIC_RELAXED);
+	tws_conn_note(conn, now);
 	return tws_conn_establish(conn, tws_conn_tally(conn), now);
 }
 
@@ -342,6 +343,7 @@ void tws_conn_fail(const struct tws_conn *conn, int error)
 		return;
 	__atomic_store_n(&conn->slot->failure, (uint8_t)tws_failure_counter(error),
 			 __ATOMIC_RELAXED);
+	tws_conn_note(conn, tws_now());
 	tws_conn_count(conn, tws_failure_counter(error), 1);
 	tws_conn_rule_failed(conn);
 }
@@ -357,6 +359,7 @@ void tws_conn_disbelieve(const struct tws_conn *conn, int error)
 	__atomic_fetch_and(&conn->slot->flags, ~(uint32_t)TWS_CONN_BELIEVED,
 			   __ATOMIC_RELAXED);
 	conn->slot->established_ns = 0;
+	tws_conn_note(conn, tws_now());
 	tws_conn_count(conn, TWS_established, (uint64_t)-1);
 	tws_conn_count_gone(conn, tws_conn_tally(conn));
 	tws_conn_count(conn, tws_failure_counter(error), 1);

@@ -167,6 +167,7 @@ static inline TWS_ALWAYS_INLINE void finish(const struct tws_end *end)
 	slot->via = (uint8_t)end->via;
 	slot->failure = (uint8_t)end->verdict.failure;
 	__atomic_store_n(&conn->book->header->heartbeat_ns, now, __ATOMIC_RELAXED);
+	tws_conn_note(conn, now);
 	if (tws_likely(tws_ending_was_established(&end->verdict))) {
 		if (tws_unlikely(!was_open))
 			establish_late(conn);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "shim/book/breaker.h"
+#include "shim/book/history.h"
 #include "shim/conn/conn.h"
 
 /* The uses of a slot's action[]. How to close is kept in private memory, see plan.h. */
@@ -58,13 +59,25 @@ static inline bool tws_conn_owned(const struct tws_conn *conn)
 /* The counters of its destination and of its arm (NULL: none). Others may have changed
  * the numbers in a slot, so they are read once and checked against what is backed by
  * memory. */
-static inline struct tws_counters *tws_conn_destination(const struct tws_conn *conn)
+static inline uint32_t tws_conn_destination_index(const struct tws_conn *conn)
 {
 	uint16_t at = __atomic_load_n(&conn->slot->destination, __ATOMIC_RELAXED);
 
-	if (tws_unlikely(at >= tws_book_ready(conn->book, TWS_SECTION_DESTINATIONS)))
-		at = 0;
-	return &conn->book->destinations[at].counters;
+	return tws_unlikely(at >= tws_book_ready(conn->book, TWS_SECTION_DESTINATIONS))
+		   ? 0
+		   : at;
+}
+
+static inline struct tws_counters *tws_conn_destination(const struct tws_conn *conn)
+{
+	return &conn->book->destinations[tws_conn_destination_index(conn)].counters;
+}
+
+/* Something is about to be counted for the connection. */
+static inline TWS_ALWAYS_INLINE void tws_conn_note(const struct tws_conn *conn,
+						   uint64_t now)
+{
+	tws_history_note(conn->book, tws_conn_destination_index(conn), now);
 }
 
 static inline struct tws_counters *tws_conn_arm(const struct tws_conn *conn)

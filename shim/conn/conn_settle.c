@@ -43,8 +43,10 @@ void tws_conn_leave(const struct tws_end *end)
 
 	if (!tws_conn_owned(&end->conn) && !(slot->flags & TWS_CONN_LEFT))
 		return; /* the owner still has it */
-	if (tws_ending_was_established(&end->verdict))
+	if (tws_ending_was_established(&end->verdict)) {
+		tws_conn_note(&end->conn, tws_now());
 		tws_conn_establish(&end->conn, tws_conn_tally(&end->conn), tws_now());
+	}
 	slot->ending = (uint8_t)end->verdict.ending;
 	slot->via = (uint8_t)end->via;
 	slot->local = end->local;

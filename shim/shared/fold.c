@@ -13,6 +13,7 @@
 #include "shim/shared/clock.h"
 #include "shim/shared/fold_parts.h"
 #include "shim/shared/rundir.h"
+#include "shim/shared/slices.h"
 #include "shim/shared/sys.h"
 #include "shim/shared/text.h"
 
@@ -43,7 +44,15 @@ static void lay_out_totals(struct tws_header *totals, const struct tws_header *e
 	end = lay(totals, TWS_SECTION_CONNECTIONS, sizeof(struct tws_connection), 0, end);
 	end = lay(totals, TWS_SECTION_RULES, sizeof(struct tws_rule_status), 0, end);
 	end = lay(totals, TWS_SECTION_ENDED, sizeof(struct tws_ended), 0, end);
+	totals->slices = (struct tws_section){.offset = end,
+					      .element_size = sizeof(struct tws_slice),
+					      .count = TWS_SLICES_TOTALS,
+					      .ready = TWS_SLICES_OF_TOTALS};
+	end += sizeof(struct tws_slice) * TWS_SLICES_TOTALS;
+	totals->slice_tickets = 0;
+	totals->slices_from = totals->process_slice = 0;
 	totals->size = end;
+	totals->abi_minor = TWS_ABI_MINOR;
 	totals->state = TWS_SEGMENT_TOTALS;
 	totals->pid = 0;
 	totals->start_time = 0;
@@ -213,20 +222,23 @@ static bool write_bytes(int fd, const void *bytes, uint64_t size, uint64_t offse
 	return true;
 }
 
+static bool write_section(int fd, const struct tws_header *totals,
+			  const struct tws_section *at)
+{
+	return write_bytes(fd, (const char *)totals + at->offset,
+			   (uint64_t)at->used * at->element_size, at->offset);
+}
+
 /* Writes only the used parts; the rest stays a hole. */
 static bool write_totals(int fd, const struct tws_header *totals)
 {
 	if (tws_sys2(SYS_ftruncate, fd, totals->size) != 0 ||
 	    !write_bytes(fd, totals, sizeof(*totals), 0))
 		return false;
-	for (unsigned id = 0; id < TWS_SECTIONS; id++) {
-		const struct tws_section *at = &totals->section[id];
-
-		if (!write_bytes(fd, (const char *)totals + at->offset,
-				 (uint64_t)at->used * at->element_size, at->offset))
+	for (unsigned id = 0; id < TWS_SECTIONS; id++)
+		if (!write_section(fd, totals, &totals->section[id]))
 			return false;
-	}
-	return true;
+	return write_section(fd, totals, &totals->slices);
 }
 
 /* `replaces`: we hold a lock on the existing totals; otherwise there must be none, then

@@ -269,6 +269,7 @@ void tws_fold_add(struct tws_header *totals, struct tws_header *header, uint16_t
 		fold_counters(&to[index[i]].counters, &from[i].counters);
 		clear_gauges(&to[index[i]].counters);
 	}
+	tws_fold_slices(totals, header, index);
 	for (uint32_t i = 0; i < tws_fold_used(header, TWS_SECTION_ARMS); i++)
 		if (arm[i].state == TWS_DESTINATION_READY)
 			add_arm(totals, &arm[i]);

@@ -94,4 +94,9 @@ uint32_t tws_fold_next(struct tws_scan *scan, const struct tws_fold_limits *limi
  * destinations. */
 void tws_fold_add(struct tws_header *totals, struct tws_header *header, uint16_t *index);
 
+/* fold_slices.c: the same for what was counted when, after the open connections were
+ * counted as ended. `index`: the destinations' places in the totals. */
+void tws_fold_slices(struct tws_header *totals, const struct tws_header *header,
+		     const uint16_t *index);
+
 #endif

@@ -11,6 +11,7 @@
 #include "shim/shared/fold_parts.h"
 #include "shim/shared/sys.h"
 #include "shim/shared/layout.h"
+#include "shim/shared/slices.h"
 
 #define SIZE_MAX_SEGMENT (64u << 20)
 
@@ -33,18 +34,21 @@ bool tws_fold_read(int fd, void *bytes, uint64_t size, uint64_t offset)
 	return tws_sys4(SYS_pread64, fd, bytes, size, offset) == (long)size;
 }
 
+static bool copy_section(int fd, struct tws_header *header, const struct tws_section *at)
+{
+	uint32_t count = at->used < at->count ? at->used : at->count;
+
+	return tws_fold_read(fd, (char *)header + at->offset,
+			     (uint64_t)count * at->element_size, at->offset);
+}
+
 /* Reads only the used parts; the rest are holes. */
 static bool copy_sections(int fd, struct tws_header *header)
 {
-	for (unsigned id = 0; id < TWS_SECTIONS; id++) {
-		const struct tws_section *at = &header->section[id];
-		uint32_t count = at->used < at->count ? at->used : at->count;
-
-		if (!tws_fold_read(fd, (char *)header + at->offset,
-				   (uint64_t)count * at->element_size, at->offset))
+	for (unsigned id = 0; id < TWS_SECTIONS; id++)
+		if (!copy_section(fd, header, &header->section[id]))
 			return false;
-	}
-	return true;
+	return tws_slices_validate(header) || copy_section(fd, header, &header->slices);
 }
 
 static bool is_other_version(const struct tws_header *header)

@@ -9,7 +9,12 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "shim/shared/slices.h"
+
 #define SECTION_ALIGNMENT 64
+
+TWS_ASSERT(sizeof(struct tws_folded) == 96);
+TWS_ASSERT(sizeof(struct tws_slice) == 32 + 8 * TWS_COUNTER_ROOM);
 
 /* The sizes are exact for this ABI major: appending a counter would shift the
  * histograms behind it. */
@@ -147,6 +152,9 @@ void tws_segment_lay_out(struct tws_header *header, const struct tws_segment_siz
 			  or_usual(sizes->ended, 2048), end);
 	end = lay_section(header, TWS_SECTION_TIME_WAIT, sizeof(uint64_t),
 			  or_usual(sizes->time_wait, 65536), end);
+	header->slices = (struct tws_section){
+	    .offset = end, .element_size = sizeof(struct tws_slice), .count = TWS_SLICES};
+	end += sizeof(struct tws_slice) * TWS_SLICES;
 	header->size = (end + sizeof(uint32_t) + 4095) & ~4095ULL;
 	header->section[TWS_SECTION_PROCESS].ready = 1;
 }

@@ -18,11 +18,12 @@
 #include <stdint.h>
 
 #include "shim/shared/names_struct.h"
+#include "shim/shared/slice_struct.h"
 
 #define TWS_MAGIC      0x314d494853575421ULL /* "!TWSHIM1", little endian */
 #define TWS_BYTE_ORDER 0x01020304u
 #define TWS_ABI_MAJOR  1
-#define TWS_ABI_MINOR  6
+#define TWS_ABI_MINOR  7
 
 /* File names below the run-time directory. A segment: PIDNS-PID-START-IMAGE.seg (decimal;
  * pid namespace inode, pid, start time in clock ticks, number of the exec image). */
@@ -65,9 +66,6 @@ struct tws_histogram {
 	uint64_t count[TWS_BUCKETS]; /* atomic */
 	uint64_t sum;		     /* atomic; microseconds */
 };
-
-/* Room for further counters, so that adding one does not change the layout. */
-#define TWS_COUNTER_ROOM 64
 
 struct tws_counters {
 	uint64_t value[TWS_COUNTER_ROOM];		/* atomic */
@@ -196,7 +194,7 @@ enum tws_destination_state {
  * the same address, if two threads made them at once; a reader adds them up. */
 struct tws_destination {
 	uint32_t state; /* atomic */
-	uint32_t reserved;
+	uint32_t slice; /* atomic; of its last event, 0: none yet. See slices.h */
 	struct tws_address address;
 	struct tws_counters counters;
 };
@@ -366,7 +364,11 @@ struct tws_header {
 	uint8_t run[TWS_RUN_SIZE]; /* the run that it belongs to; all 0: none */
 	uint32_t policy_layers; /* bits, 1 << enum tws_policy_layer: those it follows */
 	struct tws_names names;
-	uint8_t reserved[112];
+	uint32_t process_slice;	   /* atomic; as tws_destination.slice */
+	struct tws_section slices; /* not in section[], which was full */
+	uint64_t slice_tickets;	   /* atomic; ever written to the ring */
+	uint32_t slices_from; /* totals: what is older is in no slice; 0: nothing is */
+	uint8_t reserved[68];
 };
 
 /* In a totals file: the segments of its last fold, by file name. A segment that is
@@ -385,7 +387,6 @@ TWS_ASSERT(TWS_COUNTERS <= TWS_COUNTER_ROOM);
 TWS_ASSERT(sizeof(struct tws_address) == 24);
 TWS_ASSERT(sizeof(struct tws_connection) == 128);
 TWS_ASSERT(sizeof(struct tws_ended) == 128);
-TWS_ASSERT(sizeof(struct tws_folded) == 96);
 TWS_ASSERT(sizeof(struct tws_header) <= 4096);
 TWS_ASSERT(TWS_OBSERVERS <= TWS_OBSERVER_ROOM);
 

@@ -17,6 +17,7 @@
 #define SAVED_DESTINATIONS 4
 #define SAVED_RING	   8
 #define SAVED_TIME_WAIT	   16
+#define SAVED_SLICES	   4
 #define SAVED_SECOND	   1000000000ULL
 
 struct saved {
@@ -32,6 +33,7 @@ struct saved {
 	struct tws_ended ended[SAVED_RING] __attribute__((aligned(64)));
 	uint64_t time_wait[SAVED_TIME_WAIT] __attribute__((aligned(64)));
 	struct tws_folded folded[2] __attribute__((aligned(64)));
+	struct tws_slice slices[SAVED_SLICES] __attribute__((aligned(64)));
 };
 
 #define SAVED_SECTION(saved, id, member)                                                 \
@@ -87,6 +89,9 @@ static inline void saved_init(struct saved *saved, const char *exe,
 	SAVED_SECTION(saved, TWS_SECTION_ENDED, ended);
 	SAVED_SECTION(saved, TWS_SECTION_TIME_WAIT, time_wait);
 	SAVED_SECTION(saved, TWS_SECTION_FOLDED, folded);
+	header->slices = (struct tws_section){.offset = offsetof(struct saved, slices),
+					      .element_size = sizeof(struct tws_slice),
+					      .count = SAVED_SLICES};
 	saved->destinations[0].state = TWS_DESTINATION_READY;
 	header->section[TWS_SECTION_DESTINATIONS].used = 1;
 }
@@ -136,6 +141,23 @@ static inline struct tws_ended *saved_ended(struct saved *saved, uint64_t cookie
 	return &saved->ended[index];
 }
 
+/* A destination had counted so many attempts, all ended by us, when it left a slice. */
+static inline void saved_slice(struct saved *saved, uint32_t destination, uint32_t slice,
+			       uint32_t until, uint64_t attempts)
+{
+	uint64_t ticket = saved->header.slice_tickets++;
+	struct tws_slice *record = &saved->slices[ticket % SAVED_SLICES];
+
+	*record = (struct tws_slice){.sequence = ticket + 1,
+				     .slice = slice,
+				     .until = until,
+				     .destination = destination};
+	record->value[TWS_attempts] = record->value[TWS_established] =
+	    record->value[TWS_ended_local_fin] = attempts;
+	if (saved->header.slices.used < SAVED_SLICES)
+		saved->header.slices.used++;
+}
+
 /* The segment as the reader delivers it, of a process that is dead or alive. */
 static inline struct segment saved_segment(struct saved *saved, enum process_life life)
 {
@@ -151,10 +173,12 @@ static inline struct segment saved_segment(struct saved *saved, enum process_lif
 	    .ended = saved->ended,
 	    .time_wait = saved->time_wait,
 	    .folded = saved->folded,
+	    .slices = saved->slices,
 	};
 
 	for (unsigned i = 0; i < TWS_SECTIONS; i++)
 		segment.used[i] = saved->header.section[i].used;
+	segment.used[TWS_SECTIONS] = saved->header.slices.used;
 	return segment;
 }
 

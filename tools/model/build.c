@@ -13,6 +13,7 @@
 #include "tools/kernel/host.h"
 #include "tools/model/join.h"
 #include "tools/model/model.h"
+#include "tools/model/window.h"
 #include "tools/segments/cache.h"
 #include "tools/segments/rundir.h"
 
@@ -27,6 +28,7 @@ struct model *model_new(const struct model_options *options)
 		return NULL;
 	model->options = *options;
 	model->generated = time(NULL);
+	window_begin(model);
 	if (options->listener)
 		model->listener_lost = kernel_listener_lost(options->listener);
 	return model;
@@ -199,6 +201,8 @@ static int read_directories(struct model *model, const char *path, bool *ret_cha
 	reader.run = options->run;
 	if (options->owners_only && !options->cache)
 		reader.without = 1u << TWS_SECTION_ENDED;
+	if (!model->window.slice && !options->cache)
+		reader.without |= 1u << TWS_SECTIONS;
 	reader_cache_begin(options->cache);
 	if (result == 0 && options->dir)
 		result = reader_read(&reader, path, options->only_dir, model_take, model);

@@ -15,6 +15,7 @@
 #include "tools/base/array.h"
 #include "tools/model/group.h"
 #include "tools/model/join.h"
+#include "tools/model/window.h"
 
 #define NONE UINT32_MAX
 
@@ -119,7 +120,8 @@ static void keep_shared(char *name, const char *other)
 }
 
 /* Where processes of a group have different names, the group has none of them. */
-static void share_names(struct model_app *app, const struct tws_header *header)
+static void share_names(const struct model *model, struct model_app *app,
+			const struct tws_header *header)
 {
 	const struct tws_names *names = &header->names;
 
@@ -133,7 +135,8 @@ static void share_names(struct model_app *app, const struct tws_header *header)
 	keep_shared(app->names.container, names->container);
 	keep_shared(app->names.script, names->script);
 	app->several_users |= app->uid != header->uid;
-	model_keep_earlier(&app->since_realtime_ns, header->created_realtime_ns);
+	model_keep_earlier(&app->since_realtime_ns,
+			   window_since(model, header->created_realtime_ns));
 }
 
 /* ------------------------------------------------------------- destinations */
@@ -193,16 +196,19 @@ static uint32_t observer_of(const struct tws_header *header)
 }
 
 /* Totals of an older version do not say who observed: the shim did. */
-static void count_folded(struct model_app *app, const struct tws_header *header)
+static void count_folded(const struct model *model, struct model_app *app,
+			 const struct segment *segment)
 {
-	uint64_t others = 0;
+	uint64_t all = window_processes(model, segment, TWS_OBSERVER_SHIM), others = 0;
 
 	for (uint32_t i = TWS_OBSERVER_SHIM + 1; i < TWS_OBSERVERS; i++) {
-		app->observed[i] += header->folded_observed[i];
-		others += header->folded_observed[i];
+		uint64_t observed = window_processes(model, segment, i);
+
+		app->observed[i] += observed;
+		others += observed;
 	}
-	app->processes += header->folded_processes;
-	app->observed[TWS_OBSERVER_SHIM] += header->folded_processes - others;
+	app->processes += all;
+	app->observed[TWS_OBSERVER_SHIM] += all - others;
 }
 
 /* Called before the process is added. */
@@ -223,15 +229,15 @@ static int add_process(struct model *model, const struct segment *segment, uint3
 
 	*ret_index = MODEL_NOBODY;
 	if (header->state == TWS_SEGMENT_TOTALS) {
-		count_folded(&model->apps[app], header);
+		count_folded(model, &model->apps[app], segment);
 		return 0;
 	}
 	grown = array_grow(model->processes, model->process_count, sizeof(*grown));
 	if (!grown)
 		return -ENOMEM;
 	model->processes = grown;
-	model->apps[app].processes++;
-	model->apps[app].observed[observer_of(header)]++;
+	model->apps[app].processes += window_has(model, segment);
+	model->apps[app].observed[observer_of(header)] += window_has(model, segment);
 	model->apps[app].alive += segment->life != PROCESS_DEAD;
 	note_latest(model, &model->apps[app], header);
 	*ret_index = model->process_count++;
@@ -265,10 +271,18 @@ static void add_process_counters(struct model *model, const struct segment *segm
 {
 	struct tws_counters counters = segment->process;
 
-	counters.value[TWS_open] = 0;
-	counters.value[TWS_connecting] = 0;
-	join_derive(&counters); /* both are 0 in a valid segment */
 	add_to_app_and_process(model, app, process, &counters);
+}
+
+/* The gauges are of now, whatever the period. */
+static void derive_gauges(struct segment *segment)
+{
+	uint64_t *value = segment->process.value;
+
+	value[TWS_open] = value[TWS_connecting] = 0;
+	join_derive(&segment->process); /* both are 0 in a valid segment */
+	for (uint32_t i = 0; i < segment->used[TWS_SECTION_DESTINATIONS]; i++)
+		join_derive(&segment->destinations[i].counters);
 }
 
 /* Fills `indexes` with each destination's place in the application. */
@@ -283,7 +297,6 @@ static int take_destinations(struct model *model, struct segment *segment, uint3
 
 	for (uint32_t i = 0; i < segment->used[TWS_SECTION_DESTINATIONS]; i++) {
 		entry = &segment->destinations[i];
-		join_derive(&entry->counters);
 		if (i && entry->state != TWS_DESTINATION_READY) {
 			indexes[i] = indexes[0];
 			continue;
@@ -341,10 +354,12 @@ static int add_segment(struct model *model, struct segment *segment)
 	if (result != 0)
 		goto out;
 	index = (uint32_t)(app - model->apps);
-	share_names(app, &segment->header);
+	share_names(model, app, &segment->header);
 	app->short_lived_ms = segment->header.short_lived_ms;
 	app->detail = app->detail && segment->header.detail;
 	model_settle(model, segment);
+	derive_gauges(segment);
+	window_cut(model, segment, hidden);
 	result = add_process(model, segment, index, &process);
 	if (result == 0) {
 		add_process_counters(model, segment, index, process);

@@ -188,12 +188,25 @@ struct model_options {
 	 * about them. Does nothing where the table can't be read. */
 	bool here_only;
 	struct reader_cache *cache; /* for a caller that reads repeatedly; NULL: none */
+	/* CLOCK_MONOTONIC: what was counted before is left out, to the slice of time in
+	 * which this lies; 0: nothing is. See window.h. */
+	uint64_t since_ns;
 };
 
 struct model {
 	struct model_options options;
 	time_t generated;
 	uint64_t since_realtime_ns; /* the earliest of the applications that count */
+	struct {
+		uint32_t slice; /* the first that counts; 0: all that is known counts */
+		uint64_t since_realtime_ns; /* when it begins */
+		uint64_t older;		    /* attempts that were left out */
+		/* Attempts of processes that do not know how many of theirs are older:
+		 * the numbers are "at most". The earliest began then, and is called so.
+		 */
+		uint64_t doubtful, doubtful_since_ns;
+		char doubtful_app[64];
+	} window;
 
 	struct model_app *apps;
 	uint32_t app_count;

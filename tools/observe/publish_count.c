@@ -49,6 +49,12 @@ static struct tws_counters *counters_of(const struct published *published,
 	return &entry->counters;
 }
 
+/* To be called before an event is counted. */
+static void note(struct published *published, uint16_t destination, uint64_t now)
+{
+	publish_file_note(&published->file, destination, now);
+}
+
 static void count_open(struct tws_counters *counters)
 {
 	add_to(&counters->value[TWS_open], 1);
@@ -181,6 +187,8 @@ static struct open_connection *begin(struct published *published,
 	    open_table_add(&publisher->table, connection->cookie);
 
 	if (!open) {
+		publish_file_note(&published->file, TWS_SLICE_PROCESS,
+				  connection->began_ns);
 		add_to(&process_counters(published)->value[TWS_unobserved], 1);
 		return NULL;
 	}
@@ -193,6 +201,7 @@ static struct open_connection *begin(struct published *published,
 		open->rule = connection->decision->rule;
 		open->arm = connection->decision->arm;
 	}
+	note(published, open->destination, connection->began_ns);
 	publish_count(open, TWS_attempts, 1);
 	if (connection->flags & TWS_CONN_APP_BOUND_0)
 		publish_count(open, TWS_bound_before_connect, 1);
@@ -220,6 +229,7 @@ static void establish(struct open_connection *open,
 		slot->local = connection->local;
 		set_state(slot, TWS_CONN_OPEN);
 	}
+	note(published, open->destination, connection->established_ns);
 	publish_count(open, TWS_established, 1);
 	count_open(counters);
 	count_open(process_counters(published));
@@ -372,6 +382,7 @@ void publish_end(struct open_connection *open,
 		slot->ending = (uint8_t)connection->ending;
 		set_state(slot, TWS_CONN_ENDING);
 	}
+	note(published, open->destination, connection->ended_ns);
 	if (!came_to_nothing(connection))
 		count_end(open, connection);
 	else if (connection->ending == TWS_END_FAILED)
@@ -406,6 +417,7 @@ void publish_adopted(struct published *published,
 {
 	uint16_t destination = publish_destination(published, &connection->remote);
 
+	note(published, destination, connection->ended_ns);
 	add_to(&counters_of(published, destination)->value[TWS_adopted], 1);
 	if (connection->time_wait)
 		record_time_wait(published, connection->cookie, destination);

@@ -18,6 +18,7 @@
 #include "tools/kernel/proc_file.h"
 #include "tools/kernel/process.h"
 #include "shim/shared/layout.h"
+#include "shim/shared/slices.h"
 
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1
@@ -137,6 +138,7 @@ int publish_file_make(struct publish_file *ret_file, const struct publish_writer
 	lay_out_observed(&layout, writer, subject);
 	*ret_file = (struct publish_file){.size = layout.size};
 	memcpy(ret_file->section, layout.section, sizeof(layout.section));
+	ret_file->slices = layout.slices;
 	snprintf(temporary, sizeof(temporary), "%d-%" PRIu64 TWS_TEMPORARY_SUFFIX,
 		 (int)getpid(), tws_now());
 	fd = openat(directory, temporary,
@@ -161,14 +163,12 @@ void publish_file_close(struct publish_file *file)
 }
 
 /* EINVAL: this kernel backed the whole file when it was made. */
-static bool back_section(struct publish_file *file, enum tws_section_id id,
-			 uint32_t index)
+static bool back_elements(struct publish_file *file, const struct tws_section *section,
+			  uint32_t *ready_now, uint32_t index)
 {
-	const struct tws_section *section = &file->section[id];
-	uint32_t least = PIECE / section->element_size, ready = file->ready[id] * 2;
+	uint32_t least = PIECE / section->element_size, ready = *ready_now * 2;
 	uint64_t from =
-	    (section->offset + (uint64_t)file->ready[id] * section->element_size) &
-	    ~4095ULL;
+	    (section->offset + (uint64_t)*ready_now * section->element_size) & ~4095ULL;
 	uint64_t end;
 
 	if (ready < least)
@@ -181,9 +181,54 @@ static bool back_section(struct publish_file *file, enum tws_section_id id,
 	if (madvise((char *)file->header + from, end - from, MADV_POPULATE_WRITE) != 0 &&
 	    errno != EINVAL)
 		return false;
-	file->ready[id] = ready;
-	file->header->section[id].ready = ready;
+	*ready_now = ready;
 	return true;
+}
+
+static bool back_section(struct publish_file *file, enum tws_section_id id,
+			 uint32_t index)
+{
+	if (!back_elements(file, &file->section[id], &file->ready[id], index))
+		return false;
+	file->header->section[id].ready = file->ready[id];
+	return true;
+}
+
+static bool reach_slice(struct publish_file *file, uint32_t place)
+{
+	uint32_t *used = &file->header->slices.used;
+
+	if (place >= file->slices_ready &&
+	    !back_elements(file, &file->slices, &file->slices_ready, place))
+		return false;
+	if (*used <= place)
+		__atomic_store_n(used, place + 1, __ATOMIC_RELEASE);
+	return true;
+}
+
+void publish_file_note(struct publish_file *file, uint32_t destination, uint64_t now)
+{
+	struct tws_header *header = file->header;
+	struct tws_destination *entry = NULL;
+	const struct tws_counters *counters =
+	    publish_file_at(file, TWS_SECTION_PROCESS, 0);
+	struct tws_slice about = {.until = tws_slice_of(now), .destination = destination};
+	uint64_t ticket = header->slice_tickets;
+
+	if (destination != TWS_SLICE_PROCESS) {
+		entry = publish_file_at(file, TWS_SECTION_DESTINATIONS, destination);
+		counters = &entry->counters;
+	}
+	about.slice =
+	    tws_slice_leave(entry ? &entry->slice : &header->process_slice, about.until);
+	if (!about.slice)
+		return;
+	__atomic_store_n(&header->slice_tickets, ticket + 1, __ATOMIC_RELEASE);
+	if (reach_slice(file, (uint32_t)(ticket % file->slices.count)))
+		tws_slice_fill(
+		    (struct tws_slice *)(void *)((char *)header + file->slices.offset) +
+			ticket % file->slices.count,
+		    ticket, &about, counters);
 }
 
 bool publish_file_reach(struct publish_file *file, enum tws_section_id id, uint32_t index)

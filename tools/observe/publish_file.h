@@ -14,6 +14,8 @@ struct publish_file {
 	struct tws_section section[TWS_SECTIONS];
 	uint64_t size;
 	uint32_t ready[TWS_SECTIONS]; /* elements backed by memory */
+	struct tws_section slices;
+	uint32_t slices_ready;
 };
 
 /* The observer; the same in each file. */
@@ -40,6 +42,10 @@ void publish_file_close(struct publish_file *file);
  * no memory for them, or the element does not exist. */
 bool publish_file_reach(struct publish_file *file, enum tws_section_id id,
 			uint32_t index);
+
+/* Keeps what a destination (TWS_SLICE_PROCESS: the process section) had counted, if an
+ * event at `now` is its first in a slice of time; see shim/shared/slices.h. */
+void publish_file_note(struct publish_file *file, uint32_t destination, uint64_t now);
 
 /* Returns element `index` of a section, which must have been made safe to touch. */
 static inline void *publish_file_at(const struct publish_file *file,

@@ -30,8 +30,8 @@ struct reader_cache {
 struct part {
 	size_t element_size;
 	size_t pointer; /* its place in struct segment */
-	enum tws_section_id id;
-	bool changes; /* the taker may settle in it */
+	unsigned id;	/* index in `used` */
+	bool changes;	/* the taker may settle in it */
 };
 
 #define PART(id, type, member, changes)                                                  \
@@ -46,6 +46,7 @@ static const struct part parts[] = {
     PART(TWS_SECTION_RULES, struct tws_rule_status, rules, false),
     PART(TWS_SECTION_ENDED, struct tws_ended, ended, false),
     PART(TWS_SECTION_TIME_WAIT, uint64_t, time_wait, false),
+    PART(TWS_SECTIONS, struct tws_slice, slices, false),
 };
 
 #define PARTS (sizeof(parts) / sizeof(*parts))

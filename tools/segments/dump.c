@@ -16,6 +16,7 @@
 #include "tools/segments/dump_names.h"
 #include "tools/segments/names.h"
 #include "shim/shared/layout.h"
+#include "shim/shared/slices.h"
 
 /* ----------------------------------------------------------------------- values */
 
@@ -243,6 +244,7 @@ struct field {
 };
 
 static void section_table(FILE *out, const char *at, size_t size);
+static void section_entry(FILE *out, const char *at, size_t size);
 static void names_table(FILE *out, const char *at, size_t size);
 
 /* clang-format off */
@@ -265,7 +267,8 @@ static const struct field header_fields[] = {
 	FIELD(exe, text) FIELD(names, names_table) FIELD(observer, observer) FIELD(observer_pid, number)
 	FIELD(observer_pid_namespace, number) FIELD(observer_start_time, number)
 	FIELD(folded_observed, large_numbers) FIELD(run, bytes) FIELD(policy_layers, number)
-	FIELD(reserved, spare) {0}};
+	FIELD(process_slice, number) FIELD(slices, section_entry) FIELD(slice_tickets, number)
+	FIELD(slices_from, number) FIELD(reserved, spare) {0}};
 #undef STRUCTURE
 #define STRUCTURE tws_names
 static const struct field names_fields[] = {
@@ -288,7 +291,7 @@ static const struct field connection_fields[] = {
 #undef STRUCTURE
 #define STRUCTURE tws_destination
 static const struct field destination_fields[] = {
-	FIELD(state, destination_state) FIELD(reserved, spare) FIELD(address, address)
+	FIELD(state, destination_state) FIELD(slice, number) FIELD(address, address)
 	FIELD(counters, counters) {0}};
 #undef STRUCTURE
 #define STRUCTURE tws_arm
@@ -313,6 +316,12 @@ static const struct field ended_fields[] = {
 	FIELD(destination, number) FIELD(rule, number) FIELD(arm, number)
 	FIELD(ending, ending) FIELD(via, via) FIELD(failure, failure)
 	FIELD(reserved, spare) {0}};
+#undef STRUCTURE
+#define STRUCTURE tws_slice
+static const struct field slice_fields[] = {
+	FIELD(sequence, number) FIELD(slice, number) FIELD(until, number)
+	FIELD(destination, number) FIELD(processes, number) FIELD(observed, number)
+	FIELD(value, large_numbers) {0}};
 #undef STRUCTURE
 #define STRUCTURE tws_folded
 static const struct field folded_fields[] = {FIELD(name, text) {0}};
@@ -366,6 +375,11 @@ static void section_table(FILE *out, const char *at, size_t size)
 	fputs("}", out);
 }
 
+static void section_entry(FILE *out, const char *at, size_t size)
+{
+	print_structure(out, section_fields, at);
+}
+
 static void names_table(FILE *out, const char *at, size_t size)
 {
 	print_structure(out, names_fields, at);
@@ -402,6 +416,18 @@ static void print_section(FILE *out, const struct tws_header *header, unsigned i
 	fputs("]", out);
 }
 
+/* Not in the table of sections. */
+static void print_slices(FILE *out, const struct tws_header *header, const char *bytes)
+{
+	static const struct section slices = {"slices", slice_fields, NULL};
+
+	fputs(",\n\"slices\": [", out);
+	if (!tws_slices_validate(header))
+		print_elements(out, &slices, bytes + header->slices.offset,
+			       &header->slices);
+	fputs("]", out);
+}
+
 void segment_dump(FILE *out, const char *path, const void *bytes, size_t size)
 {
 	struct tws_header header = {0};
@@ -419,5 +445,6 @@ void segment_dump(FILE *out, const char *path, const void *bytes, size_t size)
 	header.size = size; /* what there is, whatever the header says */
 	for (unsigned id = 0; id < TWS_SECTIONS; id++)
 		print_section(out, &header, id, bytes);
+	print_slices(out, &header, bytes);
 	fputs("}\n", out);
 }

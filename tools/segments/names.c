@@ -38,3 +38,14 @@ const char *via_name(unsigned via)
 {
 	return counter_name(tws_via_counter((enum tws_via)via), "via_");
 }
+
+const char *segment_observed_by(uint32_t observer)
+{
+	static const char *const names[TWS_OBSERVERS] = {
+	    [TWS_OBSERVER_SHIM] = "shim",
+	    [TWS_OBSERVER_BPF] = "bpf",
+	    [TWS_OBSERVER_SUPERVISOR] = "supervisor",
+	};
+
+	return observer < TWS_OBSERVERS ? names[observer] : "unknown";
+}

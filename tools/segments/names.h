@@ -25,4 +25,7 @@ const char *ending_name(unsigned ending);
 /* "close", "exec", ...; "unknown" for what is not a way. */
 const char *via_name(unsigned via);
 
+/* Who writes a segment, as JSON names it: "shim", "bpf", "supervisor". */
+const char *segment_observed_by(uint32_t observer);
+
 #endif

@@ -18,6 +18,7 @@
 #include "tools/segments/cache.h"
 #include "tools/segments/seen.h"
 #include "shim/shared/layout.h"
+#include "shim/shared/slices.h"
 
 struct reader_buffer {
 	void *bytes;
@@ -43,7 +44,7 @@ int reader_init(struct reader *reader)
 	*reader = (struct reader){0};
 	process_view_init(&reader->processes);
 	reader->has_boot_id = proc_boot_id(reader->boot_id);
-	reader->buffers = calloc(TWS_SECTIONS, sizeof(*reader->buffers));
+	reader->buffers = calloc(TWS_SECTIONS + 1, sizeof(*reader->buffers));
 	reader->front = malloc(sizeof(*reader->front));
 	return reader->buffers && reader->front ? 0 : -ENOMEM;
 }
@@ -57,7 +58,7 @@ void reader_free(struct reader *reader)
 	for (size_t i = 0; reader->skipped && i < named; i++)
 		free(reader->skipped[i].name);
 	free(reader->skipped);
-	for (size_t i = 0; reader->buffers && i < TWS_SECTIONS; i++)
+	for (size_t i = 0; reader->buffers && i <= TWS_SECTIONS; i++)
 		free(reader->buffers[i].bytes);
 	free(reader->buffers);
 	free(reader->front);
@@ -130,17 +131,6 @@ bool reader_enter(struct reader *reader, int directory)
 	return take_of_users(reader, 1, 0);
 }
 
-const char *segment_observed_by(uint32_t observer)
-{
-	static const char *const names[TWS_OBSERVERS] = {
-	    [TWS_OBSERVER_SHIM] = "shim",
-	    [TWS_OBSERVER_BPF] = "bpf",
-	    [TWS_OBSERVER_SUPERVISOR] = "supervisor",
-	};
-
-	return observer < TWS_OBSERVERS ? names[observer] : "unknown";
-}
-
 /* Root may write on behalf of anybody's process. */
 static bool is_by_root(const struct stat *st, const struct tws_header *header)
 {
@@ -184,11 +174,12 @@ static const char *read_header(struct reader *reader, int fd, const struct stat 
 	return tws_segment_validate(ret_header, needed, (uint64_t)st->st_size);
 }
 
-/* Reads the used elements of a section into its buffer. */
+/* Reads the used elements of a section into its buffer. `id`: TWS_SECTIONS: slices. */
 static const char *read_section(struct reader *reader, int fd, struct segment *segment,
-				enum tws_section_id id, void **ret_elements)
+				unsigned id, void **ret_elements)
 {
-	const struct tws_section *section = &segment->header.section[id];
+	const struct tws_section *section =
+	    id < TWS_SECTIONS ? &segment->header.section[id] : &segment->header.slices;
 	struct reader_buffer *buffer = &reader->buffers[id];
 	size_t size = (size_t)section->used * section->element_size;
 	void *grown;
@@ -258,7 +249,7 @@ static const char *read_tickets(int fd, struct segment *segment)
 static const char *read_sections(struct reader *reader, int fd, struct segment *segment)
 {
 	const struct {
-		enum tws_section_id id;
+		unsigned id;
 		void **elements;
 	} order[] = {
 	    {TWS_SECTION_DESTINATIONS, (void **)&segment->destinations},
@@ -273,6 +264,9 @@ static const char *read_sections(struct reader *reader, int fd, struct segment *
 
 	for (size_t i = 0; !why && i < sizeof(order) / sizeof(*order); i++)
 		why = read_section(reader, fd, segment, order[i].id, order[i].elements);
+	if (!why && !tws_slices_validate(&segment->header))
+		why = read_section(reader, fd, segment, TWS_SECTIONS,
+				   (void **)&segment->slices);
 	return why ? why : read_tickets(fd, segment);
 }
 

@@ -16,11 +16,9 @@
 #include "shim/shared/segment.h"
 #include "tools/kernel/process.h"
 #include "tools/segments/allowance.h"
+#include "tools/segments/names.h"
 
 #define READER_SIZE_MAX (64u << 20) /* of a segment; larger files are not ours */
-
-/* Who writes a segment, as JSON names it: "shim", "bpf", "supervisor". */
-const char *segment_observed_by(uint32_t observer);
 
 /* A segment as it was at one moment. Counters were read before connections, so the
  * counters of a connection that is open here do not include its end. */
@@ -41,7 +39,8 @@ struct segment {
 	const struct tws_ended *ended; /* whole records only are to be used: see below */
 	const uint64_t *time_wait;     /* TWS_TW_PACK; 0: none */
 	const struct tws_folded *folded;
-	uint32_t used[TWS_SECTIONS];
+	const struct tws_slice *slices;	 /* NULL: there are none, or not wanted */
+	uint32_t used[TWS_SECTIONS + 1]; /* the last: slices */
 };
 
 /* Whether a record of the ring is whole and was not being overwritten while we read. */
@@ -65,7 +64,8 @@ struct reader {
 	bool changed; /* segments were folded while we read: what we have is not whole */
 	struct reader_buffer *buffers; /* one per section, reused for each segment */
 	struct reader_front *front;
-	uint32_t without; /* sections that are not needed, as bits: they are not read */
+	uint32_t without; /* sections that are not needed, as bits: they are not read;
+			     1 << TWS_SECTIONS: slices */
 	struct reader_cache *cache; /* see cache.h; NULL: nothing is kept */
 };
 
