@@ -378,6 +378,7 @@ exec unshare -m -p -C -u -i --fork --mount-proc --kill-child sh -c "$INSIDE"
 INSIDE = """
 set -e
 mount --make-rprivate /
+umount /run/twshim 2>/dev/null || true
 mount -t tmpfs tmpfs /run
 number=0
 for kept in $KEPT; do
