@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * twshim enable: preloads the shim into a systemd service by a drop-in. Checks first
- * whether the shim can reach the service, and changes nothing if it can't.
+ * whether the shim can reach the service. If it can't, the service is observed in another
+ * way, or nothing is changed.
  */
 #include "tools/commands.h"
 
@@ -50,7 +51,9 @@ static const struct cli_command COMMAND = {
 	"Preloads the shim into a systemd service, from its next start on, by a "
 	"drop-in\n(UNIT.d/50-twshim.conf). Checks first whether the shim can reach "
 	"it. The unit's own file\nstays as it is, and what it puts into LD_PRELOAD "
-	"stays before the shim.\n",
+	"stays before the shim.\nA program that the shim does not reach is observed "
+	"through the kernel, and nothing in its unit\nis changed; with a policy, or "
+	"with --user, twshim exec starts it, beside a supervisor.\n",
     .notes = "Exit status: 0 the unit is enabled (or already was), 1 it is not, and the "
 	     "reason is printed,\n2 usage.\n",
     .options = OPTIONS,
@@ -110,7 +113,7 @@ static int enable_print_json(const struct request *request,
 		json_array_append_new(notes, print_json_text(plan->notes[i]));
 	object = json_pack(
 	    "{s:s, s:o, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o, "
-	    "s:o, s:b}",
+	    "s:o, s:b, s:b}",
 	    "schema", "twshim.enable/1", "unit", print_json_text(plan->unit.name),
 	    "dry_run", request->common.dry, "change", CHANGES[change], "drop_in",
 	    print_json_text(plan->dropin_path), "text", print_json_text(plan->dropin),
@@ -118,7 +121,8 @@ static int enable_print_json(const struct request *request,
 	    "library", print_json_text(plan->library), "commands",
 	    enable_commands_array(plan), "restarted", restarted, "restart_needed",
 	    changed && !restarted && !request->common.dry, "notes", notes, "warnings",
-	    policy_json_complaints(&plan->complaints, true), "observed", plan->observed);
+	    policy_json_complaints(&plan->complaints, true), "observed", plan->observed,
+	    "supervised", plan->supervised);
 	if (print_json(stdout, object, JSON_INDENT(1)) != 0)
 		return cli_fail(CLI_FAILURE, "enable: %s", strerror(ENOMEM));
 	return cli_finish_output();

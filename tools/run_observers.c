@@ -17,14 +17,6 @@
 #define TIME_WAIT    6
 #define TIME_WAIT_MS 60000
 
-/* Set-user-ID programs are left alone: a filter would take their privileges away. */
-static bool can_be_supervised(enum reach_verdict verdict)
-{
-	return verdict == REACH_STATIC || verdict == REACH_GO ||
-	       verdict == REACH_LOADER || verdict == REACH_SANITIZER ||
-	       verdict == REACH_MACHINE || verdict == REACH_ENVIRONMENT;
-}
-
 /* With the policy of the run, which stays the same as long as it goes on. */
 static void run_start_supervisor(struct run_observers *observers)
 {
@@ -60,7 +52,7 @@ void run_observers_begin(struct run_observers *observers, const struct reach *re
 	observers->directory = directory;
 	observers->places.main = directory->place;
 	observers->began_ns = tws_now();
-	observers->direct = can_be_supervised(reach->verdict);
+	observers->direct = reach_may_be_supervised(reach->verdict);
 	if (policy || geteuid() != 0)
 		run_start_supervisor(observers);
 	observers->kernel =

@@ -14,6 +14,7 @@
 
 #include "shim/shared/rundir.h"
 #include "tools/systemd/dropin.h"
+#include "tools/systemd/exec_line.h"
 #include "tools/systemd/enable.h"
 #include "tools/systemd/unit_processes.h"
 #include "tools/segments/rundir.h"
@@ -152,6 +153,33 @@ static void the_dropin_appends_and_quotes(void **state)
 	assert_false(dropin_is_ours("[Service]\n"));
 }
 
+static void a_command_is_taken_apart(void **state)
+{
+	const char *text = "-@:'/a b' \"x y\" $C ; static ;", *begin;
+	struct exec_line line;
+
+	assert_int_equal(exec_line_next(&text, &line), 1);
+	assert_string_equal(line.prefixes, "-:");
+	assert_string_equal(line.path, "/a b");
+	assert_true(line.renamed && line.name_length == 5);
+	assert_memory_equal(line.name, "\"x y\"", 5);
+	assert_int_equal(line.arguments_length, 3);
+	assert_memory_equal(line.arguments, " $C", 3);
+	assert_int_equal(exec_line_next(&text, &line), 1);
+	assert_string_equal(line.path, "static");
+	assert_true(!line.renamed && line.arguments_length == 0);
+	assert_int_equal(exec_line_next(&text, &line), 0);
+	static const char *const WRONG[] = {"-", "/a 'b", "@/a", "@/a ; /b",
+					    "----------------/a"};
+	for (size_t i = 0; i < sizeof(WRONG) / sizeof(*WRONG); i++) {
+		begin = WRONG[i];
+		assert_true(exec_line_next(&begin, &line) < 0);
+	}
+	begin = "/a\\x0ab";
+	assert_int_equal(exec_line_next(&begin, &line), 1);
+	assert_non_null(exec_line_refuses(&line));
+}
+
 static void settings_hide_the_library(void **state)
 {
 	static const struct {
@@ -211,6 +239,7 @@ int main(void)
 	    cmocka_unit_test(specifiers_are_expanded),
 	    cmocka_unit_test(names_are_completed),
 	    cmocka_unit_test(the_dropin_appends_and_quotes),
+	    cmocka_unit_test(a_command_is_taken_apart),
 	    cmocka_unit_test(settings_hide_the_library),
 	    cmocka_unit_test(a_control_group_names_its_unit),
 	};

@@ -64,6 +64,13 @@ bool reach_is_reached(enum reach_verdict verdict)
 	return VERDICTS[verdict].reached;
 }
 
+bool reach_may_be_supervised(enum reach_verdict verdict)
+{
+	return verdict == REACH_STATIC || verdict == REACH_GO ||
+	       verdict == REACH_LOADER || verdict == REACH_SANITIZER ||
+	       verdict == REACH_MACHINE || verdict == REACH_ENVIRONMENT;
+}
+
 const char *reach_name(enum reach_verdict verdict)
 {
 	return VERDICTS[verdict].name;

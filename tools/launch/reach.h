@@ -46,6 +46,10 @@ struct reach {
 /* Whether the shim is, or will be, in the program, even if it does not see everything. */
 bool reach_is_reached(enum reach_verdict verdict);
 
+/* Whether a supervisor can observe a program that the shim does not reach: set-user-ID
+ * ones are left alone, because a filter would take their privileges away. */
+bool reach_may_be_supervised(enum reach_verdict verdict);
+
 /* The verdict's stable name, in lower case: "static", "not-loaded". */
 const char *reach_name(enum reach_verdict verdict);
 

@@ -1,28 +1,23 @@
 /* SPDX-License-Identifier: MIT
  *
- * Whether the shim can get into a unit's programs: what systemd's settings allow, what
- * the executables allow, and what the loader says when it is asked to try.
+ * Whether the shim can get into a unit's programs: what systemd's settings and what
+ * the executables allow.
  */
 #include "tools/systemd/enable.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <glob.h>
-#include <grp.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tools/launch/library.h"
+#include "tools/systemd/exec_line.h"
 #include "tools/systemd/filter.h"
 
 #define COMMAND_ERROR_SIZE (PATH_MAX + 1024)
 
 #define STANDARD_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#define TRY_SECONDS   10
 #define FEW	      8 /* system calls that are named */
 
 /* ------------------------------------------------------------------- what hides it */
@@ -158,31 +153,35 @@ static int check_environment(const struct enable_plan *plan,
 
 /* --------------------------------------------------------------------- the programs */
 
-/* The program of an ExecStart= line; see systemd.service(5) for the letters before it. */
-static bool program_of(const struct enable_plan *plan, const struct unit_place *place,
-		       const char *line, char *ret_path, size_t size)
+bool enable_find_program(const struct enable_plan *plan, const struct unit_place *place,
+			 const char *name, char ret_path[PATH_MAX])
 {
-	char word[PATH_MAX], expanded[PATH_MAX], path[2 * PATH_MAX];
-	const char *name, *directories = STANDARD_PATH;
+	const char *directories = STANDARD_PATH;
+	char path[2 * PATH_MAX];
 
-	if (unit_word(&line, word, sizeof(word)) != 1)
-		return false;
-	name = word + strspn(word, "@-:+!|");
-	if (!unit_expand(&plan->unit, place, name, expanded, sizeof(expanded)))
-		return false;
-	snprintf(ret_path, size, "%s", expanded);
-	if (*expanded == '/')
-		return true;
 	for (; *directories; directories += strspn(directories, ":")) {
 		size_t length = strcspn(directories, ":");
 
 		snprintf(path, sizeof(path), "%s%.*s/%s", place->root, (int)length,
-			 directories, expanded);
+			 directories, name);
 		directories += length;
 		if (access(path, X_OK) == 0)
-			return (size_t)snprintf(ret_path, size, "%s",
-						path + strlen(place->root)) < size;
+			return snprintf(ret_path, PATH_MAX, "%s",
+					path + strlen(place->root)) < PATH_MAX;
 	}
+	return false;
+}
+
+static bool program_of(const struct enable_plan *plan, const struct unit_place *place,
+		       const char *name, char ret_path[PATH_MAX])
+{
+	char expanded[PATH_MAX];
+
+	if (!unit_expand(&plan->unit, place, name, expanded, sizeof(expanded)))
+		return false;
+	snprintf(ret_path, PATH_MAX, "%s", expanded);
+	if (*expanded != '/')
+		enable_find_program(plan, place, expanded, ret_path);
 	return true;
 }
 
@@ -207,6 +206,16 @@ static bool check_command(struct enable_plan *plan, const struct enable_request 
 	return false;
 }
 
+/* By a supervisor: where there is a policy, or where root's systemd is not there. All of
+ * the unit's programs must be of that kind. */
+static bool may_be_supervised(const struct enable_plan *plan)
+{
+	for (size_t i = 0; i < plan->command_count; i++)
+		if (!reach_may_be_supervised(plan->commands[i].reach.verdict))
+			return false;
+	return plan->command_count > 0;
+}
+
 /* Through the kernel, by root's systemd; which can put no policy in force. */
 static bool may_be_observed(const struct enable_plan *plan,
 			    const struct enable_request *request,
@@ -218,39 +227,69 @@ static bool may_be_observed(const struct enable_plan *plan,
 		reach->verdict == REACH_SETID || reach->verdict == REACH_CAPABILITIES);
 }
 
-static int check_commands(struct enable_plan *plan, const struct enable_request *request,
-			  char *ret_error, size_t size)
+/* How many of the commands of a line are reached; the last one that is not is put in
+ * `ret_reach`. */
+static size_t check_line(struct enable_plan *plan, const struct enable_request *request,
+			 const char *value, const struct reach **ret_reach)
 {
-	const struct reach *reach = NULL;
-	size_t at = 0, reached = 0;
-	const char *line;
+	struct exec_line line;
+	size_t reached = 0;
 
 	while (plan->command_count < ENABLE_COMMANDS &&
-	       (line = unit_next(&plan->unit, "ExecStart", &at)) != NULL) {
+	       exec_line_next(&value, &line) == 1) {
 		struct enable_command *command = &plan->commands[plan->command_count];
 
-		if (!program_of(plan, &request->place, line, command->path,
-				sizeof(command->path)))
+		if (!program_of(plan, &request->place, line.path, command->path))
 			continue;
 		plan->command_count++;
 		if (check_command(plan, request, command))
 			reached++;
 		else
-			reach = &command->reach;
+			*ret_reach = &command->reach;
 	}
+	return reached;
+}
+
+static void note_observed(struct enable_plan *plan, const char *why)
+{
+	plan->observed = true;
+	snprintf(enable_note(plan), ENABLE_NOTE_SIZE,
+		 "the shim does not reach it: %.150s: nothing in it is changed, "
+		 "and twshim-watch@%.80s observes it; systemctl start "
+		 "twshim-watch@%.80s "
+		 "does so now, without a restart",
+		 why, plan->unit.name, plan->unit.name);
+}
+
+static void note_supervised(struct enable_plan *plan, const char *why)
+{
+	plan->supervised = true;
+	snprintf(enable_note(plan), ENABLE_NOTE_SIZE,
+		 "the shim does not reach it: %.200s: twshim exec starts it, beside a "
+		 "supervisor that observes it%s",
+		 why, plan->policy ? " and carries out its policy" : "");
+}
+
+static int check_commands(struct enable_plan *plan, const struct enable_request *request,
+			  char *ret_error, size_t size)
+{
+	const struct reach *reach = NULL;
+	size_t at = 0, reached = 0;
+	const char *value;
+
+	while ((value = unit_next(&plan->unit, "ExecStart", &at)) != NULL)
+		reached += check_line(plan, request, value, &reach);
 	if (reached && reach)
 		snprintf(enable_note(plan), ENABLE_NOTE_SIZE,
 			 "not all of its programs are reached: %s", reach->why);
 	if (reached)
 		return 0;
 	if (reach && may_be_observed(plan, request, reach)) {
-		plan->observed = true;
-		snprintf(enable_note(plan), ENABLE_NOTE_SIZE,
-			 "the shim does not reach it: %.150s: nothing in it is changed, "
-			 "and twshim-watch@%.80s observes it; systemctl start "
-			 "twshim-watch@%.80s "
-			 "does so now, without a restart",
-			 reach->why, plan->unit.name, plan->unit.name);
+		note_observed(plan, reach->why);
+		return 0;
+	}
+	if (reach && may_be_supervised(plan)) {
+		note_supervised(plan, reach->why);
 		return 0;
 	}
 	if (reach)
@@ -289,7 +328,8 @@ static int check_filter(const struct unit *unit, char *ret_error, size_t size)
 {
 	char *sets = filter_read_sets();
 	char calls[512] = "";
-	unsigned killed = sets ? filter_kills(unit, sets, calls, sizeof(calls)) : 0;
+	unsigned killed =
+	    sets ? filter_kills(unit, sets, FILTER_SHIM, calls, sizeof(calls)) : 0;
 
 	if (killed)
 		snprintf(ret_error, size,
@@ -327,6 +367,8 @@ int enable_check(struct enable_plan *plan, const struct enable_request *request,
 	/* A unit that is only observed needs no check of its environment and sandbox. */
 	if (plan->observed)
 		return 0;
+	if (plan->supervised)
+		return enable_check_exec(plan, ret_error, size);
 	if (check_environment(plan, request, ret_error, size) != 0 ||
 	    check_sandbox(plan, ret_error, size) != 0 ||
 	    check_filter(&plan->unit, ret_error, size) != 0)
@@ -337,84 +379,4 @@ int enable_check(struct enable_plan *plan, const struct enable_request *request,
 	}
 	note_privileges(plan);
 	return 0;
-}
-
-/* ---------------------------------------------------------------------- the attempt */
-
-static void become(const char *loader, const char *program, const char *library,
-		   const struct reach_user *user, int output)
-{
-	char preload[PATH_MAX + 16];
-	char *const environment[] = {preload, NULL};
-	int null = open("/dev/null", O_RDWR);
-
-	snprintf(preload, sizeof(preload), "LD_PRELOAD=%s", library);
-	dup2(null, STDIN_FILENO);
-	dup2(output, STDOUT_FILENO);
-	dup2(output, STDERR_FILENO);
-	close_range(STDERR_FILENO + 1, ~0u, 0);
-	alarm(TRY_SECONDS);
-	if (geteuid() == 0 &&
-	    (setgroups(0, NULL) != 0 || setresgid(user->gid, user->gid, user->gid) != 0 ||
-	     setresuid(user->uid, user->uid, user->uid) != 0))
-		_exit(126);
-	execle(loader, loader, "--list", program, (char *)NULL, environment);
-	_exit(127);
-}
-
-/* All of it, cut to `size`. */
-static void read_output(int fd, char *ret_text, size_t size)
-{
-	size_t length = 0;
-	char rest[512];
-	ssize_t got;
-
-	do {
-		bool full = length + 1 >= size;
-
-		got = full ? read(fd, rest, sizeof(rest))
-			   : read(fd, ret_text + length, size - 1 - length);
-		if (got > 0 && !full)
-			length += (size_t)got;
-	} while (got > 0 || (got < 0 && errno == EINTR));
-	ret_text[length] = '\0';
-}
-
-static bool find_loader(const char *program, struct reach_elf *ret_elf)
-{
-	int fd = open(program, O_RDONLY | O_CLOEXEC);
-	bool ret = fd >= 0 && reach_read_elf(fd, ret_elf) && *ret_elf->loader;
-
-	if (fd >= 0)
-		close(fd);
-	return ret;
-}
-
-bool enable_try(const char *program, const char *library, const struct reach_user *user,
-		char *ret_why, size_t size)
-{
-	char text[8192];
-	struct reach_elf elf = {0};
-	int pipes[2], status = 0;
-	pid_t child;
-
-	if (!find_loader(program, &elf) || pipe2(pipes, O_CLOEXEC) != 0)
-		return true; /* not to be tried; what was looked at stands */
-	child = fork();
-	if (child == 0)
-		become(elf.loader, program, library, user, pipes[1]);
-	close(pipes[1]);
-	text[0] = '\0';
-	if (child > 0)
-		read_output(pipes[0], text, sizeof(text));
-	close(pipes[0]);
-	if (child < 0 || waitpid(child, &status, 0) != child)
-		return true;
-	if (status == 0 && strstr(text, "/" LIBRARY_NAME) &&
-	    !strstr(text, "cannot be preloaded"))
-		return true;
-	text[strcspn(text, "\n")] = '\0';
-	snprintf(ret_why, size, "its loader, as user %u, says: %s", (unsigned)user->uid,
-		 *text ? text : "nothing");
-	return false;
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "tools/launch/library.h"
+#include "tools/systemd/unit.h"
 
 #define MARK	   "# Made by `twshim enable` ("
 #define FIRST_LINE MARK "%016" PRIx64 "); `twshim disable %s` takes it away.\n"
@@ -49,18 +50,6 @@ static char *put_first_line(const char *unit, char *rest)
 	return ret;
 }
 
-/* Inside double quotes; `doubled`: letters that stand for themselves when doubled. */
-static void write_quoted(FILE *out, const char *text, const char *doubled)
-{
-	for (; *text; text++) {
-		if (strchr("\"\\", *text))
-			fputc('\\', out);
-		else if (strchr(doubled, *text))
-			fputc(*text, out);
-		fputc(*text, out);
-	}
-}
-
 /* The former value is written as it was, with its specifiers; the library is added at
  * the end. */
 static int write_preload(FILE *out, const struct dropin *dropin)
@@ -71,8 +60,8 @@ static int write_preload(FILE *out, const struct dropin *dropin)
 	if (!value)
 		return -1;
 	fputs("Environment=\"LD_PRELOAD=", out);
-	write_quoted(out, strlen(value) > before ? dropin->preload : value, "");
-	write_quoted(out, strlen(value) > before ? value + before : "", "%");
+	unit_write_escaped(out, strlen(value) > before ? dropin->preload : value, "");
+	unit_write_escaped(out, strlen(value) > before ? value + before : "", "%");
 	fputs("\"\n", out);
 	free(value);
 	return 0;
@@ -99,13 +88,13 @@ static void write_policy(FILE *out, const struct dropin *dropin)
 		return;
 	fputs("Environment=\"TWSHIM_RUN=", out);
 	write_tag(out, dropin->unit);
-	fprintf(out, "\"\nExecStartPre=-%s\"", dropin->is_users ? "" : "+");
-	write_quoted(out, dropin->twshim, "%$");
-	fputs("\" policy load --run ", out);
+	fprintf(out, "\"\nExecStartPre=-%s", dropin->is_users ? "" : "+");
+	unit_write_quoted(out, dropin->twshim, "%$");
+	fputs(" policy load --run ", out);
 	write_tag(out, dropin->unit);
-	fputs(" \"", out);
-	write_quoted(out, dropin->policy, "%$");
-	fputs("\"\n", out);
+	fputc(' ', out);
+	unit_write_quoted(out, dropin->policy, "%$");
+	fputc('\n', out);
 }
 
 /* The places of users, before the unit's processes look for theirs. */
@@ -122,11 +111,17 @@ static void write_service(FILE *out, const struct dropin *dropin)
 	if (dropin->writable)
 		fprintf(out, "ReadWritePaths=-%s\n", dropin->writable);
 	if (dropin->needs_exec_path) {
-		fputs("ExecPaths=\"", out);
-		write_quoted(out, dropin->library, "%");
-		fputs("\"\n", out);
+		fputs("ExecPaths=", out);
+		unit_write_quoted(
+		    out, dropin->exec_lines ? dropin->twshim : dropin->library, "%");
+		fputc('\n', out);
 	}
-	write_policy(out, dropin);
+	if (dropin->needs_netlink)
+		fputs("RestrictAddressFamilies=AF_NETLINK\n", out);
+	if (dropin->exec_lines)
+		fputs(dropin->exec_lines, out);
+	else
+		write_policy(out, dropin);
 }
 
 char *dropin_text(const struct dropin *dropin)
@@ -145,7 +140,7 @@ char *dropin_text(const struct dropin *dropin)
 	}
 	write_prepare(out, dropin);
 	fputs("[Service]\n", out);
-	result = write_preload(out, dropin);
+	result = dropin->exec_lines ? 0 : write_preload(out, dropin);
 	write_service(out, dropin);
 out:
 	if (fclose(out) != 0 || result != 0) {

@@ -18,7 +18,10 @@ struct dropin {
 	bool needs_exec_path; /* NoExecPaths= would keep the library out */
 	const char *twshim;   /* loads `policy` before each start; NULL: no policy */
 	const char *policy;   /* path of its file */
-	bool observed;	      /* only that: the rest does not count */
+	const char
+	    *exec_lines;    /* ExecStart= by twshim exec, instead of the preload; NULL */
+	bool needs_netlink; /* RestrictAddressFamilies= would keep it from netlink */
+	bool observed;	    /* only that: the rest does not count */
 };
 
 /* The drop-in's text, malloc()ed. NULL: out of memory. */

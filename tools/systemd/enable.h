@@ -45,7 +45,9 @@ struct enable_plan {
 	struct tws_complaints complaints;
 	struct enable_command commands[ENABLE_COMMANDS];
 	size_t command_count;
-	bool observed; /* the shim does not reach it: it is observed through the kernel */
+	/* The shim does not reach it: it is observed through the kernel, or twshim exec
+	 * starts it beside a supervisor. */
+	bool observed, supervised;
 	/* Notes about consequences that the text does not show. */
 	char notes[ENABLE_NOTES][ENABLE_NOTE_SIZE];
 	size_t note_count;
@@ -69,6 +71,19 @@ char *enable_note(struct enable_plan *plan);
  * Returns 0 or -1. */
 int enable_check(struct enable_plan *plan, const struct enable_request *request,
 		 char *ret_error, size_t size);
+
+/* Finds a program that ExecStart= names without a path, as the unit sees it. */
+bool enable_find_program(const struct enable_plan *plan, const struct unit_place *place,
+			 const char *name, char ret_path[PATH_MAX]);
+
+/* Checks whether twshim exec can start the unit's programs, and adds notes. Returns 0 or
+ * -1. */
+int enable_check_exec(struct enable_plan *plan, char *ret_error, size_t size);
+
+/* The ExecStart= lines for that, malloc()ed. `policy`: its path as the unit sees it, or
+ * NULL. NULL: out of memory. */
+char *enable_exec_text(const struct enable_plan *plan, const struct unit_place *place,
+		       const char *policy);
 
 /* The setting that hides a file from the unit, such as "ProtectHome=yes"; NULL: it is
  * visible. Pure. */

@@ -103,7 +103,7 @@ static int find_library(struct enable_plan *plan, const struct enable_request *r
 }
 
 /* The twshim that the unit will run: this one, or that of its root. */
-static bool find_twshim(struct enable_plan *plan, const char *root)
+static void find_twshim(struct enable_plan *plan, const char *root)
 {
 	static const char *const places[] = {"/usr/local/bin/twshim", "/usr/bin/twshim"};
 	char path[PATH_MAX];
@@ -113,16 +113,15 @@ static bool find_twshim(struct enable_plan *plan, const char *root)
 		length =
 		    readlink("/proc/self/exe", plan->twshim, sizeof(plan->twshim) - 1);
 		plan->twshim[length > 0 ? length : 0] = '\0';
-		return length > 0;
+		return;
 	}
 	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
 		snprintf(path, sizeof(path), "%s%s", root, places[i]);
 		if (access(path, X_OK) == 0) {
 			strcpy(plan->twshim, places[i]);
-			return true;
+			return;
 		}
 	}
-	return false;
 }
 
 /* ----------------------------------------------------------------------- the texts */
@@ -219,7 +218,7 @@ static int read_policy(struct enable_plan *plan, const struct enable_request *re
 	free(text);
 	if (!plan->policy)
 		return -1;
-	if (find_twshim(plan, request->place.root))
+	if (*plan->twshim)
 		return 0;
 	snprintf(ret_error, size,
 		 "%s: there is no twshim in it that could load the policy: make "
@@ -259,7 +258,11 @@ static void note_dynamic(struct enable_plan *plan)
 static int write_text(struct enable_plan *plan, const struct enable_request *request,
 		      char *ret_error, size_t size)
 {
+	const char *policy =
+	    plan->policy ? plan->policy_path + strlen(request->place.root) : NULL;
 	char writable[64];
+	char *lines =
+	    plan->supervised ? enable_exec_text(plan, &request->place, policy) : NULL;
 	struct dropin dropin = {
 	    .unit = plan->unit.name,
 	    .preload = plan->preload,
@@ -268,14 +271,17 @@ static int write_text(struct enable_plan *plan, const struct enable_request *req
 	    .writable = find_writable(plan, writable, sizeof(writable)),
 	    .observed = plan->observed,
 	    .needs_exec_path = unit_value(&plan->unit, "NoExecPaths") != NULL,
+	    .needs_netlink =
+		plan->supervised && unit_value(&plan->unit, "RestrictAddressFamilies"),
+	    .exec_lines = lines,
 	    .twshim = plan->twshim,
-	    .policy =
-		plan->policy ? plan->policy_path + strlen(request->place.root) : NULL,
+	    .policy = policy,
 	};
 
 	if (!plan->observed)
 		note_dynamic(plan);
-	plan->dropin = dropin_text(&dropin);
+	plan->dropin = plan->supervised && !lines ? NULL : dropin_text(&dropin);
+	free(lines);
 	if (plan->dropin)
 		return 0;
 	snprintf(ret_error, size, "%s", strerror(ENOMEM));
@@ -323,6 +329,7 @@ int enable_plan(struct enable_plan *ret_plan, const struct enable_request *reque
 	unit_environment(&ret_plan->unit, "LD_PRELOAD", ret_plan->preload,
 			 sizeof(ret_plan->preload));
 	find_user(ret_plan, request);
+	find_twshim(ret_plan, request->place.root);
 	if (find_library(ret_plan, request, ret_error, size) != 0 ||
 	    find_paths(ret_plan, request, ret_error, size) != 0 ||
 	    read_policy(ret_plan, request, ret_error, size) != 0 ||

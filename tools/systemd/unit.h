@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #define UNIT_NAME_SIZE	 256
@@ -86,6 +87,13 @@ bool unit_is_on(const struct unit *unit, const char *name);
 /* Takes the next word from a value, with quotes and C escapes. Returns 1, 0 at the
  * end, -EINVAL for an open quote, or -ENAMETOOLONG. Pure. */
 int unit_word(const char **at, char *ret_word, size_t size);
+
+/* Writes text with the escapes that it needs in double quotes. `doubled`: letters that
+ * stand for themselves when doubled, as "%$". */
+void unit_write_escaped(FILE *out, const char *text, const char *doubled);
+
+/* The same in double quotes: one word. */
+void unit_write_quoted(FILE *out, const char *text, const char *doubled);
 
 /* Expands the specifiers that only the unit's name and manager decide (%n %N %p %P %i %j
  * %t %%). False: it has others, or does not fit. */

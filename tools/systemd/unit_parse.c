@@ -202,6 +202,24 @@ int unit_word(const char **at, char *ret_word, size_t size)
 	return quote ? -EINVAL : 1;
 }
 
+void unit_write_escaped(FILE *out, const char *text, const char *doubled)
+{
+	for (; *text; text++) {
+		if (strchr("\"\\", *text))
+			fputc('\\', out);
+		else if (strchr(doubled, *text))
+			fputc(*text, out);
+		fputc(*text, out);
+	}
+}
+
+void unit_write_quoted(FILE *out, const char *text, const char *doubled)
+{
+	fputc('"', out);
+	unit_write_escaped(out, text, doubled);
+	fputc('"', out);
+}
+
 bool unit_environment(const struct unit *unit, const char *variable, char *ret_value,
 		      size_t size)
 {
