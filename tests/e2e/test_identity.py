@@ -156,3 +156,21 @@ def test_looking_for_a_change_of_user_costs_no_call_per_connection(t):
             calls[uid, number] = {name: counts.get(name, 0) for name in ("getresuid", "capget",
                                                                         "gettid")}
         assert calls[uid, 1] == calls[uid, 21], calls
+
+
+def test_a_root_process_that_begins_as_another_user_for_a_moment_loses_no_count(t):
+    """Before its first segment, which it makes once it is one user again."""
+    server = t.server()
+    t.run("/usr/bin/python3", "-c", """
+import os, socket, sys
+def connect():
+    with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as one:
+        one.send(b"x")
+        one.recv(1)
+os.seteuid(int(sys.argv[3]))
+for _ in range(5):
+    connect()
+os.seteuid(0)
+connect()
+""", ADDRESS, str(server.port), str(ALICE))
+    t.counters(t.report(), attempts=1, established=1, ended_local_fin=1, unobserved=5)
