@@ -13,11 +13,8 @@
 #include "shim/hooks.h"
 #include "shim/policy/policy.h"
 #include "shim/lifecycle.h"
+#include "shim/shared/newer.h"
 #include "shim/shared/sys.h"
-
-#ifndef IP_BIND_ADDRESS_NO_PORT
-#define IP_BIND_ADDRESS_NO_PORT 24
-#endif
 
 static void count_call(int fd, enum tws_counter counter)
 {

@@ -13,12 +13,10 @@
 #include <unistd.h>
 
 #include "shim/conn/peek.h"
+#include "shim/shared/newer.h"
 #include "shim/shared/sys.h"
 #include "shim/shared/text.h"
 
-#ifndef SYS_faccessat2
-#define SYS_faccessat2 439
-#endif
 #if defined(__x86_64__)
 #define OWN_MACHINE EM_X86_64
 #elif defined(__aarch64__)

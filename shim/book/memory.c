@@ -9,11 +9,8 @@
 #include <linux/futex.h>
 #include <sys/mman.h>
 
+#include "shim/shared/newer.h"
 #include "shim/shared/sys.h"
-
-#ifndef MADV_POPULATE_WRITE /* in older headers */
-#define MADV_POPULATE_WRITE 23
-#endif
 
 long tws_memory_read(uintptr_t at)
 {

@@ -19,17 +19,15 @@
 #include "shim/book/memory.h"
 #include "shim/book/own_names.h"
 #include "shim/book/self.h"
+#include "shim/shared/newer.h"
 #include "shim/shared/sys.h"
+#include "shim/shared/temporary.h"
 #include "shim/shared/text.h"
 #include "shim/shared/layout.h"
 
 #define IMAGES_MAX 256
 #define FOLD_EVERY 64  /* segments made */
 #define FOLD_MOST  128 /* segments folded at once */
-
-#ifndef RENAME_NOREPLACE
-#define RENAME_NOREPLACE 1
-#endif
 
 int tws_publish_directory_from(enum tws_place *place, bool make)
 {
@@ -235,17 +233,10 @@ static void fold_sometimes(int directory, const struct tws_settings *settings)
 static struct tws_header *publish_in(int directory, const struct tws_settings *settings,
 				     struct tws_header *ret_layout)
 {
-	char temporary[64];
-	struct tws_text text = tws_text_begin(temporary, sizeof(temporary));
-	struct tws_header *ret = NULL;
-	int fd;
+	char temporary[TWS_TEMPORARY_SIZE];
+	int fd = tws_temporary_make(directory, temporary);
+	struct tws_header *ret;
 
-	tws_text_number(&text, (uint64_t)tws_sys1(SYS_gettid, 0));
-	tws_text_add(&text, "-");
-	tws_text_number(&text, tws_now());
-	tws_text_add(&text, TWS_TEMPORARY_SUFFIX);
-	fd = (int)tws_sys4(SYS_openat, directory, temporary,
-			   O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return NULL;
 	memset(ret_layout, 0, sizeof(*ret_layout));

@@ -23,6 +23,7 @@
 #include "shim/book/fds.h"
 #include "shim/shared/ending.h"
 #include "shim/shared/hot.h"
+#include "shim/shared/newer.h"
 #include "shim/shared/sys.h"
 
 /* Flags that readers do not need. LOW_WATER: the program set SO_RCVLOWAT above 1.
@@ -44,10 +45,6 @@
 TWS_ASSERT(!(TWS_CONN_PRIVATE &
 	     (TWS_CONN_PORT_RING | TWS_CONN_PORT_RANGE | TWS_CONN_POLICY_COUNTED |
 	      TWS_CONN_ADOPTED | TWS_CONN_SHUT_READ)));
-
-#ifndef IPPROTO_MPTCP
-#define IPPROTO_MPTCP 262
-#endif
 
 /* A slot, as it was when somebody looked at it. */
 struct tws_conn {

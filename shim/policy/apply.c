@@ -14,13 +14,7 @@
 #include "shim/book/breaker.h"
 #include "shim/book/port_ring.h"
 #include "shim/conn/alone.h"
-
-#ifndef IP_LOCAL_PORT_RANGE
-#define IP_LOCAL_PORT_RANGE 51
-#endif
-#ifndef IP_BIND_ADDRESS_NO_PORT
-#define IP_BIND_ADDRESS_NO_PORT 24
-#endif
+#include "shim/shared/newer.h"
 
 #define RING_TRIES 8
 

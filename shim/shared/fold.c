@@ -12,14 +12,12 @@
 
 #include "shim/shared/clock.h"
 #include "shim/shared/fold_parts.h"
+#include "shim/shared/newer.h"
 #include "shim/shared/rundir.h"
 #include "shim/shared/slices.h"
 #include "shim/shared/sys.h"
+#include "shim/shared/temporary.h"
 #include "shim/shared/text.h"
-
-#ifndef RENAME_NOREPLACE
-#define RENAME_NOREPLACE 1
-#endif
 
 static uint64_t lay(struct tws_header *totals, enum tws_section_id id, size_t element,
 		    uint32_t count, uint64_t offset)
@@ -246,21 +244,13 @@ static bool write_totals(int fd, const struct tws_header *totals)
 static bool replace(int directory, const char *name, const struct tws_header *totals,
 		    bool replaces)
 {
-	char temporary[128];
-	struct tws_text text = tws_text_begin(temporary, sizeof(temporary));
+	char temporary[TWS_TEMPORARY_SIZE];
 	bool ret;
 	int fd;
 
 	if (!tws_may_write(totals->size))
 		return false;
-	tws_text_add(&text, name);
-	tws_text_add(&text, "-");
-	tws_text_number(&text, (uint64_t)tws_sys1(SYS_gettid, 0));
-	tws_text_add(&text, "-");
-	tws_text_number(&text, tws_now());
-	tws_text_add(&text, TWS_TEMPORARY_SUFFIX);
-	fd = (int)tws_sys4(SYS_openat, directory, temporary,
-			   O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	fd = tws_temporary_make(directory, temporary);
 	if (fd < 0)
 		return false;
 	tws_share_as_directory(directory, fd);
@@ -271,16 +261,6 @@ static bool replace(int directory, const char *name, const struct tws_header *to
 		return true;
 	tws_sys3(SYS_unlinkat, directory, temporary, 0);
 	return false;
-}
-
-void tws_share_as_directory(int directory, int fd)
-{
-	struct stat stat = {0};
-	bool shared = tws_sys2(SYS_fstat, directory, &stat) == 0 &&
-		      stat.st_mode & S_IRGRP &&
-		      tws_sys3(TWS_RARELY(SYS_fchown), fd, -1, stat.st_gid) == 0;
-
-	tws_sys2(SYS_fchmod, fd, shared ? 0640 : 0600);
 }
 
 static void unlink_named(int directory, const struct tws_header *totals)

@@ -39,10 +39,6 @@ struct tws_fold_limits {
  * many; 0 also if another process is folding; negative errno on error. */
 int tws_fold(int directory, const struct tws_fold_limits *limits);
 
-/* Gives a file the access of its directory, whatever the umask: users who may list the
- * directory through its group may read the file (0640 and that group); otherwise 0600. */
-void tws_share_as_directory(int directory, int fd);
-
 /* Returns how an open connection of a dead process ended if nothing more can be learnt:
  * the ending noted at exit or exec, otherwise unseen. */
 void tws_fold_settle(const struct tws_header *header, const struct tws_connection *slot,

@@ -12,13 +12,10 @@
 #include "shim/shared/clock.h"
 #include "shim/shared/fold_parts.h"
 #include "shim/shared/names.h"
+#include "shim/shared/newer.h"
 #include "shim/shared/rundir.h"
 #include "shim/shared/sys.h"
 #include "shim/shared/text.h"
-
-#ifndef RENAME_NOREPLACE
-#define RENAME_NOREPLACE 1
-#endif
 
 #define SECOND_NS	1000000000u
 #define HELD_AT_MOST_S	86400ull

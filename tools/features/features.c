@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "shim/shared/newer.h"
 #include "shim/shared/rundir.h"
 #include "tools/kernel/host.h"
 #include "tools/kernel/kernel.h"
@@ -29,10 +30,6 @@
 #include "tools/observe/cgroup.h"
 #include "tools/observe/libbpf.h"
 #include "tools/web/microhttpd.h"
-
-#ifndef IPPROTO_MPTCP
-#define IPPROTO_MPTCP 262
-#endif
 
 /* What one look at the host has told, for the probes that need it. */
 struct probe {

@@ -13,11 +13,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "shim/shared/newer.h"
 #include "tools/kernel/host.h"
-
-#ifndef IP_LOCAL_PORT_RANGE
-#define IP_LOCAL_PORT_RANGE 51
-#endif
 
 #define WHOLE_RANGE (65535u << 16 | 1)
 /* Each port is 1 to 8 after the previous one: the chance that all have one parity is 1

@@ -4,6 +4,7 @@
  * opens connections one after another, does with each what its board says, closes it,
  * and records what it saw. It prints nothing.
  */
+#include "shim/shared/newer.h"
 #include "tools/lab/lab.h"
 
 #include <arpa/inet.h>
@@ -20,13 +21,6 @@
 #include <unistd.h>
 
 #include "shim/shared/clock.h"
-
-#ifndef IP_BIND_ADDRESS_NO_PORT
-#define IP_BIND_ADDRESS_NO_PORT 24
-#endif
-#ifndef IP_LOCAL_PORT_RANGE
-#define IP_LOCAL_PORT_RANGE 51
-#endif
 
 #define THREADS	    64
 #define SEND_BUFFER 262144

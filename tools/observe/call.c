@@ -12,14 +12,9 @@
 #include <unistd.h>
 
 #include "shim/shared/clock.h"
+#include "shim/shared/newer.h"
 #include "tools/observe/open_table.h"
 
-#ifndef IPPROTO_MPTCP
-#define IPPROTO_MPTCP 262
-#endif
-#ifndef SO_NETNS_COOKIE
-#define SO_NETNS_COOKIE 71
-#endif
 #define I386_SOCKETCALL 102
 #define I386_CONNECT	362
 #define I386_SENDTO	369

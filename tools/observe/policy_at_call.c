@@ -7,14 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "shim/shared/newer.h"
 #include "tools/kernel/kernel.h"
-
-#ifndef IP_LOCAL_PORT_RANGE
-#define IP_LOCAL_PORT_RANGE 51
-#endif
-#ifndef IP_BIND_ADDRESS_NO_PORT
-#define IP_BIND_ADDRESS_NO_PORT 24
-#endif
 
 static int option_of_socket(int fd, int level, int name)
 {

@@ -13,19 +13,13 @@
 #include <unistd.h>
 
 #include "shim/shared/clock.h"
-#include "shim/shared/fold.h"
+#include "shim/shared/layout.h"
+#include "shim/shared/newer.h"
+#include "shim/shared/slices.h"
+#include "shim/shared/temporary.h"
 #include "tools/kernel/kernel.h"
 #include "tools/kernel/proc_file.h"
 #include "tools/kernel/process.h"
-#include "shim/shared/layout.h"
-#include "shim/shared/slices.h"
-
-#ifndef RENAME_NOREPLACE
-#define RENAME_NOREPLACE 1
-#endif
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
 
 #define IMAGES_MAX                                                                       \
 	1000 /* execs of one process, and observers of it, one after another             \
@@ -132,19 +126,16 @@ int publish_file_make(struct publish_file *ret_file, const struct publish_writer
 		      const struct publish_subject *subject, int directory)
 {
 	struct tws_header layout;
-	char temporary[NAME_SIZE];
+	char temporary[TWS_TEMPORARY_SIZE];
 	int result, fd;
 
 	lay_out_observed(&layout, writer, subject);
 	*ret_file = (struct publish_file){.size = layout.size};
 	memcpy(ret_file->section, layout.section, sizeof(layout.section));
 	ret_file->slices = layout.slices;
-	snprintf(temporary, sizeof(temporary), "%d-%" PRIu64 TWS_TEMPORARY_SUFFIX,
-		 (int)getpid(), tws_now());
-	fd = openat(directory, temporary,
-		    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	fd = tws_temporary_make(directory, temporary);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	tws_share_as_directory(directory, fd);
 	result = fill_file(ret_file, &layout, directory, fd, temporary);
 	close(fd);

@@ -12,15 +12,12 @@
 
 #include "shim/shared/clock.h"
 #include "shim/shared/ending.h"
+#include "shim/shared/newer.h"
 #include "tools/kernel/kernel.h"
 #include "tools/kernel/proc_file.h"
 #include "tools/observe/bpf.h"
 #include "tools/observe/call.h"
 #include "tools/observe/publish_parts.h"
-
-#ifndef SO_NETNS_COOKIE
-#define SO_NETNS_COOKIE 71
-#endif
 
 #define MS	    1000000ull
 #define LOOK_MS	    300 /* a connection that is older is looked for in the table */
