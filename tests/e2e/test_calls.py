@@ -35,15 +35,14 @@ def own_calls(path):
             pid, at, name, rest = match.groups()
             if name == "execve" and not re.search(r"= -1 \w+ ", rest):
                 ranges[pid] = None
-            if name == "openat" and "libtwshim.so" in rest:
-                begun[pid] = rest.split("= ")[-1]
-            # Two processes at once split a line, perhaps that of the mmap(): the next file is another.
-            if name == "close" and rest.startswith(f"{begun.get(pid)})"):
-                del begun[pid]
-            if name == "mmap" and pid in begun and f", {begun[pid]}, 0) = " in rest:
+            # Two processes at once split a line, perhaps that of the mmap() or of the close(): the
+            # next file that the loader opens is another one, often with the same number.
+            if name == "openat":
+                begun[pid] = rest.split("= ")[-1] if "libtwshim.so" in rest else None
+            if name == "mmap" and begun.get(pid) and f", {begun[pid]}, 0) = " in rest:
                 size, base = int(rest.split(", ")[1]), int(rest.split("= ")[-1], 16)
                 ranges[pid] = (base, base + size)
-                del begun[pid]
+                begun[pid] = None
             # A child that has not called exec has its parent's memory.
             known = ranges[pid] if pid in ranges else next(filter(None, ranges.values()), None)
             if known and "?" not in at and known[0] <= int(at, 16) < known[1]:
