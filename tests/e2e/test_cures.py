@@ -187,7 +187,7 @@ def test_a_run_ends_with_the_same_under_its_rule_and_a_report_with_doctor(t):
     first = t.run(t.twshim, "run", "--", "sh", script, shim=False).stderr.decode()
     again, experiment, *more = next_commands(first)
     assert again.startswith(f"twshim run -p 'close=fin-reset,to={server.to}' -- sh '"), first
-    assert experiment == again.replace("-p", "--experiment"), first
+    assert experiment == again.replace("-p", "--experiment", 1), first
     assert more == ["twshim doctor"], first
     for each in SHELLS:
         a_minute_passes(t)
