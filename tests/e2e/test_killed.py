@@ -92,7 +92,8 @@ def test_without_a_reader_the_report_says_how_many_were_folded_unsettled(t):
           "2>/dev/null; true")
     t.run(t.twshim, "run", "-q", "--", "true", shim=False)  # folds what is beyond 512
     total = t.report()["total"]
-    assert total["ended_unseen"] == total["via_kill"] == STORM, total
+    # On a busy machine the last one may still be in LAST_ACK when a reader comes: its ending is known.
+    assert total["ended_unseen"] + total["ended_remote_fin"] == total["via_kill"] == STORM, total
     assert 0 < total["folded_unseen"] < STORM, total
     text = t.run(t.twshim, "report", shim=False).stdout.decode()
     assert f"{total['folded_unseen']} connections of killed processes" in " ".join(text.split())
