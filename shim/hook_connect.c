@@ -52,11 +52,13 @@ void tws_connect_dissolve(int fd, struct tws_connecting *connecting)
 	connecting->disconnected = true;
 }
 
-/* The attempt failed, and the next one may go elsewhere. */
+/* The attempt failed, and the next one may go elsewhere. Where two threads try again at
+ * once, one of them forgets. */
 static void forget_destination(struct tws_connection *slot)
 {
-	if (tws_conn_state(slot) == TWS_CONN_CLAIMED)
-		slot->destination = slot->arm = 0;
+	if (tws_conn_state(slot) == TWS_CONN_CLAIMED &&
+	    __atomic_exchange_n(&slot->failure, 0, __ATOMIC_ACQ_REL))
+		tws_conn_unname(slot);
 }
 
 /* The slot of a descriptor that we may have a connection for already. */
@@ -99,8 +101,8 @@ static __attribute__((noinline)) bool slot_slowly(int fd, uint32_t word,
 	return false;
 }
 
-/* The slot of a socket that is about to connect, in state CLAIMED, or the slot that
- * the socket has already. False: there is none. */
+/* The slot of a socket that is about to connect, in state CLAIMED and UNNAMED, or the
+ * slot that the socket has already. False: there is none. */
 static inline bool slot_for(int fd, struct tws_conn *ret_conn)
 {
 	uint32_t word = tws_fd(fd);
@@ -156,7 +158,6 @@ static inline bool attempt(struct tws_connecting *connecting, uint64_t now)
 static inline void begin_unnamed(struct tws_connecting *connecting, uint64_t now)
 {
 	connecting->unnamed = true;
-	connecting->conn.slot->flags |= TWS_CONN_UNNAMED;
 	if (tws_likely(attempt(connecting, now)))
 		tws_add(
 		    &connecting->conn.book->destinations[0].counters.value[TWS_attempts],
@@ -207,6 +208,7 @@ static TWS_COLD void connect_by_policy(int fd, const struct sockaddr *address,
 	} else if (tws_conn_state(conn->slot) != TWS_CONN_CLAIMED) {
 		connect_again(connecting);
 	} else {
+		tws_conn_take_unnamed(conn);
 		tws_connect_set_destination(conn, &remote);
 		tws_connect_note_use(conn->book, tws_now());
 		if (__atomic_load_n(&tws_plans, __ATOMIC_RELAXED))

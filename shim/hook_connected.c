@@ -54,24 +54,30 @@ static TWS_COLD bool read_late(int fd, const struct sockaddr *address, socklen_t
 }
 
 /* The destination is known now, and the attempt is counted there. No arm is involved:
- * a policy needs the destination earlier. False: another thread has moved the
- * connection meanwhile, and it stays where it was counted. */
+ * a policy needs the destination earlier. Two threads that connect the same descriptor
+ * may each have found another entry of the same address; the first one is taken. False:
+ * another thread has moved the connection meanwhile, and it stays where it was counted.
+ */
 static inline TWS_ALWAYS_INLINE bool name(struct tws_connecting *connecting,
 					  const struct tws_address *remote)
 {
 	const struct tws_conn *conn = &connecting->conn;
 	struct tws_connection *slot = conn->slot;
 	struct tws_destination *all = conn->book->destinations;
+	uint16_t none = 0;
 	uint16_t at;
 
 	if (tws_unlikely(!tws_conn_is(conn, TWS_CONN_CONNECTING)))
 		return false;
 	at = tws_book_destination(conn->book, remote);
-	slot->remote = *remote;
-	slot->destination = at;
+	if (tws_likely(__atomic_compare_exchange_n(&slot->destination, &none, at, false,
+						   __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)))
+		slot->remote = *remote;
+	else if (none < tws_book_ready(conn->book, TWS_SECTION_DESTINATIONS))
+		at = none;
 	connecting->tally = (struct tws_tally){&all[at].counters, NULL};
 	if (tws_unlikely(!tws_conn_take_unnamed(conn)))
-		return true; /* two threads connect it, and the other one has moved it */
+		return true; /* the other thread has moved its attempt */
 	tws_history_note(conn->book, at, connecting->began_ns);
 	tws_connect_count(connecting, connecting->tally);
 	tws_add(&all[0].counters.value[TWS_attempts], (uint64_t)-1);
@@ -99,6 +105,7 @@ static TWS_COLD void meet(int fd, const struct sockaddr *address, socklen_t leng
 		return;
 	}
 	tws_connect_note_use(connecting->conn.book, tws_now());
+	tws_conn_take_unnamed(&connecting->conn);
 	tws_connect_set_destination(&connecting->conn, &remote);
 	tws_connect_begin(connecting);
 }
@@ -195,12 +202,15 @@ static void look_back(int fd, const struct sockaddr *address, socklen_t length,
 		disconnected(fd, connecting);
 }
 
-/* Another thread is in connect() with this socket. */
-static bool is_unnamed(const struct tws_connecting *connecting)
+/* Another thread is in connect() with this socket. If it has named it meanwhile, the
+ * connection is counted where that thread decided. */
+static bool is_unnamed(struct tws_connecting *connecting)
 {
-	return connecting->again &&
-	       __atomic_load_n(&connecting->conn.slot->flags, __ATOMIC_RELAXED) &
-		   TWS_CONN_UNNAMED;
+	if (__atomic_load_n(&connecting->conn.slot->flags, __ATOMIC_ACQUIRE) &
+	    TWS_CONN_UNNAMED)
+		return true;
+	connecting->tally = tws_conn_tally(&connecting->conn);
+	return false;
 }
 
 /* Everything but the usual case, which is a connection that was established at once. */
@@ -219,7 +229,7 @@ connected_slowly(int fd, const struct sockaddr *address, socklen_t length,
 	now = tws_now();
 	if (now - connecting->began_ns > TWS_FRESH_NS)
 		tws_book_check();
-	if (connecting->unnamed || is_unnamed(connecting))
+	if (connecting->unnamed || (connecting->again && is_unnamed(connecting)))
 		error = name_late(fd, address, length, connecting, error, now);
 	if (error < 0)
 		return;

@@ -301,6 +301,9 @@ TWS_HOT bool tws_conn_claim(int fd, uint32_t flags, struct tws_book *book,
 	if (tws_unlikely(!cookie ||
 			 book != __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE)))
 		return false; /* no socket, or the book's file was truncated */
+	/* Another thread has connected it since the caller looked. */
+	if (tws_unlikely(before & TWS_FD_SLOT) && tws_conn_book(before))
+		return false;
 	if (!claim_again(book, ret_conn) && !claim_any(book, ret_conn))
 		return false;
 	slot = ret_conn->slot;
@@ -309,7 +312,7 @@ TWS_HOT bool tws_conn_claim(int fd, uint32_t flags, struct tws_book *book,
 	memset(&slot->cookie, 0, 64 - offsetof(struct tws_connection, cookie));
 	memset((char *)slot + 64, 0, sizeof(*slot) - 64);
 	slot->cookie = cookie;
-	slot->flags = flags;
+	slot->flags = flags | TWS_CONN_UNNAMED;
 	slot->fd = fd;
 	slot->descriptors = 1;
 	slot->action[TWS_ACTION_SPAWNS] =
@@ -326,8 +329,10 @@ TWS_HOT bool tws_conn_claim(int fd, uint32_t flags, struct tws_book *book,
 /* Option counters already added are still true; keep them. */
 void tws_conn_unattempt(const struct tws_conn *conn)
 {
-	if (tws_conn_move(conn, TWS_CONN_CONNECTING, TWS_CONN_CLAIMED))
-		tws_conn_count(conn, TWS_attempts, (uint64_t)-1);
+	if (!tws_conn_move(conn, TWS_CONN_CONNECTING, TWS_CONN_CLAIMED))
+		return;
+	tws_conn_count(conn, TWS_attempts, (uint64_t)-1);
+	tws_conn_unname(conn->slot);
 }
 
 bool tws_conn_believe(const struct tws_conn *conn, uint64_t now)
@@ -337,15 +342,21 @@ bool tws_conn_believe(const struct tws_conn *conn, uint64_t now)
 	return tws_conn_establish(conn, tws_conn_tally(conn), now);
 }
 
+static void count_failure(const struct tws_conn *conn, int error)
+{
+	tws_conn_count(conn, tws_failure_counter(error), 1);
+	tws_conn_rule_failed(conn);
+	/* From here on the next attempt may begin. */
+	__atomic_store_n(&conn->slot->failure, (uint8_t)tws_failure_counter(error),
+			 __ATOMIC_RELEASE);
+}
+
 void tws_conn_fail(const struct tws_conn *conn, int error)
 {
 	if (!tws_conn_move(conn, TWS_CONN_CONNECTING, TWS_CONN_CLAIMED))
 		return;
-	__atomic_store_n(&conn->slot->failure, (uint8_t)tws_failure_counter(error),
-			 __ATOMIC_RELAXED);
 	tws_conn_note(conn, tws_now());
-	tws_conn_count(conn, tws_failure_counter(error), 1);
-	tws_conn_rule_failed(conn);
+	count_failure(conn, error);
 }
 
 /* A failed connect has one of these errors. Any other error means that an established
@@ -362,8 +373,7 @@ void tws_conn_disbelieve(const struct tws_conn *conn, int error)
 	tws_conn_note(conn, tws_now());
 	tws_conn_count(conn, TWS_established, (uint64_t)-1);
 	tws_conn_count_gone(conn, tws_conn_tally(conn));
-	tws_conn_count(conn, tws_failure_counter(error), 1);
-	tws_conn_rule_failed(conn);
+	count_failure(conn, error);
 }
 
 /* --------------------------------------------------------------- handed on */

@@ -28,9 +28,9 @@
 
 /* Flags that readers do not need. LOW_WATER: the program set SO_RCVLOWAT above 1.
  * APP_NO_PORT: it set IP_BIND_ADDRESS_NO_PORT, so its next bind() to port 0 takes no
- * port. AGAIN: it called connect() again before it was connected. The attempt of an
- * UNNAMED connection is counted under `other` until connect() has returned; whoever
- * clears that flag decides where it stays. STREAM: a stdio stream writes to it, which
+ * port. AGAIN: it called connect() again before it was connected. UNNAMED: no connect()
+ * has set the destination yet, and an attempt is counted under `other`; whoever clears
+ * that flag decides where it stays. STREAM: a stdio stream writes to it, which
  * exit() flushes after us. New flags are taken from the top down, because those of the
  * enum grow towards them. */
 #define TWS_CONN_LOW_WATER   (1u << 24)

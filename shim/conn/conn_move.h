@@ -39,6 +39,13 @@ static inline bool tws_conn_take_unnamed(const struct tws_conn *conn)
 	       TWS_CONN_UNNAMED;
 }
 
+/* The next attempt of a CLAIMED slot finds its destination anew. */
+static inline void tws_conn_unname(struct tws_connection *slot)
+{
+	slot->destination = slot->arm = 0;
+	__atomic_fetch_or(&slot->flags, TWS_CONN_UNNAMED, __ATOMIC_RELEASE);
+}
+
 /* Whether the slot is in that state, with the same generation. */
 static inline bool tws_conn_is(const struct tws_conn *conn, enum tws_conn_state state)
 {

@@ -570,7 +570,8 @@ def as_user(uid, *command):
 
 def mounted(systemd):
     """(type, options) of /run/twshim, without what the kernel adds; its size in blocks and files."""
-    kind, options = systemd.run("findmnt", "-no", "FSTYPE,OPTIONS", "/run/twshim").stdout.decode().split()
+    # The last one: the host's may be hidden below.
+    kind, options = systemd.run("findmnt", "-no", "FSTYPE,OPTIONS", "/run/twshim").stdout.decode().split()[-2:]
     size = systemd.run("stat", "-fc", "%b %c", "/run/twshim").stdout
     return kind, sorted(o for o in options.split(",") if o not in ("relatime", "inode64")), size
 
