@@ -78,7 +78,7 @@ static inline TWS_ALWAYS_INLINE bool name(struct tws_connecting *connecting,
 	connecting->tally = (struct tws_tally){&all[at].counters, NULL};
 	if (tws_unlikely(!tws_conn_take_unnamed(conn)))
 		return true; /* the other thread has moved its attempt */
-	tws_history_note(conn->book, at, connecting->began_ns);
+	tws_history_note(conn->book, &all[at], connecting->began_ns);
 	tws_connect_count(connecting, connecting->tally);
 	tws_add(&all[0].counters.value[TWS_attempts], (uint64_t)-1);
 	return true;

@@ -28,15 +28,16 @@ static bool reach(struct tws_book *book, uint32_t place)
 	return true;
 }
 
-void tws_history_keep(struct tws_book *book, uint32_t destination, uint32_t slice)
+void tws_history_keep(struct tws_book *book, struct tws_destination *entry,
+		      uint32_t slice)
 {
-	bool process = destination == TWS_SLICE_PROCESS;
-	struct tws_destination *entry = process ? NULL : &book->destinations[destination];
+	const struct tws_counters *counters = entry ? &entry->counters : book->process;
 	const struct tws_slice about = {
-	    .slice = tws_slice_leave(
-		process ? &book->header->process_slice : &entry->slice, slice),
+	    .slice = tws_slice_leave(entry ? &entry->slice : &book->header->process_slice,
+				     slice),
 	    .until = slice,
-	    .destination = destination};
+	    .destination =
+		entry ? (uint32_t)(entry - book->destinations) : TWS_SLICE_PROCESS};
 	uint64_t ticket;
 	uint32_t place;
 
@@ -48,6 +49,5 @@ void tws_history_keep(struct tws_book *book, uint32_t destination, uint32_t slic
 		tws_slice_fill((struct tws_slice *)(void *)((char *)book->header +
 							    book->slices.offset) +
 				   place,
-			       ticket, &about,
-			       process ? book->process : &entry->counters);
+			       ticket, &about, counters);
 }

@@ -72,7 +72,8 @@ static __attribute__((noinline)) void count_fin_reset(const struct tws_conn *con
 static inline void count_end(const struct tws_end *end, uint64_t now)
 {
 	const struct tws_conn *conn = &end->conn;
-	struct tws_tally tally = tws_conn_tally(conn);
+	struct tws_destination *entry = tws_conn_entry(conn);
+	struct tws_tally tally = {&entry->counters, tws_conn_arm(conn)};
 	struct ended ended = {.ending = tws_ending_counter(end->verdict.ending),
 			      .via = tws_via_counter(end->via),
 			      .lifetime_ns = now - conn->slot->established_ns,
@@ -86,6 +87,7 @@ static inline void count_end(const struct tws_end *end, uint64_t now)
 		conn->slot->flags |= TWS_CONN_DOUBTFUL;
 	if (tws_likely(end->verdict.time_wait))
 		tws_record_time_wait(conn);
+	tws_history_note(conn->book, entry, now);
 	count_ended(tally.destination, &ended);
 	if (tws_unlikely(tally.arm))
 		count_ended_in_arm(tally.arm, &ended);
@@ -143,8 +145,10 @@ static __attribute__((noinline)) void count_unborn(const struct tws_end *end,
 }
 
 /* It was established, although the program never asked. */
-static __attribute__((noinline)) void establish_late(const struct tws_conn *conn)
+static __attribute__((noinline)) void establish_late(const struct tws_conn *conn,
+						     uint64_t now)
 {
+	tws_conn_note(conn, now);
 	conn->slot->established_ns = conn->slot->began_ns;
 	tws_conn_count_established(conn, tws_conn_tally(conn));
 	count_late_peak(conn);
@@ -167,12 +171,12 @@ static inline TWS_ALWAYS_INLINE void finish(const struct tws_end *end)
 	slot->via = (uint8_t)end->via;
 	slot->failure = (uint8_t)end->verdict.failure;
 	__atomic_store_n(&conn->book->header->heartbeat_ns, now, __ATOMIC_RELAXED);
-	tws_conn_note(conn, now);
 	if (tws_likely(tws_ending_was_established(&end->verdict))) {
 		if (tws_unlikely(!was_open))
-			establish_late(conn);
+			establish_late(conn, now);
 		count_end(end, now);
 	} else {
+		tws_conn_note(conn, now);
 		count_unborn(end, was_open);
 	}
 	tws_record_ended(end, now);

@@ -66,25 +66,24 @@ static inline bool tws_conn_owned(const struct tws_conn *conn)
 /* The counters of its destination and of its arm (NULL: none). Others may have changed
  * the numbers in a slot, so they are read once and checked against what is backed by
  * memory. */
-static inline uint32_t tws_conn_destination_index(const struct tws_conn *conn)
+static inline struct tws_destination *tws_conn_entry(const struct tws_conn *conn)
 {
 	uint16_t at = __atomic_load_n(&conn->slot->destination, __ATOMIC_RELAXED);
 
-	return tws_unlikely(at >= tws_book_ready(conn->book, TWS_SECTION_DESTINATIONS))
-		   ? 0
-		   : at;
+	if (tws_unlikely(at >= tws_book_ready(conn->book, TWS_SECTION_DESTINATIONS)))
+		at = 0;
+	return &conn->book->destinations[at];
 }
 
 static inline struct tws_counters *tws_conn_destination(const struct tws_conn *conn)
 {
-	return &conn->book->destinations[tws_conn_destination_index(conn)].counters;
+	return &tws_conn_entry(conn)->counters;
 }
 
 /* Something is about to be counted for the connection. */
-static inline TWS_ALWAYS_INLINE void tws_conn_note(const struct tws_conn *conn,
-						   uint64_t now)
+static inline void tws_conn_note(const struct tws_conn *conn, uint64_t now)
 {
-	tws_history_note(conn->book, tws_conn_destination_index(conn), now);
+	tws_history_note(conn->book, tws_conn_entry(conn), now);
 }
 
 static inline struct tws_counters *tws_conn_arm(const struct tws_conn *conn)

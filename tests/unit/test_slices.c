@@ -37,7 +37,7 @@ static const struct tws_slice *record_of(const struct tws_book *book, uint32_t i
 static void count(struct tws_book *book, uint16_t destination, uint32_t slice,
 		  uint64_t attempts)
 {
-	tws_history_note(book, destination, in(slice));
+	tws_history_note(book, &book->destinations[destination], in(slice));
 	tws_add(&book->destinations[destination].counters.value[TWS_attempts], attempts);
 }
 
