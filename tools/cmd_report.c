@@ -15,6 +15,7 @@
 #include "tools/base/memory.h"
 #include "tools/base/output.h"
 #include "tools/model/group.h"
+#include "tools/policy/since.h"
 #include "tools/report/diff.h"
 #include "tools/report/report.h"
 #include "tools/segments/dir_option.h"
@@ -22,8 +23,9 @@
 struct request {
 	uint8_t run[TWS_RUN_SIZE];
 	struct report_options options;
-	const char *page; /* NULL: none */
-	const char *diff; /* an older report to compare with; NULL: none */
+	const char *page;  /* NULL: none */
+	const char *diff;  /* an older report to compare with; NULL: none */
+	const char *since; /* NULL: not given */
 };
 
 static int report_take_run(const struct cli_option *option, void *field)
@@ -48,6 +50,7 @@ static const struct cli_option OPTIONS[] = {
      "instead: what has changed since this report, which --json\n"
      "or run --json wrote; with --json: schema twshim.diff/1",
      cli_take_text, .offset = offsetof(struct request, diff)},
+    SINCE_OPTION(struct request, since),
     DIR_OPTION(struct request, options.dir),
     {"run", 0, "TAG", "only the processes of this run; twshim run --keep prints its tag",
      report_take_run, .offset = offsetof(struct request, run)},
@@ -58,18 +61,37 @@ static const struct cli_option OPTIONS[] = {
 static const struct cli_command COMMAND = {
     .name = "report",
     .operands = "[APPLICATION|PID]",
-    .summary = "Shows what is known now: which programs opened connections to where, who "
+    .summary = "Shows which programs opened connections to where in the last hour, who "
 	       "closed them\nfirst, and which TIME_WAIT sockets they left. About all "
 	       "applications, one (its name or\npath), or one process.\n",
     .options = OPTIONS,
     .most_operands = 1,
 };
 
+/* A run is shown whole: it is a period of its own. CLI_GO_ON, or the exit status. */
+static int report_find_since(struct request *request)
+{
+	char error[PRINT_ERROR_SIZE];
+	const char *since = request->since;
+
+	if (!since && request->options.run_tag)
+		since = "all";
+	return since_find(since, request->options.dir, &request->options.since_ns, error,
+			  sizeof(error)) == 0
+		   ? CLI_GO_ON
+		   : cli_fail(CLI_USAGE, "report: %s", error);
+}
+
 /* CLI_GO_ON, or the exit status. */
 static int report_read_options(struct request *request, int argc, char **argv)
 {
 	int status = cli_read(&COMMAND, argc, argv, request);
 
+	if (status != CLI_GO_ON)
+		return status;
+	if (tws_run_is_set(request->run))
+		request->options.run_tag = request->run;
+	status = report_find_since(request);
 	if (status != CLI_GO_ON)
 		return status;
 	if (optind < argc && !cli_is_pid(argv[optind], &request->options.pid))
@@ -179,8 +201,6 @@ int cmd_report(int argc, char **argv)
 
 	if (status != CLI_GO_ON)
 		return status;
-	if (tws_run_is_set(request.run))
-		request.options.run_tag = request.run;
 	memory_prefer_huge_pages();
 	if (request.diff)
 		return report_write_diff(request.diff, &request.options);

@@ -13,6 +13,7 @@
 
 #include "tools/base/cli.h"
 #include "tools/base/interrupt.h"
+#include "tools/policy/since.h"
 #include "tools/segments/cache.h"
 #include "tools/segments/dir_option.h"
 #include "tools/top/top.h"
@@ -24,6 +25,7 @@ struct request {
 	uint64_t number; /* 0: no end */
 	double delay;
 	int by; /* index in top_by_words */
+	const char *since;
 	enum print_color color;
 	struct top top;
 	struct top_view view;
@@ -76,6 +78,7 @@ static const struct cli_option OPTIONS[] = {
     {"sort", 0, "ORDER", "time-wait (default), rate, open, opened, ports, name",
      cli_take_choice, .offset = offsetof(struct request, view.sort),
      .words = top_sort_names},
+    SINCE_OPTION(struct request, since),
     {"filter", 0, "TEXT", "only applications and destinations that contain it",
      top_take_filter, .offset = offsetof(struct request, view)},
     {"json", 0, NULL, "with --batch: one object per line, schema twshim.top/1",
@@ -100,6 +103,7 @@ static const struct cli_command COMMAND = {
 static int top_read_options(struct request *request, int argc, char **argv)
 {
 	int status = cli_read(&COMMAND, argc, argv, request);
+	char error[PRINT_ERROR_SIZE];
 
 	if (status != CLI_GO_ON)
 		return status;
@@ -107,6 +111,9 @@ static int top_read_options(struct request *request, int argc, char **argv)
 		return cli_fail(CLI_USAGE,
 				"top: --json: works only with --batch: add it");
 	use_by(request);
+	if (since_find(request->since, request->top.dir, &request->top.since_ns, error,
+		       sizeof(error)) != 0)
+		return cli_fail(CLI_USAGE, "top: %s", error);
 	if (!request->batch && (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)))
 		return cli_fail(CLI_USAGE, "top: not on a terminal: use --batch");
 	return CLI_GO_ON;

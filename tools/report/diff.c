@@ -202,8 +202,10 @@ json_t *diff_reports(const json_t *before, const json_t *after)
 	compare_all(changes, before, after, true);
 	add_findings(changes, after, before, "new finding");
 	add_findings(changes, before, after, "no longer found");
-	return json_pack("{s:s, s:s, s:s, s:o}", "schema", "twshim.diff/1", "from",
-			 text_of(before, "generated"), "to", text_of(after, "generated"),
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "schema", "twshim.diff/1",
+			 "from", text_of(before, "generated"), "to",
+			 text_of(after, "generated"), "from_since",
+			 text_of(before, "since"), "to_since", text_of(after, "since"),
 			 "changes", changes);
 }
 
@@ -248,6 +250,9 @@ void diff_print(FILE *out, const json_t *diff)
 		fprintf(out, "%zu %s", json_array_size(changes),
 			print_plural(json_array_size(changes), "change", "changes"));
 	fputc('\n', out);
+	if (*text_of(diff, "from_since") && *text_of(diff, "to_since"))
+		fprintf(out, "Counted since %s then, and since %s now\n",
+			text_of(diff, "from_since"), text_of(diff, "to_since"));
 	json_array_foreach(changes, i, change)
 	{
 		if (!last || strcmp(text_of(last, "app"), text_of(change, "app")) != 0 ||

@@ -80,10 +80,35 @@ static void say_period(const struct report_text *text, char *sentence)
 	if (text->options->run)
 		say(sentence, " in %s",
 		    REPORT_DURATION(text->options->run->elapsed_seconds));
-	else if (began && began / 86400 == model->generated / 86400)
-		say(sentence, " since %.8s UTC", print_time(time, began) + 11);
 	else if (began)
-		say(sentence, " since %s", print_time(time, began));
+		say(sentence, " since %s%s", report_text_when(time, model, began),
+		    text->options->run_tag ? " (run)" : "");
+}
+
+void report_text_left_out(const struct report_text *text)
+{
+	const struct model *model = text->model;
+	char time[PRINT_TIME_SIZE], name[REPORT_NAME_SIZE], sentence[SENTENCE_SIZE] = "";
+	time_t began = (time_t)(model->window.doubtful_since_ns / 1000000000u);
+
+	if (model->window.older)
+		say(sentence,
+		    "%s older %s left out: --since all shows %s. PEAK is of each "
+		    "process's whole life. ",
+		    REPORT_NUMBER(model->window.older),
+		    print_plural(model->window.older, "connect is", "connects are"),
+		    print_plural(model->window.older, "it", "them"));
+	if (model->window.doubtful)
+		say(sentence,
+		    "These numbers are \"at most\": how many of %s connects of %s are "
+		    "older is not known, and it has counted since %s.",
+		    REPORT_NUMBER(model->window.doubtful),
+		    print_escape(name, sizeof(name), model->window.doubtful_app),
+		    report_text_when(time, model, began));
+	if (!*sentence)
+		return;
+	fputs("  ", text->out);
+	print_wrapped(text->out, sentence, 2, REPORT_WIDTH);
 }
 
 /* Nothing opened: the failures are the news. */
@@ -238,6 +263,8 @@ static bool is_tmpfs_full(const struct report_text *text)
 
 void report_text_nothing(const struct report_text *text)
 {
+	char time[PRINT_TIME_SIZE];
+
 	if (is_tmpfs_full(text))
 		fputs("The tmpfs of the run-time directory is full: programs that start "
 		      "now are not counted.\n",
@@ -255,6 +282,11 @@ void report_text_nothing(const struct report_text *text)
 		      "or the shim could not\nreach it; twshim doctor COMMAND says "
 		      "which.\n",
 		      text->out);
+	else if (text->model->window.older)
+		fprintf(text->out, "No TCP connection was opened since %s.\n",
+			report_text_when(time, text->model,
+					 (time_t)(text->model->window.since_realtime_ns /
+						  1000000000u)));
 	else if (text->options->app || text->options->pid)
 		fputs("Nothing is known about this application. twshim report shows all "
 		      "known ones.\n",

@@ -52,6 +52,10 @@ static json_t *histogram(enum tws_histogram_id id, const struct tws_histogram *h
 	return object;
 }
 
+/* Histograms are of processes' whole lives: those of a period that leaves something out
+ * are not known. */
+static bool whole_lives;
+
 static json_t *counters(const struct tws_counters *counters)
 {
 	json_t *object = json_object();
@@ -60,7 +64,9 @@ static json_t *counters(const struct tws_counters *counters)
 		set(object, counter_texts[i].name, json_count(counters->value[i]));
 	for (unsigned i = 0; i < TWS_HISTOGRAMS; i++)
 		set(object, histogram_names[i],
-		    histogram((enum tws_histogram_id)i, &counters->histogram[i]));
+		    whole_lives
+			? histogram((enum tws_histogram_id)i, &counters->histogram[i])
+			: json_null());
 	return object;
 }
 
@@ -395,9 +401,13 @@ int report_print_json(FILE *out, const struct model *model,
 	int result;
 
 	failed = false;
+	whole_lives = !model->window.older;
 	set(object, "schema", json_string("twshim.report/1"));
 	set(object, "generated", json_string(print_time(now, model->generated)));
 	set(object, "since", since(model->since_realtime_ns));
+	set(object, "until", json_string(now));
+	set(object, "older_left_out", json_count(model->window.older));
+	set(object, "perhaps_older", json_count(model->window.doubtful));
 	set(object, "host", host());
 	set(object, "run", run(options->run));
 	set(object, "total", counters(&model->total));
@@ -408,6 +418,7 @@ int report_print_json(FILE *out, const struct model *model,
 	set(object, "kernel", kernel(model));
 	set(object, "rules", rules(model));
 	set(object, "processes", report_processes_json(model));
+	whole_lives = true;
 	set(object, "arms", arms(model, options->run));
 	set_advice(object, model);
 	set(object, "unseen", unseen(model, options));

@@ -110,6 +110,7 @@ int report_print(FILE *out, const struct report_options *options, char *ret_erro
 	    .app = options->app,
 	    .pid = options->pid,
 	    .by = options->by,
+	    .since_ns = options->since_ns,
 	    .listener = options->listener,
 	    .cache = options->cache,
 	};

@@ -38,6 +38,7 @@ struct report_options {
 	const char *app;	/* only this application, by name or path; NULL: all */
 	pid_t pid;		/* only this process; 0: all */
 	int by;			/* enum model_by */
+	uint64_t since_ns;	/* as in struct model_options */
 	bool json;
 	bool commands; /* JSON shows command lines: only for who asks on this machine */
 	bool markdown; /* instead: an experiment's result */

@@ -323,6 +323,7 @@ int report_print_text(FILE *out, const struct model *model,
 	} else {
 		report_text_nothing(&text);
 	}
+	report_text_left_out(&text);
 	if (result == 0 && busy)
 		report_text_policy(&text);
 	write_kernel(&text);

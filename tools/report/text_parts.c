@@ -34,3 +34,14 @@ void report_text_leave(char *cell, size_t size, uint32_t oldest_ms, uint32_t new
 	else
 		snprintf(cell, size, "%u-%u s", oldest, newest);
 }
+
+const char *report_text_when(char ret_time[PRINT_TIME_SIZE], const struct model *model,
+			     time_t when)
+{
+	char time[PRINT_TIME_SIZE];
+
+	if (when / 86400 != model->generated / 86400)
+		return print_time(ret_time, when);
+	snprintf(ret_time, PRINT_TIME_SIZE, "%.8s UTC", print_time(time, when) + 11);
+	return ret_time;
+}

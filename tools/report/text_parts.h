@@ -38,7 +38,15 @@ uint32_t report_text_busy(const struct model *model);
  * or "-" if there are none. */
 void report_text_leave(char *cell, size_t size, uint32_t oldest_ms, uint32_t newest_ms);
 
+/* Writes a time in UTC: the clock alone if it is of the day of the report. */
+const char *report_text_when(char ret_time[PRINT_TIME_SIZE], const struct model *model,
+			     time_t when);
+
 void report_text_headline(const struct report_text *text);
+
+/* Says what the period leaves out, and what may be older than it. */
+void report_text_left_out(const struct report_text *text);
+
 void report_text_nothing(const struct report_text *text);
 
 /* Says what each rule of the policy did, or that the policy changed nothing. */

@@ -238,20 +238,33 @@ const char *top_detail(char *buffer, const struct top_row *row, unsigned line, i
 	return NULL;
 }
 
+/* " since 09:12:00", with the date if that is another one. */
+static void print_since(char *text, size_t size, const struct top *top)
+{
+	bool today = strncmp(top->since, top->time, 10) == 0;
+
+	*text = '\0';
+	if (*top->since)
+		snprintf(text, size, " since %.*s%s", today ? 8 : 16,
+			 top->since + (today ? 11 : 0),
+			 top->perhaps_older ? " at most" : "");
+}
+
 const char *top_summary(char *buffer, const struct top *top)
 {
-	char a[PRINT_NUMBER_SIZE], b[PRINT_NUMBER_SIZE], c[PRINT_NUMBER_SIZE];
+	char since[64], a[PRINT_NUMBER_SIZE], b[PRINT_NUMBER_SIZE], c[PRINT_NUMBER_SIZE];
 	char d[PRINT_NUMBER_SIZE];
 
+	print_since(since, sizeof(since), top);
 	if (*top->error)
 		snprintf(buffer, TOP_LINE_SIZE, "twshim %.8s UTC  %s", top->time + 11,
 			 top->error);
 	else
 		snprintf(buffer, TOP_LINE_SIZE,
-			 "twshim %.8s UTC  TIME_WAIT %s, %s owned  open %s  opened %s",
+			 "twshim %.8s UTC  TIME_WAIT %s, %s owned  open %s  opened %s%s",
 			 top->time + 11, print_number(a, top->time_wait),
 			 print_number(b, top->owned), print_number(c, top->open),
-			 print_number(d, top->opened));
+			 print_number(d, top->opened), since);
 	return buffer;
 }
 
@@ -284,8 +297,11 @@ int top_print_json(FILE *out, const struct top *top, const struct top_view *view
 	for (size_t i = 0; i < top->count; i++)
 		json_array_append_new(rows, row_object(&top->rows[i], top->has_table));
 	object = json_pack(
-	    "{s:s, s:s, s:s, s:o, s:o}", "schema", "twshim.top/1", "generated", top->time,
-	    "by", top_mode_names[view->mode], "time_wait",
+	    "{s:s, s:s, s:o, s:s, s:o, s:o, s:s, s:o, s:o}", "schema", "twshim.top/1",
+	    "generated", top->time, "since",
+	    *top->since ? json_string(top->since) : json_null(), "until", top->time,
+	    "older_left_out", json_count(top->older), "perhaps_older",
+	    json_count(top->perhaps_older), "by", top_mode_names[view->mode], "time_wait",
 	    top->has_table ? json_count(top->time_wait) : json_null(), "rows", rows);
 	return print_json(out, object, JSON_COMPACT | JSON_REAL_PRECISION(10));
 }

@@ -370,6 +370,18 @@ static void note_storms(struct top *top, const struct model *model)
 			    top->storms + used, sizeof(top->storms) - used, "%s\n", text);
 }
 
+/* The period is fixed when the view begins, so that its numbers only grow. */
+static void note_period(struct top *top, const struct model *model)
+{
+	const time_t began = (time_t)(model->since_realtime_ns / 1000000000u);
+
+	*top->since = '\0';
+	if (began)
+		print_time(top->since, began);
+	top->older = model->window.older;
+	top->perhaps_older = model->window.doubtful;
+}
+
 static int take_model(struct top *top, const struct top_view *view, struct model *model)
 {
 	int result = 0;
@@ -389,6 +401,7 @@ static int take_model(struct top *top, const struct top_view *view, struct model
 	top->opened = model->total.value[TWS_established];
 	top->open = model->total.value[TWS_open];
 	print_time(top->time, model->generated);
+	note_period(top, model);
 	note_storms(top, model);
 	print_escape(top->error, sizeof(top->error), model->table_error);
 	return result ? result : top_arrange(top, view);
@@ -396,8 +409,10 @@ static int take_model(struct top *top, const struct top_view *view, struct model
 
 int top_look(struct top *top, const struct top_view *view)
 {
-	const struct model_options options = {
-	    .dir = top->dir, .by = top->by, .cache = top->cache};
+	const struct model_options options = {.dir = top->dir,
+					      .by = top->by,
+					      .cache = top->cache,
+					      .since_ns = top->since_ns};
 	struct model *model = NULL;
 	int result = model_build(&model, &options, top->error, sizeof(top->error));
 
@@ -413,5 +428,5 @@ void top_free(struct top *top)
 	free(top->bucket);
 	model_free(top->model);
 	reader_cache_free(top->cache);
-	*top = (struct top){.dir = top->dir, .by = top->by};
+	*top = (struct top){.dir = top->dir, .by = top->by, .since_ns = top->since_ns};
 }

@@ -61,6 +61,7 @@ struct top_view {
 struct top {
 	const char *dir;
 	int by;		   /* enum model_by: what an application is */
+	uint64_t since_ns; /* as in struct model_options */
 	char storms[2048]; /* a line for each: see tools/model/storm.h */
 	struct reader_cache *cache;
 	struct model *model;  /* of the last look; NULL: there was none */
@@ -73,6 +74,8 @@ struct top {
 	double looked; /* when the last look was, seconds */
 	uint64_t time_wait, owned, opened, open;
 	bool has_table;
+	char since[32];		       /* when what is counted began; "": nothing is */
+	uint64_t older, perhaps_older; /* see model.window */
 	char time[32];
 	/* Why there is no table, or no reading; "": no error. */
 	char error[PRINT_ERROR_SIZE];
