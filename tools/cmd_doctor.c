@@ -78,7 +78,8 @@ static const struct cli_command COMMAND = {
     .summary =
 	"Shows what is wrong with TIME_WAIT on this host, most important first: "
 	"the evidence,\nwhich program causes it, and the cure. With COMMAND or PID: "
-	"whether the shim can reach\nit, and what is found in it alone.\n",
+	"whether the shim can reach\nit, which of the shim, BPF and a supervisor can see "
+	"it, and what is found in it alone.\n",
     .notes =
 	"Exit status: 0 fine (or notices), 1 warnings (or a failure), 2 problems (or a "
 	"wrong command\nline), 3 no such command or process. With --watch, --bundle: "

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "tools/advice/advice.h"
+#include "tools/advice/ways.h"
 #include "tools/advice/doctor.h"
 #include "tools/model/holders.h"
 #include "tools/kernel/host.h"
@@ -446,6 +447,35 @@ static void the_manual_is_that_of_the_table(void **state)
 	free(manual);
 }
 
+static void who_can_see_a_program_depends_on_it_and_on_the_machine(void **state)
+{
+	struct reach reach = {.verdict = REACH_STATIC, .why = "it is static"};
+	struct ways_facts facts = {.reach = &reach, .has_notify = true};
+	struct way ways[TWS_OBSERVERS];
+
+	ways_decide(&facts, ways);
+	assert_false(ways[TWS_OBSERVER_SHIM].sees);
+	assert_string_equal(ways[TWS_OBSERVER_SHIM].how, "it is static");
+	assert_true(ways[TWS_OBSERVER_BPF].sees && ways[TWS_OBSERVER_SUPERVISOR].sees);
+	facts.no_bpf = "no BTF";
+	facts.has_notify = false;
+	ways_decide(&facts, ways);
+	assert_string_equal(ways[TWS_OBSERVER_BPF].how, "no BTF");
+	assert_false(ways[TWS_OBSERVER_BPF].sees || ways[TWS_OBSERVER_SUPERVISOR].sees);
+	facts.has_notify = true;
+	reach.verdict = REACH_CAPABILITIES;
+	ways_decide(&facts, ways);
+	assert_false(ways[TWS_OBSERVER_SUPERVISOR].sees);
+	reach.verdict = REACH_LOADED;
+	facts.runs = true;
+	ways_decide(&facts, ways);
+	assert_true(ways[TWS_OBSERVER_SHIM].sees);
+	assert_false(ways[TWS_OBSERVER_SUPERVISOR].sees);
+	facts.now[TWS_OBSERVER_SUPERVISOR] = true;
+	ways_decide(&facts, ways);
+	assert_true(ways[TWS_OBSERVER_SUPERVISOR].sees);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -455,6 +485,7 @@ int main(void)
 	    cmocka_unit_test(features_and_namespaces_are_judged_by_what_was_tried),
 	    cmocka_unit_test(who_forgets_to_close_is_named),
 	    cmocka_unit_test(what_is_asked_about_is_answered),
+	    cmocka_unit_test(who_can_see_a_program_depends_on_it_and_on_the_machine),
 	    cmocka_unit_test(every_sentence_holds_a_number_and_every_finding_a_cure),
 	    cmocka_unit_test(a_host_of_which_nothing_is_known_has_nothing_wrong),
 	    cmocka_unit_test(every_finding_is_explained_and_tested),

@@ -208,6 +208,19 @@ static void look_at_places(struct advice_places *ret_places,
 	ret_places->has_fleeting = place_is_fleeting(&ret_places->fleeting_user);
 }
 
+/* A supervisor lives as long as its program. */
+static void look_at_ways(struct doctor *doctor)
+{
+	const struct model *model = doctor->model;
+	bool now[TWS_OBSERVERS] = {false};
+
+	for (uint32_t i = 0; doctor->request.pid && i < model->process_count; i++)
+		if (model->processes[i].life == PROCESS_ALIVE &&
+		    model->processes[i].observer == TWS_OBSERVER_SUPERVISOR)
+			now[TWS_OBSERVER_SUPERVISOR] = true;
+	ways_find(&doctor->reach, doctor->request.pid != 0, now, doctor->ways);
+}
+
 static int judge_all(struct doctor *doctor, bool covered)
 {
 	const struct doctor_request *request = &doctor->request;
@@ -222,6 +235,8 @@ static int judge_all(struct doctor *doctor, bool covered)
 	};
 	int result;
 
+	if (doctor_has_ways(doctor))
+		look_at_ways(doctor);
 	if (!request->dir)
 		look_at_places(&facts.subject.places, &trouble);
 	doctor->advice.keep_ok = true;
@@ -293,6 +308,12 @@ bool doctor_shows(const struct doctor *doctor, const struct advice_finding *find
 		return strcasecmp(request->only, finding->id) == 0;
 	return request->all || finding->verdict != VERDICT_OK ||
 	       (request->subject && advice_explain(finding->id)->scope == ADVICE_SUBJECT);
+}
+
+bool doctor_has_ways(const struct doctor *doctor)
+{
+	return doctor->request.subject && doctor->reach.verdict != REACH_NOT_FOUND &&
+	       doctor->reach.verdict != REACH_NOT_PROGRAM;
 }
 
 bool doctor_knows_nothing(const struct doctor *doctor)

@@ -10,6 +10,7 @@
 
 #include "tools/advice/advice.h"
 #include "tools/advice/steps.h"
+#include "tools/advice/ways.h"
 #include "tools/model/holders.h"
 #include "tools/kernel/host.h"
 #include "tools/base/print.h"
@@ -41,6 +42,7 @@ struct doctor {
 	struct traffic traffic;
 	struct holders holders;
 	struct reach reach;
+	struct way ways[TWS_OBSERVERS]; /* of the subject, if there is one */
 	struct advice_coverage coverage;
 	struct advice advice; /* including what is fine */
 };
@@ -67,6 +69,9 @@ size_t doctor_steps(const struct doctor *doctor, const struct advice_finding *fi
  * request.
  */
 bool doctor_find_policy(const char *dir);
+
+/* Whether `ways` says who can see the subject. */
+bool doctor_has_ways(const struct doctor *doctor);
 
 /* Whether the subject does not exist, and nothing was ever counted for it. */
 bool doctor_knows_nothing(const struct doctor *doctor);

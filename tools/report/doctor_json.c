@@ -85,17 +85,31 @@ static json_t *host(const struct host *host)
 	return object;
 }
 
+/* Who can see the subject; null where there is nothing to see. */
+static json_t *ways(const struct doctor *doctor)
+{
+	json_t *object = doctor_has_ways(doctor) ? json_object() : json_null();
+
+	for (unsigned i = 0; json_is_object(object) && i < TWS_OBSERVERS; i++)
+		json_object_set_new(object, segment_observed_by(i),
+				    json_pack("{s:b, s:o}", "sees", doctor->ways[i].sees,
+					      "how",
+					      print_json_text(doctor->ways[i].how)));
+	return object;
+}
+
 static json_t *reach(const struct doctor *doctor)
 {
 	if (!doctor->request.subject)
 		return json_null();
-	return json_pack("{s:b, s:s, s:s, s:o}", "reached",
+	return json_pack("{s:b, s:s, s:s, s:o, s:o}", "reached",
 			 reach_is_reached(doctor->reach.verdict), "seen_by",
 			 segment_observed_by(reach_is_reached(doctor->reach.verdict)
 						 ? TWS_OBSERVER_SHIM
 						 : TWS_OBSERVER_BPF),
 			 "verdict", reach_name(doctor->reach.verdict), "path",
-			 print_json_text_or_null(doctor->reach.path));
+			 print_json_text_or_null(doctor->reach.path), "ways",
+			 ways(doctor));
 }
 
 int doctor_print_json(FILE *out, const struct doctor *doctor)

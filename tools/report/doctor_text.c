@@ -10,9 +10,10 @@
 #include "tools/advice/doctor.h"
 #include "tools/report/sightings.h"
 
-#define WIDTH  90
-#define INDENT 9
-#define REPEAT 3 /* how often the same finding is shown in full */
+#define WIDTH	    90
+#define INDENT	    9
+#define WAYS_INDENT 21
+#define REPEAT	    3 /* how often the same finding is shown in full */
 
 static enum print_style style_of_verdict(enum advice_verdict verdict)
 {
@@ -220,6 +221,19 @@ void doctor_print_verdict(FILE *out, const struct doctor *doctor, bool color)
 	fputs(print_style(PRINT_PLAIN, color), out);
 }
 
+/* Which observers can see the command or the process. */
+static void print_ways(FILE *out, const struct doctor *doctor)
+{
+	fputs("Who can see it:\n", out);
+	for (unsigned i = 0; i < TWS_OBSERVERS; i++) {
+		const struct way *way = &doctor->ways[i];
+
+		fprintf(out, "  %-14s%-5s", ways_name(i), way->sees ? "yes" : "no");
+		print_wrapped(out, way->how, WAYS_INDENT, WIDTH);
+	}
+	fputc('\n', out);
+}
+
 void doctor_print_text(FILE *out, const struct doctor *doctor)
 {
 	bool color = print_color_wanted(doctor->request.color, out);
@@ -229,6 +243,8 @@ void doctor_print_text(FILE *out, const struct doctor *doctor)
 		fputc('\n', out);
 	}
 	print_findings(out, doctor, color);
+	if (doctor_has_ways(doctor) && !doctor->request.only)
+		print_ways(out, doctor);
 	if (doctor->request.seen)
 		sightings_print_text(out, doctor->request.seen, &doctor->owners, color);
 	if (doctor->request.only) {
