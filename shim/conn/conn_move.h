@@ -8,9 +8,9 @@
 
 #include <stddef.h>
 
-#include "shim/book/breaker.h"
 #include "shim/book/history.h"
 #include "shim/conn/conn.h"
+#include "shim/shared/breaker.h"
 
 /* The uses of a slot's action[]. How to close is kept in private memory, see plan.h. */
 enum tws_slot_action {

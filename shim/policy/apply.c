@@ -11,7 +11,7 @@
 #include <stddef.h>
 
 #include "shim/policy/apply_option.h"
-#include "shim/book/breaker.h"
+#include "shim/shared/breaker.h"
 #include "shim/book/port_ring.h"
 #include "shim/conn/alone.h"
 #include "shim/shared/newer.h"

@@ -7,7 +7,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
-#include "shim/book/breaker.h"
+#include "shim/shared/breaker.h"
 #include "shim/conn/facts.h"
 #include "shim/conn/fresh.h"
 #include "shim/conn/alone.h"

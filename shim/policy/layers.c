@@ -19,9 +19,9 @@
 #include "shim/book/self.h"
 #include "shim/shared/rundir.h"
 #include "shim/shared/text.h"
+#include "shim/shared/trust.h"
 
-#define AGAIN_NS  1000000000u /* looks for a file that was truncated */
-#define ABOVE_MAX 32	      /* directories above a file */
+#define AGAIN_NS 1000000000u /* looks for a file that was truncated */
 
 #define FILE_FLAGS	(O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
 #define DIRECTORY_FLAGS (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
@@ -49,51 +49,9 @@ static void note_refused(void)
 		tws_count_process(TWS_policy_image_refused);
 }
 
-static bool may_be_written_by_others(const struct stat *stat)
-{
-	return (stat->st_mode & (S_IWGRP | S_IWOTH)) || !obeys(stat->st_uid);
-}
-
-/* What is in a directory with the sticky bit only its owner can replace. */
-static bool may_be_replaced_by_others(const struct stat *stat)
-{
-	return (stat->st_mode & (S_IWGRP | S_IWOTH) && !(stat->st_mode & S_ISVTX)) ||
-	       !obeys(stat->st_uid);
-}
-
-/* The directory and all above it, up to the root of its file system. */
-static bool is_chain_trusted(int directory)
-{
-	struct stat stat = {0}, above = {0};
-	int fd = directory;
-	bool ret =
-	    tws_sys2(SYS_fstat, fd, &stat) == 0 && !may_be_written_by_others(&stat);
-
-	for (int i = 0; ret && i < ABOVE_MAX; i++) {
-		int next = (int)tws_sys4(SYS_openat, fd, "..", DIRECTORY_FLAGS, 0);
-
-		if (fd != directory)
-			tws_sys1(SYS_close, fd);
-		fd = next;
-		if (fd < 0 || tws_sys2(SYS_fstat, fd, &above) != 0)
-			ret = false;
-		else if (above.st_dev != stat.st_dev || above.st_ino == stat.st_ino)
-			break;
-		else
-			ret = !may_be_replaced_by_others(&above);
-		stat = above;
-	}
-	if (fd >= 0 && fd != directory)
-		tws_sys1(SYS_close, fd);
-	return ret;
-}
-
 static bool is_file_trusted(int fd, struct stat *ret_stat)
 {
-	return tws_sys2(SYS_fstat, fd, ret_stat) == 0 && S_ISREG(ret_stat->st_mode) &&
-	       ret_stat->st_nlink == 1 &&
-	       ret_stat->st_size >= (long)TWS_POLICY_FILE_SIZE &&
-	       !may_be_written_by_others(ret_stat);
+	return tws_is_file_trusted(fd, obeys, ret_stat);
 }
 
 /* Root's files have fixed paths: only root can change what a path of root's directories
@@ -199,7 +157,8 @@ static struct tws_policy_control *map_in(int directory, struct tws_policy_contro
 	struct stat stat = {0};
 	struct tws_policy_control *ret = NULL;
 
-	if (fd >= 0 && is_file_trusted(fd, &stat) && is_chain_trusted(directory))
+	if (fd >= 0 && is_file_trusted(fd, &stat) &&
+	    tws_is_chain_trusted(directory, obeys))
 		ret = map_file(fd, at);
 	else if (fd >= 0 || fd == -EACCES || fd == -ELOOP)
 		note_refused();

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "shim/shared/match.h"
-#include "shim/book/breaker.h"
+#include "shim/shared/breaker.h"
 #include "shim/policy/handle.h"
 #include "shim/shared/text.h"
 

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "shim/book/breaker.h"
+#include "shim/shared/breaker.h"
 
 #define RULE 3
 

@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * What became of each rule's connections in this process, the cap on its resets, and the
+ * What became of each rule's connections, the cap on its resets, and the
  * breaker that turns a rule off when it does harm. The numbers live in the segment, so
  * that the report can say why a rule stopped.
  */
-#include "shim/book/breaker.h"
+#include "shim/shared/breaker.h"
 
-#include "shim/book/books.h"
 #include "shim/shared/clock.h"
 
 #define ENOUGH 20 /* connections before a share means something */
 
 static struct tws_action limits[TWS_RULES];
+
+static void add(uint64_t *value, uint64_t amount)
+{
+	__atomic_fetch_add(value, amount, __ATOMIC_RELEASE);
+}
 
 void tws_breaker_set_limits(uint32_t index, const struct tws_action *action)
 {
@@ -20,7 +24,7 @@ void tws_breaker_set_limits(uint32_t index, const struct tws_action *action)
 
 bool tws_breaker_matched(struct tws_rule_status *status)
 {
-	tws_add(&status->matched, 1);
+	add(&status->matched, 1);
 	return !__atomic_load_n(&status->stopped, __ATOMIC_RELAXED);
 }
 
@@ -36,14 +40,14 @@ static bool over(uint64_t part, uint64_t whole, uint32_t ppm)
 
 void tws_breaker_failed(struct tws_rule_status *status, uint32_t index)
 {
-	tws_add(&status->failed, 1);
+	add(&status->failed, 1);
 	if (over(status->failed, status->matched, limits[index].stop_failed_ppm))
 		stop(status, TWS_STOP_FAILED_SHARE);
 }
 
 void tws_breaker_peer_reset(struct tws_rule_status *status, uint32_t index)
 {
-	tws_add(&status->peer_resets, 1);
+	add(&status->peer_resets, 1);
 	if (over(status->peer_resets, status->matched - status->failed,
 		 limits[index].stop_peer_reset_ppm))
 		stop(status, TWS_STOP_PEER_RESET_SHARE);
@@ -53,7 +57,7 @@ void tws_breaker_discarded(struct tws_rule_status *status, uint32_t index, uint6
 {
 	uint64_t bound = limits[index].stop_bytes_discarded;
 
-	tws_add(&status->bytes_discarded, bytes);
+	add(&status->bytes_discarded, bytes);
 	if (bound && status->bytes_discarded > bound)
 		stop(status, TWS_STOP_BYTES_DISCARDED);
 }
@@ -67,7 +71,7 @@ bool tws_breaker_may_reset(struct tws_rule_status *status, uint32_t index)
 
 	if (status->stopped)
 		return false;
-	tws_add(&status->resets, 1);
+	add(&status->resets, 1);
 	cap = limits[index].max_resets_per_second;
 	if (!cap)
 		return true;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The breaker of a rule. `status` is the rule's entry in the book's section of rules, and
+ * The breaker of a rule, in the process itself and in an observer that carries out a
+ * policy. `status` is the rule's entry in the book's section of rules, and
  * `index` is its place there, from 0.
  */
 #ifndef TWS_SHIM_BREAKER_H
