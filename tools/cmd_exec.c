@@ -37,8 +37,8 @@ struct exec_request {
 };
 
 static const struct cli_option OPTIONS[] = {
-    {"config", 'c', "FILE", "the policy of this program; default: none", cli_take_text,
-     .offset = offsetof(struct exec_request, policy.source.file)},
+    {"config", 'c', "FILE", "the policy of this program; default: what is loaded",
+     cli_take_text, .offset = offsetof(struct exec_request, policy.source.file)},
     POLICY_RULE_OPTION(struct exec_request, policy),
     {"argv0", 'a', "NAME", "the name that COMMAND gets as its first argument",
      cli_take_text, .offset = offsetof(struct exec_request, name)},

@@ -11,6 +11,7 @@
 #include "tools/base/print.h"
 #include "tools/kernel/kernel.h"
 #include "tools/observe/door.h"
+#include "tools/policy/layer.h"
 #include "tools/policy/store.h"
 
 /* As netinet/tcp.h has it, which does not go with linux/tcp.h. */
@@ -41,18 +42,21 @@ static void run_start_supervisor(struct run_observers *observers)
 		*observers->helper = '\0';
 }
 
-/* BPF can set none of the options that a policy asks for. */
+/* BPF can set none of the options that a policy asks for, whether it is the run's or was
+ * loaded. */
 void run_observers_begin(struct run_observers *observers, const struct reach *reach,
 			 const struct run_directory *directory, bool policy, int also)
 {
 	const struct publish_place place = {.directory = publish_by_user,
 					    .data = &observers->places,
 					    .run = directory->run};
+	char loaded[128];
 
 	observers->directory = directory;
 	observers->places.main = directory->place;
 	observers->began_ns = tws_now();
 	observers->direct = reach_may_be_supervised(reach->verdict);
+	policy = policy || layers_describe(loaded, sizeof(loaded));
 	if (policy || geteuid() != 0)
 		run_start_supervisor(observers);
 	observers->kernel =

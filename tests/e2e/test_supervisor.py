@@ -325,13 +325,6 @@ def test_a_dry_run_a_sample_and_an_experiment_act_on_a_static_program(t):
     assert control["established"] + treated["established"] == MANY
 
 
-def test_what_a_supervisor_cannot_do_for_a_policy_is_counted_as_unsupported(t):
-    server = t.server()
-    report = run_supervised(t, compiled(t, "gcc"), ADDRESS, str(server.port), *STEPS, "repeat:20",
-                            options=("-p", f"close=reset,to={server.to}"))
-    check(t, report, server, attempts=20, established=20, ended_local_fin=20, policy_unsupported=20)
-
-
 # ---------------------------------------------------------------------- a tree of programs
 
 def need_helper(t):

@@ -13,7 +13,9 @@
 
 #include "shim/shared/clock.h"
 #include "shim/shared/newer.h"
+#include "tools/observe/caller_alone.h"
 #include "tools/observe/open_table.h"
+#include "tools/observe/policy_at_close.h"
 
 #define I386_SOCKETCALL 102
 #define I386_CONNECT	362
@@ -29,6 +31,15 @@ struct connect_call {
 	uint64_t address; /* of its sockaddr */
 	uint32_t length;
 	bool fast_open;
+};
+
+/* A call that is looked at, and whose it is. */
+struct work {
+	struct supervision *supervision;
+	struct caller *caller;
+	const struct seccomp_data *data;
+	struct pending_call pending;
+	bool sees_close;
 };
 
 /* What its socket says. */
@@ -216,12 +227,31 @@ static struct tws_subject subject_of(const struct caller *caller)
 				    .uid = caller->observed->subject.uid};
 }
 
+/* What the policy in force does about the connection. */
+static void decide(const struct work *work, struct published *published, int fd,
+		   const struct tws_address *to, struct publish_decision *decision,
+		   uint32_t *flags)
+{
+	struct policy_at_call *policy = &work->supervision->policy;
+	const struct tws_subject subject = subject_of(work->caller);
+	const struct tws_action *action = policy_decide(policy, &subject, to, decision);
+
+	if (!action)
+		return;
+	decision->stopped = !publish_matched(published, decision->rule);
+	if (decision->stopped)
+		return;
+	policy_carry_out(policy, fd, action, work->sees_close, decision, flags);
+	if (decision->plan.mode != TWS_CLOSE_KEEP)
+		decision->plan.waited_for = caller_waited_for(work->caller);
+}
+
 /* `fd` is our copy of the socket. */
-static void begin_connection(struct supervision *supervision, struct caller *caller,
-			     const struct connect_call *call, int fd,
-			     const struct socket_facts *facts,
+static void begin_connection(const struct work *work, const struct connect_call *call,
+			     int fd, const struct socket_facts *facts,
 			     const struct tws_address *to)
 {
+	struct supervision *supervision = work->supervision;
 	struct publish_decision decision = {0};
 	struct publish_connection connection = {
 	    .cookie = facts->cookie,
@@ -233,15 +263,12 @@ static void begin_connection(struct supervision *supervision, struct caller *cal
 	    .descriptor = (uint32_t)call->fd + 1,
 	    .decision = &decision,
 	};
-	struct tws_subject subject;
-	struct published *published = publish_caller(supervision, caller);
+	struct published *published = publish_caller(supervision, work->caller);
 	struct open_connection *open;
 
 	if (!published)
 		return;
-	subject = subject_of(caller);
-	policy_at_connect(&supervision->policy, fd, &subject, to, &decision,
-			  &connection.flags);
+	decide(work, published, fd, to, &decision, &connection.flags);
 	publish_begun(published, &connection);
 	open = publish_open_of(supervision->publisher, facts->cookie);
 	if (open)
@@ -249,10 +276,10 @@ static void begin_connection(struct supervision *supervision, struct caller *cal
 }
 
 /* `fd` is our copy of its descriptor. */
-static void take_socket(struct supervision *supervision, struct caller *caller,
-			const struct connect_call *call, int fd,
-			const struct pending_call *pending, bool *ret_gone)
+static void take_socket(const struct work *work, const struct connect_call *call, int fd,
+			bool *ret_gone)
 {
+	struct supervision *supervision = work->supervision;
 	struct open_connection *open;
 	struct socket_facts facts;
 	struct tws_address to;
@@ -260,8 +287,8 @@ static void take_socket(struct supervision *supervision, struct caller *caller,
 
 	if (!read_socket(supervision, fd, &facts))
 		return;
-	has_destination = read_destination(caller, call, &to, ret_gone);
-	if (*ret_gone || !caller_waits(pending))
+	has_destination = read_destination(work->caller, call, &to, ret_gone);
+	if (*ret_gone || !caller_waits(&work->pending))
 		return;
 	open = publish_open_of(supervision->publisher, facts.cookie);
 	if (open && is_repeated(fd, open))
@@ -269,73 +296,71 @@ static void take_socket(struct supervision *supervision, struct caller *caller,
 	if (open)
 		end_former(open);
 	if (has_destination)
-		begin_connection(supervision, caller, call, fd, &facts, &to);
+		begin_connection(work, call, fd, &facts, &to);
 }
 
 /* Whether it must be looked at once more, with the caller known anew. */
-static bool take_connect(struct supervision *supervision, struct caller *caller,
-			 const struct seccomp_data *data,
-			 const struct pending_call *pending)
+static bool take_connect(const struct work *work)
 {
 	struct connect_call call;
 	bool gone = false;
 	int fd;
 
-	if (!read_call(caller, data, &call))
+	if (!read_call(work->caller, work->data, &call))
 		return true;
-	fd = caller_descriptor(caller, call.fd);
+	fd = caller_descriptor(work->caller, call.fd);
 	if (fd < 0) {
 		if (fd == -EPERM)
-			supervision->counts->hidden++;
+			work->supervision->counts->hidden++;
 		return fd == -ESRCH;
 	}
-	if (!caller_is_counted(caller, data->instruction_pointer))
-		take_socket(supervision, caller, &call, fd, pending, &gone);
+	if (!caller_is_counted(work->caller, work->data->instruction_pointer))
+		take_socket(work, &call, fd, &gone);
 	close(fd);
 	return gone;
 }
 
 /* ------------------------------------------------------------- close() and bind() */
 
-static void take_close(struct supervision *supervision, int fd)
+static void take_close(const struct work *work, int fd)
 {
+	struct supervision *supervision = work->supervision;
 	struct open_connection *open =
 	    publish_open_of(supervision->publisher, option_of(fd, SO_COOKIE));
 
 	if (open)
-		open->decided = (uint8_t)policy_at_close(fd, open->flags);
+		policy_at_close(open, work->caller, fd, (int)work->data->args[0],
+				supervision->policy.usual_linger2);
 }
 
-static void take_bind(struct supervision *supervision, const struct caller *caller,
-		      const struct seccomp_data *data, int fd)
+static void take_bind(const struct work *work, int fd)
 {
-	const struct tws_subject subject = subject_of(caller);
-	const struct connect_call call = {.address = data->args[1],
-					  .length = (uint32_t)data->args[2]};
+	const struct tws_subject subject = subject_of(work->caller);
+	const struct connect_call call = {.address = work->data->args[1],
+					  .length = (uint32_t)work->data->args[2]};
+	struct supervision *supervision = work->supervision;
 	struct socket_facts facts;
 	struct tws_address to;
 	bool gone;
 
 	if (read_socket(supervision, fd, &facts) &&
-	    read_destination(caller, &call, &to, &gone))
+	    read_destination(work->caller, &call, &to, &gone))
 		policy_at_bind(&supervision->policy, fd, &subject, to.port == 0);
 }
 
 /* As take_connect(). */
-static bool take_other(struct supervision *supervision, struct caller *caller,
-		       const struct seccomp_data *data,
-		       const struct pending_call *pending)
+static bool take_other(const struct work *work)
 {
-	int fd = caller_descriptor(caller, (int)data->args[0]);
+	int fd = caller_descriptor(work->caller, (int)work->data->args[0]);
 
 	if (fd < 0)
 		return fd == -ESRCH;
-	if (!caller_is_counted(caller, data->instruction_pointer) &&
-	    caller_waits(pending)) {
-		if (is_call(data, SYS_close, I386_CLOSE))
-			take_close(supervision, fd);
+	if (!caller_is_counted(work->caller, work->data->instruction_pointer) &&
+	    caller_waits(&work->pending)) {
+		if (is_call(work->data, SYS_close, I386_CLOSE))
+			take_close(work, fd);
 		else
-			take_bind(supervision, caller, data, fd);
+			take_bind(work, fd);
 	}
 	close(fd);
 	return false;
@@ -355,28 +380,40 @@ static bool is_other(const struct seccomp_data *data)
 	return is_call(data, SYS_close, I386_CLOSE) || is_call(data, SYS_bind, I386_BIND);
 }
 
-void supervision_take(struct supervision *supervision, int listener,
-		      const struct seccomp_notif *call)
+/* Who calls. NULL: the call is not looked at. */
+static struct caller *find_caller(struct supervision *supervision,
+				  const struct seccomp_notif *call,
+				  const struct pending_call *pending, bool again)
 {
-	const struct pending_call pending = {listener, call->id};
-	struct caller *caller;
+	struct caller *caller = call->pid ? caller_find(&supervision->callers,
+							(pid_t)call->pid, pending, again)
+					  : NULL;
+
+	if (!caller || caller->left == CALLER_HIDDEN)
+		supervision->counts->hidden++;
+	return caller && caller->left == CALLER_OURS ? caller : NULL;
+}
+
+void supervision_take(struct supervision *supervision,
+		      const struct received_call *received)
+{
+	const struct seccomp_notif *call = received->call;
+	struct work work = {.supervision = supervision,
+			    .data = &call->data,
+			    .pending = {received->listener, call->id},
+			    .sees_close = received->sees_close};
 	bool again = false;
 
+	supervision_follow_policy(supervision);
 	for (int tries = 0; tries < 2; tries++) {
-		caller = call->pid ? caller_find(&supervision->callers, (pid_t)call->pid,
-						 &pending, again)
-				   : NULL;
-		if (!caller || caller->left == CALLER_HIDDEN)
-			supervision->counts->hidden++;
-		if (!caller || caller->left != CALLER_OURS)
+		work.caller = find_caller(supervision, call, &work.pending, again);
+		if (!work.caller)
 			return;
 		if (is_io_uring(&call->data)) {
 			supervision->counts->io_uring++;
 			return;
 		}
-		again = is_other(&call->data)
-			    ? take_other(supervision, caller, &call->data, &pending)
-			    : take_connect(supervision, caller, &call->data, &pending);
+		again = is_other(&call->data) ? take_other(&work) : take_connect(&work);
 		if (!again)
 			return;
 	}

@@ -13,6 +13,7 @@
 #include "tools/observe/caller.h"
 #include "tools/observe/last_words.h"
 #include "tools/observe/policy_at_call.h"
+#include "tools/observe/policy_layers.h"
 #include "tools/observe/publish.h"
 
 /* In memory that is shared with who started the supervisor. */
@@ -33,6 +34,7 @@ struct supervision {
 	struct publisher *publisher;
 	struct last_words_source *words;
 	struct supervisor_counts *counts;
+	struct policy_layers layers;
 	struct policy_at_call policy;
 	uint64_t net_cookie; /* of our network namespace; 0: not known */
 	uint32_t syn_retries;
@@ -44,9 +46,24 @@ int supervision_open(struct supervision *supervision, const struct publish_place
 		     struct supervisor_counts *counts, char *ret_error, size_t size);
 void supervision_close(struct supervision *supervision);
 
-/* Looks at a call that was received. It may be answered after that. */
-void supervision_take(struct supervision *supervision, int listener,
-		      const struct seccomp_notif *call);
+/* A call that was received. */
+struct received_call {
+	int listener;
+	const struct seccomp_notif *call;
+	bool sees_close; /* its program's closes come here too */
+};
+
+/* Looks at a call. It may be answered after that. */
+void supervision_take(struct supervision *supervision,
+		      const struct received_call *received);
+
+/* Opens the policies that it carries out: see policy_layers_open(). */
+void supervision_set_policy(struct supervision *supervision,
+			    const struct tws_policy_image *given, uint64_t key, int place,
+			    const uint8_t *run);
+
+/* Looks whether another policy is in force now. */
+void supervision_follow_policy(struct supervision *supervision);
 
 /* To be called twice a second: what the kernel's table says of connections, and
  * processes that are dead. */

@@ -89,7 +89,8 @@ void last_words_decide(const struct last_words *words,
 	ret_ended->local = words->local;
 	if (words->remote.port)
 		ret_ended->remote = words->remote;
-	if (!words->fin_acked && !was_established(words, begun->began_ns)) {
+	if (!words->fin_acked && decided != TWS_END_RESET_POLICY &&
+	    !was_established(words, begun->began_ns)) {
 		decide_attempt(words, syn_retries, ret_ended);
 		return;
 	}

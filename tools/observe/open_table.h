@@ -14,6 +14,16 @@
 
 struct published;
 
+/* What a policy wants to be done when the connection is closed. */
+struct close_plan {
+	uint8_t mode;	  /* enum tws_close_mode; TWS_CLOSE_KEEP: nothing */
+	bool short_lived; /* only if it lived shorter than short_lived_ms */
+	bool dry_run, override;
+	bool counted; /* dry run: would_apply was counted when it began */
+	uint32_t short_lived_ms;
+	uint64_t waited_for; /* see caller_alone.h */
+};
+
 struct open_connection {
 	uint64_t cookie; /* 0: a free place */
 	struct published *published;
@@ -21,8 +31,10 @@ struct open_connection {
 	uint32_t slot; /* in the segment; OPEN_NO_SLOT: there was no room */
 	uint32_t flags;
 	uint16_t destination;
-	uint16_t rule; /* 1 + index in the policy; 0: none */
-	uint8_t arm;   /* likewise */
+	uint16_t rule; /* 1 + index in the policy of policy_key; 0: none */
+	uint8_t arm;   /* 1 + its entry in the segment; 0: none */
+	uint64_t policy_key;
+	struct close_plan plan;
 	/* Of a source that sees no close: */
 	uint16_t live_there; /* as live, to the same destination */
 	uint32_t live; /* descriptors with connections when it began, with its own */

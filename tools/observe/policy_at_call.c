@@ -3,11 +3,11 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "shim/shared/newer.h"
+#include "shim/shared/layout.h"
 #include "tools/kernel/kernel.h"
 
 static int option_of_socket(int fd, int level, int name)
@@ -51,14 +51,14 @@ static bool any_action(const struct tws_policy_image *image,
 	return false;
 }
 
-static bool asks_for_fin_reset(const struct tws_action *action)
+static bool acts_at_close(const struct tws_action *action)
 {
-	return action->close == TWS_CLOSE_FIN_RESET;
+	return action->close != TWS_CLOSE_KEEP && action->close != TWS_CLOSE_LINGER;
 }
 
 bool policy_wants_closes(const struct tws_policy_image *image)
 {
-	return any_action(image, asks_for_fin_reset);
+	return any_action(image, acts_at_close);
 }
 
 bool policy_wants_binds(const struct tws_policy_image *image)
@@ -91,6 +91,7 @@ static const struct tws_action *decide_arm(struct policy_at_call *policy,
 	    tws_pick_arm(arms, experiment->arms.count, draw(policy, experiment->seed));
 	decision->arm = (uint8_t)(picked + 1);
 	decision->matched = true;
+	decision->plan.short_lived = experiment->match.short_lived_only;
 	return &arms[picked].action;
 }
 
@@ -111,9 +112,7 @@ static const struct tws_action *decide_rule(struct policy_at_call *policy,
 		decision->rule = (uint16_t)(i + 1);
 		decision->matched =
 		    share >= 100 || (uint64_t)draw(policy, i) * 100 >> 32 < share;
-		/* How long it lives is known only at its close. */
-		decision->unsupported = rules[i].match.short_lived_only &&
-					rules[i].action.close != TWS_CLOSE_KEEP;
+		decision->plan.short_lived = rules[i].match.short_lived_only;
 		return &rules[i].action;
 	}
 	return NULL;
@@ -204,16 +203,34 @@ static void set_linger(int fd, const struct tws_action *action,
 	*flags |= TWS_CONN_POLICY_LINGER_N;
 }
 
+/* What the close is to do. Without seeing it, only fin-reset can be, at once. */
+static void plan_close(const struct policy_at_call *policy,
+		       const struct tws_action *action, bool sees_close,
+		       struct publish_decision *decision)
+{
+	uint32_t short_lived_ms = policy->image->settings.short_lived_ms;
+
+	if (!sees_close) {
+		decision->unsupported = true;
+		return;
+	}
+	decision->plan.mode = action->close;
+	decision->plan.dry_run = action->flags & TWS_ACTION_DRY_RUN;
+	decision->plan.override = action->flags & TWS_ACTION_OVERRIDE;
+	decision->plan.short_lived_ms =
+	    short_lived_ms ? short_lived_ms : TWS_SHORT_LIVED_MS;
+}
+
 static void set_close_mode(const struct policy_at_call *policy, int fd,
-			   const struct tws_action *action,
+			   const struct tws_action *action, bool sees_close,
 			   struct publish_decision *decision, uint32_t *flags)
 {
-	if (action->close == TWS_CLOSE_FIN_RESET)
-		set_fin_reset(policy, fd, action, decision, flags);
-	else if (action->close == TWS_CLOSE_LINGER)
+	if (action->close == TWS_CLOSE_LINGER)
 		set_linger(fd, action, decision, flags);
+	else if (action->close == TWS_CLOSE_FIN_RESET && !decision->plan.short_lived)
+		set_fin_reset(policy, fd, action, decision, flags);
 	else if (action->close != TWS_CLOSE_KEEP)
-		decision->unsupported = true;
+		plan_close(policy, action, sees_close, decision);
 }
 
 static void set_reuseaddr(int fd, const struct tws_action *action,
@@ -228,8 +245,8 @@ static void set_reuseaddr(int fd, const struct tws_action *action,
 }
 
 static void carry_out(const struct policy_at_call *policy, int fd,
-		      const struct tws_action *action, struct publish_decision *decision,
-		      uint32_t *flags)
+		      const struct tws_action *action, bool sees_close,
+		      struct publish_decision *decision, uint32_t *flags)
 {
 	set_reuseaddr(fd, action, decision);
 	if (action->flags & TWS_ACTION_PORT_RANGE)
@@ -240,45 +257,59 @@ static void carry_out(const struct policy_at_call *policy, int fd,
 	    may_set_linger2(policy, fd, action, decision))
 		set_option(fd, IPPROTO_TCP, TCP_LINGER2, (int)action->fin_timeout_seconds,
 			   decision);
-	set_close_mode(policy, fd, action, decision, flags);
+	set_close_mode(policy, fd, action, sees_close, decision, flags);
 }
 
-static bool asks_for_anything(const struct tws_action *action)
+/* Whether a dry run is counted now. What acts only on how a connection ends is counted
+ * at its close, where that is seen. */
+static bool asks_now(const struct tws_action *action, bool sees_close)
 {
-	return action->close != TWS_CLOSE_KEEP ||
-	       action->flags & (TWS_ACTION_REUSEADDR_ON | TWS_ACTION_REUSEADDR_OFF |
+	return action->flags & (TWS_ACTION_REUSEADDR_ON | TWS_ACTION_REUSEADDR_OFF |
 				TWS_ACTION_PORT_RANGE | TWS_ACTION_PORT_RING |
-				TWS_ACTION_FIN_TIMEOUT);
+				TWS_ACTION_FIN_TIMEOUT) ||
+	       action->close == TWS_CLOSE_LINGER ||
+	       (action->close != TWS_CLOSE_KEEP && !sees_close);
 }
 
-void policy_at_connect(struct policy_at_call *policy, int fd,
-		       const struct tws_subject *subject, const struct tws_address *to,
-		       struct publish_decision *ret_decision, uint32_t *ret_flags)
+const struct tws_action *policy_decide(struct policy_at_call *policy,
+				       const struct tws_subject *subject,
+				       const struct tws_address *to,
+				       struct publish_decision *ret_decision)
 {
 	const struct tws_action *action;
 
 	*ret_decision = (struct publish_decision){0};
 	if (!policy->image)
-		return;
+		return NULL;
 	action = decide_arm(policy, subject, to, ret_decision);
 	if (!action)
 		action = decide_rule(policy, subject, to, ret_decision);
-	if (!action || !ret_decision->matched || ret_decision->unsupported)
+	return action && ret_decision->matched ? action : NULL;
+}
+
+void policy_carry_out(const struct policy_at_call *policy, int fd,
+		      const struct tws_action *action, bool sees_close,
+		      struct publish_decision *decision, uint32_t *flags)
+{
+	if (!(action->flags & TWS_ACTION_DRY_RUN)) {
+		carry_out(policy, fd, action, sees_close, decision, flags);
 		return;
-	if (action->flags & TWS_ACTION_DRY_RUN)
-		ret_decision->would_apply = asks_for_anything(action);
-	else
-		carry_out(policy, fd, action, ret_decision, ret_flags);
+	}
+	decision->would_apply = asks_now(action, sees_close);
+	if (acts_at_close(action) && sees_close)
+		plan_close(policy, action, true, decision);
+	decision->plan.counted = decision->would_apply;
 }
 
 void policy_at_bind(const struct policy_at_call *policy, int fd,
 		    const struct tws_subject *subject, bool to_port_0)
 {
 	const struct tws_policy_image *image = policy->image;
-	const struct tws_rule *rules = tws_policy_at(image, image->rules.offset);
+	const struct tws_rule *rules =
+	    image ? tws_policy_at(image, image->rules.offset) : NULL;
 	struct publish_decision ignored = {0};
 
-	for (uint32_t i = 0; i < image->rules.count && i < TWS_RULES; i++) {
+	for (uint32_t i = 0; image && i < image->rules.count && i < TWS_RULES; i++) {
 		if (!tws_match_subject(image, &rules[i].match, subject) ||
 		    !tws_action_acts_at_bind(&rules[i].action))
 			continue;
@@ -289,15 +320,4 @@ void policy_at_bind(const struct policy_at_call *policy, int fd,
 			set_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1, &ignored);
 		return;
 	}
-}
-
-enum tws_ending policy_at_close(int fd, uint32_t flags)
-{
-	struct pollfd polled = {.fd = fd, .events = POLLIN | POLLRDHUP};
-
-	if (poll(&polled, 1, 0) < 0 || polled.revents & (POLLHUP | POLLERR))
-		return TWS_END_NONE;
-	if (polled.revents & POLLRDHUP)
-		return TWS_END_REMOTE_FIN;
-	return flags & TWS_CONN_POLICY_LINGER2 ? TWS_END_FIN_RESET : TWS_END_NONE;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a supervisor does for a policy while a call of a program waits: sets the options
- * of its socket that the rule asks for. Close modes that may lose data are left to the
- * shim, which knows who else holds a socket: reset and reset-drained count as
- * unsupported, and so does a port_ring.
+ * What a supervisor does for a policy while a connect() or bind() of a program waits:
+ * sets the options of its socket that the rule asks for, and plans what the close is to
+ * do (policy_at_close.h). A port_ring counts as unsupported, and so does what a close is
+ * to do where the program's filter does not tell of closes.
  */
 #ifndef TWS_TOOLS_OBSERVE_POLICY_AT_CALL_H
 #define TWS_TOOLS_OBSERVE_POLICY_AT_CALL_H
@@ -24,17 +24,20 @@ void policy_at_call_init(struct policy_at_call *policy,
 bool policy_wants_closes(const struct tws_policy_image *image);
 bool policy_wants_binds(const struct tws_policy_image *image);
 
-/* A socket is about to connect: decides, and sets. `ret_flags`: enum tws_conn_flag. */
-void policy_at_connect(struct policy_at_call *policy, int fd,
-		       const struct tws_subject *subject, const struct tws_address *to,
-		       struct publish_decision *ret_decision, uint32_t *ret_flags);
+/* A socket is about to connect: decides. What to carry out; NULL: nothing. */
+const struct tws_action *policy_decide(struct policy_at_call *policy,
+				       const struct tws_subject *subject,
+				       const struct tws_address *to,
+				       struct publish_decision *ret_decision);
+
+/* Carries it out, or plans it for the close. `sees_close`: the close will be seen.
+ * `flags`: enum tws_conn_flag. */
+void policy_carry_out(const struct policy_at_call *policy, int fd,
+		      const struct tws_action *action, bool sees_close,
+		      struct publish_decision *decision, uint32_t *flags);
 
 /* A socket is about to be bound. */
 void policy_at_bind(const struct policy_at_call *policy, int fd,
 		    const struct tws_subject *subject, bool to_port_0);
-
-/* A connection with these flags is about to be closed: as it looks, how it will end if
- * no TIME_WAIT is left; TWS_END_NONE: that is not known. */
-enum tws_ending policy_at_close(int fd, uint32_t flags);
 
 #endif

@@ -100,6 +100,7 @@ struct published *publish_process(struct publisher *publisher,
 	}
 	publish_file_reach(&published->file, TWS_SECTION_DESTINATIONS, 0);
 	note_user(publisher, subject->uid);
+	published->file.header->policy_layers = publisher->policy_layers;
 	published->publisher = publisher;
 	published->subject = *subject;
 	published->next = publisher->first;

@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "shim/shared/segment.h"
+#include "tools/observe/open_table.h"
 
 /* The process that owns the connections. */
 struct publish_subject {
@@ -32,7 +33,9 @@ struct publish_decision {
 	uint16_t rule; /* 1 + index in the policy; 0: none */
 	uint8_t arm;   /* likewise in its experiment */
 	bool matched;  /* and in the sample */
+	bool stopped;  /* the rule is off: its breaker has tripped */
 	bool applied, kept_app_option, unsupported, would_apply;
+	struct close_plan plan;
 };
 
 /* What is known about a connection. */
@@ -69,8 +72,7 @@ int publish_in_one(void *data, uint32_t uid);
 
 struct tws_policy_image;
 struct publisher;
-struct open_connection; /* one that has not ended */
-struct published;	/* one process's segment */
+struct published; /* one process's segment */
 
 /* 0 or -ENOMEM. */
 int publisher_open(struct publisher **ret_publisher, enum tws_observer source,
@@ -120,10 +122,13 @@ void publish_moved(struct open_connection *open, const struct tws_address *remot
 void publish_fold_beside(struct publisher *publisher, void (*prepare_child)(void *data),
 			 void *data);
 
-/* The policy that acts on what is published; it stays the caller's. `key`:
- * tws_policy_key(). */
+/* The policy that acts on what is published from now on; it stays the caller's. `key`:
+ * tws_policy_key(); `followed`: the layers that are followed, as bits. */
 void publish_set_policy(struct publisher *publisher, const struct tws_policy_image *image,
-			uint64_t key);
+			uint64_t key, uint32_t followed);
+
+/* A connection falls to a rule of the policy. False: its breaker has tripped. */
+bool publish_matched(struct published *published, uint16_t rule);
 
 void publish_begun(struct published *published,
 		   const struct publish_connection *connection);

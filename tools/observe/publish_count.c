@@ -197,10 +197,8 @@ static struct open_connection *begin(struct published *published,
 	open->flags = connection->flags;
 	open->destination = publish_destination(published, &connection->remote);
 	open->slot = take_slot(published);
-	if (connection->decision) {
-		open->rule = connection->decision->rule;
-		open->arm = connection->decision->arm;
-	}
+	if (connection->decision)
+		publish_note_decision(open, connection->decision);
 	note(published, open->destination, connection->began_ns);
 	publish_count(open, TWS_attempts, 1);
 	if (connection->flags & TWS_CONN_APP_BOUND_0)

@@ -44,6 +44,7 @@ struct publisher {
 	void *fold_data;
 	const struct tws_policy_image *policy; /* NULL: none */
 	uint64_t policy_key;
+	uint32_t policy_layers; /* that are followed */
 };
 
 /* Ends a connection that is in the table, and removes it. */
@@ -58,12 +59,24 @@ uint16_t publish_destination(struct published *published,
 void publish_count(const struct open_connection *open, enum tws_counter counter,
 		   uint64_t amount);
 
-/* publish_policy.c: the counters of its arm, NULL: it has none; what was decided as it
- * began, and what became of that. */
-struct tws_counters *publish_arm_counters(const struct open_connection *open);
+/* publish_policy.c: notes what was decided as it began, and counts it; the counters of
+ * its arm, NULL: it has none; what became of that. */
+void publish_note_decision(struct open_connection *open,
+			   const struct publish_decision *decision);
 void publish_decide(struct open_connection *open,
 		    const struct publish_decision *decision);
+struct tws_counters *publish_arm_counters(const struct open_connection *open);
 void publish_policy_ended(struct open_connection *open, enum tws_ending ending);
+
+/* Its rule was carried out at its close. */
+void publish_applied(struct open_connection *open);
+
+/* It is about to be reset. False: the rule is off, or the cap for this second is reached.
+ */
+bool publish_may_reset(const struct open_connection *open);
+
+/* A reset took data with it. */
+void publish_discarded(const struct open_connection *open, uint64_t bytes);
 
 /* publish_held.c: notes the descriptor that a connection begins on, and that it is closed
  * or ended. */

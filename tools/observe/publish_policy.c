@@ -1,18 +1,30 @@
 /* SPDX-License-Identifier: MIT
  *
  * How the rules and arms of a policy fared in a process that an observer's policy acts
- * on: counted as the shim counts it.
+ * on: counted as the shim counts it. A connection keeps the rule of the policy that it
+ * began under, also when another is in force by the time it ends.
  */
 #include <stdio.h>
+#include <string.h>
 
+#include "shim/shared/breaker.h"
 #include "shim/shared/ending.h"
 #include "tools/observe/publish_parts.h"
 
 void publish_set_policy(struct publisher *publisher, const struct tws_policy_image *image,
-			uint64_t key)
+			uint64_t key, uint32_t followed)
 {
+	const struct tws_rule *rules =
+	    image ? tws_policy_at(image, image->rules.offset) : NULL;
+
 	publisher->policy = image;
 	publisher->policy_key = key;
+	publisher->policy_layers = followed;
+	for (uint32_t i = 0; image && i < image->rules.count && i < TWS_RULES; i++)
+		tws_breaker_set_limits(i, &rules[i].action);
+	for (struct published *at = publisher->first; at; at = at->next)
+		__atomic_store_n(&at->file.header->policy_layers, followed,
+				 __ATOMIC_RELAXED);
 }
 
 static void copy_policy_name(char *to, const struct tws_policy_image *image,
@@ -21,79 +33,141 @@ static void copy_policy_name(char *to, const struct tws_policy_image *image,
 	snprintf(to, TWS_NAME_SIZE, "%s", (const char *)tws_policy_at(image, offset));
 }
 
-static struct tws_rule_status *rule_status(const struct open_connection *open)
+/* ----------------------------------------------------------------------- rules */
+
+/* The entry of a rule of the policy in force; it starts again with each policy. */
+static struct tws_rule_status *begin_status(struct published *published, uint16_t rule)
 {
-	struct published *published = open->published;
 	const struct publisher *publisher = published->publisher;
 	const struct tws_policy_image *image = publisher->policy;
 	const struct tws_rule *rules;
 	struct tws_rule_status *status;
-	uint32_t index = open->rule - 1u;
+	uint32_t index = rule - 1u;
 
-	if (!open->rule || !image ||
+	if (!rule || !image ||
 	    !publish_file_reach(&published->file, TWS_SECTION_RULES, index))
 		return NULL;
 	status = publish_file_at(&published->file, TWS_SECTION_RULES, index);
 	if (status->policy_generation == publisher->policy_key)
 		return status;
 	rules = tws_policy_at(image, image->rules.offset);
+	memset(&status->matched, 0,
+	       offsetof(struct tws_rule_status, name) -
+		   offsetof(struct tws_rule_status, matched));
 	copy_policy_name(status->name, image, rules[index].name);
 	__atomic_store_n(&status->policy_generation, publisher->policy_key,
 			 __ATOMIC_RELEASE);
-	__atomic_store_n(&published->file.header->policy_generation,
-			 publisher->policy_key, __ATOMIC_RELEASE);
 	return status;
+}
+
+/* NULL also if its rule is of a policy that is not in force any more. */
+static struct tws_rule_status *status_of(const struct open_connection *open)
+{
+	struct tws_rule_status *status;
+
+	if (!open->rule)
+		return NULL;
+	status =
+	    publish_file_at(&open->published->file, TWS_SECTION_RULES, open->rule - 1u);
+	return status->policy_generation == open->policy_key ? status : NULL;
+}
+
+bool publish_matched(struct published *published, uint16_t rule)
+{
+	struct tws_rule_status *status = begin_status(published, rule);
+
+	return !status || tws_breaker_matched(status);
+}
+
+/* ------------------------------------------------------------------------ arms */
+
+static bool is_arm(const struct tws_arm *entry, const struct tws_policy_image *image,
+		   const struct tws_policy_arm *arm)
+{
+	return !strncmp(entry->name, tws_policy_at(image, arm->name),
+			TWS_NAME_SIZE - 1) &&
+	       !strncmp(entry->experiment, tws_policy_at(image, image->experiment.name),
+			TWS_NAME_SIZE - 1);
+}
+
+static void fill_arm(struct tws_arm *entry, const struct publisher *publisher,
+		     const struct tws_policy_arm *arm)
+{
+	const struct tws_policy_image *image = publisher->policy;
+
+	copy_policy_name(entry->experiment, image, image->experiment.name);
+	copy_policy_name(entry->name, image, arm->name);
+	entry->weight = arm->weight;
+	entry->policy_generation = publisher->policy_key;
+	__atomic_store_n(&entry->state, TWS_DESTINATION_READY, __ATOMIC_RELEASE);
+}
+
+/* 1 + the index of the entry that has its name, or of a new one. 0: there is none left,
+ * and its connections are not counted separately. */
+static uint8_t find_arm(struct published *published, uint8_t picked)
+{
+	const struct tws_policy_image *image = published->publisher->policy;
+	const struct tws_policy_arm *arm;
+	struct tws_arm *entry;
+
+	if (!picked || !image)
+		return 0;
+	arm = tws_policy_at(image, image->experiment.arms.offset);
+	arm += picked - 1;
+	for (uint32_t n = 0, i; n < TWS_ARMS; n++) {
+		i = (picked - 1u + n) % TWS_ARMS;
+		if (!publish_file_reach(&published->file, TWS_SECTION_ARMS, i))
+			return 0;
+		entry = publish_file_at(&published->file, TWS_SECTION_ARMS, i);
+		if (entry->state != TWS_DESTINATION_READY)
+			fill_arm(entry, published->publisher, arm);
+		if (is_arm(entry, image, arm))
+			return (uint8_t)(i + 1);
+	}
+	return 0;
 }
 
 struct tws_counters *publish_arm_counters(const struct open_connection *open)
 {
-	struct published *published = open->published;
-	const struct publisher *publisher = published->publisher;
-	const struct tws_policy_image *image = publisher->policy;
-	const struct tws_policy_arm *arms;
 	struct tws_arm *entry;
-	uint32_t index = open->arm - 1u;
 
-	if (!open->arm || !image ||
-	    !publish_file_reach(&published->file, TWS_SECTION_ARMS, index))
+	if (!open->arm)
 		return NULL;
-	entry = publish_file_at(&published->file, TWS_SECTION_ARMS, index);
-	if (entry->state == TWS_DESTINATION_READY)
-		return &entry->counters;
-	arms = tws_policy_at(image, image->experiment.arms.offset);
-	copy_policy_name(entry->experiment, image, image->experiment.name);
-	copy_policy_name(entry->name, image, arms[index].name);
-	entry->weight = arms[index].weight;
-	entry->policy_generation = publisher->policy_key;
-	__atomic_store_n(&published->file.header->policy_generation,
-			 publisher->policy_key, __ATOMIC_RELEASE);
-	__atomic_store_n(&entry->state, TWS_DESTINATION_READY, __ATOMIC_RELEASE);
+	entry = publish_file_at(&open->published->file, TWS_SECTION_ARMS, open->arm - 1u);
 	return &entry->counters;
 }
 
-static void add_one(uint64_t *value)
+/* ------------------------------------------------------------------ connections */
+
+void publish_note_decision(struct open_connection *open,
+			   const struct publish_decision *decision)
 {
-	__atomic_store_n(value, *value + 1, __ATOMIC_RELEASE);
+	const struct publisher *publisher = open->published->publisher;
+
+	open->rule = begin_status(open->published, decision->rule) ? decision->rule : 0;
+	open->arm = find_arm(open->published, decision->arm);
+	open->plan = decision->plan;
+	open->policy_key = publisher->policy_key;
+	__atomic_store_n(&open->published->file.header->policy_generation,
+			 publisher->policy_key, __ATOMIC_RELEASE);
 }
 
-static void count_applied(struct open_connection *open)
+void publish_applied(struct open_connection *open)
 {
-	struct tws_rule_status *status = rule_status(open);
+	struct tws_rule_status *status = status_of(open);
 
 	if (open->flags & TWS_CONN_POLICY_COUNTED)
 		return;
 	open->flags |= TWS_CONN_POLICY_COUNTED;
 	publish_count(open, TWS_policy_applied, 1);
 	if (status)
-		add_one(&status->applied);
+		__atomic_fetch_add(&status->applied, 1, __ATOMIC_RELEASE);
 }
 
 void publish_decide(struct open_connection *open, const struct publish_decision *decision)
 {
-	struct tws_rule_status *status = rule_status(open);
-
-	if (status && decision->matched)
-		add_one(&status->matched);
+	if (decision->stopped)
+		publish_count(open, TWS_policy_skipped_stopped, 1);
 	if (decision->unsupported)
 		publish_count(open, TWS_policy_unsupported, 1);
 	if (decision->kept_app_option)
@@ -101,21 +175,37 @@ void publish_decide(struct open_connection *open, const struct publish_decision 
 	if (decision->would_apply)
 		publish_count(open, TWS_policy_would_apply, 1);
 	if (decision->applied)
-		count_applied(open);
+		publish_applied(open);
+}
+
+bool publish_may_reset(const struct open_connection *open)
+{
+	struct tws_rule_status *status = status_of(open);
+
+	return !status || tws_breaker_may_reset(status, open->rule - 1u);
+}
+
+void publish_discarded(const struct open_connection *open, uint64_t bytes)
+{
+	struct tws_rule_status *status = status_of(open);
+
+	publish_count(open, TWS_bytes_discarded, bytes);
+	if (status)
+		tws_breaker_discarded(status, open->rule - 1u, bytes);
 }
 
 /* What TCP_LINGER2 = -1 achieved is known only now. */
 void publish_policy_ended(struct open_connection *open, enum tws_ending ending)
 {
 	enum tws_counter outcome = tws_ending_fin_reset_outcome(ending, open->flags);
-	struct tws_rule_status *status = rule_status(open);
+	struct tws_rule_status *status = status_of(open);
 
 	if (outcome == TWS_policy_applied)
-		count_applied(open);
+		publish_applied(open);
 	else if (outcome != TWS_COUNTERS)
 		publish_count(open, outcome, 1);
 	if (status && ending == TWS_END_FAILED)
-		add_one(&status->failed);
+		tws_breaker_failed(status, open->rule - 1u);
 	if (status && ending == TWS_END_RESET_REMOTE)
-		add_one(&status->peer_resets);
+		tws_breaker_peer_reset(status, open->rule - 1u);
 }

@@ -49,13 +49,36 @@ struct supervise {
 	bool finished;
 };
 
+/* What is known about a descriptor comes back with its events. `also`: enum notify_also,
+ * what the filter of its program tells of. */
+static uint64_t key_of(int fd, enum source source, uint32_t also)
+{
+	return (uint64_t)also << 40 | (uint64_t)source << 32 | (uint32_t)fd;
+}
+
+static enum source source_of(uint64_t key)
+{
+	return (enum source)(key >> 32 & 0xff);
+}
+
+static uint32_t also_of(uint64_t key)
+{
+	return (uint32_t)(key >> 40);
+}
+
+static void watch_program(const struct supervise *supervise, int fd, enum source source,
+			  uint32_t also)
+{
+	struct epoll_event event = {.events = EPOLLIN,
+				    .data.u64 = key_of(fd, source, also)};
+
+	epoll_ctl(supervise->events, EPOLL_CTL_ADD, fd, &event);
+}
+
 static void watch_descriptor(const struct supervise *supervise, int fd,
 			     enum source source)
 {
-	struct epoll_event event = {.events = EPOLLIN,
-				    .data.u64 = (uint64_t)source << 32 | (uint32_t)fd};
-
-	epoll_ctl(supervise->events, EPOLL_CTL_ADD, fd, &event);
+	watch_program(supervise, fd, source, 0);
 }
 
 static void drop_descriptor(const struct supervise *supervise, int fd)
@@ -76,22 +99,23 @@ static void drop_listener(struct supervise *supervise, int listener)
 }
 
 /* The keeper sees from the page what is under way. */
-static void take_call(struct supervise *supervise, int listener)
+static void take_call(struct supervise *supervise, int listener, uint32_t also)
 {
 	struct keeper_page *page = supervise->keeper.page;
 	struct seccomp_notif *call = (void *)page->notification;
+	const struct received_call received = {listener, call, also & NOTIFY_CLOSE};
 
 	memset(call, 0, sizeof(page->notification));
 	__atomic_store_n(&page->since_ns, tws_now(), __ATOMIC_RELEASE);
 	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, call) == 0) {
-		supervision_take(&supervise->work, listener, call);
+		supervision_take(&supervise->work, &received);
 		keeper_pass(listener, call->id);
 		__atomic_fetch_add(&page->beats, 1, __ATOMIC_RELEASE);
 	}
 	__atomic_store_n(&page->since_ns, 0, __ATOMIC_RELEASE);
 }
 
-static void take_listener(struct supervise *supervise, int client)
+static void take_listener(struct supervise *supervise, int client, uint32_t also)
 {
 	int listener = door_receive(client);
 	bool taken;
@@ -105,7 +129,7 @@ static void take_listener(struct supervise *supervise, int client)
 	if (taken) {
 		supervise->listeners[supervise->listener_count++] = listener;
 		supervise->work.counts->handed_over++;
-		watch_descriptor(supervise, listener, LISTENER);
+		watch_program(supervise, listener, LISTENER, also);
 	} else if (listener >= 0) {
 		close(listener);
 	}
@@ -116,23 +140,27 @@ static void take_listener(struct supervise *supervise, int client)
 
 static struct door_terms terms_of(const struct supervise *supervise)
 {
-	const struct tws_policy_image *policy = supervise->setup.policy;
+	const struct tws_policy_image *policy = supervise->work.layers.image;
 
 	return (struct door_terms){.also =
 				       (policy_wants_closes(policy) ? NOTIFY_CLOSE : 0) |
 				       (policy_wants_binds(policy) ? NOTIFY_BIND : 0)};
 }
 
-static void welcome(struct supervise *supervise, int client)
+static void welcome(struct supervise *supervise, int client, uint32_t also)
 {
 	supervise->client_count++;
-	watch_descriptor(supervise, client, CLIENT);
+	watch_program(supervise, client, CLIENT, also);
 }
 
 static void take_client(struct supervise *supervise)
 {
-	const struct door_terms terms = terms_of(supervise);
-	int client = door_admit(supervise->door, &terms);
+	struct door_terms terms;
+	int client;
+
+	supervision_follow_policy(&supervise->work);
+	terms = terms_of(supervise);
+	client = door_admit(supervise->door, &terms);
 
 	if (client < 0)
 		return;
@@ -140,7 +168,7 @@ static void take_client(struct supervise *supervise)
 		close(client);
 		return;
 	}
-	welcome(supervise, client);
+	welcome(supervise, client, terms.also);
 }
 
 static void start_keeper_again(struct supervise *supervise)
@@ -184,6 +212,7 @@ static int look_at_clock(struct supervise *supervise)
 		supervise->drained_ns = now;
 	}
 	if (now - supervise->ticked_ns >= TICK_MS * MS) {
+		supervision_follow_policy(&supervise->work);
 		supervision_tick(&supervise->work);
 		while (waitpid(-1, NULL, WNOHANG) > 0)
 			;
@@ -259,17 +288,18 @@ static bool is_done(struct supervise *supervise)
 static void take_event(struct supervise *supervise, const struct epoll_event *event)
 {
 	int fd = (int)(uint32_t)event->data.u64;
+	uint32_t also = also_of(event->data.u64);
 
-	switch ((enum source)(event->data.u64 >> 32)) {
+	switch (source_of(event->data.u64)) {
 	case AT_DOOR:
 		take_client(supervise);
 		break;
 	case CLIENT:
-		take_listener(supervise, fd);
+		take_listener(supervise, fd, also);
 		break;
 	case LISTENER:
 		if (event->events & EPOLLIN)
-			take_call(supervise, fd);
+			take_call(supervise, fd, also);
 		else
 			drop_listener(supervise, fd);
 		break;
@@ -351,7 +381,7 @@ static int open_door(struct supervise *supervise)
 	}
 	if (supervise->setup.client < 0)
 		return 0;
-	welcome(supervise, supervise->setup.client);
+	welcome(supervise, supervise->setup.client, terms.also);
 	return door_tell(supervise->setup.client, &terms) ? 0 : -EPIPE;
 }
 
@@ -365,9 +395,9 @@ static int open_supervise(struct supervise *supervise, struct supervisor_counts 
 
 	if (result != 0)
 		return result;
-	policy_at_call_init(&supervise->work.policy, supervise->setup.policy);
-	publish_set_policy(supervise->work.publisher, supervise->setup.policy,
-			   supervise->setup.policy_key);
+	supervision_set_policy(&supervise->work, supervise->setup.policy,
+			       supervise->setup.policy_key, supervise->setup.place,
+			       supervise->setup.run);
 	publish_fold_beside(supervise->work.publisher, prepare_folding, supervise);
 	supervise->events = epoll_create1(EPOLL_CLOEXEC);
 	result = supervise->events < 0 ? -errno : open_door(supervise);

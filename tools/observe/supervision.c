@@ -207,6 +207,32 @@ void supervision_tick(struct supervision *supervision)
 	observed_sweep(&supervision->callers.observed);
 }
 
+/* ------------------------------------------------------------------- the policy */
+
+static void use_policy(struct supervision *supervision)
+{
+	const struct policy_layers *layers = &supervision->layers;
+
+	supervision->policy.image = layers->image;
+	publish_set_policy(supervision->publisher, layers->image, layers->key,
+			   layers->followed);
+}
+
+void supervision_set_policy(struct supervision *supervision,
+			    const struct tws_policy_image *given, uint64_t key, int place,
+			    const uint8_t *run)
+{
+	policy_layers_open(&supervision->layers, given, key, place, run);
+	policy_at_call_init(&supervision->policy, supervision->layers.image);
+	use_policy(supervision);
+}
+
+void supervision_follow_policy(struct supervision *supervision)
+{
+	if (policy_layers_look(&supervision->layers))
+		use_policy(supervision);
+}
+
 /* ---------------------------------------------------------------------- opening */
 
 static void forget(void *data, struct published *published)
@@ -254,6 +280,7 @@ int supervision_open(struct supervision *supervision, const struct publish_place
 	int result;
 
 	*supervision = (struct supervision){.counts = counts};
+	policy_layers_init(&supervision->layers);
 	callers_init(&supervision->callers);
 	supervision->net_cookie = own_net_cookie();
 	supervision->syn_retries = read_syn_retries();
@@ -275,4 +302,5 @@ void supervision_close(struct supervision *supervision)
 		publish_on_forgotten(supervision->publisher, NULL, NULL);
 	publisher_close(supervision->publisher);
 	callers_free(&supervision->callers);
+	policy_layers_close(&supervision->layers);
 }

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/observe/policy_at_close.h"
+
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "shim/shared/clock.h"
+#include "shim/shared/ending.h"
+#include "shim/shared/policy_image.h"
+#include "tools/observe/caller_alone.h"
+#include "tools/observe/publish_parts.h"
+
+#define MS 1000000ull
+
+/* A socket that is about to be closed. */
+struct closing {
+	struct open_connection *open;
+	const struct caller *caller;
+	int fd, number;
+	struct linger linger; /* the program's own */
+	bool own_linger2;
+};
+
+static uint32_t queue_length(int fd, unsigned long request)
+{
+	int length = 0;
+
+	return ioctl(fd, request, &length) == 0 && length > 0 ? (uint32_t)length : 0;
+}
+
+static int linger2_of(int fd)
+{
+	int value = 0;
+	socklen_t length = sizeof(value);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_LINGER2, &value, &length) == 0 ? value : 0;
+}
+
+/* How it will end. The pending error is the program's and is not asked for. */
+static struct tws_verdict foresee(const struct closing *closing)
+{
+	struct tcp_info info = {0};
+	socklen_t length = sizeof(info);
+	struct tws_facts facts = {
+	    .flags = closing->open->flags & (TWS_CONN_POLICY_LINGER2),
+	    .established = true,
+	    .unread = queue_length(closing->fd, SIOCINQ),
+	};
+
+	if (getsockopt(closing->fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0)
+		return (struct tws_verdict){.ending = TWS_END_NONE};
+	if (closing->linger.l_onoff && !closing->linger.l_linger)
+		facts.flags |= TWS_CONN_APP_LINGER_0;
+	facts.has_info = true;
+	facts.tcp_state = info.tcpi_state;
+	facts.unsent = info.tcpi_notsent_bytes > 0;
+	return tws_ending_decide(&facts);
+}
+
+/* What the kernel's last words do not show. */
+static void note_foreseen(struct open_connection *open, const struct tws_verdict *verdict)
+{
+	open->decided = TWS_END_NONE;
+	if (verdict->ending == TWS_END_REMOTE_FIN || verdict->ending == TWS_END_FIN_RESET)
+		open->decided = (uint8_t)verdict->ending;
+}
+
+static void set_linger(const struct closing *closing, int on)
+{
+	const struct linger linger = {on, 0};
+
+	setsockopt(closing->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+}
+
+static bool is_short_lived(const struct open_connection *open)
+{
+	uint64_t since = open->established_ns ? open->established_ns : open->began_ns;
+
+	return tws_now() - since < open->plan.short_lived_ms * MS;
+}
+
+/* The reason against what the rule asks for, as a counter; TWS_COUNTERS: there is none.
+ */
+static enum tws_counter objection(const struct closing *closing)
+{
+	const struct close_plan *plan = &closing->open->plan;
+	bool own = plan->mode == TWS_CLOSE_FIN_RESET ? closing->own_linger2
+						     : closing->linger.l_onoff;
+
+	if (own && !plan->override)
+		return TWS_policy_skipped_app_option;
+	if (plan->mode == TWS_CLOSE_FIN_RESET)
+		return TWS_COUNTERS;
+	if (plan->mode == TWS_CLOSE_RESET_DRAINED && queue_length(closing->fd, SIOCOUTQ))
+		return TWS_policy_skipped_unsent;
+	if (!caller_is_alone(closing->caller, closing->number, plan->waited_for))
+		return TWS_policy_skipped_shared;
+	if (!plan->dry_run && !publish_may_reset(closing->open))
+		return TWS_policy_skipped_rate;
+	return TWS_COUNTERS;
+}
+
+static void fin_reset(const struct closing *closing)
+{
+	struct open_connection *open = closing->open;
+	int value = -1;
+
+	if (setsockopt(closing->fd, IPPROTO_TCP, TCP_LINGER2, &value, sizeof(value)) !=
+	    0) {
+		publish_count(open, TWS_policy_unsupported, 1);
+		return;
+	}
+	open->flags |= TWS_CONN_POLICY_LINGER2;
+	open->decided = TWS_END_FIN_RESET;
+}
+
+static void reset(const struct closing *closing)
+{
+	struct open_connection *open = closing->open;
+	uint32_t unsent = queue_length(closing->fd, SIOCOUTQ);
+
+	set_linger(closing, 1);
+	open->flags |= TWS_CONN_POLICY_RESET;
+	open->decided = TWS_END_RESET_POLICY;
+	publish_applied(open);
+	if (unsent)
+		publish_discarded(open, unsent);
+}
+
+/* Removes the program's own SO_LINGER {1,0}. */
+static void be_graceful(const struct closing *closing)
+{
+	struct open_connection *open = closing->open;
+
+	if (!closing->linger.l_onoff || closing->linger.l_linger)
+		return;
+	if (open->plan.dry_run) {
+		publish_count(open, TWS_policy_would_apply, 1);
+		return;
+	}
+	set_linger(closing, 0);
+	publish_applied(open);
+}
+
+static void carry_out(const struct closing *closing)
+{
+	struct open_connection *open = closing->open;
+	const struct close_plan *plan = &open->plan;
+	enum tws_counter against;
+
+	if (plan->short_lived && !is_short_lived(open))
+		return;
+	against = objection(closing);
+	if (against != TWS_COUNTERS)
+		publish_count(open, against, 1);
+	else if (plan->dry_run && !plan->counted)
+		publish_count(open, TWS_policy_would_apply, 1);
+	else if (!plan->dry_run && plan->mode == TWS_CLOSE_FIN_RESET)
+		fin_reset(closing);
+	else if (!plan->dry_run)
+		reset(closing);
+}
+
+/* What another process inherited is not its to end. */
+static bool is_owner(const struct closing *closing)
+{
+	const struct observed *observed = closing->caller->observed;
+
+	return observed && observed->published == closing->open->published;
+}
+
+void policy_at_close(struct open_connection *open, const struct caller *caller, int fd,
+		     int number, int usual_linger2)
+{
+	struct closing closing = {.open = open,
+				  .caller = caller,
+				  .fd = fd,
+				  .number = number,
+				  .own_linger2 = linger2_of(fd) != usual_linger2};
+	socklen_t length = sizeof(closing.linger);
+	struct tws_verdict verdict;
+
+	getsockopt(fd, SOL_SOCKET, SO_LINGER, &closing.linger, &length);
+	if (open->plan.mode == TWS_CLOSE_GRACEFUL && is_owner(&closing))
+		be_graceful(&closing);
+	verdict = foresee(&closing);
+	note_foreseen(open, &verdict);
+	if (open->plan.mode != TWS_CLOSE_KEEP && open->plan.mode != TWS_CLOSE_GRACEFUL &&
+	    verdict.time_wait && is_owner(&closing))
+		carry_out(&closing);
+}
