@@ -11,6 +11,7 @@ import sys
 from browser import Browser
 from harness import ADDRESS, Skip, sysctl, time_wait, wait_for
 from test_serve import PORT, ask, serve
+from test_since import client, make_older
 
 STEPS = ("socket", "connect", "send:1", "recv:1", "close")
 PAGE = f"http://127.0.0.1:{PORT}/"
@@ -271,7 +272,7 @@ def test_the_page_names_host_and_rules_and_lists_processes(t):
     _, browser = opened(t)
     about = browser.wait("document.getElementById('about').textContent.includes('cache') && "
                          "document.getElementById('about').textContent", "the rule")
-    assert about == f"{os.uname().nodename} · policy: rules cache"
+    assert about.startswith(f"{os.uname().nodename} · policy: rules cache · counted since "), about
     assert api()["host"] == os.uname().nodename
     browser.wait("document.querySelectorAll('#processes tbody tr').length === 1", "the process")
     [row] = rows(browser, "processes")
@@ -327,3 +328,28 @@ document.head.append(script);
     rebound = http.client.HTTPConnection("127.0.0.1", PORT, timeout=30)
     rebound.request("GET", "/api/report", headers={"Host": f"rebound.example:{PORT}"})
     assert rebound.getresponse().status == 403
+
+
+def test_the_page_counts_in_the_period_that_is_chosen(t):
+    server = t.server()
+    loop, tell = client(t, server)
+    tell(5)
+    make_older(t)
+    tell(2)
+    serve(t)
+    browser = Browser(t)
+    browser.open(f"{PAGE}?since=1m")
+    browser.wait(f"{LIVE} && document.getElementById('tile-opened').textContent === '2'", "2 opened")
+    about = browser.text("about")
+    assert "· counted since " in about and "; 5 older connects are left out" in about, about
+    assert browser.run("return document.getElementById('since').value") == "1m"
+    browser.run("const list = document.getElementById('since'); list.value = 'all';"
+                "list.dispatchEvent(new Event('change'))")
+    browser.wait("document.getElementById('tile-opened').textContent === '7'", "all opened")
+    assert "left out" not in browser.text("about")
+    assert browser.run("return location.search") == "?since=all"
+    browser.run("const list = document.getElementById('since'); list.value = 'policy';"
+                "list.dispatchEvent(new Event('change'))")
+    browser.wait("document.getElementById('alarm').textContent.includes('no policy is in force')",
+                 "why there is no answer")
+    loop.communicate()

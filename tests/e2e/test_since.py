@@ -9,6 +9,7 @@ import subprocess
 import time
 
 from harness import ADDRESS, SOURCE, Skip
+from test_serve import ask, serve
 
 PYTHON = os.path.realpath("/usr/bin/python3")
 # For each number on stdin: opens and closes so many connections.
@@ -176,6 +177,25 @@ def test_the_period_may_begin_when_the_policy_changed(t):
     report = asked(t, "--since", "policy")
     assert report["total"]["attempts"] == 2, report["total"]
     assert report["total"]["policy_applied"] == 2, report["total"]
+    loop.communicate()
+
+
+def test_the_api_and_the_exported_page_take_a_period(t):
+    server = t.server()
+    loop, tell = client(t, server)
+    tell(5)
+    make_older(t)
+    tell(2)
+    serve(t)
+    for asked_for, opened in (("?since=1m", 2), ("?since=all", 7), ("", 7), ("?since=10s", 2)):
+        status, _, text = ask("/api/report" + asked_for)
+        assert status == 200 and json.loads(text)["total"]["attempts"] == opened, (asked_for, text)
+    status, _, text = ask("/api/report?since=%3Cb%3E%0A")
+    assert status == 400 and "--since <b>\\x0a: not a time: give 90s" in text, text
+    metrics = ask("/metrics?since=1m")[2]
+    assert re.search(r"^twshim_connections_attempted_total\{.* 7$", metrics, re.M), metrics
+    page = t.run(t.twshim, "report", "--since", "1m", "--html", "-", shim=False).stdout.decode()
+    assert '"older_left_out": 5' in page, page[-3000:]
     loop.communicate()
 
 

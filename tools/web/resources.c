@@ -11,6 +11,7 @@
 #include "tools/model/listeners.h"
 #include "tools/metrics/ledger.h"
 #include "tools/model/owners.h"
+#include "tools/policy/since.h"
 #include "tools/report/report.h"
 #include "tools/web/web.h"
 #include "tools/report/page_files.h"
@@ -18,10 +19,12 @@
 static int make_report(FILE *out, const struct web_options *options, char *ret_error,
 		       size_t size)
 {
-	const struct report_options wanted = {
+	struct report_options wanted = {
 	    .dir = options->metrics.dir, .json = true, .cache = options->metrics.cache};
+	int result =
+	    since_find(options->since, wanted.dir, &wanted.since_ns, ret_error, size);
 
-	return report_print(out, &wanted, ret_error, size);
+	return result == 0 ? report_print(out, &wanted, ret_error, size) : result;
 }
 
 static int make_owners(FILE *out, const struct web_options *options, char *ret_error,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Requests and answers. libmicrohttpd does the parsing. Of a request, only the method,
- * path, Host and Accept are used, and nothing is sent back.
+ * path, Host, Accept and `since` are used.
  */
 #include "tools/web/web.h"
 
@@ -25,11 +25,13 @@
 #define TIMEOUT_S    10
 #define BACKLOG	     64
 #define FRESH_MS     500
+#define SINCE_SIZE   40
 
 struct made {
 	char *text;
 	size_t size;
 	uint64_t at_ms;
+	char since[SINCE_SIZE]; /* what was asked for; "": the usual */
 };
 
 struct web {
@@ -114,21 +116,25 @@ static enum MHD_Result refuse_request(struct MHD_Connection *connection, unsigne
 		      MHD_RESPMEM_PERSISTENT);
 }
 
-/* An answer is reused for half a second. */
+/* An answer is reused for half a second, for the same period. */
 static int make_resource(const struct web *web, const struct web_resource *resource,
-			 struct made *made)
+			 const char *since, struct made *made, char *ret_error,
+			 size_t error_size)
 {
-	char error[PRINT_ERROR_SIZE] = "", *text = NULL;
+	struct web_options options = web->options;
+	char *text = NULL;
 	size_t size = 0;
 	FILE *out;
 	int result;
 
-	if (made->text && tws_now() / 1000000 - made->at_ms < FRESH_MS)
+	if (made->text && tws_now() / 1000000 - made->at_ms < FRESH_MS &&
+	    strcmp(made->since, since) == 0)
 		return 0;
 	out = open_memstream(&text, &size);
 	if (!out)
 		return -ENOMEM;
-	result = resource->make(out, &web->options, error, sizeof(error));
+	options.since = *since ? since : NULL;
+	result = resource->make(out, &options, ret_error, error_size);
 	if (fclose(out) != 0 && result == 0)
 		result = -ENOMEM;
 	if (result != 0) {
@@ -136,7 +142,8 @@ static int make_resource(const struct web *web, const struct web_resource *resou
 		return result;
 	}
 	free(made->text);
-	*made = (struct made){text, size, tws_now() / 1000000};
+	*made = (struct made){text, size, tws_now() / 1000000, ""};
+	snprintf(made->since, sizeof(made->since), "%s", since);
 	return 0;
 }
 
@@ -144,12 +151,22 @@ static enum MHD_Result answer_resource(struct web *web, struct MHD_Connection *c
 				       const struct web_resource *resource)
 {
 	struct made *made = &web->made[resource - web_resources];
+	const char *asked =
+	    mhd.lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "since");
+	char since[SINCE_SIZE], error[PRINT_ERROR_SIZE] = "";
+	int result;
 
 	if (!resource->make)
 		return answer(connection, MHD_HTTP_OK, resource->type, resource->start,
 			      (size_t)(resource->end - resource->start),
 			      MHD_RESPMEM_PERSISTENT);
-	if (make_resource(web, resource, made) != 0)
+	snprintf(since, sizeof(since), "%s", asked ? asked : "");
+	result = make_resource(web, resource, since, made, error, sizeof(error));
+	if (result == -EINVAL && *since)
+		return answer(connection, MHD_HTTP_BAD_REQUEST,
+			      "text/plain; charset=utf-8", error, strlen(error),
+			      MHD_RESPMEM_MUST_COPY);
+	if (result != 0)
 		return refuse_request(connection, MHD_HTTP_INTERNAL_SERVER_ERROR,
 				      "reading failed: run twshim report to see why\n");
 	return answer(connection, MHD_HTTP_OK, resource->type, made->text, made->size,

@@ -24,6 +24,7 @@ struct web_options {
 	struct tws_address listen;
 	struct metrics_options metrics; /* its `dir` applies to all resources */
 	bool all_names;			/* those of other users' programs too; for root */
+	const char *since; /* of one request: from when on to count; NULL: as usual */
 };
 
 /* Starts to serve in a thread. Returns 0, or -errno with a reason of one line that says

@@ -152,7 +152,9 @@ function chartEndings(apps) {
 }
 
 // One bar is two of the segment's buckets; empty bars at either end are left out.
-function chartLifetimes(apps) {
+function chartLifetimes(all) {
+  // Those of a period that leaves something out are not known.
+  const apps = all.filter(app => app.counters.lifetime_seconds);
   const bounds = apps.length ? apps[0].counters.lifetime_seconds.le : [];
   const labels = bounds.filter((_, i) => i % 2 === 0).map(bound => `< ${duration(bound)}`).concat("longer");
   const folded = apps.map(app => labels.map((_, i) => {
@@ -166,7 +168,7 @@ function chartLifetimes(apps) {
     return sum > best[1] ? [i, sum] : best;
   }, [0, 0]);
   drawChart("chart-lifetimes", "bar", fullest[1]
-    ? `Lifetimes: ${fullest[1]} connections, the most, lived ${labels[fullest[0]]}` : "Lifetimes: none yet", {
+    ? `Lifetimes: ${fullest[1]} connections, the most, lived ${labels[fullest[0]]}` : all.length > apps.length ? "Lifetimes: known only since always" : "Lifetimes: none yet", {
     labels: labels.slice(from, to),
     datasets: apps.map((app, i) => ({ label: app.label, data: folded[i].slice(from, to),
       backgroundColor: i < TOP ? colorOf(app.label) : GREY[OTHER] })),

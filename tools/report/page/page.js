@@ -212,7 +212,16 @@ function about(report) {
   const rules = [...new Set(report.rules.map(one => one.rule))];
   const policy = report.arms.length ? `experiment ${report.arms[0].experiment}`
     : rules.length ? `rules ${rules.slice(0, 3).join(", ")}${rules.length > 3 ? " …" : ""}` : "no rule has acted";
-  return `${report.host ?? "this host"} · policy: ${policy}`;
+  return `${report.host ?? "this host"} · policy: ${policy} · ${period(report)}`;
+}
+
+// The period that the counts cover, and what is not in it.
+function period(report) {
+  if (!report.since) return "nothing is counted yet";
+  const day = report.since.slice(0, 10) === report.until.slice(0, 10) ? "" : `${report.since.slice(0, 10)} `;
+  const left = report.older_left_out ? `; ${number(report.older_left_out)} older connects are left out` : "";
+  const most = report.perhaps_older ? `; at most: ${number(report.perhaps_older)} may be older` : "";
+  return `counted since ${day}${clock(report.since)}${left}${most}`;
 }
 
 let shown = () => {}; // shows the last report once more, for another choice of the filters
@@ -294,6 +303,7 @@ async function get(path) {
   const giveUp = new AbortController(), late = setTimeout(() => giveUp.abort(), GIVE_UP_MS);
   try {
     const answer = await fetch(path, { cache: "no-store", signal: giveUp.signal });
+    if (answer.status === 400) throw new Error(await answer.text());
     if (!answer.ok) throw new Error(`${path} answered ${answer.status}`);
     return await answer.json();
   } finally {
@@ -319,7 +329,8 @@ async function refresh() {
   asking = true;
   let reason = "";
   try {
-    const report = await get("api/report");
+    const since = $("since").value;
+    const report = await get(since === USUAL ? "api/report" : `api/report?since=${encodeURIComponent(since)}`);
     answered = now();
     asOf = clock(report.generated);
     showReport(report, answered / 1000);
@@ -336,7 +347,22 @@ async function refresh() {
   if (document.visibilityState === "visible") timer = setTimeout(refresh, EVERY_MS);
 }
 
+const USUAL = $("since").value; // what the API takes where no period is asked for
+
+// The period is part of the page's address, so that it can be given to a colleague.
+function choosePeriod() {
+  const asked = new URLSearchParams(location.search).get("since"), list = $("since");
+  if (asked && ![...list.options].some(one => one.value === asked)) list.add(new Option(asked, asked));
+  if (asked) list.value = asked;
+  $("period").hidden = false;
+  list.addEventListener("change", () => {
+    history.replaceState(null, "", `?since=${encodeURIComponent(list.value)}`);
+    refresh();
+  });
+}
+
 function begin() {
+  choosePeriod();
   setInterval(() => { if (asking && document.visibilityState === "visible" && answered > 0) tellAge(""); }, EVERY_MS);
   document.addEventListener("visibilitychange", () => {
     if (document.visibilityState !== "visible") return;
