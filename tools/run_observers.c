@@ -13,10 +13,7 @@
 #include "tools/observe/door.h"
 #include "tools/policy/layer.h"
 #include "tools/policy/store.h"
-
-/* As netinet/tcp.h has it, which does not go with linux/tcp.h. */
-#define TIME_WAIT    6
-#define TIME_WAIT_MS 60000
+#include "tools/run_unseen.h"
 
 /* With the policy of the run, which stays the same as long as it goes on. */
 static void run_start_supervisor(struct run_observers *observers)
@@ -150,39 +147,17 @@ static bool is_seen_by_nobody(const struct run_observers *observers)
 	       !(observers->supervised && observers->supervisor.counts->handed_over);
 }
 
-/* How many TIME_WAIT sockets are younger than the run, and where one in `ret_to` goes. */
-static size_t run_count_time_wait(const struct run_observers *observers,
-				  struct tws_address *ret_to)
-{
-	uint64_t elapsed_ms = (tws_now() - observers->began_ns) / 1000000;
-	struct kernel_table table = {0};
-	char error[160];
-	size_t count = 0;
-
-	if (kernel_table_read(&table, KERNEL_STATE(TIME_WAIT), error, sizeof(error)) == 0)
-		for (size_t i = 0; i < table.count; i++)
-			if (table.sockets[i].expires_ms + elapsed_ms >= TIME_WAIT_MS) {
-				*ret_to = table.sockets[i].remote;
-				count++;
-			}
-	kernel_table_free(&table);
-	return count;
-}
-
 /* Nobody saw the command. What the kernel shows may be of any program. */
 static void run_say_unseen(const struct run_observers *observers)
 {
-	char number[PRINT_NUMBER_SIZE], to[PRINT_ADDRESS_SIZE];
-	struct tws_address address = {0};
-	size_t count = run_count_time_wait(observers, &address);
+	char meanwhile[512];
 
-	cli_fail(0,
-		 "its connections are not in the report: %s; meanwhile %s TIME_WAIT "
-		 "sockets appeared on this host, of whatever program%s%s",
+	run_unseen_describe(meanwhile, sizeof(meanwhile),
+			    (tws_now() - observers->began_ns) / 1000000);
+	cli_fail(0, "its connections are not in the report: %s; %s",
 		 *observers->why_not ? observers->why_not
 				     : "it has a filter of this kind already",
-		 print_number(number, count), count ? ", one of them to " : "",
-		 count ? print_address(to, &address) : "");
+		 meanwhile);
 }
 
 void run_observers_conclude(struct run_observers *observers)

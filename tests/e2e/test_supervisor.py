@@ -43,11 +43,22 @@ def run_supervised(t, *command, options=(), **more):
         return t.read_report(file.read())
 
 
+def passed(t):
+    """How many connects of the last run passed while the machine was too busy for its supervisor:
+    it says so, and they are in no counter."""
+    found = re.search(r"([\d,]+) connects passed while the supervisor", t.result.stderr.decode())
+    return int(found[1].replace(",", "")) if found else 0
+
+
 def check(t, report, server, attempts=MANY, **expected):
     """One application, which a supervisor observed, and of which only this was counted."""
     assert [a["observed_by"]["supervisor"] for a in report["apps"]] == [1], report["apps"]
-    t.counters(report, attempts=attempts, **expected)
-    t.accounted(report, server)
+    missed = passed(t)
+    assert missed < attempts / 2, t.result.stderr
+    less = {k: v - missed if v == attempts and missed else v for k, v in expected.items()}
+    t.counters(report, attempts=attempts - missed, **less)
+    if not missed:
+        t.accounted(report, server)
 
 
 def test_static_programs_of_both_libraries_are_counted_to_the_connection(t):
@@ -603,22 +614,31 @@ def test_mptcp_and_other_network_namespaces_are_counted_without_an_ending(t):
 
 
 def test_where_nobody_can_observe_the_program_run_says_so_and_what_the_kernel_shows(t):
-    server, client = t.server(), compiled(t, "gcc")
+    server, known, incoming, earlier = t.server(), t.server(), t.server("first"), t.server()
+    client = compiled(t, "gcc")
+    t.run(client, ADDRESS, str(earlier.port), *STEPS, "repeat:10", shim=False)
     # The outer run's supervisor has the one listener that a process may have.
     outer = t.file("outer.c", f"""#include <unistd.h>
         int main(void) {{ execl("{t.twshim}", "twshim", "run", "--", "{client}", "{ADDRESS}",
-            "{server.port}", "socket", "connect", "send:1", "recv", "close", "repeat:20", (char *)0);
-            return 1; }}""")
+            "{server.port}", "socket", "connect", "send:1", "recv", "close", "repeat:20", "sleep:3000",
+            (char *)0); return 1; }}""")
     program = os.path.join(t.scratch, "outer")
     t.run("gcc", "-w", "-static", "-o", program, outer, shim=False)
-    said = t.run(*as_nobody(t), t.twshim, "run", "-q", "-p", "close=keep", "--", program,
-                 shim=False).stderr.decode()
-    assert "it has a filter of this kind already" in said, said
+    run = t.start(*as_nobody(t), t.twshim, "run", "-q", "-p", "close=keep", "--", program, shim=False,
+                  stderr=subprocess.PIPE)
+    server.wait("accepted", 20)
+    # While it runs, a program with the shim, and clients that the server closed first.
+    library = shutil.copy(t.library, t.scratch)
+    t.run(*NOBODY, "env", f"LD_PRELOAD={library}", shutil.copy(t.prog("client"), t.scratch), ADDRESS,
+          str(known.port), *STEPS, "repeat:15", shim=False)
+    t.run(client, ADDRESS, str(incoming.port), "socket", "connect", "send:1", "recv", "wait-hup", "close",
+          "repeat:12", shim=False)
+    said = run.communicate(timeout=60)[1].decode()
+    assert run.returncode == 0 and "it has a filter of this kind already" in said, said
     # The server may close the last one after the client has ended.
-    found = re.search(r"(\d+) TIME_WAIT sockets appeared on this host, of whatever program, one of "
-                      f"them to {re.escape(server.to)}", said)
-    assert found and 15 <= int(found[1]) <= 20, said
-    assert server.counts["accepted"] == 20
+    found = re.search(r"meanwhile (\d+) TIME_WAIT sockets without an owner appeared, of whatever program: "
+                      f"(\\d+) to {re.escape(server.to)}\n", said)
+    assert found and found[1] == found[2] and 15 <= int(found[1]) <= 20, said
 
 
 def test_doctor_says_who_will_see_a_program_that_the_shim_does_not_reach(t):
