@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
-#include "shim/shared/supervised.h"
+#include "shim/shared/helper.h"
 #include "shim/conn/conn.h"
 
 /* By this call number, one copy of the library asks whether another is behind it. */

@@ -10,7 +10,7 @@
 
 #include "shim/book/books.h"
 #include "shim/book/self.h"
-#include "shim/shared/supervised.h"
+#include "shim/shared/helper.h"
 #include "shim/shared/clock.h"
 #include "shim/conn/alone.h"
 #include "shim/conn/conn.h"

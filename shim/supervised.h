@@ -2,16 +2,16 @@
  *
  * Programs that the shim does not reach, at the moment when one is executed: statically
  * linked ones, those in Go and of a libc other than glibc and musl. If the run has a
- * supervisor, they are executed by its helper (shim/shared/supervised.h).
+ * supervisor, they are executed by its helper (shim/shared/helper.h).
  */
-#ifndef TWS_SHIM_SUPERVISED_TARGET_H
-#define TWS_SHIM_SUPERVISED_TARGET_H
+#ifndef TWS_SHIM_SUPERVISED_H
+#define TWS_SHIM_SUPERVISED_H
 
 #include <stdbool.h>
 
 #include "shim/book/self.h"
 #include "shim/hooks.h"
-#include "shim/shared/supervised.h"
+#include "shim/shared/helper.h"
 
 /* Whether `path` is such a program, which this process could execute and which would not
  * gain privileges. Then its variable for the helper is in `exec`. A few system calls. */

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "shim/shared/rundir.h"
-#include "shim/shared/supervised.h"
+#include "shim/shared/helper.h"
 #include "tools/base/cli.h"
 #include "tools/observe/door.h"
 #include "tools/segments/rundir.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * twshim as the helper of shim/shared/supervised.h: executed by the shim in the place of
+ * twshim as the helper of shim/shared/helper.h: executed by the shim in the place of
  * a program that the shim does not reach.
  */
 #ifndef TWS_TOOLS_EXEC_HELPER_H

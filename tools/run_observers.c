@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "shim/shared/clock.h"
-#include "shim/shared/supervised.h"
+#include "shim/shared/helper.h"
 #include "tools/base/cli.h"
 #include "tools/base/print.h"
 #include "tools/kernel/kernel.h"

@@ -38,7 +38,7 @@ void run_observers_begin(struct run_observers *observers, const struct reach *re
  * reach. NULL: nothing. */
 const char *run_observers_instead(const struct run_observers *observers);
 
-/* The path of the helper of shim/shared/supervised.h, if there is a supervisor; NULL. */
+/* The path of the helper of shim/shared/helper.h, if there is a supervisor; NULL. */
 const char *run_observers_helper(const struct run_observers *observers);
 
 /* A descriptor to wait for instead of `also`, or -1. */

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "shim/shared/supervised.h"
+#include "shim/shared/helper.h"
 #include "tools/launch/library.h"
 
 #define PRELOAD "LD_PRELOAD="

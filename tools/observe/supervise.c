@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #include "shim/shared/clock.h"
-#include "shim/shared/supervised.h"
+#include "shim/shared/helper.h"
 #include "tools/observe/descriptors_close.h"
 #include "tools/observe/door.h"
 #include "tools/observe/keeper.h"

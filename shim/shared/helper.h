@@ -5,8 +5,8 @@
  * and tells it the program. The helper keeps arguments, environment and pid, hands the
  * program's connect() calls over, and executes it.
  */
-#ifndef TWS_SHIM_SUPERVISED_H
-#define TWS_SHIM_SUPERVISED_H
+#ifndef TWS_HELPER_H
+#define TWS_HELPER_H
 
 #define TWS_HELPER	  "TWSHIM_SUPERVISOR" /* variable: the helper's path */
 #define TWS_HELPER_TARGET "TWSHIM_EXEC"	      /* variable: the program, for the helper */
