@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: MIT
+"""Suites of servers and command-line clients: their own tests, run against Debian's own programs,
+or against a build of Debian's source where the tests are part of that build."""
+import os
+import re
+
+from suites.sources import fetch, files, run
+from suites.unit import FAIL, PASS, SKIP, Outcomes, Suite, Unit, by_pattern, parse_tap
+
+
+def by_heading(heading, *outcomes):
+    """A parser of tests that print what they like between one heading and the next. The heading
+    has the group `name`; the first (pattern, outcome) that a test's output matches decides."""
+    starts = re.compile(heading, re.M)
+
+    def parse(output, scratch):
+        found = Outcomes()
+        heads = list(starts.finditer(output))
+        for head, end in zip(heads, [h.start() for h in heads[1:]] + [len(output)]):
+            text = output[head.end():end]
+            found.add(head["name"], next((outcome for pattern, outcome in outcomes
+                                          if re.search(pattern, text, re.M)), FAIL))
+        return found
+    return parse
+
+
+def slices(what, size):
+    """(number, part) of a list."""
+    for at in range(0, len(what), size):
+        yield at // size, what[at:at + size]
+
+
+def build(directory, package, *targets):
+    """Unpacks a source package and builds it, once."""
+    source, mark = fetch(package, directory), os.path.join(directory, "built")
+    if not os.path.exists(mark):
+        run("./configure", "--disable-shared", "--disable-dependency-tracking", directory=source)
+        run("make", *targets, directory=source)
+        with open(mark, "w", encoding="ascii"):
+            pass
+    return source
+
+
+# ------------------------------------------------------------------- libevent
+
+LIBEVENT_GROUPS = ("main", "heap", "et", "finalize", "evbuffer", "signal", "util", "bufferevent",
+                   "http", "dns", "evtag", "rpc", "thread", "listener", "ssl")
+LIBEVENT_WITHOUT = {"epoll": (), "poll": ("EPOLL",), "select": ("EPOLL", "POLL")}
+
+
+def libevent_units(directory):
+    """Each group of regress, on each of the three ways to wait for events."""
+    parse = by_heading(r"^(?P<name>[\w-]+/[\w/-]+): ", (r"FAILED\]", FAIL),
+                       (r"\b(SKIPPED|DISABLED)$", SKIP), (r"\bOK$", PASS))
+    for way, without in LIBEVENT_WITHOUT.items():
+        for group in LIBEVENT_GROUPS:
+            yield Unit(f"{way}-{group}",
+                       [os.path.join(directory, "source/test/regress"), group + "/.."], parse,
+                       environment={"EVENT_NO" + name: "1" for name in without}, timeout=300)
+
+
+# ------------------------------------------------------------------ memcached
+
+def memcached_units(directory):
+    """Perl tests, each of which starts the server that was built with debugging. One of them
+    prints 170 MB."""
+    for path, name in files(directory, "t/*.t"):
+        if name != "t/binary-extstore.t":
+            yield Unit(name, ["perl", "-It/lib", path], parse_tap, timeout=120,
+                       directory=os.path.join(directory, "source"))
+
+
+# ----------------------------------------------------------------------- wget
+
+# Its Python tests start wget without what is in the environment.
+EACH = r"""
+printf '#!/bin/sh\nexport LD_PRELOAD=%s TWSHIM_DIR=%s\nexec wget "$@"\n' \
+    "$LD_PRELOAD" "$TWSHIM_DIR" >wget && chmod +x wget && export WGET_PATH="$PWD/wget"
+for f in "$@"; do
+    timeout 60 $RUN "$f" </dev/null
+    case $? in 0) echo "ok - ${f##*/}" ;; 77) echo "ok - ${f##*/} # SKIP" ;;
+    *) echo "not ok - ${f##*/}" ;; esac
+done 2>&1 | grep -aE '^(not )?ok - '"""
+
+
+def wget_units(directory):
+    """Perl and Python tests with servers of their own; each file is a test."""
+    for kind, folder, command in (("px", "tests", "perl -I{}"), ("py", "testenv", "python3")):
+        inside = os.path.join(directory, "source", folder)
+        paths = [path for path, _ in files(directory, f"{folder}/Test-*.{kind}")]
+        for number, part in slices(paths, 20):
+            yield Unit(f"{folder}-{number}", ["sh", "-c", EACH, "sh", *part], parse_tap, timeout=600,
+                       environment={"RUN": command.format(inside), "WGETRC": "/dev/null",
+                                    "SYSTEM_WGETRC": "/dev/null", "srcdir": inside,
+                                    "PYTHONPATH": inside, "MAKE_CHECK": "True", "SSL_TESTS": "1"})
+
+
+# ---------------------------------------------------------------------- socat
+
+SOCAT = r"""cp -r "$1" here && cd here && shift && exec bash test.sh "$@" """
+
+
+def fetch_socat(directory):
+    """Its script makes one file of 2048 random bits in each run, which takes up to a minute."""
+    certificate = os.path.join(fetch("socat", directory), "testcert.dh")
+    if not os.path.exists(certificate):
+        run("openssl", "dhparam", "-out", certificate, "2048", directory=directory)
+
+
+def socat_units(directory):
+    """test.sh, twenty of its numbers at a time. It leaves out those that its packager does."""
+    parse = by_heading(r"^test +(?P<name>\d+ \w+): ", (r"\bFAILED\b", FAIL), (r"\bOK *$", PASS),
+                       (r"", SKIP))
+    with open(os.path.join(directory, "source/test.sh"), encoding="utf-8") as file:
+        tests = len(re.findall(r"^NAME=", file.read(), re.M))
+    for number, part in slices(list(range(1, tests + 150)), 20):
+        yield Unit(f"{number:02}", ["sh", "-c", SOCAT, "sh", os.path.join(directory, "source"),
+                                    *map(str, part)], parse, timeout=300,
+                   environment={"SOCAT": "/usr/bin/socat", "FILAN": "/usr/bin/filan",
+                                "PROCAN": "/usr/bin/procan", "USER": "root"})
+
+
+# -------------------------------------------------------------------- openssh
+
+OPENSSH = r"""
+mount -t tmpfs -o mode=755 none /run && mkdir -m 755 /run/sshd
+cp -a /usr/lib/openssh/regress here && cd here || exit 99
+exec make -s .OBJDIR="$PWD" .CURDIR="$PWD" BUILDDIR="$PWD" OBJ="$PWD" SUDO=sudo TEST_SHELL=sh \
+    TEST_SSH_SSH=ssh TEST_SSH_SFTPSERVER=/usr/lib/openssh/sftp-server TEST_SSH_IPV6=yes \
+    TEST_SSH_ECC=yes TEST_SSH_UNSAFE_PERMISSIONS=1 "$@" </dev/zero"""
+
+
+OPENSSH_SLOW = ("rekey",)  # a quarter of an hour of ciphers
+
+
+def openssh_units(_):
+    """Each script with servers and clients of its own, and the unit tests."""
+    with open("/usr/lib/openssh/regress/Makefile", encoding="utf-8") as file:
+        names = re.search(r"^LTESTS=((?:.*\\\n)*.*)", file.read(), re.M)[1].split()
+    parse = by_pattern(r"^(?P<outcome>ok|failed|FAIL:|SKIPPED:) (?P<name>.*)",
+                       {"ok": PASS, "failed": FAIL, "FAIL:": FAIL, "SKIPPED:": SKIP})
+    for name in names:
+        if name not in ("\\", *OPENSSH_SLOW):
+            yield Unit(name, ["sh", "-c", OPENSSH, "sh", f"LTESTS={name}", "t-exec"], parse,
+                       timeout=300)
+    yield Unit("unit", ["sh", "-c", OPENSSH, "sh", "unit"],
+               by_heading(r"^(?P<name>test_\w+): ", (r"\d+ tests ok", PASS)))
+
+
+# ------------------------------------------- what varnish's own test program runs
+
+def vtc_units(pattern):
+    """A unit for each folder of .vtc files."""
+    parse = by_pattern(r"^#\s+top\s+TEST (?P<name>\S+) (?P<outcome>passed|FAILED|skipped|TIMED OUT)",
+                       {"passed": PASS, "FAILED": FAIL, "skipped": SKIP, "TIMED OUT": FAIL})
+
+    def units(directory):
+        folders = {}
+        for path, name in files(directory, pattern):
+            folders.setdefault(os.path.dirname(name), []).append(name)
+        for folder, names in folders.items():
+            yield Unit(folder, ["varnishtest", "-k", "-t", "30", "-b", "2M", *names], parse,
+                       directory=os.path.join(directory, "source"), timeout=600,
+                       environment={"HAPROXY_PROGRAM": "/usr/sbin/haproxy"})
+    return units
+
+
+SUITES = [
+    Suite("libevent", ["dpkg-dev", "gcc", "make", "libssl-dev", "zlib1g-dev", "python3"],
+          libevent_units, lambda directory: build(directory, "libevent", "all", "test/regress")),
+    Suite("memcached", ["dpkg-dev", "gcc", "make", "libevent-dev", "perl"], memcached_units,
+          lambda directory: build(directory, "memcached")),
+    Suite("wget", ["wget", "dpkg-dev", "libhttp-daemon-perl", "libio-socket-ssl-perl"], wget_units,
+          lambda directory: fetch("wget", directory)),
+    Suite("haproxy", ["haproxy", "varnish", "dpkg-dev"], vtc_units("reg-tests/*/*.vtc"),
+          lambda directory: fetch("haproxy", directory)),
+    Suite("socat", ["socat", "dpkg-dev", "openssl", "iputils-ping", "net-tools"], socat_units,
+          fetch_socat),
+    Suite("openssh", ["openssh-tests", "sudo"], openssh_units),
+]
