@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <linux/seccomp.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,8 +31,9 @@
 #define TICK_MS	   20
 #define STOPPED_NS (10 * MS)
 #define HUNG_NS	   (70 * MS)
-#define IDLE_TICKS 50 /* without a call, then it sleeps until the next one */
-#define OWN	   2  /* descriptors before the listeners in `polled` */
+#define SLICE_NS   100000 /* the shortest that the kernel gives */
+#define IDLE_TICKS 50	  /* without a call, then it sleeps until the next one */
+#define OWN	   2	  /* descriptors before the listeners in `polled` */
 
 struct keeping {
 	struct keeper_page *page;
@@ -179,7 +181,8 @@ static void look_at_listeners(struct keeping *keeping)
 	drop_ended(keeping);
 }
 
-/* Until the supervisor goes on, or dies. */
+/* Until the supervisor goes on, or dies. While it is stopped, each call passes at once.
+ * If it only waits for a core, it is given a tick to answer what comes. */
 static void stand_in(struct keeping *keeping)
 {
 	uint64_t beats = keeping->beats;
@@ -190,7 +193,9 @@ static void stand_in(struct keeping *keeping)
 		pass_waiting(keeping);
 		syscall(SYS_pidfd_send_signal, keeping->polled[1].fd, KEEPER_SIGNAL, NULL,
 			0);
-		poll(keeping->polled, keeping->count, TICK_MS);
+		poll(keeping->polled,
+		     is_stopped(keeping->supervisor) ? keeping->count : OWN, TICK_MS);
+		look_at_listeners(keeping);
 	}
 }
 
@@ -238,6 +243,27 @@ static void on_timer(int signal)
 {
 }
 
+/* The kernel's struct sched_attr, whose header and glibc's <sched.h> exclude each other.
+ */
+struct turns {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime, deadline, period;
+};
+
+void keeper_hurry(void)
+{
+	struct turns attr = {.size = sizeof(attr)};
+
+	if (syscall(SYS_sched_getattr, 0, &attr, sizeof(attr), 0) != 0 ||
+	    attr.policy != SCHED_OTHER)
+		return;
+	attr.runtime = SLICE_NS;
+	syscall(SYS_sched_setattr, 0, &attr, 0);
+}
+
 static void prepare_keeper(void)
 {
 	const struct sigaction timer = {.sa_handler = on_timer};
@@ -248,6 +274,7 @@ static void prepare_keeper(void)
 	sigdelset(&all, SIGALRM);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	prctl(PR_SET_NAME, "twshim-keeper");
+	keeper_hurry();
 }
 
 static void become_keeper(const struct keeper *keeper, int control, int supervisor_fd,
