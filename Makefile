@@ -39,6 +39,8 @@ BUILD_PACKAGES := pkg-config libconfig-dev libmnl-dev libjansson-dev libelf-dev 
 	libmicrohttpd-dev libncurses-dev libjs-chart.js
 # What twshim watch and its kin run in the kernel; all else is built without them.
 BPF_PACKAGES := clang llvm libbpf-dev libbpf1
+# What builds the shim for 32-bit programs.
+I386_PACKAGES := gcc-multilib
 TEST_PACKAGES := libcmocka-dev python3 iproute2 procps curl strace
 BENCH_PACKAGES := bpftrace valgrind util-linux
 LINT_PACKAGES := clang-format clang-tidy cppcheck shellcheck
@@ -56,7 +58,7 @@ SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
 # load, never unloaded, needs libc alone, and its names are the plain ones (no fcntl64, no
 # fortified connect), whatever the builder's defaults are.
 SHIM_FLAGS := -fPIC -fvisibility=hidden -fno-plt -D_GNU_SOURCE \
-	-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=0 -U_FILE_OFFSET_BITS -U_TIME_BITS \
+	-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=0 -U_FILE_OFFSET_BITS -D_FILE_OFFSET_BITS=64 -U_TIME_BITS \
 	-fno-stack-protector
 SHIM_LDFLAGS := -shared -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack -Wl,-z,nodelete \
 	-Wl,--version-script=$(BUILD)/shim/exports.map -Wl,--no-undefined \
@@ -69,27 +71,43 @@ TOOL_FLAGS := -D_GNU_SOURCE -DTWSHIM_VERSION='"$(VERSION)"' -DTWSHIM_LIBDIR='"$(
 TOOL_LIBS = $(shell pkg-config --libs $(filter-out libmicrohttpd,$(LIBRARIES))) -lm \
 	$(SANFLAGS) $(COVERAGE)
 
+# The shim for i386 programs on x86-64, where the compiler has what it takes.
+HAS_I386 := $(shell echo '_Static_assert(__i386__, "");' | \
+	$(CC) -m32 -shared -fPIC -include stdio.h -o /dev/null -x c - 2>/dev/null && echo yes)
+I386_LIBRARY := $(if $(HAS_I386),$(BUILD)/twshim.d/lib32/libtwshim.so)
+
 # The tools compile shim/shared/ as well, and nothing else of the shim.
 SHIM_SRC := $(wildcard shim/*.c shim/*/*.c)
 TOOL_SRC := $(filter-out tools/main.c %.bpf.c,$(wildcard tools/*.c tools/*/*.c)) $(wildcard config/*.c) \
 	$(wildcard shim/shared/*.c)
 SHIM_OBJ := $(SHIM_SRC:%.c=$(BUILD)/shim-pic/%.o)
+I386_OBJ := $(SHIM_SRC:%.c=$(BUILD)/shim-i386/%.o)
 TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/obj/%.o)
 PROGS := $(patsubst tests/progs/%.c,$(BUILD)/tests/%,$(wildcard tests/progs/*.c)) \
 	$(patsubst tests/preload/%.c,$(BUILD)/tests/%.so,$(wildcard tests/preload/*.c))
-# The same programs for another C library, where its compiler is there: tests/e2e/variants.py.
+# The same programs for 32 bits and for another C library, where the compilers are there:
+# tests/e2e/variants.py.
 MUSL_CC ?= musl-gcc
 HAS_MUSL := $(shell command -v $(MUSL_CC) >/dev/null && echo yes)
+PROGS += $(if $(HAS_I386),$(patsubst tests/progs/%.c,$(BUILD)/tests-i386/%,$(wildcard tests/progs/*.c)))
 PROGS += $(if $(HAS_MUSL),$(patsubst tests/progs/%.c,$(BUILD)/tests-musl/%,$(wildcard tests/progs/*.c)))
 UNITS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 
 .PHONY: all
 .DEFAULT_GOAL := all
-all: $(BUILD)/libtwshim.so $(BUILD)/twshim
+all: $(BUILD)/libtwshim.so $(BUILD)/twshim $(I386_LIBRARY)
 
 $(BUILD)/libtwshim.so: $(SHIM_OBJ) $(BUILD)/shim/exports.map
 	@echo "  LD   $@"
 	$(Q)$(CC) -o $@ $(SHIM_OBJ) $(LDFLAGS) $(SHIM_LDFLAGS) $(COVERAGE)
+
+# With the links by which the loaders find it.
+$(BUILD)/twshim.d/lib32/libtwshim.so: $(I386_OBJ) $(BUILD)/shim-i386/exports.map packaging/make-preload-tree
+	@echo "  LD   $@"
+	@mkdir -p $(@D)
+	$(Q)packaging/make-preload-tree $(BUILD)
+	$(Q)$(CC) -m32 -o $@ $(I386_OBJ) $(LDFLAGS) \
+		$(subst /shim/exports.map,/shim-i386/exports.map,$(SHIM_LDFLAGS)) $(COVERAGE)
 
 $(BUILD)/twshim: $(BUILD)/obj/tools/main.o $(TOOL_OBJ)
 	@echo "  LD   $@"
@@ -99,6 +117,11 @@ $(BUILD)/shim-pic/%.o: %.c Makefile
 	@echo "  CC   $< (shim)"
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(COMMON) $(SHIM_FLAGS) $(COVERAGE) -c -o $@ $<
+
+$(BUILD)/shim-i386/%.o: %.c Makefile
+	@echo "  CC   $< (shim, i386)"
+	@mkdir -p $(@D)
+	$(Q)$(CC) -m32 $(COMMON) $(SHIM_FLAGS) $(COVERAGE) -c -o $@ $<
 
 $(BUILD)/obj/%.o: %.c Makefile | libraries
 	@echo "  CC   $<"
@@ -146,9 +169,14 @@ $(BPF_OBJECT): tools/observe/twshim.bpf.c $(wildcard tools/observe/bpf_*.h) \
 	$(Q)! command -v llvm-strip >/dev/null || llvm-strip -g $@
 
 # Exactly the wrapped symbols are exported, from their table.
+EXPORTS = -I. -E -P -x c shim/wrapped.def | awk -f shim/exports.awk
 $(BUILD)/shim/exports.map: shim/wrapped.def shim/exports.awk
 	@mkdir -p $(@D)
-	$(Q)awk -f shim/exports.awk shim/wrapped.def > $@
+	$(Q)$(CC) $(EXPORTS) > $@
+
+$(BUILD)/shim-i386/exports.map: shim/wrapped.def shim/wrapped_time64.def shim/exports.awk
+	@mkdir -p $(@D)
+	$(Q)$(CC) -m32 $(EXPORTS) > $@
 
 # The system calls that the shim makes, from its sources.
 $(BUILD)/shim/calls.def: $(wildcard shim/*.[ch] shim/*/*.[ch]) shim/calls.awk
@@ -176,7 +204,12 @@ $(BUILD)/tests/%: tests/progs/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(COMMON) -D_GNU_SOURCE -o $@ $< -lpthread -ldl
 
-# It does not come with the kernel's headers.
+$(BUILD)/tests-i386/%: tests/progs/%.c
+	@echo "  CC   $< (i386)"
+	@mkdir -p $(@D)
+	$(Q)$(CC) -m32 $(COMMON) -D_GNU_SOURCE -o $@ $< -lpthread -ldl
+
+# musl-gcc does not come with the kernel's headers.
 KERNEL_HEADERS = -idirafter /usr/include -idirafter /usr/include/$(shell $(CC) -print-multiarch)
 $(BUILD)/tests-musl/%: tests/progs/%.c
 	@echo "  CC   $< (musl)"
@@ -198,11 +231,11 @@ deps: deps-build deps-test deps-lint
 
 deps-build:
 	@tests/deps $(BUILD_PACKAGES)
-	@tests/deps --optional $(BPF_PACKAGES)
+	@tests/deps --optional $(BPF_PACKAGES) $(I386_PACKAGES)
 
 deps-test:
 	@tests/deps $(BUILD_PACKAGES) $(TEST_PACKAGES)
-	@tests/deps --optional $(BPF_PACKAGES) $(shell sed 's/\#.*//' tests/packages 2>/dev/null)
+	@tests/deps --optional $(BPF_PACKAGES) $(I386_PACKAGES) $(shell sed 's/\#.*//' tests/packages 2>/dev/null)
 
 deps-lint:
 	@tests/deps $(LINT_PACKAGES)
@@ -336,6 +369,9 @@ FILLED = sed -e 's\#/usr/local/bin\#$(BINDIR)\#' -e 's\#@PREFIX@\#$(PREFIX)\#' \
 install: all man extras
 	install -D -m 755 $(BUILD)/twshim $(DESTDIR)$(BINDIR)/twshim
 	install -D -m $(LIBMODE) $(BUILD)/libtwshim.so $(DESTDIR)$(LIBDIR)/libtwshim.so
+	$(if $(I386_LIBRARY),install -D -m $(LIBMODE) $(I386_LIBRARY) \
+		$(DESTDIR)$(LIBDIR)/twshim.d/lib32/libtwshim.so)
+	$(if $(I386_LIBRARY),packaging/make-preload-tree $(DESTDIR)$(LIBDIR))
 	install -D -m 644 $(BUILD)/include/twshim/segment.h $(DESTDIR)$(INCLUDEDIR)/twshim/segment.h
 	install -D -m 644 $(BUILD)/completions/twshim.bash $(DESTDIR)$(BASHDIR)/twshim
 	install -D -m 644 $(BUILD)/completions/twshim.zsh $(DESTDIR)$(ZSHDIR)/_twshim
@@ -355,7 +391,7 @@ uninstall:
 	rm -f $(UNIT_FILES:%=$(DESTDIR)$(UNITDIR)/%) $(DESTDIR)$(PKGCONFIGDIR)/twshim.pc
 	rm -f $(DESTDIR)$(BASHDIR)/twshim $(DESTDIR)$(ZSHDIR)/_twshim $(DESTDIR)$(FISHDIR)/twshim.fish
 	rm -f $(DESTDIR)$(SYSUSERSDIR)/twshim.conf $(DESTDIR)$(APPARMORDIR)/twshim
-	rm -rf $(DESTDIR)$(DATADIR) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(INCLUDEDIR)/twshim
+	rm -rf $(DESTDIR)$(LIBDIR)/twshim.d $(DESTDIR)$(DATADIR) $(DESTDIR)$(DOCDIR) $(DESTDIR)$(INCLUDEDIR)/twshim
 
 # The sources of the last commit as one file, the same on every machine: the times in it are the
 # commit's, and git puts the commit into the file

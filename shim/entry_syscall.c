@@ -111,8 +111,9 @@ static bool call_around(long number, const long *a, long *ret_result)
 			return false;
 		*ret_result = call_connect(number, a, 4, true);
 		return true;
-	/* These are wrapped only by name: no client is known to make them by number.
-	 * What they do unseen is found later, as after a raw system call. */
+	/* These are wrapped only by name: no client is known to make them by number, nor
+	 * i386's socketcall. What they do unseen is found later, as after a raw system
+	 * call. */
 	case SYS_sendmmsg:
 	case SYS_execve:
 	case SYS_execveat:
@@ -176,6 +177,9 @@ static void note_after(long number, const long *a, long ret)
 		tws_hook_copied((int)a[0], (int)ret);
 		break;
 	case SYS_fcntl:
+#ifdef __i386__ /* SYS_fcntl is fcntl64 here: shim/shared/sys.h */
+	case __NR_fcntl:
+#endif
 		note_fcntl((int)a[0], (int)a[1], a[2], (int)ret);
 		break;
 	case SYS_bind:
@@ -199,6 +203,12 @@ static void note_after(long number, const long *a, long ret)
 	case SYS_setreuid:
 	case SYS_setresuid:
 	case SYS_setfsuid:
+#ifdef SYS_setuid32
+	case SYS_setuid32:
+	case SYS_setreuid32:
+	case SYS_setresuid32:
+	case SYS_setfsuid32:
+#endif
 		tws_hook_user_changed();
 		break;
 	case SYS_recvmsg:

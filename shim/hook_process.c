@@ -387,4 +387,42 @@ __asm__(".text\n"
 	"	ldr x16, [x16, :lo12:tws_next_dlopen]\n"
 	"	br x16\n"
 	".size dlopen, .-dlopen\n");
+#elif defined(__i386__)
+/* The caller's own arguments are on the stack, where the mode may be changed. */
+__attribute__((visibility("hidden"))) void *tws_to_vfork(void);
+__attribute__((visibility("hidden"))) void *tws_to_dlopen(const char *file, int *mode);
+
+void *tws_to_vfork(void)
+{
+	tws_before_vfork();
+	return tws_next_vfork;
+}
+
+void *tws_to_dlopen(const char *file, int *mode)
+{
+	*mode = tws_before_dlopen(file, *mode);
+	return tws_next_dlopen;
+}
+
+__asm__(".text\n"
+	".globl vfork\n"
+	".type vfork, @function\n"
+	"vfork:\n"
+	"	subl $12, %esp\n"
+	"	call tws_to_vfork\n"
+	"	addl $12, %esp\n"
+	"	jmp *%eax\n"
+	".size vfork, .-vfork\n"
+	".globl dlopen\n"
+	".type dlopen, @function\n"
+	"dlopen:\n"
+	"	leal 8(%esp), %eax\n"
+	"	movl 4(%esp), %edx\n"
+	"	subl $4, %esp\n"
+	"	pushl %eax\n"
+	"	pushl %edx\n"
+	"	call tws_to_dlopen\n"
+	"	addl $12, %esp\n"
+	"	jmp *%eax\n"
+	".size dlopen, .-dlopen\n");
 #endif

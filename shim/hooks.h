@@ -15,8 +15,8 @@
 #include "shim/conn/conn.h"
 
 /* By this call number, one copy of the library asks whether another is behind it. */
-#define TWS_ARE_YOU_THERE 0x7477736869L
-#define TWS_I_AM	  0x7477736d65L
+#define TWS_ARE_YOU_THERE 0x77736869L
+#define TWS_I_AM	  0x77736d65L
 
 /* The environment variable in which one image names its segments to the next. */
 #define TWS_HANDOVER "TWSHIM_HANDOVER"

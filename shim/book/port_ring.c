@@ -70,7 +70,7 @@ static int open_file(uint16_t low, uint16_t high)
 	ret = (int)tws_sys4(SYS_openat, directory, name,
 			    O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	tws_sys1(SYS_close, directory);
-	if (ret >= 0 && tws_sys4(SYS_fallocate, ret, 0, 0, size_of(low, high)) != 0) {
+	if (ret >= 0 && tws_fallocate((int)ret, size_of(low, high)) != 0) {
 		tws_sys1(SYS_close, ret);
 		return -ENOSPC;
 	}

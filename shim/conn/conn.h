@@ -175,7 +175,7 @@ static inline bool tws_conn_plausible(const void *pointer)
 {
 	uintptr_t address = (uintptr_t)pointer & ~TWS_TAG_BITS;
 
-	return address - 4096 < (1UL << TWS_ADDRESS_BITS) - 4096;
+	return address - 4096 < TWS_ADDRESS_END - 4096;
 }
 
 /* Slow half of tws_conn_address(). */

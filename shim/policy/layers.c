@@ -113,7 +113,7 @@ static void make_control(int directory)
 			   O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return;
-	if (tws_sys4(SYS_fallocate, fd, 0, 0, TWS_POLICY_PAGE) != 0 ||
+	if (tws_fallocate(fd, TWS_POLICY_PAGE) != 0 ||
 	    tws_sys2(SYS_ftruncate, fd, TWS_POLICY_FILE_SIZE) != 0)
 		tws_sys3(SYS_unlinkat, directory, TWS_POLICY_CONTROL, 0);
 	tws_sys1(SYS_close, fd);

@@ -94,7 +94,8 @@ struct tws_action {
 	uint32_t stop_failed_ppm;	/* 0: none; parts per million of attempts */
 	uint32_t stop_peer_reset_ppm;	/* 0: none; of established */
 	uint32_t reserved;
-	uint64_t stop_bytes_discarded; /* 0: none */
+	/* 0: none. 64 bits are aligned to 32 on i386 unless one says so. */
+	uint64_t stop_bytes_discarded __attribute__((aligned(8)));
 };
 
 /* One pattern of `to`: an address prefix and a range of ports. */

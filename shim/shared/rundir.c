@@ -72,14 +72,23 @@ void tws_place_path(enum tws_place place, const char *given, uint32_t user,
 		shm_path(user, ret_path, size);
 }
 
+static long file_system_of(int fd, struct statfs *ret_fs)
+{
+#ifdef __LP64__
+	return tws_sys2(SYS_fstatfs, fd, ret_fs);
+#else
+	return tws_sys3(SYS_fstatfs64, fd, sizeof(*ret_fs), ret_fs);
+#endif
+}
+
 static bool is_users_in_memory(int fd, uint32_t user)
 {
 	struct stat stat = {0};
 	struct statfs fs = {0};
 
 	return tws_sys2(SYS_fstat, fd, &stat) == 0 && stat.st_uid == user &&
-	       !(stat.st_mode & (S_IWGRP | S_IWOTH)) &&
-	       tws_sys2(SYS_fstatfs, fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+	       !(stat.st_mode & (S_IWGRP | S_IWOTH)) && file_system_of(fd, &fs) == 0 &&
+	       fs.f_type == TMPFS_MAGIC;
 }
 
 static int open_at(int above, const char *name, uint32_t user)

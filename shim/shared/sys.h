@@ -12,14 +12,17 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-/* The most bits that an address of a program has, unless it asks mmap(2) for more; and
- * the bits of a pointer that are not part of the address. */
+/* Where the addresses of a program end, unless it asks mmap(2) for more; and the bits of
+ * a pointer that are not part of the address. */
 #if defined(__x86_64__)
-#define TWS_ADDRESS_BITS 47
-#define TWS_TAG_BITS	 0UL
+#define TWS_ADDRESS_END (1UL << 47)
+#define TWS_TAG_BITS	0UL
 #elif defined(__aarch64__)
-#define TWS_ADDRESS_BITS 48
-#define TWS_TAG_BITS	 (0xffUL << 56)
+#define TWS_ADDRESS_END (1UL << 48)
+#define TWS_TAG_BITS	(0xffUL << 56)
+#elif defined(__i386__)
+#define TWS_ADDRESS_END 0xffffe000UL
+#define TWS_TAG_BITS	0UL
 #endif
 
 #if defined(__x86_64__)
@@ -53,6 +56,40 @@ static inline long tws_sys6(long n, long a, long b, long c, long d, long e, long
 			 : "memory");
 	return x0;
 }
+#elif defined(__i386__)
+/* The sixth argument is in the register that may hold the frame. */
+static inline long tws_sys6(long n, long a, long b, long c, long d, long e, long f)
+{
+	long ret;
+
+	__asm__ volatile("pushl %7\n\t"
+			 "pushl %%ebp\n\t"
+			 "movl 4(%%esp), %%ebp\n\t"
+			 "int $0x80\n\t"
+			 "popl %%ebp\n\t"
+			 "addl $4, %%esp"
+			 : "=a"(ret)
+			 : "0"(n), "b"(a), "c"(b), "d"(c), "S"(d), "D"(e), "g"(f)
+			 : "memory");
+	return ret;
+}
+
+/* The calls by these names are of the time of 16-bit user IDs and 32-bit files, whose
+ * structures libc no longer has. mmap2() counts its offset in pages; ours are 0. */
+#undef SYS_mmap
+#undef SYS_fstat
+#undef SYS_newfstatat
+#undef SYS_fcntl
+#undef SYS_fchown
+#undef SYS_geteuid
+#undef SYS_getresuid
+#define SYS_mmap       SYS_mmap2
+#define SYS_fstat      SYS_fstat64
+#define SYS_newfstatat SYS_fstatat64
+#define SYS_fcntl      SYS_fcntl64
+#define SYS_fchown     SYS_fchown32
+#define SYS_geteuid    SYS_geteuid32
+#define SYS_getresuid  SYS_getresuid32
 #else
 #error "twshim: this machine's system call instruction is not known to shim/shared/sys.h"
 #endif
@@ -71,6 +108,17 @@ static inline long tws_sys6(long n, long a, long b, long c, long d, long e, long
 	tws_sys6(n, TWS_ARG(a), TWS_ARG(b), TWS_ARG(c), TWS_ARG(d), 0, 0)
 #define tws_sys5(n, a, b, c, d, e)                                                       \
 	tws_sys6(n, TWS_ARG(a), TWS_ARG(b), TWS_ARG(c), TWS_ARG(d), TWS_ARG(e), 0)
+
+/* Reserves the first `size` bytes of a file. A 64-bit argument is two for a 32-bit kernel
+ * interface, the lower half first. */
+static inline long tws_fallocate(int fd, unsigned long size)
+{
+#ifdef __LP64__
+	return tws_sys4(SYS_fallocate, fd, 0, 0, size);
+#else
+	return tws_sys6(SYS_fallocate, fd, 0, 0, 0, TWS_ARG(size), 0);
+#endif
+}
 
 static inline long tws_getsockopt(int fd, int level, int name, void *value, uint32_t *len)
 {

@@ -421,6 +421,9 @@ class Test:
         self.build = build
         self.seed = seed
         self.library = os.path.join(build, "libtwshim.so")
+        # What run, env and enable name: where there is a library for 32-bit programs, both.
+        tree = os.path.join(build, "twshim.d", "$LIB", "libtwshim.so")
+        self.preload = tree if os.path.exists(tree) else self.library
         self.twshim = os.path.join(build, "twshim")
         self.programs = os.path.join(build, "tests")
         self.scratch = tempfile.mkdtemp(prefix="twshim-test-")

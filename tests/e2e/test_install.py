@@ -41,7 +41,8 @@ def test_a_moved_prefix_works(t):
     twshim = os.path.join(moved, "bin/twshim")
     server = t.server()
     shown = t.run(twshim, "env", shim=False).stdout.decode()
-    assert f"'{moved}/lib/libtwshim.so'" in shown, shown
+    preload = f"{moved}/lib/{os.path.relpath(t.preload, t.build)}"
+    assert f"'{preload}'" in shown and os.path.exists(preload), shown
     report = os.path.join(t.scratch, "report.json")
     t.run(twshim, "run", "--json", "-o", report, "--", t.prog("client"), ADDRESS, str(server.port),
           *STEPS, "repeat:3", shim=False)

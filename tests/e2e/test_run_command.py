@@ -305,8 +305,8 @@ def test_a_preload_of_the_users_stays_and_stays_first(t):
         raise Skip("no libstdbuf.so")
     result = _run(t, "-q", "--", "sh", "-c", "echo $LD_PRELOAD", env={"LD_PRELOAD": found[0]})
     preload = re.split("[: ]", result.stdout.decode().strip())
-    assert preload == [found[0], os.path.realpath(t.library)] or \
-        preload == [found[0], t.library], preload
+    assert preload == [found[0], os.path.realpath(t.preload)] or \
+        preload == [found[0], t.preload], preload
 
 
 def test_signals_sent_to_it_are_handed_on(t):

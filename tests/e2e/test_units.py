@@ -269,7 +269,7 @@ def test_a_users_own_unit_is_enabled_and_disabled_without_a_trace(t):
         assert user.all() == before and dry["change"] == "made", dry
         made = user.json("enable", *options, "-c", policy, "a")
         assert made["drop_in"] == dry["drop_in"] == f"{place}/a.service.d/50-twshim.conf", made
-        assert f'"LD_PRELOAD=/usr/lib/libfoo.so:{t.library}"' in made["text"], made
+        assert f'"LD_PRELOAD=/usr/lib/libfoo.so:{t.preload}"' in made["text"], made
         new = {path: content for path, content in user.all().items() if path not in before}
         assert set(new) == {f"{place}/a.service.d", made["drop_in"], made["policy"]}, new
         assert new[made["drop_in"]].decode() == made["text"] and b"fin-reset" in new[made["policy"]]

@@ -33,3 +33,5 @@ def use(t, kind):
     if not os.path.isdir(programs):
         raise Skip(f"{programs} was not built: its compiler is not here")
     t.programs = programs
+    if kind == "i386":
+        t.library = t.preload

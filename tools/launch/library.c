@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SEPARATORS " :"
@@ -95,11 +96,40 @@ bool library_is_listed(const char *value, const char *library)
 	return false;
 }
 
+/* "FOLDER/twshim.d/NAME/libtwshim.so", of the folder that the library is in. */
+static void path_in_tree(const char *library, const char *name, char ret_path[PATH_MAX])
+{
+	const char *slash = strrchr(library, '/');
+	int length = slash ? (int)(slash + 1 - library) : 0;
+
+	snprintf(ret_path, PATH_MAX, "%.*s" LIBRARY_TREE "/%s/" LIBRARY_NAME, length,
+		 library, name);
+}
+
+static bool is_same_file(const char *one, const char *other)
+{
+	struct stat first, second;
+
+	return stat(one, &first) == 0 && stat(other, &second) == 0 &&
+	       first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
 const char *library_preload(const char *library)
 {
-	return *TWSHIM_PRELOAD && strcmp(library, TWSHIM_LIBDIR "/" LIBRARY_NAME) == 0
-		   ? TWSHIM_PRELOAD
-		   : library;
+	static char word[PATH_MAX];
+
+	if (*TWSHIM_PRELOAD && strcmp(library, TWSHIM_LIBDIR "/" LIBRARY_NAME) == 0)
+		return TWSHIM_PRELOAD;
+	path_in_tree(library, "$LIB", word);
+	return is_same_file(word, library) ? word : library;
+}
+
+bool library_has_i386(const char *library)
+{
+	char path[PATH_MAX];
+
+	path_in_tree(library, "lib32", path);
+	return access(path, R_OK) == 0 && strchr(library_preload(library), '$');
 }
 
 char *library_append(const char *value, const char *library)

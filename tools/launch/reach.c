@@ -92,6 +92,11 @@ static bool begins(const char *string, const char *start)
 	return strncmp(string, start, strlen(start)) == 0;
 }
 
+static bool is_musl_loader(const char *path)
+{
+	return begins(print_base_name(path), "ld-musl-");
+}
+
 /* The loaders that can load the shim, of all machines: glibc's ld-linux-x86-64.so.2,
  * ld64.so.2, ld.so.1, and musl's ld-musl-x86_64.so.1, for which the shim that was built
  * for glibc will do: it needs nothing that musl lacks. */
@@ -100,7 +105,7 @@ static bool is_known_loader(const char *path)
 	const char *name = print_base_name(path);
 
 	return begins(name, "ld-linux") || begins(name, "ld64.so") ||
-	       begins(name, "ld.so") || begins(name, "ld-musl-");
+	       begins(name, "ld.so") || is_musl_loader(name);
 }
 
 static const char *machine_name(uint16_t machine, uint8_t class)
@@ -141,6 +146,15 @@ static bool decide_privileges(const struct reach_facts *facts, const char *name,
 	return true;
 }
 
+/* The library of i386 programs is found through glibc's $LIB. */
+static bool has_library(const struct reach_facts *facts)
+{
+	if (facts->elf.class == facts->class && facts->elf.machine == facts->machine)
+		return true;
+	return facts->has_i386 && facts->elf.machine == EM_386 &&
+	       !is_musl_loader(facts->elf.loader);
+}
+
 static void decide_loader(const struct reach_facts *facts, const char *name,
 			  struct reach *ret)
 {
@@ -150,7 +164,7 @@ static void decide_loader(const struct reach_facts *facts, const char *name,
 		reach_set(ret, REACH_STATIC,
 			  "%s is statically linked, and no loader reads LD_PRELOAD",
 			  name);
-	else if (facts->elf.class != facts->class || facts->elf.machine != facts->machine)
+	else if (!has_library(facts))
 		reach_set(ret, REACH_MACHINE, "%s is a program for %s, the shim for %s",
 			  name, machine_name(facts->elf.machine, facts->elf.class),
 			  machine_name(facts->machine, facts->class));

@@ -92,6 +92,7 @@ struct reach_facts {
 	struct reach_elf elf;
 	uint8_t class; /* of the library */
 	uint16_t machine;
+	bool has_i386;	       /* i386 programs find one of their own beside it */
 	bool changes_user;     /* set-user-ID to another than ours, and it would count */
 	bool changes_group;    /* likewise */
 	bool gains_capability; /* file capabilities, and they would count */

@@ -32,11 +32,14 @@
 /* The machine that the library is for; our own if that cannot be read. */
 static void own_machine(const char *library, struct reach_facts *facts)
 {
-	const char *const files[] = {library, "/proc/self/exe"};
+	char found[PATH_MAX] = "", error[2 * PATH_MAX];
 	struct reach_elf elf = {0};
 
-	for (size_t i = 0; i < 2 && !elf.is_elf; i++) {
-		int fd = files[i] ? open(files[i], O_RDONLY | O_CLOEXEC) : -1;
+	if (!library && library_find(found, sizeof(found), error, sizeof(error)) == 0)
+		library = found;
+	for (int i = 0; i < 2 && !elf.is_elf; i++) {
+		const char *file = i == 0 ? library : "/proc/self/exe";
+		int fd = file ? open(file, O_RDONLY | O_CLOEXEC) : -1;
 
 		if (fd >= 0 && reach_read_elf(fd, &elf)) {
 			facts->class = elf.class;
@@ -45,6 +48,7 @@ static void own_machine(const char *library, struct reach_facts *facts)
 		if (fd >= 0)
 			close(fd);
 	}
+	facts->has_i386 = library && library_has_i386(library);
 }
 
 static bool grants_capability(const char *path)
