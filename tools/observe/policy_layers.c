@@ -14,6 +14,7 @@
 #include "shim/shared/rundir.h"
 #include "shim/shared/trust.h"
 
+#define LOOK_NS		1000000u  /* what is in force is asked so often at most */
 #define AGAIN_NS	50000000u /* files that are not there yet are looked for */
 #define FILE_FLAGS	(O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
 #define DIRECTORY_FLAGS (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
@@ -175,13 +176,15 @@ static uint64_t find_in_force(const struct policy_layers *layers, int *ret_fd)
 bool policy_layers_look(struct policy_layers *layers)
 {
 	const uint32_t followed = layers->followed;
+	const uint64_t now = tws_now();
 	struct tws_policy_image *image = NULL;
 	uint64_t key;
 	int fd;
 
-	if (layers->given)
+	if (layers->given || now - layers->looked_ns < LOOK_NS)
 		return false;
-	if (tws_now() - layers->opened_ns > AGAIN_NS)
+	layers->looked_ns = now;
+	if (now - layers->opened_ns > AGAIN_NS)
 		open_missing(layers);
 	key = find_in_force(layers, &fd);
 	if (key == layers->key)

@@ -2,7 +2,8 @@
  *
  * The policies that a supervisor carries out: those that the shim would obey in the same
  * program. Either one that is given, or the layers of policy_image.h: their files are
- * opened once and read at each call, so that what is loaded acts on the next connection.
+ * opened once and read at a call, at most once per millisecond, so that what is loaded
+ * acts on the next connection.
  */
 #ifndef TWS_TOOLS_OBSERVE_POLICY_LAYERS_H
 #define TWS_TOOLS_OBSERVE_POLICY_LAYERS_H
@@ -20,7 +21,7 @@ struct policy_layers {
 	int place;		    /* where the user publishes; stays the caller's */
 	char run[TWS_RUN_TAG_SIZE]; /* "": no run */
 	int control[TWS_LAYERS];    /* -1: there is none, or it is not to be obeyed */
-	uint64_t opened_ns;
+	uint64_t opened_ns, looked_ns;
 };
 
 /* Follows nothing. */
