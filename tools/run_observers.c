@@ -125,8 +125,8 @@ static void run_say_missed(uint64_t count, const char *what)
 static void run_say_counts(const struct supervisor_counts *counts)
 {
 	run_say_missed(counts->passed,
-		       "connects passed while the supervisor was held up, and are not in "
-		       "the report");
+		       "connects passed while the supervisor was held up; the report "
+		       "has them as unobserved");
 	run_say_missed(counts->hidden,
 		       "connects are not in the report: they are of other users' "
 		       "processes, or of some that may not be looked into (see "

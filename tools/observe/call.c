@@ -14,13 +14,13 @@
 #include "shim/shared/clock.h"
 #include "shim/shared/newer.h"
 #include "tools/observe/caller_alone.h"
+#include "tools/observe/notify_filter.h"
 #include "tools/observe/open_table.h"
 #include "tools/observe/policy_at_close.h"
 
 #define I386_SOCKETCALL 102
 #define I386_CONNECT	362
 #define I386_SENDTO	369
-#define I386_BIND	361
 #define I386_CLOSE	6
 #define CLOSED		7 /* TCP_CLOSE, of linux/tcp_states.h */
 
@@ -375,11 +375,6 @@ static bool is_io_uring(const struct seccomp_data *data)
 #endif
 }
 
-static bool is_other(const struct seccomp_data *data)
-{
-	return is_call(data, SYS_close, I386_CLOSE) || is_call(data, SYS_bind, I386_BIND);
-}
-
 /* Who calls. NULL: the call is not looked at. */
 static struct caller *find_caller(struct supervision *supervision,
 				  const struct seccomp_notif *call,
@@ -413,7 +408,8 @@ void supervision_take(struct supervision *supervision,
 			supervision->counts->io_uring++;
 			return;
 		}
-		again = is_other(&call->data) ? take_other(&work) : take_connect(&work);
+		again = notify_filter_may_connect(&call->data) ? take_connect(&work)
+							       : take_other(&work);
 		if (!again)
 			return;
 	}

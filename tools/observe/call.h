@@ -19,8 +19,7 @@
 /* In memory that is shared with who started the supervisor. */
 struct supervisor_counts {
 	uint64_t attempts, processes;
-	uint64_t
-	    passed; /* calls that nobody looked at, because the supervisor was late */
+	uint64_t passed;      /* connects that it was too late for */
 	uint64_t hidden;      /* calls of processes that it may not look into */
 	uint64_t io_uring;    /* programs that may connect past it */
 	uint64_t refused;     /* processes that could not be published */
@@ -38,6 +37,7 @@ struct supervision {
 	struct policy_at_call policy;
 	uint64_t net_cookie; /* of our network namespace; 0: not known */
 	uint32_t syn_retries;
+	uint64_t passed;  /* connects that it was too late for, not yet published */
 	uint64_t lost_ns; /* when messages of endings were lost; 0: they were not */
 };
 

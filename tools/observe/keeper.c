@@ -26,6 +26,7 @@
 #include "tools/kernel/proc_file.h"
 #include "tools/observe/descriptors_close.h"
 #include "tools/observe/door.h"
+#include "tools/observe/notify_filter.h"
 
 #define MS	   1000000ull
 #define TICK_MS	   20
@@ -64,6 +65,12 @@ static void set_timer(long milliseconds)
 	setitimer(ITIMER_REAL, &timer, NULL);
 }
 
+static void note_passed(struct keeping *keeping, const struct seccomp_notif *call)
+{
+	if (notify_filter_may_connect(&call->data))
+		__atomic_fetch_add(&keeping->page->passed, 1, __ATOMIC_RELAXED);
+}
+
 static void pass_one(struct keeping *keeping, int listener)
 {
 	union {
@@ -79,7 +86,7 @@ static void pass_one(struct keeping *keeping, int listener)
 	if (result != 0)
 		return;
 	if (keeper_pass(listener, call.notification.id) == 0)
-		__atomic_fetch_add(&keeping->page->passed, 1, __ATOMIC_RELAXED);
+		note_passed(keeping, &call.notification);
 }
 
 /* The one that the supervisor has received, whichever listener it is of; a call that it
@@ -92,7 +99,7 @@ static void pass_received(struct keeping *keeping)
 		return;
 	for (nfds_t i = OWN; i < keeping->count; i++)
 		if (keeper_pass(keeping->polled[i].fd, received->id) == 0)
-			__atomic_fetch_add(&keeping->page->passed, 1, __ATOMIC_RELAXED);
+			note_passed(keeping, received);
 }
 
 static void pass_waiting(struct keeping *keeping)

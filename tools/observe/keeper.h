@@ -21,7 +21,7 @@
 struct keeper_page {
 	uint64_t beats;	   /* atomic; calls that the supervisor has answered */
 	uint64_t since_ns; /* atomic; since when it deals with one; 0: it waits for one */
-	uint64_t passed;   /* atomic; calls that the keeper let pass */
+	uint64_t passed;   /* atomic; connects that the keeper let pass */
 	/* The kernel writes the call here that the supervisor receives. */
 	uint64_t notification[KEEPER_NOTIFICATION / 8];
 };

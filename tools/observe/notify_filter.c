@@ -198,6 +198,19 @@ int notify_filter_install(uint32_t also)
 	return set_with_flags(&filter);
 }
 
+bool notify_filter_may_connect(const struct seccomp_data *data)
+{
+#ifdef OTHER
+	if (data->arch == OTHER)
+		return data->nr != OTHER_CLOSE && data->nr != OTHER_BIND;
+#endif
+#ifdef X32_MASK
+	return (data->nr & X32_MASK) != SYS_close && (data->nr & X32_MASK) != SYS_bind;
+#else
+	return data->nr != SYS_close && data->nr != SYS_bind;
+#endif
+}
+
 void notify_filter_explain(char *ret_text, size_t size, int error)
 {
 	if (error == -EBUSY)

@@ -6,6 +6,8 @@
 #ifndef TWS_TOOLS_OBSERVE_NOTIFY_FILTER_H
 #define TWS_TOOLS_OBSERVE_NOTIFY_FILTER_H
 
+#include <linux/seccomp.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +22,10 @@ enum notify_also {
  * from (close-on-exec); whoever holds it controls those calls. Or -errno, and nothing is
  * changed but, where that was needed, no_new_privs: EBUSY: there is such a filter. */
 int notify_filter_install(uint32_t also);
+
+/* Whether a call that waits may begin a connection; the others are those of
+ * enum notify_also. */
+bool notify_filter_may_connect(const struct seccomp_data *data);
 
 /* The reason, for a sentence, that such an error stands for; -ECHILD: a process that
  * tried was killed. */

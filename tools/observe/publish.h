@@ -130,6 +130,7 @@ void publish_set_policy(struct publisher *publisher, const struct tws_policy_ima
 /* A connection falls to a rule of the policy. False: its breaker has tripped. */
 bool publish_matched(struct published *published, uint16_t rule);
 
+void publish_unobserved(struct published *published, uint64_t count);
 void publish_begun(struct published *published,
 		   const struct publish_connection *connection);
 void publish_established(struct published *published,

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shim/shared/clock.h"
 #include "tools/observe/publish_parts.h"
 #include "shim/shared/layout.h"
 
@@ -179,6 +180,12 @@ static void fill_slot(struct tws_connection *slot, const struct open_connection 
 	set_state(slot, TWS_CONN_CONNECTING);
 }
 
+void publish_unobserved(struct published *published, uint64_t count)
+{
+	publish_file_note(&published->file, TWS_SLICE_PROCESS, tws_now());
+	add_to(&process_counters(published)->value[TWS_unobserved], count);
+}
+
 static struct open_connection *begin(struct published *published,
 				     const struct publish_connection *connection)
 {
@@ -187,9 +194,7 @@ static struct open_connection *begin(struct published *published,
 	    open_table_add(&publisher->table, connection->cookie);
 
 	if (!open) {
-		publish_file_note(&published->file, TWS_SLICE_PROCESS,
-				  connection->began_ns);
-		add_to(&process_counters(published)->value[TWS_unobserved], 1);
+		publish_unobserved(published, 1);
 		return NULL;
 	}
 	open->published = published;

@@ -46,6 +46,7 @@ struct supervise {
 	uint64_t drained_ns, ticked_ns;
 	uint64_t finish_ns; /* when it is to be done at the latest; 0: not yet */
 	uint64_t leave_ns;  /* the same, once it observes no program any more */
+	uint64_t noted;	    /* of those that the keeper let pass */
 	bool finished;
 };
 
@@ -202,6 +203,16 @@ static void copy_counts(struct supervise *supervise)
 	    __atomic_load_n(&supervise->keeper.page->passed, __ATOMIC_RELAXED);
 }
 
+static void tick(struct supervise *supervise)
+{
+	uint64_t passed =
+	    __atomic_load_n(&supervise->keeper.page->passed, __ATOMIC_RELAXED);
+
+	supervise->work.passed += passed - supervise->noted;
+	supervise->noted = passed;
+	supervision_tick(&supervise->work);
+}
+
 static int look_at_clock(struct supervise *supervise)
 {
 	uint64_t now = tws_now();
@@ -213,7 +224,7 @@ static int look_at_clock(struct supervise *supervise)
 	}
 	if (now - supervise->ticked_ns >= TICK_MS * MS) {
 		supervision_follow_policy(&supervise->work);
-		supervision_tick(&supervise->work);
+		tick(supervise);
 		while (waitpid(-1, NULL, WNOHANG) > 0)
 			;
 		copy_counts(supervise);
@@ -258,7 +269,7 @@ static void finish_supervising(struct supervise *supervise)
 	last_words_drain(supervise->work.words);
 	if (has_open(supervise) && tws_now() < supervise->finish_ns)
 		return;
-	supervision_tick(&supervise->work);
+	tick(supervise);
 	drop_ended_listeners(supervise);
 	copy_counts(supervise);
 	supervise->finished = true;
@@ -277,7 +288,7 @@ static bool is_done(struct supervise *supervise)
 	if (!supervise->finished || supervise->listener_count)
 		return false;
 	if (!supervise->leave_ns) {
-		supervision_tick(&supervise->work);
+		tick(supervise);
 		supervise->leave_ns = tws_now() + SETTLE_MS * MS;
 	}
 	return !has_open(supervise) || tws_now() >= supervise->leave_ns;

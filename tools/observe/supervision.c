@@ -188,12 +188,24 @@ static bool needs_look(const struct supervision *supervision, uint64_t now)
 	return false;
 }
 
+/* Whose they are is not known, if there are several programs. */
+static void note_passed(struct supervision *supervision)
+{
+	struct published *any = supervision->publisher->first;
+
+	if (!any || !supervision->passed)
+		return;
+	publish_unobserved(any, supervision->passed);
+	supervision->passed = 0;
+}
+
 void supervision_tick(struct supervision *supervision)
 {
 	uint64_t now = tws_now(), lost = last_words_lost(supervision->words);
 	struct kernel_table table = {0};
 	char error[160];
 
+	note_passed(supervision);
 	if (lost)
 		supervision->lost_ns = lost;
 	if (needs_look(supervision, now) && now - supervision->lost_ns > REPAIR_MS * MS &&
