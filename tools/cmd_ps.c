@@ -175,7 +175,7 @@ static int ps_compare(const void *a, const void *b)
 int cmd_ps(int argc, char **argv)
 {
 	struct request request = {.color = PRINT_COLOR_AUTO};
-	struct model_options options = {0};
+	struct model_options options = {.from_reset = true};
 	struct model *model = NULL;
 	char error[PRINT_ERROR_SIZE];
 	int status = cli_read(&COMMAND, argc, argv, &request), result;

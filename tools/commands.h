@@ -13,6 +13,7 @@
 	COMMAND(exec, "become a command that a supervisor observes, for a unit's ExecStart=")        \
 	COMMAND(env, "print the environment that preloads the shim")                      \
 	COMMAND(report, "show what is known now: applications, destinations, advice")          \
+	COMMAND(reset, "start counting from zero, and keep the old totals aside")                \
 	COMMAND(ps, "list processes: connections open, rate, TIME_WAIT")              \
 	COMMAND(top, "watch who opens connections now, and what they leave")        \
 	COMMAND(trace, "print one line per connection as it ends")                \

@@ -259,6 +259,7 @@ int doctor_examine(struct doctor *ret_doctor, const struct doctor_request *reque
 	    .pid = request->pid,
 	    .states = KERNEL_STATES_ALL,
 	    .here_only = true,
+	    .from_reset = true,
 	    .cache = request->cache,
 	};
 	char app[PATH_MAX];

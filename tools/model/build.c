@@ -11,6 +11,8 @@
 
 #include "shim/shared/clock.h"
 #include "tools/kernel/host.h"
+#include "shim/shared/slices.h"
+#include "tools/model/baseline.h"
 #include "tools/model/join.h"
 #include "tools/model/model.h"
 #include "tools/model/window.h"
@@ -226,6 +228,44 @@ static void read_overflow(struct model *model)
 	model->buckets = host_get(&host, HOST_max_tw_buckets);
 }
 
+/* This user's programs may have published elsewhere at the last reset. */
+static int find_later_reset(const char *path, void *data)
+{
+	struct baseline **last = data, *other = baseline_read(path);
+	uint64_t realtime_ns;
+
+	if (other && (!*last || baseline_when(other, &realtime_ns) >
+				    baseline_when(*last, &realtime_ns))) {
+		baseline_free(*last);
+		*last = other;
+		other = NULL;
+	}
+	baseline_free(other);
+	return 0;
+}
+
+/* Where a reset lies within the period, the period begins there. */
+static void use_reset(struct model *model, const char *path)
+{
+	struct baseline *baseline = NULL;
+	uint64_t realtime_ns;
+
+	if (model->options.from_reset)
+		find_later_reset(path, &baseline);
+	if (model->options.from_reset && !model->options.dir)
+		tws_rundir_others(find_later_reset, &baseline);
+	if (baseline && tws_slice_begins(model->window.slice) >
+			    baseline_when(baseline, &realtime_ns)) {
+		baseline_free(baseline);
+		baseline = NULL;
+	}
+	model->window.baseline = baseline;
+	if (!baseline)
+		return;
+	baseline_when(baseline, &model->window.since_realtime_ns);
+	model->window.slice = 0;
+}
+
 static int try_build(struct model **ret_model, const struct model_options *options,
 		     const char *path, bool *ret_changed)
 {
@@ -233,7 +273,13 @@ static int try_build(struct model **ret_model, const struct model_options *optio
 	int result = model ? read_kernel(model) : -ENOMEM;
 
 	if (result == 0)
+		use_reset(model, path);
+	if (options->keep)
+		baseline_clear(options->keep);
+	if (result == 0)
 		result = read_directories(model, path, ret_changed);
+	if (result == 0 && model->window.baseline)
+		result = baseline_apply(model->window.baseline, model);
 	if (result == 0)
 		result = model_finish(model);
 	if (result == 0 && model->time_wait.gone_early)
@@ -279,6 +325,7 @@ void model_free(struct model *model)
 
 	if (!model)
 		return;
+	baseline_free(model->window.baseline);
 	for (uint32_t i = 0; i < model->app_count; i++) {
 		free(model->apps[i].exe);
 		free(model->apps[i].name);

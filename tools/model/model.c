@@ -13,6 +13,7 @@
 #include "tools/kernel/naming.h"
 #include "shim/shared/match.h"
 #include "tools/base/array.h"
+#include "tools/model/baseline.h"
 #include "tools/model/group.h"
 #include "tools/model/join.h"
 #include "tools/model/window.h"
@@ -98,15 +99,22 @@ static struct model_app *new_model_app(struct model *model, uint64_t hash,
 	return &model->apps[model->app_count++];
 }
 
-struct model_app *model_app(struct model *model, const struct tws_header *header,
-			    bool hidden)
+static struct group_key key_of(const struct model *model, const struct tws_header *header,
+			       bool hidden, char *buffer, size_t size)
 {
 	enum model_by by = (enum model_by)model->options.by;
 	bool by_path = by == MODEL_BY_APP || by == MODEL_BY_EXE;
+
+	return (struct group_key){.name = group_name(by, header, buffer, size),
+				  .exe = by_path ? header->exe : "",
+				  .hidden = hidden};
+}
+
+struct model_app *model_app(struct model *model, const struct tws_header *header,
+			    bool hidden)
+{
 	char buffer[64];
-	struct group_key key = {.name = group_name(by, header, buffer, sizeof(buffer)),
-				.exe = by_path ? header->exe : "",
-				.hidden = hidden};
+	struct group_key key = key_of(model, header, hidden, buffer, sizeof(buffer));
 	uint64_t hash = hash_group(&key);
 	struct model_app *app = find_model_app(model, hash, &key);
 
@@ -359,8 +367,11 @@ static int add_segment(struct model *model, struct segment *segment)
 	app->detail = app->detail && segment->header.detail;
 	model_settle(model, segment);
 	derive_gauges(segment);
+	if (model->options.keep)
+		result = baseline_keep(model->options.keep, segment);
 	window_cut(model, segment, hidden);
-	result = add_process(model, segment, index, &process);
+	if (result == 0)
+		result = add_process(model, segment, index, &process);
 	if (result == 0) {
 		add_process_counters(model, segment, index, process);
 		result = take_destinations(model, segment, index, process, indexes);
@@ -376,6 +387,17 @@ static int add_segment(struct model *model, struct segment *segment)
 out:
 	free(indexes);
 	return result;
+}
+
+struct model_app *model_find(struct model *model, const struct tws_header *header)
+{
+	struct tws_header copy = *header;
+	const struct tws_header *shown = hide_names(&copy);
+	char buffer[64];
+	struct group_key key =
+	    key_of(model, shown, app_is_hidden(model, shown), buffer, sizeof(buffer));
+
+	return find_model_app(model, hash_group(&key), &key);
 }
 
 int model_take(struct segment *segment, void *model)

@@ -191,6 +191,8 @@ struct model_options {
 	/* CLOCK_MONOTONIC: what was counted before is left out, to the slice of time in
 	 * which this lies; 0: nothing is. See window.h. */
 	uint64_t since_ns;
+	bool from_reset;       /* what the reader's `twshim reset` left out is left out */
+	struct baseline *keep; /* keeps what is taken; NULL: nobody does */
 };
 
 struct model {
@@ -200,6 +202,7 @@ struct model {
 	struct {
 		uint32_t slice; /* the first that counts; 0: all that is known counts */
 		uint64_t since_realtime_ns; /* when it begins */
+		struct baseline *baseline;  /* what is older, at a reset; else NULL */
 		uint64_t older;		    /* attempts that were left out */
 		/* Attempts of processes that do not know how many of theirs are older:
 		 * the numbers are "at most". The earliest began then, and is called so.
@@ -282,6 +285,8 @@ int model_finish(struct model *model);
  * the next one is made. */
 struct model_app *model_app(struct model *model, const struct tws_header *header,
 			    bool hidden);
+/* The group of that process, which is not made. NULL: there is none. */
+struct model_app *model_find(struct model *model, const struct tws_header *header);
 struct model_destination *model_destination(struct model_app *app,
 					    const struct tws_address *address);
 

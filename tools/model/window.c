@@ -115,20 +115,34 @@ static bool began_within(const struct segment *segment, uint32_t slice)
 	       tws_slice_of(segment->header.created_monotonic_ns) >= slice;
 }
 
-static void note_doubt(struct model *model, const struct segment *segment)
+static void doubt(struct model *model, uint64_t attempts, const char *name,
+		  uint64_t began)
 {
-	uint64_t attempts = 0, began = segment->header.created_realtime_ns;
-
-	for (uint32_t i = 0; i < segment->used[TWS_SECTION_DESTINATIONS]; i++)
-		attempts += segment->destinations[i].counters.value[TWS_attempts];
 	if (!attempts)
 		return;
 	model->window.doubtful += attempts;
 	if (!*model->window.doubtful_app || began < model->window.doubtful_since_ns)
 		snprintf(model->window.doubtful_app, sizeof(model->window.doubtful_app),
-			 "%s",
-			 group_name(MODEL_BY_APP, &segment->header, (char[64]){0}, 64));
+			 "%s", name);
 	model_keep_earlier(&model->window.doubtful_since_ns, began);
+}
+
+void window_doubt(struct model *model, const struct model_app *app)
+{
+	doubt(model, app->counters.value[TWS_attempts], app->name,
+	      app->since_realtime_ns);
+}
+
+static void note_doubt(struct model *model, const struct segment *segment)
+{
+	char buffer[64];
+	uint64_t attempts = 0;
+
+	for (uint32_t i = 0; i < segment->used[TWS_SECTION_DESTINATIONS]; i++)
+		attempts += segment->destinations[i].counters.value[TWS_attempts];
+	doubt(model, attempts,
+	      group_name(MODEL_BY_APP, &segment->header, buffer, sizeof(buffer)),
+	      segment->header.created_realtime_ns);
 }
 
 void window_cut(struct model *model, struct segment *segment, bool hidden)

@@ -17,6 +17,9 @@ void window_begin(struct model *model);
  * `hidden`: it is in no total. */
 void window_cut(struct model *model, struct segment *segment, bool hidden);
 
+/* Notes that it is not known how many connections of an application are older. */
+void window_doubt(struct model *model, const struct model_app *app);
+
 /* How many of the processes in totals ended within the period, and how many of these an
  * observer wrote. */
 uint64_t window_processes(const struct model *model, const struct segment *segment,

@@ -111,6 +111,8 @@ int report_print(FILE *out, const struct report_options *options, char *ret_erro
 	    .pid = options->pid,
 	    .by = options->by,
 	    .since_ns = options->since_ns,
+	    .from_reset = !options->run && !options->run_tag && !options->whole,
+	    .keep = options->keep,
 	    .listener = options->listener,
 	    .cache = options->cache,
 	};

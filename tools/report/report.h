@@ -39,6 +39,8 @@ struct report_options {
 	pid_t pid;		/* only this process; 0: all */
 	int by;			/* enum model_by */
 	uint64_t since_ns;	/* as in struct model_options */
+	bool whole;		/* also what a reset has left out */
+	struct baseline *keep;	/* as in struct model_options */
 	bool json;
 	bool commands; /* JSON shows command lines: only for who asks on this machine */
 	bool markdown; /* instead: an experiment's result */

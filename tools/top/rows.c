@@ -412,7 +412,8 @@ int top_look(struct top *top, const struct top_view *view)
 	const struct model_options options = {.dir = top->dir,
 					      .by = top->by,
 					      .cache = top->cache,
-					      .since_ns = top->since_ns};
+					      .since_ns = top->since_ns,
+					      .from_reset = true};
 	struct model *model = NULL;
 	int result = model_build(&model, &options, top->error, sizeof(top->error));
 
