@@ -68,7 +68,11 @@ TOOL_FLAGS := -D_GNU_SOURCE -DTWSHIM_VERSION='"$(VERSION)"' -DTWSHIM_LIBDIR='"$(
 	-DTWSHIM_PRELOAD='"$(PRELOAD)"' -DTWSHIM_LIBDIR_BESIDE='"$(LIBDIR_BESIDE)"' \
 	$(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null) $(SANFLAGS) $(COVERAGE)
 # Only `serve` needs libmicrohttpd, and loads it itself: tools/web/microhttpd.h.
-TOOL_LIBS = $(shell pkg-config --libs $(filter-out libmicrohttpd,$(LIBRARIES))) -lm \
+# For containers without libraries: make static.
+STATIC ?=
+TOOL_FLAGS += $(if $(STATIC),-DTWSHIM_STATIC)
+TOOL_LIBS = $(if $(STATIC),-static $(shell pkg-config --static --libs $(filter-out libmicrohttpd libmnl,$(LIBRARIES))),\
+	$(shell pkg-config --libs $(filter-out libmicrohttpd,$(LIBRARIES)))) -lm \
 	$(SANFLAGS) $(COVERAGE)
 
 # The shim for i386 programs on x86-64, where the compiler has what it takes.
@@ -155,7 +159,7 @@ $(CHART):
 BPF_CC ?= clang
 BPF_OBJECT := $(BUILD)/twshim.bpf.o
 HAS_BPF := $(shell command -v $(BPF_CC) >/dev/null && pkg-config --exists libbpf && echo yes)
-ifeq ($(HAS_BPF),yes)
+ifeq ($(HAS_BPF)$(STATIC),yes)
 $(BUILD)/obj/tools/observe/bpf_object.o: $(BPF_OBJECT)
 $(BUILD)/obj/tools/observe/bpf_object.o: TOOL_FLAGS += -DTWSHIM_BPF='"$(BPF_OBJECT)"'
 endif
@@ -184,6 +188,11 @@ $(BUILD)/shim/calls.def: $(wildcard shim/*.[ch] shim/*/*.[ch]) shim/calls.awk
 	$(Q)LC_ALL=C awk -f shim/calls.awk $(filter-out %.awk,$^) > $@
 $(BUILD)/obj/tools/launch/calls.o: $(BUILD)/shim/calls.def
 $(BUILD)/obj/tools/launch/calls.o: TOOL_FLAGS += -DTWSHIM_CALLS='"$(BUILD)/shim/calls.def"'
+
+# The command in one file, for containers without libraries.
+.PHONY: static
+static: deps-build
+	$(Q)$(MAKE) --no-print-directory BUILD=build-static STATIC=yes build-static/twshim
 
 .PHONY: libraries
 libraries:
@@ -251,6 +260,7 @@ tests: all man extras $(UNITS) $(PROGS)
 
 check: deps-test deps-lint
 	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)$(MAKE) --no-print-directory static
 	$(Q)$(MAKE) --no-print-directory replay
 	$(Q)tests/run --build $(BUILD)
 
@@ -444,6 +454,7 @@ help:
 	@echo 'make bench       what it costs, beside strace and bpftrace; ONLY="cycles reading"'
 	@echo 'make docs        the tables in docs/ that twshim prints, after a change of findings or settings'
 	@echo 'make screenshots the pictures in docs/img, of a real run'
+	@echo 'make static      build-static/twshim, which needs no libraries: docs/deploy.md'
 	@echo 'make dist        the sources as one reproducible file: docs/releasing.md'
 	@echo 'make deb         the Debian packages; make check-deb tests them'
 	@echo 'make sbom        what is built in, linked and loaded, in CycloneDX'

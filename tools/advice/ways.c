@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "tools/base/version.h"
 #include "tools/observe/bpf_object.h"
 #include "tools/observe/libbpf.h"
 
@@ -89,7 +90,8 @@ void ways_decide(const struct ways_facts *facts, struct way ret_ways[TWS_OBSERVE
 static const char *find_no_bpf(char *buffer, size_t size)
 {
 	if (&bpf_object[0] == &bpf_object_end[0])
-		return "twshim was built without clang and libbpf's headers";
+		return VERSION_CURE(
+		    "twshim was built without clang and libbpf's headers");
 	if (access(BTF, F_OK) != 0)
 		return "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)";
 	return libbpf_load(buffer, size) == 0 ? NULL : buffer;

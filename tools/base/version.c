@@ -16,12 +16,18 @@ const char *version_commit = "unknown";
 const char version_segment_abi[] = PAIR(TWS_ABI_MAJOR, TWS_ABI_MINOR);
 const char version_policy_abi[] = PAIR(TWS_POLICY_ABI_MAJOR, TWS_POLICY_ABI_MINOR);
 
+#ifdef TWSHIM_STATIC
+#define HOW_LINKED ", linked statically"
+#else
+#define HOW_LINKED ""
+#endif
+
 const char *version_libc(char *buffer, size_t size)
 {
 #ifdef __GLIBC__
-	snprintf(buffer, size, "glibc %s", gnu_get_libc_version());
+	snprintf(buffer, size, "glibc %s%s", gnu_get_libc_version(), HOW_LINKED);
 #else
-	snprintf(buffer, size, "not glibc");
+	snprintf(buffer, size, "not glibc" HOW_LINKED);
 #endif
 	return buffer;
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "shim/shared/ending.h"
+#include "tools/base/version.h"
 #include "tools/kernel/kernel.h"
 #include "tools/observe/bpf_object.h"
 #include "tools/observe/cgroup.h"
@@ -401,9 +402,9 @@ int bpf_source_open(struct bpf_source **ret_source, const struct observe_scope *
 	int result;
 
 	if (&bpf_object[0] == &bpf_object_end[0]) {
-		snprintf(ret_error, size,
-			 "BPF: this twshim was built without it: install clang and "
-			 "libbpf-dev, then make");
+		snprintf(ret_error, size, "BPF: %s",
+			 VERSION_CURE("this twshim was built without it: install clang "
+				      "and libbpf-dev, then make"));
 		return -ENOTSUP;
 	}
 	result = libbpf_load(ret_error, size);

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tools/base/version.h"
+
 #define LIBRARY "libbpf.so.1"
 
 struct libbpf libbpf;
@@ -43,7 +45,7 @@ static int print_nothing(int level, const char *format, va_list arguments)
 
 int libbpf_load(char *ret_error, size_t size)
 {
-	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+	void *library = VERSION_DLOPEN(LIBRARY);
 
 	if (library && find_all(library) == 0) {
 		libbpf.libbpf_set_print(print_nothing);
@@ -51,7 +53,7 @@ int libbpf_load(char *ret_error, size_t size)
 	}
 	snprintf(ret_error, size, "%s: %s", LIBRARY,
 		 library ? "another version: install libbpf 1.0 or newer"
-			 : "install it (Debian: libbpf1)");
+			 : VERSION_CURE("install it (Debian: libbpf1)"));
 	if (library)
 		dlclose(library);
 	return -ENOENT;

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tools/base/version.h"
+
 /* The name that belongs to the headers we were built with; it is the same since version
  * 0.9.56. */
 #define LIBRARY "libmicrohttpd.so.12"
@@ -35,12 +37,13 @@ static int find_all(void *library)
 
 int web_library_load(char *ret_error, size_t size)
 {
-	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+	void *library = VERSION_DLOPEN(LIBRARY);
 
 	if (library && find_all(library) == 0)
 		return 0;
 	snprintf(ret_error, size, "%s: %s", LIBRARY,
-		 library ? "wrong version" : "install it (Debian: libmicrohttpd12)");
+		 library ? "wrong version"
+			 : VERSION_CURE("install it (Debian: libmicrohttpd12)"));
 	if (library)
 		dlclose(library);
 	return -ENOENT;
