@@ -616,14 +616,14 @@ def test_mptcp_and_other_network_namespaces_are_counted_without_an_ending(t):
     client, server = compiled(t, "gcc"), t.server()
     report = run_supervised(t, client, ADDRESS, str(server.port), "socket:mptcp", "connect", "send:1",
                             "recv", "close", "repeat:20")
-    assert report["total"]["attempts"] == 20, report["total"]
+    t.counters(report, attempts=20, established=20, ended_unseen=20)
     inside = ("ip link set lo up; ip address add 10.77.9.1/24 dev lo; "
               f"{client} 10.77.9.1 1 socket connect? close repeat:7")
     report = run_supervised(t, "unshare", "--user", "--map-root-user", "--net", "sh", "-c", inside,
                             status=None)
     if t.result.returncode:
         raise Skip("user namespaces cannot be used here")
-    assert report["total"]["attempts"] == 7, report["total"]
+    t.counters(report, attempts=7, established=7, ended_unseen=7)
 
 
 def test_where_nobody_can_observe_the_program_run_says_so_and_what_the_kernel_shows(t):

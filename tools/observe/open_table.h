@@ -41,7 +41,7 @@ struct open_connection {
 	uint32_t descriptor; /* 1 + its number; 0: it is closed, or not known */
 	uint8_t missing;     /* how often it was not in the kernel's table */
 	uint8_t decided;     /* enum tws_ending, as it looked at a close */
-	bool unfollowed;     /* the kernel will not say how it ends */
+	bool unfollowed;     /* the kernel will not say how it goes on */
 };
 
 struct open_table {

@@ -117,9 +117,10 @@ static void end_by_table(struct open_connection *open, enum tws_ending ending)
 	struct publish_connection ended = describe_open(open, &remote);
 
 	ended.ended_ns = tws_now();
-	ended.ending = ending == TWS_END_UNSEEN && !open->established_ns
-			   ? TWS_END_ABANDONED
-			   : ending;
+	ended.ending =
+	    ending == TWS_END_UNSEEN && !open->established_ns && !open->unfollowed
+		? TWS_END_ABANDONED
+		: ending;
 	ended.time_wait = ending == TWS_END_LOCAL_FIN;
 	if (ended.ending != TWS_END_ABANDONED && !ended.established_ns)
 		ended.established_ns = open->began_ns;
@@ -136,6 +137,8 @@ static bool closed_here(const struct kernel_socket *socket)
 /* Whether its end was missed: its message was lost, or its process is dead. */
 static bool is_missed(const struct supervision *supervision, struct open_connection *open)
 {
+	if (open->unfollowed)
+		return false;
 	if (open->began_ns < supervision->lost_ns)
 		return true;
 	if (!publish_is_dead(open->published))
@@ -199,6 +202,25 @@ static void note_passed(struct supervision *supervision)
 	supervision->passed = 0;
 }
 
+/* The kernel neither lists them by their cookies nor says how they end. Most connects
+ * succeed. */
+static void end_unfollowed(struct supervision *supervision)
+{
+	struct open_table *table = &supervision->publisher->table;
+
+	for (size_t i = 0; i < table->room;) {
+		struct open_connection *open = &table->places[i];
+
+		if (!open->cookie || !open->unfollowed ||
+		    !publish_is_dead(open->published)) {
+			i++;
+			continue;
+		}
+		supervision->counts->unseen++;
+		end_by_table(open, TWS_END_UNSEEN); /* another may be in its place */
+	}
+}
+
 void supervision_tick(struct supervision *supervision)
 {
 	uint64_t now = tws_now(), lost = last_words_lost(supervision->words);
@@ -215,6 +237,7 @@ void supervision_tick(struct supervision *supervision)
 		supervision->lost_ns = 0;
 	}
 	kernel_table_free(&table);
+	end_unfollowed(supervision);
 	publish_tick(supervision->publisher);
 	observed_sweep(&supervision->callers.observed);
 }
