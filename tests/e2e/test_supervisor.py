@@ -13,7 +13,7 @@ import threading
 from harness import (ADDRESS, TIME_WAIT, Skip, is_sanitized, kernel_sockets, settle,
                      wait_for)
 from test_cold import NOBODY
-from test_watch import ENDINGS, GO, MANY, STEPS, compiled
+from test_watch import CLIENT, ENDINGS, GO, MANY, STEPS, compiled
 
 UID = 65534
 SLOW_US = 1000000  # far over what a held-up supervisor may cost, 100 ms, which `make bench` measures
@@ -29,13 +29,13 @@ def as_nobody(t):
     return NOBODY
 
 
-def run_supervised(t, *command, options=(), **more):
-    """The report of a run as nobody."""
+def run_supervised(t, *command, options=(), before=(), **more):
+    """The report of a run as nobody, which `before` starts."""
     path = os.path.join(t.scratch, "report.json")
     if os.path.exists(path):
         os.unlink(path)
-    t.result = t.run(*as_nobody(t), t.twshim, "run", "--json", "-o", path, *options, "--", *command,
-                     shim=False, **more)
+    t.result = t.run(*as_nobody(t), *before, t.twshim, "run", "--json", "-o", path, *options, "--",
+                     *command, shim=False, **more)
     said = t.result.stderr.decode()
     if "user notification" in said:
         raise Skip(said)
@@ -573,14 +573,80 @@ def test_a_program_under_a_supervisor_has_a_filter_and_set_user_id_ones_do_not(t
 
 # ---------------------------------------------------------------- traps of the kernel's
 
+# Becomes a command for which a system call fails if an argument has a bit.
+REFUSING = """
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
+int main(int argc, char **argv)
+{
+    struct sock_filter code[] = {
+        LOAD(nr), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, %(number)s, 0, 3),
+        LOAD(args[1]), BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, %(bit)s, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | %(error)s), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof(code) / sizeof(*code), code};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+        return 77;
+    execv(argv[1], argv + 1);
+    return 78;
+}
+"""
+
+
+def refusing(t, number, bit, error):
+    """The path of a program that becomes a command for which the call fails."""
+    path = os.path.join(t.scratch, f"refusing-{error}")
+    t.run("gcc", "-w", "-o", path, t.file("refusing.c", REFUSING % {"number": number, "bit": bit, "error": error}),
+          shim=False)
+    return path
+
+
 def test_signals_without_sa_restart_do_not_count_a_connection_twice(t):
     t.need("gcc")
     source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../progs/interrupted.c")
     program = os.path.join(t.scratch, "interrupted")
     t.run("gcc", "-w", "-static", "-pthread", "-D_GNU_SOURCE", "-o", program, source, shim=False)
+    older = refusing(t, "SYS_seccomp", "1 << 5", "EINVAL")  # WAIT_KILLABLE_RECV, of Linux 5.19
+    # An older kernel interrupts a call that was received in less than 1 of 100.
+    for before, number in (((), 1000), ((older,), 4000)):
+        server = t.server()
+        report = run_supervised(t, program, ADDRESS, str(server.port), str(number), before=before)
+        assert int(t.result.stdout) > 10, "connects were interrupted"
+        check(t, report, server, attempts=number, established=number, ended_local_fin=number)
+
+
+def test_what_may_not_be_looked_into_connects_as_always_and_is_said_to_be_missing(t):
+    """A process that is not dumpable; and what kernel.yama.ptrace_scope, or a container, forbids."""
+    client, server = compiled(t, "gcc"), t.server()
+    undumpable = os.path.join(t.scratch, "undumpable")
+    t.run("gcc", "-w", "-static", "-D_GNU_SOURCE", "-o", undumpable, CLIENT, t.file("undumpable.c", """
+        #include <sys/prctl.h>
+        __attribute__((constructor)) static void hide(void) { prctl(PR_SET_DUMPABLE, 0); }"""), shim=False)
+    denied = refusing(t, "SYS_pidfd_getfd", "~0u", "EPERM")
+    for program, before in ((undumpable, ()), (client, (denied,))):
+        seen = server.counts["accepted"]
+        report = run_supervised(t, program, ADDRESS, str(server.port), *STEPS, "repeat:20", before=before)
+        said = t.result.stderr.decode()
+        assert "20 connects are not in the report" in said and "ptrace_scope" in said, said
+        assert report["total"]["attempts"] == 0 and server.counts["accepted"] == seen + 20, report["total"]
+
+
+def test_with_yama_the_program_itself_is_observed(t):
+    scope = "/proc/sys/kernel/yama/ptrace_scope"
+    if not os.path.exists(scope):
+        raise Skip("the kernel has no Yama")
+    with open(scope, encoding="ascii") as file:
+        if file.read().strip() != "1":
+            raise Skip("kernel.yama.ptrace_scope is not 1")
     server = t.server()
-    report = run_supervised(t, program, ADDRESS, str(server.port), "1000")
-    check(t, report, server, attempts=1000, established=1000, ended_local_fin=1000)
+    report = run_supervised(t, compiled(t, "gcc"), ADDRESS, str(server.port), *STEPS, "repeat:20")
+    check(t, report, server, attempts=20, established=20, ended_local_fin=20)
 
 
 def test_an_exec_gives_another_program_a_segment_of_its_own(t):
