@@ -2,9 +2,11 @@
 """Policies on programs that the shim does not reach, carried out by a supervisor: loaded ones,
 and what is done at the close. The kernel's table and the server say what came of it."""
 import os
+import re
 import time
 
 from harness import ADDRESS, time_wait, wait_for
+from test_exec import run_observed
 from test_supervisor import as_nobody, check, compiled, go_client, run_supervised
 from test_watch import MANY, STEPS
 
@@ -64,6 +66,20 @@ def test_roots_run_carries_out_the_loaded_policy(t):
     report = t.twshim_run(client, ADDRESS, str(server.port), *STEPS, "repeat:50")
     check(t, report, server, attempts=50, established=50, ended_reset_policy=50, policy_applied=50)
     assert time_wait(server.port) == 0
+
+
+def test_exec_obeys_the_run_that_env_named_and_otherwise_what_is_loaded(t):
+    client = compiled(t, "gcc")
+    nobody = as_nobody(t)
+    printed = t.run(*nobody, t.twshim, "env", "-p", f"close=reset,to={ADDRESS}", shim=False).stdout.decode()
+    tag = re.search(r"TWSHIM_RUN='(\w+)'", printed)[1]
+    load(t, "-p", f"close=fin-reset,to={ADDRESS}")
+    for more, ending in (({"TWSHIM_RUN": tag}, "ended_reset_policy"), ({}, "ended_fin_reset")):
+        server = t.server()
+        report = run_observed(t, client, ADDRESS, str(server.port), *STEPS, "repeat:50", start=nobody, env=more)
+        (there,) = [d["counters"] for a in report["apps"] for d in a["destinations"] if d["to"] == server.to]
+        assert there[ending] + there["unobserved"] == 50 and there[ending] > 25, there
+        assert time_wait(server.port) == there["unobserved"], there
 
 
 def test_resets_spare_what_others_hold_and_what_the_program_decided(t):
