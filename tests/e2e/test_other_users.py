@@ -266,6 +266,13 @@ def test_a_setuid_program_is_as_it_is_bare(t):
 
 # -------------------------------------------------------------------------- what is not true
 
+def _traced(path):
+    """{pid: application} of the whole lines that trace has written."""
+    with open(path, encoding="utf-8") as file:
+        lines = [json.loads(line) for line in file if line.endswith("\n")]
+    return {line["pid"]: line["app"] for line in lines}
+
+
 def test_nobody_speaks_for_another_users_process(t):
     world, server = World(t), t.server()
     world.connect(ALICE, server, 3)
@@ -283,16 +290,23 @@ def test_nobody_speaks_for_another_users_process(t):
     for command in ("ps", "owners", "doctor"):
         text = world.run(0, world.twshim, command, status=None).stdout
         assert b"liar" not in text, (command, text)
-    trace = t.start(*world.words(0, (world.twshim, "trace", "--json", "-n", "1", "-s", "20")),
-                    shim=False, stdout=subprocess.PIPE)
-    wait_for(lambda: _has_open(trace.pid, name), "trace follows his process")
+    out = t.file("trace.json", "")
+    with open(out, "wb") as file:
+        trace = t.start(*world.words(0, (world.twshim, "trace", "--json", "-s", "60")), shim=False,
+                        stdout=file)
+    # It shows what ends after it has begun.
+    wait_for(lambda: world.connect(BOB, server, 1) or _traced(out), "trace has begun")
+    attempts = _attempts(world.report())
     bob.kill()
-    assert json.loads(trace.stdout.readline())["app"] == "client"
+    wait_for(lambda: pid in _traced(out), "trace shows how his process ended")
+    assert _traced(out)[pid] == "client"
+    trace.kill()
     # A user may claim anything about their own processes: only they see it.
     alice = t.start(*world.words(ALICE, ("sleep", "60")), shim=False)
     wait_for(lambda: os.stat(f"/proc/{alice.pid}").st_uid == ALICE, "she is herself")
     world.put(ALICE, "1-1-1-0.seg", _claim(mine, alice.pid, _start_time(alice.pid)))
-    assert _attempts(world.report()) == 7
+    after = _attempts(world.report())
+    assert after == attempts + 3, (attempts, after)
 
 
 def test_sockets_that_two_users_claim_are_neithers(t):

@@ -161,7 +161,7 @@ def test_sizes_come_from_the_configuration(t):
     t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:200")
     [segment] = _segments(t)
     report_size.append(os.path.getsize(segment))
-    assert report_size[0] < 200000, report_size
+    assert report_size[0] < 300000, "a third of it is for what was counted when; the usual is 4 MB"
     t.counters(t.report(), attempts=200, established=200, ended_local_fin=200)
     assert time_wait_left(server.port) == 200
 
