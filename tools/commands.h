@@ -11,6 +11,7 @@
 #define COMMANDS(COMMAND)                                                                 \
 	COMMAND(run, "start a command under the shim, wait, report")                      \
 	COMMAND(exec, "become a command that a supervisor observes, for a unit's ExecStart=")        \
+	COMMAND(attach, "put a supervisor beside a running process of your own")           \
 	COMMAND(env, "print the environment that preloads the shim")                      \
 	COMMAND(report, "show what is known now: applications, destinations, advice")          \
 	COMMAND(reset, "start counting from zero, and keep the old totals aside")                \

@@ -469,7 +469,10 @@ static void who_can_see_a_program_depends_on_it_and_on_the_machine(void **state)
 	reach.verdict = REACH_LOADED;
 	facts.runs = true;
 	ways_decide(&facts, ways);
-	assert_true(ways[TWS_OBSERVER_SHIM].sees);
+	assert_true(ways[TWS_OBSERVER_SHIM].sees && ways[TWS_OBSERVER_SUPERVISOR].sees);
+	facts.no_attach = "it is traced";
+	ways_decide(&facts, ways);
+	assert_string_equal(ways[TWS_OBSERVER_SUPERVISOR].how, "it is traced");
 	assert_false(ways[TWS_OBSERVER_SUPERVISOR].sees);
 	facts.now[TWS_OBSERVER_SUPERVISOR] = true;
 	ways_decide(&facts, ways);

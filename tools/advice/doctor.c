@@ -218,7 +218,7 @@ static void look_at_ways(struct doctor *doctor)
 		if (model->processes[i].life == PROCESS_ALIVE &&
 		    model->processes[i].observer == TWS_OBSERVER_SUPERVISOR)
 			now[TWS_OBSERVER_SUPERVISOR] = true;
-	ways_find(&doctor->reach, doctor->request.pid != 0, now, doctor->ways);
+	ways_find(&doctor->reach, doctor->request.pid, now, doctor->ways);
 }
 
 static int judge_all(struct doctor *doctor, bool covered)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "tools/base/version.h"
+#include "tools/observe/attach.h"
 #include "tools/observe/bpf_object.h"
 #include "tools/observe/libbpf.h"
 
@@ -63,10 +64,11 @@ static void decide_supervisor(const struct ways_facts *facts, struct way *ret_wa
 		answer(ret_way, false,
 		       "its filter would take the privileges away that the program "
 		       "gains when it starts");
+	else if (facts->runs && facts->no_attach)
+		answer(ret_way, false, facts->no_attach);
 	else if (facts->runs)
-		answer(ret_way, false,
-		       "it comes with a program's start: restart it with twshim run, or "
-		       "twshim exec for a service");
+		answer(ret_way, true,
+		       "twshim attach PID --inject, from then on; with -p a policy acts");
 	else if (reach_is_reached(verdict))
 		answer(ret_way, true, "twshim exec, as any user; with -p a policy acts");
 	else
@@ -104,17 +106,20 @@ static bool find_notify(void)
 	return syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) == 0;
 }
 
-void ways_find(const struct reach *reach, bool runs, const bool now[TWS_OBSERVERS],
+void ways_find(const struct reach *reach, pid_t process, const bool now[TWS_OBSERVERS],
 	       struct way ret_ways[TWS_OBSERVERS])
 {
-	char buffer[WAY_SIZE];
+	char buffer[WAY_SIZE], refusal[WAY_SIZE];
+	bool gives_up;
 	struct ways_facts facts = {
 	    .reach = reach,
-	    .runs = runs,
+	    .runs = process != 0,
 	    .no_bpf = find_no_bpf(buffer, sizeof(buffer)),
 	    .has_notify = find_notify(),
 	};
 
+	if (process && !attach_is_allowed(process, &gives_up, refusal, sizeof(refusal)))
+		facts.no_attach = refusal;
 	for (unsigned i = 0; now && i < TWS_OBSERVERS; i++)
 		facts.now[i] = now[i];
 	ways_decide(&facts, ret_ways);

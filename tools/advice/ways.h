@@ -19,7 +19,8 @@ struct way {
 
 struct ways_facts {
 	const struct reach *reach;
-	bool runs;		 /* it is a process */
+	bool runs;	       /* it is a process */
+	const char *no_attach; /* then: why twshim attach refuses it; NULL: it does not */
 	bool now[TWS_OBSERVERS]; /* these have published for it, and it runs */
 	const char *no_bpf;	 /* why this machine has none; NULL: it has */
 	bool has_notify;	 /* the kernel has seccomp user notification */
@@ -28,8 +29,9 @@ struct ways_facts {
 /* Decides; `ret_ways` is indexed by enum tws_observer. Pure. */
 void ways_decide(const struct ways_facts *facts, struct way ret_ways[TWS_OBSERVERS]);
 
-/* The same with the facts of this machine. `now` as above; NULL: none. */
-void ways_find(const struct reach *reach, bool runs, const bool now[TWS_OBSERVERS],
+/* The same with the facts of this machine. `process`: 0: it is a command. `now` as above;
+ * NULL: none. */
+void ways_find(const struct reach *reach, pid_t process, const bool now[TWS_OBSERVERS],
 	       struct way ret_ways[TWS_OBSERVERS]);
 
 /* What an observer is called in a sentence. */

@@ -59,6 +59,11 @@ struct door_program {
  */
 int door_exec(int directory, const char *name, const struct door_program *program);
 
+/* The two halves of that for a program that runs already, and whose listener the caller
+ * has: the terms, and then whether the supervisor has taken it. */
+bool door_hear_terms(int client, struct door_terms *ret_terms);
+bool door_hand_listener(int client, int listener);
+
 /* The same through one end of a socket pair, whose other end that supervisor has. */
 int door_exec_through(int client, pid_t supervisor, const struct door_program *program);
 

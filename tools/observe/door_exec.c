@@ -96,19 +96,28 @@ static int knock(int directory, const char *name, pid_t *ret_supervisor)
 	return -ECONNREFUSED;
 }
 
+bool door_hear_terms(int client, struct door_terms *ret_terms)
+{
+	return receive(client, ret_terms, sizeof(*ret_terms));
+}
+
+bool door_hand_listener(int client, int listener)
+{
+	char answer;
+
+	return door_send_descriptor(client, listener) == 0 &&
+	       receive(client, &answer, 1) && answer == DOOR_ACCEPTED;
+}
+
 /* 0: the supervisor has the control of this thread's calls. Or -errno. */
 static int hand_over(int client, pid_t supervisor, const struct door_terms *terms)
 {
 	int listener = notify_filter_install(terms->also);
-	char answer;
 
 	if (listener < 0)
 		return listener;
 	prctl(PR_SET_PTRACER, supervisor, 0, 0, 0);
-	return door_send_descriptor(client, listener) == 0 &&
-		       receive(client, &answer, 1) && answer == DOOR_ACCEPTED
-		   ? 0
-		   : -ECONNREFUSED;
+	return door_hand_listener(client, listener) ? 0 : -ECONNREFUSED;
 }
 
 static int become_refused(const struct door_program *program, int error)
@@ -124,7 +133,7 @@ int door_exec_through(int client, pid_t supervisor, const struct door_program *p
 	struct door_terms terms;
 	int result;
 
-	if (!receive(client, &terms, sizeof(terms)))
+	if (!door_hear_terms(client, &terms))
 		return become_refused(program, -ECONNREFUSED);
 	if (!start_second(&attempt))
 		return become_refused(program, -EAGAIN);

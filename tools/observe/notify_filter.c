@@ -27,8 +27,7 @@
 #define LOW_HALF 0
 #endif
 
-#define ROOM 128
-#define ANY  (-1) /* whatever the arguments are */
+#define ANY (-1) /* whatever the arguments are */
 
 /* A call that is looked at: always, if one argument is a value, or has a bit. */
 struct looked_at {
@@ -75,7 +74,7 @@ static const struct looked_at calls[] = {
 };
 
 struct program {
-	struct sock_filter code[ROOM];
+	struct sock_filter *code; /* of NOTIFY_FILTER_ROOM */
 	unsigned short count;
 };
 
@@ -163,6 +162,18 @@ static void write_program(struct program *program, uint32_t also)
 	emit(program, BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0, 0);
 }
 
+unsigned short notify_filter_write(uint32_t also,
+				   struct sock_filter ret_code[NOTIFY_FILTER_ROOM])
+{
+	struct program program = {.code = ret_code};
+
+#ifndef NATIVE
+	return 0;
+#endif
+	write_program(&program, also);
+	return program.count;
+}
+
 static int set_filter(const struct sock_fprog *filter, unsigned long flags)
 {
 	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, filter);
@@ -181,15 +192,12 @@ static int set_with_flags(const struct sock_fprog *filter)
 
 int notify_filter_install(uint32_t also)
 {
-	struct program program = {.count = 0};
-	struct sock_fprog filter;
+	struct sock_filter code[NOTIFY_FILTER_ROOM];
+	struct sock_fprog filter = {notify_filter_write(also, code), code};
 	int fd;
 
-#ifndef NATIVE
-	return -ENOSYS;
-#endif
-	write_program(&program, also);
-	filter = (struct sock_fprog){program.count, program.code};
+	if (!filter.len)
+		return -ENOSYS;
 	fd = set_with_flags(&filter);
 	if (fd != -EACCES)
 		return fd;

@@ -8,6 +8,7 @@
 
 #include <linux/seccomp.h>
 #include <stdbool.h>
+#include <linux/filter.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,6 +17,13 @@ enum notify_also {
 	NOTIFY_CLOSE = 1u << 0, /* close() */
 	NOTIFY_BIND = 1u << 1,	/* bind() */
 };
+
+#define NOTIFY_FILTER_ROOM 128 /* instructions */
+
+/* Writes the filter's program; returns how many instructions it has. 0: there is none for
+ * this machine. Pure. */
+unsigned short notify_filter_write(uint32_t also,
+				   struct sock_filter ret_code[NOTIFY_FILTER_ROOM]);
 
 /* Puts the filter on the calling thread and what it starts from now on; it can never be
  * taken off. `also`: enum notify_also. The descriptor that the calls are read
