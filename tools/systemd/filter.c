@@ -96,14 +96,15 @@ static const char *const EXEC_CALLS[] = {
     "access", "arch_prctl", "bind", "brk", "clone", "clone3", "close", "close_range",
     "dup2", "epoll_create1", "epoll_ctl", "epoll_wait", "execve", "exit_group",
     "fallocate", "fchmod", "fcntl", "flock", "fstat", "ftruncate", "futex",
-    "getdents64", "geteuid", "getgid", "getpid", "getrandom", "getsockopt", "getuid",
-    "ioctl", "kill", "lseek", "madvise", "mkdir", "mmap", "mprotect", "munmap",
-    "newfstatat", "openat", "pidfd_getfd", "pidfd_open", "pidfd_send_signal", "pipe2",
-    "poll", "prctl", "pread64", "prlimit64", "read", "readlink", "recvfrom", "recvmmsg",
-    "recvmsg", "renameat2", "rseq", "rt_sigaction", "rt_sigpending", "rt_sigprocmask",
-    "rt_sigreturn", "rt_sigtimedwait", "seccomp", "sendmsg", "sendto",
-    "set_robust_list", "set_tid_address", "setitimer", "setsid", "setsockopt", "socket",
-    "socketpair", "statfs", "unlinkat", "wait4", "write",
+    "getdents64", "geteuid", "getgid", "getpid", "getrandom", "getsockopt", "gettid",
+    "getuid", "ioctl", "kill", "lseek", "madvise", "mkdir", "mmap", "mprotect",
+    "munmap", "newfstatat", "openat", "pidfd_getfd", "pidfd_open", "pidfd_send_signal",
+    "pipe2", "poll", "prctl", "pread64", "prlimit64", "read", "readlink", "recvfrom",
+    "recvmmsg", "recvmsg", "renameat2", "rseq", "rt_sigaction", "rt_sigpending",
+    "rt_sigprocmask", "rt_sigreturn", "rt_sigtimedwait", "sched_getattr",
+    "sched_setattr", "seccomp", "sendmsg", "sendto", "set_robust_list",
+    "set_tid_address", "setitimer", "setsid", "setsockopt", "socket", "socketpair",
+    "statfs", "unlinkat", "wait4", "write",
 };
 /* clang-format on */
 
