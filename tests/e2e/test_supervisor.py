@@ -180,13 +180,13 @@ def processes(pid):
 class Steady:
     """A supervised program that connects without a pause, and what it says at the end."""
 
-    def __init__(self, t):
+    def __init__(self, t, *options):
         path = os.path.join(t.scratch, "steady")
         if not os.path.exists(path):
             source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../progs/steady.c")
             t.run("gcc", "-w", "-static", "-D_GNU_SOURCE", "-o", path, source, shim=False)
         self.server = t.server()
-        self.process = t.start(*as_nobody(t), t.twshim, "run", "--", path, ADDRESS,
+        self.process = t.start(*as_nobody(t), t.twshim, "run", *options, "--", path, ADDRESS,
                                str(self.server.port), shim=False, stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert self.process.stdout.readline() == b"ready\n", self.process.stderr.read()

@@ -3,11 +3,12 @@
 and what is done at the close. The kernel's table and the server say what came of it."""
 import os
 import re
+import signal
 import time
 
-from harness import ADDRESS, time_wait, wait_for
+from harness import ADDRESS, sysctl, time_wait, wait_for
 from test_exec import run_observed
-from test_supervisor import as_nobody, check, compiled, go_client, run_supervised
+from test_supervisor import Steady, as_nobody, check, compiled, go_client, run_supervised
 from test_watch import MANY, STEPS
 
 
@@ -138,6 +139,33 @@ def test_reset_drained_closes_normally_where_data_is_under_way(t):
     _, report = closing(t, "reset-drained", "socket", "connect", "send:60000", "close", server=t.server("slow"))
     total = report["total"]
     assert (total["policy_skipped_unsent"], total["ended_reset_policy"], total["bytes_discarded"]) == (20, 0, 0), total
+
+
+def test_a_go_program_does_not_run_out_of_ports_under_a_rule(t):
+    program = go_client(t)
+    sysctl("net.ipv4.ip_local_port_range", "40000 40299")
+    sysctl("net.ipv4.tcp_tw_reuse", 0)
+    for mode, ending in ((None, None), ("fin-reset", "ended_fin_reset"), ("reset", "ended_reset_policy")):
+        server = t.server()
+        options = ("-p", f"close={mode},to={ADDRESS}") if mode else ()
+        report = run_supervised(t, program, "dial", server.to, options=options, status=0 if mode else 2)
+        if mode:
+            check(t, report, server, established=MANY, policy_applied=MANY, **{ending: MANY})
+        else:
+            assert b"cannot assign requested address" in t.result.stderr, t.result.stderr[-300:]
+            assert report["total"]["failed_no_port"] or report["total"]["failed_other"], report["total"]
+
+
+def test_no_connection_hangs_or_fails_whoever_is_killed_or_stopped_while_closes_wait_too(t):
+    for number in (signal.SIGKILL, signal.SIGSTOP):
+        for victim in ("supervisor", "keeper", "run"):
+            steady = Steady(t, "-p", f"close=reset,to={ADDRESS}")
+            os.kill(steady.pids[victim], number)
+            steady.goes_on()
+            if number == signal.SIGSTOP:
+                os.kill(steady.pids[victim], signal.SIGCONT)
+                steady.goes_on()
+            steady.end()
 
 
 def test_what_a_supervisor_cannot_do_for_a_policy_is_counted_as_unsupported(t):
