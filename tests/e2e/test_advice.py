@@ -210,7 +210,7 @@ def test_the_advice_for_ports_that_are_bound_early_works(t):
     ports(100)
     servers = [t.server() for _ in range(3)]
     command = python(t, "binds.py", BINDS, ADDRESS, *(s.port for s in servers))
-    first, last = follow(t, "TW105", *command, expect="late_bind=true,exe=")
+    first, last = follow(t, "TW105", *command, expect="late_bind=true,app=binds.py,exe=")
     finding = the(first, "TW105")
     assert finding["verdict"] == "problem" and first["total"]["bind_failed_in_use"] == 35, first
     assert f"the 100 ports of the source address {ADDRESS}, of which 100 (100 %)" in \
@@ -420,7 +420,7 @@ def test_a_binder_whose_connections_are_open_is_named(t):
     t.run(t.prog("client"), ADDRESS, str(other.port), "socket", "connect?", "close", "repeat:20")
     name = os.path.basename(os.path.realpath(sys.executable))
     said = doctor(t)
-    assert f"late_bind=true,exe={name}" in named(said, "TW104", "problem", "client")["advice"]
+    assert f"late_bind=true,app=binder.py,exe={name}" in named(said, "TW104", "problem", "client")["advice"]
     early = named(said, "TW105", "problem", "binder.py")
     assert "of which 98 (98 %)" in early["evidence"] or "of which 100" in early["evidence"], early
     binder.kill()
@@ -448,7 +448,7 @@ def test_a_program_that_finds_every_port_bound_by_another_is_told_so(t):
     name = os.path.basename(os.path.realpath(sys.executable))
     advice = the(bound, "TW114")["advice"]
     assert f"all 100 ports of the source address {ADDRESS} are in use" in advice, advice
-    assert f"late_bind=true,exe={name}" in advice, advice
+    assert f"late_bind=true,app=late.py,exe={name}" in advice, advice
     plain = t.twshim_run(late, ADDRESS, str(server.port), "socket", "connect?", "close", "repeat:20")
     t.counters(plain, established=0, failed_no_port=20)
     finding = the(plain, "TW104")

@@ -99,7 +99,7 @@ def test_what_to_type_now_cures_a_running_program_and_is_undone(t):
     process = stays(t, server, 30)
     finding = named(doctor(t), "TW102", "notice")
     now, undo = [c for c in typed(finding) if "policy" in c]
-    assert f"close=fin-reset,to={server.to},exe=python3" in now, now
+    assert f"close=fin-reset,to={server.to},app=stays.py,exe=python3" in now, now
     assert shell(t, "dash", now).returncode == 0
     subprocess.run(["ss", "-K", "state", "time-wait"], check=False, capture_output=True)
     if time_wait():
@@ -111,6 +111,30 @@ def test_what_to_type_now_cures_a_running_program_and_is_undone(t):
     assert shell(t, "bash", undo).returncode == 0
     shown = t.run(t.twshim, "policy", "show", shim=False).stdout.decode()
     assert "fin-reset" not in shown, shown
+
+
+def test_a_cure_does_not_touch_another_program_of_the_same_executable(t):
+    """Of two services that are python3, to one server, one is to be cured."""
+    server = t.server()
+    process = stays(t, server, 30)
+    other = t.start(sys.executable, t.file("cart.py", STAYS), ADDRESS, str(server.port), "4",
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdout.readline()
+    finding = named(doctor(t), "TW102", "notice", "stays.py")
+    now = [c for c in typed(finding) if c.startswith("twshim policy load")][0]
+    assert shell(t, "dash", now).returncode == 0
+    for each in (process, other):
+        each.stdin.write(b"\n")
+        each.stdin.flush()
+        assert each.stdout.readline()
+    counted = {a["app"]: a["counters"] for a in t.report()["apps"]}
+    assert counted["stays.py"]["ended_fin_reset"] == 30, counted["stays.py"]
+    assert counted["cart.py"]["ended_fin_reset"] == counted["cart.py"]["policy_applied"] == 0
+    assert counted["cart.py"]["ended_local_fin"] == 8, counted["cart.py"]
+    last = [c for c in typed(finding) if "twshim run" in c or "twshim env" in c][0]
+    assert "app=stays.py,exe=python3" in last, last
+    for each in (process, other):
+        each.communicate()
 
 
 def test_a_policy_in_force_survives_the_cure_and_its_undoing(t):
@@ -155,7 +179,7 @@ def test_a_job_of_cron_gets_the_line_for_its_crontab(t):
     assert process.stdout.readline()
     [line] = typed(named(doctor(t), "TW102", "notice"), "crontab")
     process.stdin.close()
-    assert line.startswith(f"twshim run -q -p 'close=fin-reset,to={server.to},exe=python3"), line
+    assert line.startswith(f"twshim run -q -p 'close=fin-reset,to={server.to},app=stays.py,exe=python3"), line
     assert re.search(r" 30 5\\%x'?$", line), line
     a_minute_passes(t)
     # cron takes the backslash away, and runs the line by /bin/sh.

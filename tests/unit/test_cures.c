@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tools/advice/rule.h"
 #include "tools/advice/steps.h"
 
 #define RULE "close=fin-reset,to=10.0.0.7:6379"
@@ -38,6 +39,25 @@ static void expect_typed(const struct advice_way *way, const struct advice_findi
 
 #define EXPECT(way, about, ...)                                                          \
 	expect_typed(way, about, (const char *const[]){__VA_ARGS__, NULL})
+
+static void a_name_that_many_programs_may_share_is_not_all_of_the_rule(void **state)
+{
+	static const char *const rows[][3] = {
+	    {"/usr/bin/python3.11", "shop.py", "app=shop.py,exe=python3.11"},
+	    {"/usr/bin/curl", "curl", "exe=curl"},
+	    {"/usr/bin/curl", NULL, "exe=curl"},
+	    {"/usr/sbin/php-fpm8.2", "php-fpm pool www",
+	     "app=php-fpm?pool?www,exe=php-fpm8.2"},
+	    {"/opt/it's", "a,b*", "app=a?b?,exe=it?s"},
+	    {"/bin/x", "a23456789 123456789 123456789 123456789 123456789 123456789 123",
+	     "app=a23456789?123456789?123456789?123456789?123456789?123456789?12*,"
+	     "exe=x"},
+	};
+	char text[ADVICE_WHO_SIZE];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		assert_string_equal(advice_who(text, rows[i][0], rows[i][1]), rows[i][2]);
+}
 
 static void a_service_is_cured_now_and_for_good(void **state)
 {
@@ -77,9 +97,10 @@ static void cron_gets_a_line_for_its_crontab(void **state)
 	    .origin = {.kind = ORIGIN_CRON, .command = "/bin/sh -c 'date +%s'"}};
 	struct advice_way discreet = way;
 
-	EXPECT(&way, &finding, "twshim run -q -p '" RULE "' -- /bin/sh -c 'date +\\%s'");
+	EXPECT(&way, &finding,
+	       "twshim run -q -p '" RULE ",exe=a?b' -- /bin/sh -c 'date +\\%s'");
 	discreet.discreet = true;
-	EXPECT(&discreet, &finding, "eval \"$(twshim env -p '" RULE "')\"");
+	EXPECT(&discreet, &finding, "eval \"$(twshim env -p '" RULE ",exe=a?b')\"");
 }
 
 static void where_no_port_is_left_it_says_when_and_what_frees_some(void **state)
@@ -179,6 +200,7 @@ static void a_command_line_is_quoted_for_a_shell(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_name_that_many_programs_may_share_is_not_all_of_the_rule),
 	    cmocka_unit_test(a_service_is_cured_now_and_for_good),
 	    cmocka_unit_test(a_policy_in_force_is_kept),
 	    cmocka_unit_test(cron_gets_a_line_for_its_crontab),

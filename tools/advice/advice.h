@@ -77,7 +77,7 @@ struct advice_rivals {
 	/* The application that holds most ports that no other connect() can have,
 	 * because it bound them before connect() or by a port_ring. */
 	const char *binder;
-	const char *binder_exe; /* the base name of its executable */
+	const char *binder_who; /* what a rule calls it, as advice_who() writes it */
 	bool binder_rings;
 	uint64_t starved; /* connects that found no port where most were free */
 };

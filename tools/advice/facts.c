@@ -124,7 +124,8 @@ static int judge_app(struct advice *advice, const struct view *view, uint32_t in
 {
 	const struct model_app *app = &view->model->apps[index];
 	const struct model_app *binder = view->binder;
-	char name[64], binder_name[64], to[PRINT_ADDRESS_SIZE];
+	char name[64], binder_name[64], binder_who[ADVICE_WHO_SIZE];
+	char to[PRINT_ADDRESS_SIZE];
 	struct advice_facts facts = {
 	    .client = client_of(view, app),
 	    .rivals = {.starved = view->starved},
@@ -137,7 +138,7 @@ static int judge_app(struct advice *advice, const struct view *view, uint32_t in
 	if (binder) {
 		facts.rivals.binder =
 		    print_escape(binder_name, sizeof(binder_name), binder->name);
-		facts.rivals.binder_exe = advice_executable(binder);
+		facts.rivals.binder_who = advice_who_is(binder_who, binder);
 		facts.rivals.binder_rings =
 		    advice_rings_inside(&binder->recent) >
 		    binder->recent.early_bind + binder->recent.open_early_bind;

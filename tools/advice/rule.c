@@ -6,6 +6,7 @@
 #include "tools/kernel/host.h"
 #include "tools/base/print.h"
 #include "tools/model/traffic.h"
+#include "shim/shared/names.h"
 
 #define TIME_WAIT_BYTES 256  /* Linux 6.18, /proc/slabinfo */
 #define SLICE_LEAST	1000 /* fewer ports are not worth a ring */
@@ -100,7 +101,40 @@ const char *advice_source(char *text, const struct tws_address *from)
 	return text;
 }
 
-const char *advice_executable(const struct model_app *app)
+/* Need no quotes, neither in a rule nor in a shell. */
+#define PLAIN "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+.@"
+
+/* Writes at most the first 63 bytes, for which a finding has room. */
+static void write_name(char *text, size_t size, const char *key, const char *name)
 {
-	return print_base_name(app->exe ? app->exe : app->name);
+	bool cut = strlen(name) >= 63;
+	size_t length;
+
+	snprintf(text, size, "%s%.*s", key, cut ? 62 : 63, name);
+	for (char *at = text + strlen(key); *(at += strspn(at, PLAIN "?"));)
+		*at = '?';
+	length = strlen(text);
+	if (cut && length + 1 < size)
+		snprintf(text + length, size - length, "*");
+}
+
+const char *advice_who(char *text, const char *exe, const char *app)
+{
+	const char *base = print_base_name(exe);
+	size_t used = 0;
+
+	if (app && *app && strcmp(app, base) != 0) {
+		write_name(text, ADVICE_WHO_SIZE, "app=", app);
+		used = strlen(text);
+		text[used++] = ',';
+	}
+	write_name(text + used, ADVICE_WHO_SIZE - used, "exe=", base);
+	return text;
+}
+
+const char *advice_who_is(char *text, const struct model_app *app)
+{
+	const char *exe = app->exe ? app->exe : app->name;
+
+	return advice_who(text, exe, tws_names_app(&app->names, exe));
 }

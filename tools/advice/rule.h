@@ -30,9 +30,17 @@ uint64_t advice_percent(uint64_t part, uint64_t whole);
  * PRINT_ADDRESS_SIZE bytes. */
 const char *advice_source(char *text, const struct tws_address *from);
 
-/* What match.exe takes for this application, which may be named after its unit or script:
- * the base name of its executable. */
-const char *advice_executable(const struct model_app *app);
+#define ADVICE_WHO_SIZE 160
+
+/* Writes the part of a rule that means this application and no other program: "exe=NAME",
+ * or "app=NAME,exe=NAME" where it has a name of its own. Many programs may share an
+ * executable such as python3, and a service may have several. A character that means
+ * something to a rule or a shell becomes "?", which matches it. `app` NULL: it has no
+ * name. Returns `text`, which has ADVICE_WHO_SIZE bytes. */
+const char *advice_who(char *text, const char *exe, const char *app);
+
+/* The same for an application of the model, by whatever it is grouped. */
+const char *advice_who_is(char *text, const struct model_app *app);
 
 uint64_t advice_count(const struct advice_facts *facts, enum tws_counter counter);
 

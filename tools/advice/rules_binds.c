@@ -9,9 +9,10 @@
 #include "tools/base/print.h"
 #include "tools/model/traffic.h"
 
-static const char *exe_of(const struct advice_facts *facts)
+static const char *who(char *text, const struct advice_facts *facts)
 {
-	return facts->client.of ? advice_executable(facts->client.of) : facts->client.app;
+	return facts->client.of ? advice_who_is(text, facts->client.of)
+				: advice_who(text, facts->client.app, NULL);
 }
 
 /* ", of which 100 (100 %) are in use". */
@@ -69,7 +70,7 @@ void rule_early_bind(const struct advice_facts *facts, struct advice_finding *re
 	uint64_t ever = advice_count(facts, TWS_bind_failed_in_use);
 	uint64_t now = lately ? lately->early_bind + lately->open_early_bind : 0;
 	bool starves = facts->rivals.starved && now;
-	char pool[160], in_vain[96] = "", others[128] = "";
+	char pool[160], in_vain[96] = "", others[128] = "", name[ADVICE_WHO_SIZE];
 
 	if (!bound || advice_is_over(facts, now, 1) || advice_has_fixed_port(facts) ||
 	    shares_ports(facts))
@@ -100,32 +101,30 @@ void rule_early_bind(const struct advice_facts *facts, struct advice_finding *re
 	EVIDENCE(
 	    "%s called bind() before %s of its connects, so all its destinations %s%s%s",
 	    facts->client.app, advice_number(bound), pool, in_vain, others);
-	ADVICE(
-	    "-p 'late_bind=true,exe=%s' gives each destination the whole range of ports; "
-	    "in the program, set IP_BIND_ADDRESS_NO_PORT before bind()",
-	    exe_of(facts));
+	ADVICE("-p 'late_bind=true,%s' gives each destination the whole range of ports; "
+	       "in the program, set IP_BIND_ADDRESS_NO_PORT before bind()",
+	       who(name, facts));
 }
 
 static void advise_failed_bind(const struct advice_facts *facts,
 			       struct advice_finding *ret_finding)
 {
 	const struct traffic_pool *pool = facts->ports.pool;
-	char from[PRINT_ADDRESS_SIZE];
+	char name[ADVICE_WHO_SIZE], from[PRINT_ADDRESS_SIZE];
 
 	if (advice_has_fixed_port(facts))
 		ADVICE("the program binds to a fixed source port, which an earlier "
 		       "connection of its own still holds: bind to port 0 instead; if "
 		       "the port must be fixed, set SO_REUSEADDR before bind(), or -p "
-		       "'reuseaddr=true,exe=%s'",
-		       exe_of(facts));
+		       "'reuseaddr=true,%s'",
+		       who(name, facts));
 	else if (pool && pool->used >= pool->range)
-		ADVICE(
-		    "all %s ports of the source address %s are in use; if the program "
-		    "binds to port 0, -p 'late_bind=true,exe=%s' lets connect() choose "
-		    "the port, separately for each destination; otherwise another "
-		    "socket uses its port: ss -tanp shows it",
-		    advice_number(pool->range), advice_source(from, &pool->from),
-		    exe_of(facts));
+		ADVICE("all %s ports of the source address %s are in use; if the program "
+		       "binds to port 0, -p 'late_bind=true,%s' lets connect() choose "
+		       "the port, separately for each destination; otherwise another "
+		       "socket uses its port: ss -tanp shows it",
+		       advice_number(pool->range), advice_source(from, &pool->from),
+		       who(name, facts));
 	else
 		ADVICE("another socket uses the port: ss -tanp shows it; a client should "
 		       "bind to port 0, or not at all");

@@ -301,8 +301,8 @@ static void advise_starved(const struct advice_facts *facts,
 	else if (facts->rivals.binder)
 		ADVICE("%s binds before connect(), which takes its ports from all "
 		       "destinations and programs: start it with -p "
-		       "'late_bind=true,exe=%s', see TW105",
-		       facts->rivals.binder, facts->rivals.binder_exe);
+		       "'late_bind=true,%s', see TW105",
+		       facts->rivals.binder, facts->rivals.binder_who);
 	else
 		ADVICE("something else holds ports: other sockets that were bound before "
 		       "connect() (ss -tan lists them; twshim doctor names the program "

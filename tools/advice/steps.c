@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "tools/advice/rule.h"
 #include "tools/base/print.h"
 
 /* Need no quotes, neither in a rule nor in a shell. */
@@ -50,12 +51,6 @@ __attribute__((format(printf, 4, 5))) static void add_typed(struct writing *writ
 	va_end(arguments);
 }
 
-/* Whether the name needs no quotes in a rule, and no pattern in it means something. */
-static bool is_plain_name(const char *name)
-{
-	return *name && name[strspn(name, PLAIN)] == '\0';
-}
-
 bool advice_rule_of(const struct advice_finding *finding, char *ret_rule, size_t size)
 {
 	const char *begin = strstr(finding->advice, "-p '");
@@ -70,16 +65,18 @@ bool advice_rule_of(const struct advice_finding *finding, char *ret_rule, size_t
 /* Takes the first rule of the advice, and restricts it to the program. */
 static void take_rule(struct writing *writing)
 {
-	const char *name = writing->way->exe ? print_base_name(writing->way->exe) : "";
+	const char *exe = writing->way->exe;
+	char who[ADVICE_WHO_SIZE];
 	size_t length;
 
 	if (!advice_rule_of(writing->finding, writing->rule, ADVICE_RULE_SIZE))
 		return;
 	length = strlen(writing->rule);
 	if (strstr(writing->rule, "to=") && !strstr(writing->rule, "exe=") &&
-	    is_plain_name(name) && length + strlen(name) + 6 < ADVICE_RULE_SIZE)
-		snprintf(writing->rule + length, ADVICE_RULE_SIZE - length, ",exe=%s",
-			 name);
+	    !strstr(writing->rule, "app=") && exe && *exe &&
+	    length + sizeof(who) + 1 < ADVICE_RULE_SIZE)
+		snprintf(writing->rule + length, ADVICE_RULE_SIZE - length, ",%s",
+			 advice_who(who, exe, writing->finding->app));
 	snprintf(writing->option, OPTION_SIZE, "-p '%s' ", writing->rule);
 }
 
@@ -103,7 +100,7 @@ static void write_exhausted(struct writing *writing)
 	if (!fin_reset || !writing->way->ring || !writing->way->by_shim)
 		return;
 	snprintf(rest, sizeof(rest), "%s", fin_reset);
-	snprintf(writing->rule, ADVICE_RULE_SIZE, "port_ring=%s,%.150s",
+	snprintf(writing->rule, ADVICE_RULE_SIZE, "port_ring=%s,%.280s",
 		 writing->way->ring, rest);
 }
 

@@ -36,7 +36,7 @@ struct advice_step {
 };
 
 #define ADVICE_STEPS	 16
-#define ADVICE_RULE_SIZE 192
+#define ADVICE_RULE_SIZE 320
 
 /* Writes the rule that the advice of a finding names first. False: it names none, or it
  * does not fit. */
