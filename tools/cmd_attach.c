@@ -24,6 +24,8 @@
 #include "tools/observe/supervisor.h"
 #include "tools/policy/store.h"
 
+#define SUPERVISORS 3 /* that are tried */
+
 struct attach_request {
 	struct policy_given policy;
 	bool inject;
@@ -128,14 +130,20 @@ static int attach_start_supervisor(struct attach_request *request)
 	return 0;
 }
 
-/* The filter is on, and somebody must answer for ever: if not the supervisor, then a
- * keeper, which lets everything pass once this process has ended. */
+/* The filter is on, and somebody must answer for ever: if not this supervisor, which may
+ * have been held up, then another one, or a keeper, which lets everything pass once this
+ * process has ended. */
 static int attach_hand_over(struct attach_request *request, int listener)
 {
 	struct keeper keeper = {0};
+	struct door_terms terms;
 
-	if (door_hand_listener(request->client, listener))
-		return 0;
+	for (int i = 0; i < SUPERVISORS; i++)
+		if (door_hand_listener(request->client, listener))
+			return 0;
+		else if (attach_start_supervisor(request) != 0 ||
+			 !door_hear_terms(request->client, &terms))
+			break;
 	keeper_start(&keeper, &listener, 1);
 	return cli_fail(CLI_FAILURE,
 			"%d: the supervisor has ended: it goes on without being observed",

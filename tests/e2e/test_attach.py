@@ -230,6 +230,31 @@ def test_attach_refuses_what_is_not_to_be_attached_to(t):
     mine.end()
 
 
+def test_where_yama_forbids_it_attach_says_so_and_what_helps(t):
+    """Another file is mounted in the place of Yama's, where the kernel may have none."""
+    t.need("unshare")
+    start = as_nobody(t)
+    program = Attached(t, "sleep", start)
+    inside = ("mount -t tmpfs none /proc/sys/kernel && mkdir /proc/sys/kernel/yama && "
+              "echo $SCOPE > /proc/sys/kernel/yama/ptrace_scope && exec $COMMAND")
+    def said(scope):
+        command = " ".join((*start, t.twshim, "attach", str(program.pid), "--inject"))
+        result = t.run("unshare", "-m", "sh", "-c", inside, shim=False, status=None,
+                       env={"SCOPE": str(scope), "COMMAND": command})
+        if b"mount:" in result.stderr:
+            raise Skip(result.stderr)
+        assert result.returncode == 1, result
+        return result.stderr.decode()
+    for scope in (1, 2):
+        text = said(scope)
+        assert f"ptrace_scope is {scope}" in text and "sysctl kernel.yama.ptrace_scope=0" in text, text
+    assert "ptrace_scope is 3" in said(3)
+    assert program.seccomp() == {"0"}
+    attach(t, program.pid, start=start)
+    program.end()
+    check(t, ended_local_fin=20)
+
+
 def test_a_process_that_is_traced_is_left_alone(t):
     t.need("strace")
     program = Attached(t, "sleep")

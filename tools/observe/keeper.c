@@ -344,12 +344,12 @@ int keeper_start(struct keeper *keeper, const int *listeners, size_t count)
 	return keeper->pidfd < 0 ? -errno : 0;
 }
 
-bool keeper_give(const struct keeper *keeper, int listener)
+bool keeper_give(const struct keeper *keeper, int listener, int patience_ms)
 {
 	struct pollfd polled = {.fd = keeper->control, .events = POLLIN};
 	char answer;
 
 	return door_send_descriptor(keeper->control, listener) == 0 &&
-	       poll(&polled, 1, 200) == 1 &&
+	       poll(&polled, 1, patience_ms) == 1 &&
 	       recv(keeper->control, &answer, 1, MSG_DONTWAIT) == 1;
 }

@@ -37,8 +37,8 @@ struct keeper {
  * `keeper`. To be called with one thread. 0 or -errno. */
 int keeper_start(struct keeper *keeper, const int *listeners, size_t count);
 
-/* Gives it one more. False: it does not have it. */
-bool keeper_give(const struct keeper *keeper, int listener);
+/* Gives it one more, and waits so long for its answer. False: it does not have it. */
+bool keeper_give(const struct keeper *keeper, int listener, int patience_ms);
 
 /* Asks the scheduler for short turns, which come sooner, where others want the core too:
  * programs wait for the caller. From Linux 6.12 on; any user may. */

@@ -27,12 +27,14 @@
 #include "tools/observe/keeper.h"
 #include "tools/observe/notify_filter.h"
 
-#define MS	  1000000ull
-#define DRAIN_MS  20 /* while connections are open */
-#define TICK_MS	  500
-#define SETTLE_MS 250 /* at the end, for what was closed */
-#define EVENTS	  64
-#define CLIENTS	  64 /* at the door, at the same time */
+#define MS	      1000000ull
+#define DRAIN_MS      20 /* while connections are open */
+#define TICK_MS	      500
+#define GIVE_MS	      200  /* for the keeper, while others may wait */
+#define FIRST_GIVE_MS 1500 /* while nobody else can */
+#define SETTLE_MS     250  /* at the end, for what was closed */
+#define EVENTS	      64
+#define CLIENTS	      64 /* at the door, at the same time */
 
 enum source { AT_DOOR, CLIENT, LISTENER, CONTROL, KEEPER };
 
@@ -119,6 +121,7 @@ static void take_call(struct supervise *supervise, int listener, uint32_t also)
 static void take_listener(struct supervise *supervise, int client, uint32_t also)
 {
 	int listener = door_receive(client);
+	int patience_ms = supervise->listener_count ? GIVE_MS : FIRST_GIVE_MS;
 	bool taken;
 
 	if (listener == -EAGAIN)
@@ -126,7 +129,7 @@ static void take_listener(struct supervise *supervise, int client, uint32_t also
 	supervise->work.counts->turned_away +=
 	    listener >= 0 && supervise->listener_count == KEEPER_LISTENERS;
 	taken = listener >= 0 && supervise->listener_count < KEEPER_LISTENERS &&
-		keeper_give(&supervise->keeper, listener);
+		keeper_give(&supervise->keeper, listener, patience_ms);
 	if (taken) {
 		supervise->listeners[supervise->listener_count++] = listener;
 		supervise->work.counts->handed_over++;
