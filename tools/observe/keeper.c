@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <linux/seccomp.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,9 +31,8 @@
 #define TICK_MS	   20
 #define STOPPED_NS (10 * MS)
 #define HUNG_NS	   (70 * MS)
-#define SLICE_NS   100000 /* the shortest that the kernel gives */
-#define IDLE_TICKS 50	  /* without a call, then it sleeps until the next one */
-#define OWN	   2	  /* descriptors before the listeners in `polled` */
+#define IDLE_TICKS 50 /* without a call, then it sleeps until the next one */
+#define OWN	   2  /* descriptors before the listeners in `polled` */
 
 struct keeping {
 	struct keeper_page *page;
@@ -250,27 +248,6 @@ static void on_timer(int signal)
 {
 }
 
-/* The kernel's struct sched_attr, whose header and glibc's <sched.h> exclude each other.
- */
-struct turns {
-	uint32_t size, policy;
-	uint64_t flags;
-	int32_t nice;
-	uint32_t priority;
-	uint64_t runtime, deadline, period;
-};
-
-void keeper_hurry(void)
-{
-	struct turns attr = {.size = sizeof(attr)};
-
-	if (syscall(SYS_sched_getattr, 0, &attr, sizeof(attr), 0) != 0 ||
-	    attr.policy != SCHED_OTHER)
-		return;
-	attr.runtime = SLICE_NS;
-	syscall(SYS_sched_setattr, 0, &attr, 0);
-}
-
 static void prepare_keeper(void)
 {
 	const struct sigaction timer = {.sa_handler = on_timer};
@@ -281,7 +258,6 @@ static void prepare_keeper(void)
 	sigdelset(&all, SIGALRM);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	prctl(PR_SET_NAME, "twshim-keeper");
-	keeper_hurry();
 }
 
 static void become_keeper(const struct keeper *keeper, int control, int supervisor_fd,

@@ -40,10 +40,6 @@ int keeper_start(struct keeper *keeper, const int *listeners, size_t count);
 /* Gives it one more, and waits so long for its answer. False: it does not have it. */
 bool keeper_give(const struct keeper *keeper, int listener, int patience_ms);
 
-/* Asks the scheduler for short turns, which come sooner, where others want the core too:
- * programs wait for the caller. From Linux 6.12 on; any user may. */
-void keeper_hurry(void);
-
 /* Lets a call pass that was received from the listener. 0, or -errno: -ENOENT: it does
  * not wait any more. */
 int keeper_pass(int listener, uint64_t id);

@@ -361,7 +361,6 @@ static void leave_parent(struct supervise *supervise)
 
 	setsid();
 	prctl(PR_SET_NAME, "twshim-observer");
-	keeper_hurry();
 	sigaction(KEEPER_SIGNAL, &interrupt, NULL);
 	sigaction(SIGCHLD, &standard, NULL);
 	sigfillset(&all);

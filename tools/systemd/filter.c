@@ -101,8 +101,8 @@ static const char *const EXEC_CALLS[] = {
     "munmap", "newfstatat", "openat", "pidfd_getfd", "pidfd_open", "pidfd_send_signal",
     "pipe2", "poll", "prctl", "pread64", "prlimit64", "read", "readlink", "recvfrom",
     "recvmmsg", "recvmsg", "renameat2", "rseq", "rt_sigaction", "rt_sigpending",
-    "rt_sigprocmask", "rt_sigreturn", "rt_sigtimedwait", "sched_getattr",
-    "sched_setattr", "seccomp", "sendmsg", "sendto", "set_robust_list",
+    "rt_sigprocmask", "rt_sigreturn", "rt_sigtimedwait", "seccomp", "sendmsg",
+    "sendto", "set_robust_list",
     "set_tid_address", "setitimer", "setsid", "setsockopt", "socket", "socketpair",
     "statfs", "unlinkat", "wait4", "write",
 };
