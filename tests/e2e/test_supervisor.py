@@ -683,6 +683,7 @@ def test_mptcp_and_other_network_namespaces_are_counted_without_an_ending(t):
     report = run_supervised(t, client, ADDRESS, str(server.port), "socket:mptcp", "connect", "send:1",
                             "recv", "close", "repeat:20")
     t.counters(report, attempts=20, established=20, ended_unseen=20)
+    need_helper(t)
     inside = ("ip link set lo up; ip address add 10.77.9.1/24 dev lo; "
               f"{client} 10.77.9.1 1 socket connect? close repeat:7")
     report = run_supervised(t, "unshare", "--user", "--map-root-user", "--net", "sh", "-c", inside,
@@ -693,6 +694,7 @@ def test_mptcp_and_other_network_namespaces_are_counted_without_an_ending(t):
 
 
 def test_where_nobody_can_observe_the_program_run_says_so_and_what_the_kernel_shows(t):
+    need_helper(t)
     server, known, incoming, earlier = t.server(), t.server(), t.server("first"), t.server()
     client = compiled(t, "gcc")
     t.run(client, ADDRESS, str(earlier.port), *STEPS, "repeat:10", shim=False)
