@@ -17,7 +17,7 @@ const char *tws_slices_validate(const struct tws_header *header)
 	if (at->element_size != sizeof(struct tws_slice) || at->offset % 64 != 0 ||
 	    at->offset < header->header_size || at->offset > header->size ||
 	    at->count > (header->size - at->offset) / at->element_size ||
-	    at->used > at->count)
+	    at->used > at->count || at->count > TWS_SLICES_MOST)
 		return "bad slices";
 	return NULL;
 }

@@ -12,9 +12,10 @@
 
 #include "shim/shared/segment.h"
 
-#define TWS_SLICE_SHIFT	  38  /* a slice lasts 2^38 ns: 4 minutes and 35 seconds */
-#define TWS_SLICES	  400 /* in the ring of a process */
-#define TWS_SLICES_TOTALS 768 /* in a totals file */
+#define TWS_SLICE_SHIFT	  38   /* a slice lasts 2^38 ns: 4 minutes and 35 seconds */
+#define TWS_SLICES	  400  /* in the ring of a process */
+#define TWS_SLICES_TOTALS 768  /* in a totals file */
+#define TWS_SLICES_MOST	  4096 /* more are nobody's: a reader looks through them often */
 
 /* The slice of a time on CLOCK_MONOTONIC; never 0. */
 static inline uint32_t tws_slice_of(uint64_t now)

@@ -232,6 +232,32 @@ static void a_process_of_an_older_version_counts_whole_and_is_said(void **state)
 	expect(place, 0, 9, 0); /* it was last heard of in slice 20 */
 }
 
+static void slices_that_lie_or_are_too_many_are_not_used(void **state)
+{
+	struct place *place = *state;
+	const struct tws_header good = place->saved.header;
+	struct tws_header *header = &place->saved.header;
+
+#define BAD(damage)                                                                      \
+	do {                                                                             \
+		*header = good;                                                          \
+		damage;                                                                  \
+		assert_non_null(tws_slices_validate(header));                            \
+	} while (0)
+
+	assert_null(tws_slices_validate(header));
+	BAD(header->slices.count = 0);
+	BAD(header->slices.used = header->slices.count + 1);
+	BAD(header->slices.offset = header->size);
+	BAD(header->slices.offset++);
+	BAD(header->slices.offset = 0);
+	BAD(header->slices.element_size++);
+	BAD(header->slices.count = UINT32_MAX);
+	BAD(header->size = UINT32_MAX; header->slices.count = TWS_SLICES_MOST + 1);
+	BAD(header->state = TWS_SEGMENT_TOTALS); /* an older version copied them */
+#undef BAD
+}
+
 /* ------------------------------------------------------------------- folding */
 
 static void fold(struct place *place, unsigned start)
@@ -313,6 +339,7 @@ int main(void)
 	    TEST(gauges_are_of_now_whatever_the_period),
 	    TEST(what_the_ring_has_lost_counts_whole_and_is_said),
 	    TEST(a_process_of_an_older_version_counts_whole_and_is_said),
+	    TEST(slices_that_lie_or_are_too_many_are_not_used),
 	    TEST(totals_know_when_the_dead_counted),
 	    TEST(totals_forget_the_oldest_slice_and_say_so),
 	    TEST(totals_without_slices_of_their_own_count_whole),
