@@ -20,7 +20,8 @@ PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
 BASHDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
-# What LD_PRELOAD names instead of $(LIBDIR)/libtwshim.so, for packages: '/usr/$$LIB/twshim/libtwshim.so'.
+# What LD_PRELOAD names instead of $(LIBDIR)/libtwshim.so, for packages:
+# '/usr/lib/twshim/$$LIB/libtwshim.so', below which LIBDIR is. musl's loader takes $$LIB literally.
 PRELOAD ?=
 # From the command's folder to the library's, so that a moved prefix works.
 LIBDIR_BESIDE = $(if $(filter $(PREFIX)/bin,$(BINDIR)),../$(LIBDIR:$(PREFIX)/%=%),.)
@@ -379,6 +380,7 @@ FILLED = sed -e 's\#/usr/local/bin\#$(BINDIR)\#' -e 's\#@PREFIX@\#$(PREFIX)\#' \
 install: all man extras
 	install -D -m 755 $(BUILD)/twshim $(DESTDIR)$(BINDIR)/twshim
 	install -D -m $(LIBMODE) $(BUILD)/libtwshim.so $(DESTDIR)$(LIBDIR)/libtwshim.so
+	$(if $(PRELOAD),ln -sfnr $(DESTDIR)$(LIBDIR) '$(DESTDIR)$(patsubst %/,%,$(dir $(PRELOAD)))')
 	$(if $(I386_LIBRARY),install -D -m $(LIBMODE) $(I386_LIBRARY) \
 		$(DESTDIR)$(LIBDIR)/twshim.d/lib32/libtwshim.so)
 	$(if $(I386_LIBRARY),packaging/make-preload-tree $(DESTDIR)$(LIBDIR))
