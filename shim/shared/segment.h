@@ -292,7 +292,7 @@ enum tws_section_id {
 };
 
 struct tws_section {
-	uint64_t offset; /* bytes from the start of the file; a multiple of 64 */
+	uint64_t offset __attribute__((aligned(8))); /* in the file; a multiple of 64 */
 	uint32_t element_size;
 	uint32_t count;
 	uint32_t used;	/* atomic; elements ever touched (rings: and a few to come, which

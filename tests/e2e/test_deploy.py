@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import subprocess
 
 from harness import ADDRESS, SERVE_PORT, SOURCE, Skip, settle, time_wait, wait_for
@@ -140,6 +141,9 @@ def test_the_collector_scrapes_the_port_of_serve_and_names_metrics_that_there_ar
     collector = load("otel-collector.yaml")
     job, = collector["receivers"]["prometheus/twshim"]["config"]["scrape_configs"]
     assert job["static_configs"] == [{"targets": [f"127.0.0.1:{SERVE_PORT}"]}]
+    if shutil.which("promtool"):
+        scrapes = t.file("scrapes.json", json.dumps(collector["receivers"]["prometheus/twshim"]["config"]))
+        t.run("promtool", "check", "config", scrapes, shim=False)
     pipeline = collector["service"]["pipelines"]["metrics/twshim"]
     assert pipeline["processors"] == list(collector["processors"])
     assert set(pipeline["receivers"]) == set(collector["receivers"])

@@ -14,7 +14,6 @@ from test_watch import CLIENT, MANY, STEPS
 from variants import repeat, use
 
 repeat(globals(), "i386", test_ways_in, test_ways_out, test_shared)
-TOP = os.path.join(os.path.dirname(__file__), "..", "..")
 TIME64 = ("-D_TIME_BITS=64", "-D_FILE_OFFSET_BITS=64")
 
 
@@ -29,13 +28,6 @@ def clients(t):
     except Skip:
         pass
     return found
-
-
-def test_the_layout_of_segments_and_policies_is_the_same(t):
-    use(t, "i386")
-    compiler = t.file("cc32", '#!/bin/sh\nexec gcc -m32 "$@"\n')
-    os.chmod(compiler, 0o755)
-    t.run(os.path.join(TOP, "tests", "abi"), shim=False, env={"CC": compiler})
 
 
 def test_run_says_nothing_and_the_shim_counts(t):

@@ -96,14 +96,14 @@ bool library_is_listed(const char *value, const char *library)
 	return false;
 }
 
-/* "FOLDER/twshim.d/NAME/libtwshim.so", of the folder that the library is in. */
-static void path_in_tree(const char *library, const char *name, char ret_path[PATH_MAX])
+/* "FOLDER/twshim.d/$LIB/libtwshim.so", of the folder that the library is in. */
+static void word_of_tree(const char *library, char ret_word[PATH_MAX])
 {
 	const char *slash = strrchr(library, '/');
 	int length = slash ? (int)(slash + 1 - library) : 0;
 
-	snprintf(ret_path, PATH_MAX, "%.*s" LIBRARY_TREE "/%s/" LIBRARY_NAME, length,
-		 library, name);
+	snprintf(ret_word, PATH_MAX, "%.*s" LIBRARY_TREE "/$LIB/" LIBRARY_NAME, length,
+		 library);
 }
 
 static bool is_same_file(const char *one, const char *other)
@@ -120,16 +120,25 @@ const char *library_preload(const char *library)
 
 	if (*TWSHIM_PRELOAD && strcmp(library, TWSHIM_LIBDIR "/" LIBRARY_NAME) == 0)
 		return TWSHIM_PRELOAD;
-	path_in_tree(library, "$LIB", word);
+	word_of_tree(library, word);
 	return is_same_file(word, library) ? word : library;
 }
 
+/* By either name that Debian's loaders have for them: on amd64 alone, or installed for
+ * both architectures. */
 bool library_has_i386(const char *library)
 {
+	static const char *const names[] = {"lib32", "lib/i386-linux-gnu"};
+	const char *word = library_preload(library), *at = strstr(word, "$LIB");
 	char path[PATH_MAX];
 
-	path_in_tree(library, "lib32", path);
-	return access(path, R_OK) == 0 && strchr(library_preload(library), '$');
+	for (size_t i = 0; at && i < sizeof(names) / sizeof(*names); i++) {
+		snprintf(path, sizeof(path), "%.*s%s%s", (int)(at - word), word, names[i],
+			 at + strlen("$LIB"));
+		if (access(path, R_OK) == 0)
+			return true;
+	}
+	return false;
 }
 
 char *library_append(const char *value, const char *library)
