@@ -176,8 +176,10 @@ static void *repeat_way(void *data)
 {
 	const size_t index = (size_t)data;
 
-	while (!told)
+	while (!told) {
 		WAYS[index].once();
+		usleep(1000); /* others need the cores too */
+	}
 	return NULL;
 }
 
@@ -206,6 +208,7 @@ static void *send_ping(void *data)
 		sem_post(&ping);
 		if (sem_wait(&pong) != 0)
 			complain("sem_wait", -1);
+		usleep(100);
 	}
 	return NULL;
 }
@@ -226,7 +229,7 @@ static void *read_stream(void *data)
 	char piece[5000];
 
 	while (read(stream[0], piece, sizeof(piece)) > 0)
-		;
+		usleep(100);
 	return NULL;
 }
 
