@@ -193,7 +193,7 @@ $(BUILD)/obj/tools/launch/calls.o: TOOL_FLAGS += -DTWSHIM_CALLS='"$(BUILD)/shim/
 # The command in one file, for containers without libraries.
 .PHONY: static
 static: deps-build
-	$(Q)$(MAKE) --no-print-directory BUILD=build-static STATIC=yes build-static/twshim
+	$(Q)$(SUBMAKE) BUILD=build-static STATIC=yes build-static/twshim
 
 .PHONY: libraries
 libraries:
@@ -233,6 +233,9 @@ $(BUILD)/tests/%.so: tests/preload/%.c
 
 -include $(shell find $(BUILD) \( -path '*/suites' -o -path '*/deb' \) -prune -o -type f -name '*.d' -print 2>/dev/null)
 
+# A make that a target starts uses all cores, unless -j says otherwise.
+SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+
 # ------------------------------------------------------------------- set-up
 
 # Installs only what is missing, and prints the names.
@@ -260,18 +263,18 @@ progs: $(PROGS)
 tests: all man extras $(UNITS) $(PROGS)
 
 check: deps-test deps-lint
-	$(Q)$(MAKE) --no-print-directory tests
-	$(Q)$(MAKE) --no-print-directory static
-	$(Q)$(MAKE) --no-print-directory replay
+	$(Q)$(SUBMAKE) tests
+	$(Q)$(SUBMAKE) static
+	$(Q)$(SUBMAKE) replay
 	$(Q)tests/run --build $(BUILD)
 
 check-quick: deps-test
-	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)$(SUBMAKE) tests
 	$(Q)tests/run --build $(BUILD) --quick
 
 demo:
 	@tests/deps $(BUILD_PACKAGES) iproute2 curl
-	$(Q)$(MAKE) --no-print-directory all $(BUILD)/tests/demo_server
+	$(Q)$(SUBMAKE) all $(BUILD)/tests/demo_server
 	$(Q)tests/demo $(BUILD)
 
 lint: deps-lint
@@ -280,24 +283,24 @@ lint: deps-lint
 # Other projects' own test suites, bare and under the shim; about two hours. ARGS: its options.
 conformance:
 	@tests/deps $(BUILD_PACKAGES) python3 iproute2
-	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(SUBMAKE) all
 	$(Q)tests/conformance --build $(BUILD) $(ARGS)
 
 # Minutes of clients that are killed and stopped, without memory, with damaged segments.
 CHAOS_SECONDS ?= 300
 chaos: deps-test
-	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)$(SUBMAKE) tests
 	$(Q)tests/chaos/run --build $(BUILD) --seconds $(CHAOS_SECONDS) $(ARGS)
 
 # The shim built for arm64, under Debian's arm64 kernel, in emulation: three minutes.
 .PHONY: machines
 machines: deps-build
-	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(SUBMAKE) all
 	$(Q)tests/machines/run --build $(BUILD)
 
 bench: deps-test
 	@tests/deps --optional $(BENCH_PACKAGES)
-	$(Q)$(MAKE) --no-print-directory all $(PROGS)
+	$(Q)$(SUBMAKE) all $(PROGS)
 	$(Q)tests/bench --build $(BUILD) $(addprefix --only ,$(ONLY))
 
 include tests/fuzz/fuzz.mk
@@ -306,7 +309,7 @@ include tests/fuzz/fuzz.mk
 .PHONY: coverage
 coverage: deps-test
 	@tests/deps gcovr
-	$(Q)$(MAKE) --no-print-directory COV=1 BUILD=build-coverage CFLAGS='-O0 -g' tests \
+	$(Q)$(SUBMAKE) COV=1 BUILD=build-coverage CFLAGS='-O0 -g' tests \
 		$(FUZZ_NAMES:%=build-coverage/fuzz/%)
 	$(Q)tests/coverage build-coverage
 
@@ -317,13 +320,13 @@ analyze: deps-build
 
 valgrind: deps-test
 	@tests/deps valgrind
-	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)$(SUBMAKE) tests
 	$(Q)tests/valgrind $(BUILD)
 
 # Takes the pictures in docs/img, of a real run in a real browser.
 .PHONY: screenshots
 screenshots: deps-test
-	$(Q)$(MAKE) --no-print-directory tests
+	$(Q)$(SUBMAKE) tests
 	$(Q)tests/screenshots $(BUILD)
 
 # ------------------------------------------------------------------ install

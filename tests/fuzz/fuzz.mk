@@ -32,12 +32,12 @@ fuzz-targets: $(FUZZ_BINS)
 
 fuzz: deps-build
 	@tests/deps $(FUZZ_PACKAGES)
-	$(Q)$(MAKE) --no-print-directory CC=clang SAN=fuzzer-no-link,address,undefined \
+	$(Q)$(SUBMAKE) CC=clang SAN=fuzzer-no-link,address,undefined \
 		BUILD=build-fuzz CFLAGS='-O1 -g' fuzz-targets
 	$(Q)tests/fuzz/run build-fuzz $(FUZZ_SECONDS) $(FUZZ_NAMES)
 
 replay:
-	$(Q)$(MAKE) --no-print-directory SAN=$(FUZZ_SAN) BUILD=$(BUILD)/replay CFLAGS='-O1 -g' \
+	$(Q)$(SUBMAKE) SAN=$(FUZZ_SAN) BUILD=$(BUILD)/replay CFLAGS='-O1 -g' \
 		fuzz-targets
 
 # Makes the first inputs that are not text; the found cases are not changed.
