@@ -5,8 +5,10 @@ import os
 import re
 import stat
 import subprocess
+import urllib.request
 
-from harness import ADDRESS, wait_for, time_wait
+from harness import ADDRESS, SERVE_PORT, wait_for, time_wait
+from test_names import cgroup
 
 STEPS = ("socket", "connect", "send:1", "recv:1", "close")
 LINE = re.compile(r'^(\w+)(?:\{(.*)\})? (\S+)$')
@@ -160,3 +162,36 @@ def test_wrong_options_of_export_are_told(t):
     for arguments in (("--top", "x"), ("--max-series", "-1"), ("operand",), ("--nonsense",)):
         result = t.run(t.twshim, "export", *arguments, shim=False, status=2)
         assert result.stderr.startswith(b"twshim: ") and result.stderr.count(b"\n") == 1
+
+
+def test_a_unit_is_a_label_where_it_is_asked_for(t):
+    """Switched on and off, no counter goes back and none is counted twice."""
+    server = t.server()
+    client = (t.prog("client"), ADDRESS, str(server.port), *STEPS, "repeat:3")
+    name, one = "twshim_connections_opened_total", {"app": "shop", "to": server.to}
+    without = export(t)
+    for turn in range(1, 4):
+        with cgroup("system.slice/cart.service") as enter:
+            t.run(*enter, *client, env={"TWSHIM_APP": "shop"})
+        plain, labelled = export(t), export(t, "--unit-label")
+        assert not any("unit" in dict(l) for _, l in plain), plain
+        assert total(labelled, name, unit="cart.service", **one) == 3 * turn, labelled
+        assert total(labelled, name, **one) == total(plain, name, **one) == 3 * turn
+        assert len(labelled) == len(plain), (labelled, plain)
+        assert not [k for k, v in counters(without).items() if plain.get(k, -1) < v]
+        without = plain
+    t.run(*client, env={"TWSHIM_APP": "shop"})
+    apart = export(t, "--unit-label")
+    assert total(apart, name, **one) == 12 and not any("unit" in dict(l) for _, l in apart)
+
+
+def test_serve_shows_the_units_too(t):
+    server = t.server()
+    with cgroup("system.slice/cart.service") as enter:
+        t.run(*enter, t.prog("client"), ADDRESS, str(server.port), *STEPS)
+    process = t.start(t.twshim, "serve", "--unit-label", shim=False, stdout=subprocess.PIPE)
+    assert process.stdout.readline().startswith(b"http://")
+    with urllib.request.urlopen(f"http://127.0.0.1:{SERVE_PORT}/metrics", timeout=30) as answer:
+        series = parse(answer.read().decode())
+    assert total(series, "twshim_connections_opened_total", app="cart.service",
+                 unit="cart.service") == 1, series

@@ -45,12 +45,13 @@ static struct model *known(void)
 
 static void show(struct ledger *ledger, const struct model *model)
 {
+	const struct metrics_options options = {.series = 300, .unit_label = true};
 	struct metrics *metrics;
 	char *text = NULL;
 	size_t size = 0;
 	FILE *out;
 
-	FUZZ_CHECK(metrics_make(&metrics, model, NULL, ledger, 300, 1) == 0);
+	FUZZ_CHECK(metrics_make(&metrics, model, NULL, ledger, &options, 1) == 0);
 	for (int format = METRICS_TEXT; format <= METRICS_OPENMETRICS; format++) {
 		out = open_memstream(&text, &size);
 		FUZZ_CHECK(out);

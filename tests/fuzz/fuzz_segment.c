@@ -61,6 +61,8 @@ enum format { TEXT, JSON, OWNERS, METRICS, OPENMETRICS, FORMATS };
 static int print_as(FILE *out, const struct model *model, enum format format)
 {
 	const struct report_options options = {.color = PRINT_COLOR_NEVER};
+	const struct metrics_options exported = {.series = METRICS_SERIES,
+						 .unit_label = true};
 	struct ledger ledger = {0};
 	struct owners owners = {0};
 	struct traffic traffic = {0};
@@ -77,8 +79,8 @@ static int print_as(FILE *out, const struct model *model, enum format format)
 	if (result == 0 && format != OWNERS) {
 		FUZZ_CHECK(traffic_study(&traffic, model, &owners) == 0);
 		FUZZ_CHECK(ledger_update(&ledger, model, METRICS_TOP, 1000) == 0);
-		FUZZ_CHECK(metrics_make(&metrics, model, &traffic, &ledger,
-					METRICS_SERIES, 0.1) == 0);
+		FUZZ_CHECK(metrics_make(&metrics, model, &traffic, &ledger, &exported,
+					0.1) == 0);
 		metrics_write(out, metrics,
 			      format == METRICS ? METRICS_TEXT : METRICS_OPENMETRICS);
 	}

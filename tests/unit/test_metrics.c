@@ -35,17 +35,14 @@ static struct model *begin(void)
 }
 
 /* Connections of an application to a port (0: `other`), all closed by us. */
-static void put(struct model *model, const char *exe, uint16_t port, uint64_t number)
+static void put_app(struct model *model, struct model_app *app, uint16_t port,
+		    uint64_t number)
 {
 	static const struct tws_address none;
 	struct tws_address to = address(port);
-	struct tws_header header = {.magic = TWS_MAGIC};
 	struct tws_counters counters = {0};
 	struct model_destination *destination;
-	struct model_app *app;
 
-	strcpy(header.exe, exe);
-	app = model_app(model, &header, false);
 	destination = model_destination(app, port ? &to : &none);
 
 	counters.value[TWS_attempts] = number;
@@ -56,6 +53,29 @@ static void put(struct model *model, const char *exe, uint16_t port, uint64_t nu
 	join_add(&destination->counters, &counters);
 	destination->recent.ended = number;
 	join_add(&app->counters, &counters);
+}
+
+static void put(struct model *model, const char *exe, uint16_t port, uint64_t number)
+{
+	struct tws_header header = {.magic = TWS_MAGIC};
+
+	strcpy(header.exe, exe);
+	put_app(model, model_app(model, &header, false), port, number);
+}
+
+/* The same for processes of a unit. */
+static void put_unit(struct model *model, const char *exe, const char *unit,
+		     uint64_t number)
+{
+	struct tws_header header = {.magic = TWS_MAGIC};
+	struct model_app *app;
+
+	strcpy(header.exe, exe);
+	app = model_app(model, &header, false);
+	if (!app)
+		abort();
+	strcpy(app->names.unit, unit);
+	put_app(model, app, 80, number);
 }
 
 static void update(struct ledger *ledger, struct model *model, unsigned top, time_t now)
@@ -270,6 +290,7 @@ static void a_file_brings_it_all_back(void **state)
 	put(model, "/bin/a\xff\"", 1, 100);
 	put(model, "/bin/a\xff\"", 2, 10);
 	put(model, "/bin/b", 1, 10);
+	put_unit(model, "/bin/c", "c\xff.service", 5);
 	ledger.dropped = 7;
 	update(&ledger, model, 1, NOW);
 	assert_int_equal(ledger_save(&ledger, directory), 0);
@@ -362,8 +383,8 @@ static void what_the_file_says_of_the_future_is_not_believed(void **state)
 	rmdir(path);
 }
 
-static char *text_of(struct model *model, struct ledger *ledger, unsigned series,
-		     enum metrics_format format)
+static char *text_with(struct model *model, struct ledger *ledger,
+		       const struct metrics_options *options, enum metrics_format format)
 {
 	struct metrics *metrics = NULL;
 	char *text = NULL;
@@ -372,12 +393,20 @@ static char *text_of(struct model *model, struct ledger *ledger, unsigned series
 
 	assert_int_equal(model_finish(model), 0);
 	assert_int_equal(ledger_update(ledger, model, 20, NOW), 0);
-	assert_int_equal(metrics_make(&metrics, model, NULL, ledger, series, 0.5), 0);
+	assert_int_equal(metrics_make(&metrics, model, NULL, ledger, options, 0.5), 0);
 	metrics_write(out, metrics, format);
 	fclose(out);
 	metrics_free(metrics);
 	model_free(model);
 	return text;
+}
+
+static char *text_of(struct model *model, struct ledger *ledger, unsigned series,
+		     enum metrics_format format)
+{
+	const struct metrics_options options = {.series = series};
+
+	return text_with(model, ledger, &options, format);
 }
 
 static void names_and_labels_are_as_they_should_be(void **state)
@@ -423,14 +452,15 @@ static void open_metrics_names_families_without_total(void **state)
 static double value_of(const struct model *model, const struct traffic *traffic,
 		       struct ledger *ledger, const char *name)
 {
+	const struct metrics_options options = {.series = METRICS_SERIES};
 	struct metrics *metrics = NULL;
 	char *text = NULL, *at;
 	size_t size = 0;
 	FILE *out = open_memstream(&text, &size);
 	double value;
 
-	assert_int_equal(
-	    metrics_make(&metrics, model, traffic, ledger, METRICS_SERIES, 0.5), 0);
+	assert_int_equal(metrics_make(&metrics, model, traffic, ledger, &options, 0.5),
+			 0);
 	metrics_write(out, metrics, METRICS_TEXT);
 	fclose(out);
 	at = strstr(text, name);
@@ -517,6 +547,72 @@ static void a_cap_never_cuts_a_histogram(void **state)
 	assert_true(with && without);
 }
 
+/* What the metrics say of connections opened by a.service or without a unit. */
+static void check_opened(struct model *model, struct ledger *ledger, bool unit_label,
+			 const char *expected)
+{
+	const struct metrics_options options = {.series = METRICS_SERIES,
+						.unit_label = unit_label};
+	char *text = text_with(model, ledger, &options, METRICS_TEXT), line[160];
+
+	snprintf(line, sizeof(line), "\ntwshim_connections_opened_total{app=\"a\",%s\n",
+		 expected);
+	assert_non_null(strstr(text, line));
+	free(text);
+}
+
+static void a_unit_is_a_label_and_no_key(void **state)
+{
+	const char *without = "to=\"10.0.0.7:80\"} ";
+	struct ledger ledger = {0};
+	struct model *model = begin();
+	char expected[80];
+
+	put_unit(model, "/bin/a", "a\"b.service", 10);
+	check_opened(model, &ledger, true,
+		     "unit=\"a\\\"b.service\",to=\"10.0.0.7:80\"} 10");
+	model = begin();
+	put_unit(model, "/bin/a", "a\"b.service", 12);
+	snprintf(expected, sizeof(expected), "%s12", without);
+	check_opened(model, &ledger, false, expected);
+	/* Its segments are gone. */
+	check_opened(begin(), &ledger, true,
+		     "unit=\"a\\\"b.service\",to=\"10.0.0.7:80\"} 12");
+	/* An application of two units, or of one and none, is still one. */
+	model = begin();
+	put_unit(model, "/bin/a", "a\"b.service", 12);
+	put_unit(model, "/opt/a", "b.service", 3);
+	snprintf(expected, sizeof(expected), "%s15", without);
+	check_opened(model, &ledger, true, expected);
+	model = begin();
+	put(model, "/bin/a", 80, 12);
+	put_unit(model, "/opt/a", "b.service", 4);
+	snprintf(expected, sizeof(expected), "%s16", without);
+	check_opened(model, &ledger, true, expected);
+	assert_int_equal(ledger.count, 1);
+	ledger_free(&ledger);
+}
+
+/* No label is cut off, which would end a line in the middle. */
+static void the_longest_names_fit(void **state)
+{
+	const struct metrics_options options = {.series = METRICS_SERIES,
+						.unit_label = true};
+	struct ledger ledger = {0};
+	struct model *model = begin();
+	char exe[300] = "/", unit[128] = "", *text;
+
+	memset(exe + 1, '\xff', 255);
+	memset(unit, '\xff', sizeof(unit) - 1);
+	put_unit(model, exe, unit, 3);
+	text = text_with(model, &ledger, &options, METRICS_TEXT);
+	assert_non_null(strstr(text, "\\\\xff\",unit=\"\\\\xff"));
+	assert_non_null(strstr(text, "\\\\xff\",to=\"10.0.0.7:80\","
+				     "ending=\"local_fin\"} 3\n"));
+	free(text);
+	ledger_free(&ledger);
+}
+
 static void an_application_too_many_is_counted(void **state)
 {
 	struct ledger ledger = {0};
@@ -574,6 +670,8 @@ int main(void)
 	    cmocka_unit_test(pairs_beyond_their_number_are_counted_as_dropped),
 	    cmocka_unit_test(a_cap_holds_and_says_what_it_cost),
 	    cmocka_unit_test(a_cap_never_cuts_a_histogram),
+	    cmocka_unit_test(a_unit_is_a_label_and_no_key),
+	    cmocka_unit_test(the_longest_names_fit),
 	    cmocka_unit_test(an_application_too_many_is_counted),
 	    cmocka_unit_test(a_scraper_gets_what_it_asks_for),
 	};

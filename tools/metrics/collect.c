@@ -94,7 +94,7 @@ static int collect_locked(struct metrics **ret_metrics, struct ledger *ledger,
 	if (result == 0)
 		result =
 		    metrics_make(ret_metrics, model, model->has_table ? &traffic : NULL,
-				 ledger, options->series, tws_now_s() - began);
+				 ledger, options, tws_now_s() - began);
 	if (result != 0)
 		snprintf(ret_error, size, "metrics: %s", strerror(-result));
 	traffic_free(&traffic);

@@ -433,6 +433,7 @@ int ledger_update(struct ledger *ledger, const struct model *model, unsigned top
 		result = find_or_add_app(ledger, model->apps[model->order[i]].name, &app);
 	for (unsigned i = 0; result == 0 && i < ledger->count; i++)
 		result = update_app(ledger->apps[i], model, top, now);
+	ledger_note_units(ledger, model);
 	drop_gone(ledger, now);
 	return result;
 }

@@ -43,7 +43,8 @@ struct ledger_destination {
 };
 
 struct ledger_app {
-	char name[256]; /* of the executable; equal names are merged */
+	char name[256]; /* equal names are merged */
+	char unit[128]; /* that all its processes had; "": none, or they differ */
 	struct ledger_line lines[TWS_COUNTERS];
 	struct ledger_histogram histograms[TWS_HISTOGRAMS];
 	uint64_t attempts;
@@ -79,6 +80,10 @@ int ledger_load(struct ledger *ledger, int directory);
 
 /* Replaces the file. Returns 0 or -errno. */
 int ledger_save(const struct ledger *ledger, int directory);
+
+/* Notes the units of the applications in the model. Those that are gone keep theirs, so
+ * that their series keep their labels. */
+void ledger_note_units(struct ledger *ledger, const struct model *model);
 
 /* Notes a new raw value of one counter. */
 void ledger_note(struct ledger_line *line, uint64_t raw);

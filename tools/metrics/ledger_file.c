@@ -109,12 +109,12 @@ static json_t *name_value(const char *name)
 
 static json_t *app_object(const struct ledger_app *app)
 {
-	return json_pack("{s:o, s:o, s:I, s:b, s:o, s:o, s:o, s:o, s:o}", "app",
-			 name_value(app->name), "attempts", json_count(app->attempts),
-			 "seen", (json_int_t)app->seen, "full", app->full, "lines",
-			 lines(app->lines), "histograms", histograms(app->histograms),
-			 "retired", values(app->retired), "other", values(app->other),
-			 "destinations", destinations(app));
+	return json_pack("{s:o, s:o, s:o, s:I, s:b, s:o, s:o, s:o, s:o, s:o}", "app",
+			 name_value(app->name), "unit", name_value(app->unit), "attempts",
+			 json_count(app->attempts), "seen", (json_int_t)app->seen, "full",
+			 app->full, "lines", lines(app->lines), "histograms",
+			 histograms(app->histograms), "retired", values(app->retired),
+			 "other", values(app->other), "destinations", destinations(app));
 }
 
 /* Writes through stdio, because jansson would write each token to a descriptor
@@ -229,15 +229,15 @@ static int get_destinations(const json_t *array, struct ledger_app *app)
 	return 0;
 }
 
-static bool get_name(const json_t *value, char ret_name[256])
+static bool get_name(const json_t *value, char *ret_name, size_t size)
 {
 	size_t length = json_is_array(value) ? json_array_size(value) : 0;
 
 	if (json_is_string(value)) {
-		snprintf(ret_name, 256, "%s", json_string_value(value));
+		snprintf(ret_name, size, "%s", json_string_value(value));
 		return true;
 	}
-	for (size_t i = 0; i < length && i < 255; i++)
+	for (size_t i = 0; i < length && i + 1 < size; i++)
 		ret_name[i] = (char)json_integer_value(json_array_get(value, i));
 	return length > 0;
 }
@@ -253,11 +253,12 @@ static int load_app(struct ledger *ledger, const json_t *object)
 	app = calloc(1, sizeof(*app));
 	if (!app)
 		return -ENOMEM;
-	if (!get_name(json_object_get(object, "app"), app->name)) {
+	if (!get_name(json_object_get(object, "app"), app->name, sizeof(app->name))) {
 		free(app);
 		return 0;
 	}
 	ledger->apps[ledger->count++] = app;
+	get_name(json_object_get(object, "unit"), app->unit, sizeof(app->unit));
 	app->attempts = get_number(object, "attempts");
 	app->seen = get_time(object, "seen");
 	app->full = json_is_true(json_object_get(object, "full"));

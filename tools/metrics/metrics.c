@@ -15,7 +15,8 @@
 #include "tools/metrics/parts.h"
 #include "tools/base/print.h"
 
-#define LABELS_SIZE 2048
+/* Room for two names of which each byte is escaped. */
+#define LABELS_SIZE 4096
 
 /* One histogram bucket in this many is shown; there are two per octave. */
 #define BUCKET_STEP 4
@@ -241,12 +242,16 @@ static void add_histogram(struct metrics *metrics, enum tws_histogram_id id,
 	all_or_nothing(metrics, mark);
 }
 
-static const char *app_labels(char *labels, const struct ledger_app *app)
+static const char *app_labels(char *labels, const struct metrics *metrics,
+			      const struct ledger_app *app)
 {
-	char name[6 * 256];
+	char name[6 * sizeof(app->name)], unit[6 * sizeof(app->unit)];
+	int length = snprintf(labels, LABELS_SIZE, "app=\"%s\"",
+			      metrics_escape(name, sizeof(name), app->name));
 
-	snprintf(labels, LABELS_SIZE, "app=\"%s\"",
-		 metrics_escape(name, sizeof(name), app->name));
+	if (metrics->unit_label && *app->unit)
+		snprintf(labels + length, LABELS_SIZE - (size_t)length, ",unit=\"%s\"",
+			 metrics_escape(unit, sizeof(unit), app->unit));
 	return labels;
 }
 
@@ -256,7 +261,7 @@ static void add_apps(struct metrics *metrics, const struct ledger *ledger)
 	struct mark mark;
 
 	for (unsigned i = 0; i < ledger->count; i++) {
-		app_labels(labels, ledger->apps[i]);
+		app_labels(labels, metrics, ledger->apps[i]);
 		mark = mark_here(metrics);
 		add_app(metrics, ledger->apps[i], labels);
 		add_other(metrics, ledger->apps[i], labels);
@@ -264,12 +269,12 @@ static void add_apps(struct metrics *metrics, const struct ledger *ledger)
 	}
 	for (unsigned i = 0; i < ledger->count; i++)
 		add_destinations(metrics, ledger->apps[i],
-				 app_labels(labels, ledger->apps[i]));
+				 app_labels(labels, metrics, ledger->apps[i]));
 	for (unsigned i = 0; i < ledger->count; i++)
 		for (unsigned h = 0; h < TWS_HISTOGRAMS; h++)
 			add_histogram(metrics, (enum tws_histogram_id)h,
 				      &ledger->apps[i]->histograms[h],
-				      app_labels(labels, ledger->apps[i]));
+				      app_labels(labels, metrics, ledger->apps[i]));
 }
 
 /* ---------------------------------------------------------------------- gauges */
@@ -349,15 +354,16 @@ static int compare_series(const void *a, const void *b)
 }
 
 int metrics_make(struct metrics **ret_metrics, const struct model *model,
-		 const struct traffic *traffic, struct ledger *ledger, unsigned series,
-		 double seconds)
+		 const struct traffic *traffic, struct ledger *ledger,
+		 const struct metrics_options *options, double seconds)
 {
 	struct metrics *metrics = calloc(1, sizeof(*metrics));
 
 	if (!metrics)
 		return -ENOMEM;
 	metrics_name_families(metrics);
-	metrics->limit = series;
+	metrics->limit = options->series;
+	metrics->unit_label = options->unit_label;
 	metrics->has_table = model->has_table;
 	add_host(metrics, model, traffic);
 	add_series(metrics, METRICS_STATE_SAVED, METRICS_PLAIN, 0, "%s", "");

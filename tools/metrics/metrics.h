@@ -27,6 +27,7 @@ struct metrics_options {
 	const char *dir; /* NULL: the main run-time directory */
 	unsigned top;
 	unsigned series;
+	bool unit_label; /* `unit` beside `app`, where an application has one */
 	/* for a caller that asks repeatedly; NULL: none */
 	struct reader_cache *cache;
 	struct ledger *kept; /* what was shown last, in case the ledger's file is lost */
@@ -43,11 +44,18 @@ struct metrics_options {
 	 cli_take_number,                                                                \
 	 .offset = offsetof(request, field.top),                                         \
 	 .most = LEDGER_DESTINATIONS},                                                   \
+	    {"max-series",                                                               \
+	     0,                                                                          \
+	     "N",                                                                        \
+	     "series in all (10000); those left out are counted",                        \
+	     cli_take_number,                                                            \
+	     .offset = offsetof(request, field.series),                                  \
+	     .most = 1000000},                                                           \
 	{                                                                                \
-		"max-series", 0, "N",                                                    \
-		    "series in all (10000); those left out are counted",                 \
-		    cli_take_number, .offset = offsetof(request, field.series),          \
-				     .most = 1000000                                     \
+		"unit-label", 0, NULL,                                                   \
+		    "label unit=\"NAME\" beside app, where all processes of the\n"       \
+		    "application have the same systemd unit",                            \
+		    cli_take_flag, .offset = offsetof(request, field.unit_label)         \
 	}
 
 struct metrics;
@@ -61,11 +69,12 @@ int metrics_collect(struct metrics **ret_metrics, const struct metrics_options *
 /* Returns whether the ledger's file was written: 0 yes; 1 it should not be; -errno. */
 int metrics_saved(const struct metrics *metrics);
 
-/* Makes the series from given values, for tests. `traffic` NULL: not known. Counts
- * dropped series in the ledger. Returns 0 or -ENOMEM. */
+/* Makes the series from given values, for tests; of the options, only what concerns
+ * series counts. `traffic` NULL: not known. Counts dropped series in the ledger. Returns
+ * 0 or -ENOMEM. */
 int metrics_make(struct metrics **ret_metrics, const struct model *model,
-		 const struct traffic *traffic, struct ledger *ledger, unsigned series,
-		 double seconds);
+		 const struct traffic *traffic, struct ledger *ledger,
+		 const struct metrics_options *options, double seconds);
 
 void metrics_write(FILE *out, const struct metrics *metrics, enum metrics_format format);
 

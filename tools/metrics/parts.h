@@ -63,7 +63,7 @@ struct metrics {
 	struct metrics_series *series; /* by family */
 	size_t count, limit;
 	uint64_t dropped;
-	bool has_table;
+	bool has_table, unit_label;
 	bool failed; /* out of memory */
 	int saved;   /* see metrics_saved() */
 };
