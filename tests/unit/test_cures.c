@@ -125,6 +125,7 @@ static void a_program_is_cured_in_its_own_words(void **state)
 {
 	const struct advice_way nginx = {.exe = "/usr/sbin/nginx"};
 	const struct advice_way go = {.exe = "/opt/shop", .is_go = true};
+	const struct advice_way hey = {.exe = "/usr/bin/hey", .is_go = true};
 	struct advice_step steps[ADVICE_STEPS];
 	struct advice_finding churn = {.id = "TW101",
 				       .verdict = VERDICT_NOTICE,
@@ -136,6 +137,8 @@ static void a_program_is_cured_in_its_own_words(void **state)
 	assert_non_null(strstr(steps[0].typed, "server 10.0.0.7:80;"));
 	assert_int_equal(advice_steps(steps, &churn, &go), 1);
 	assert_non_null(strstr(steps[0].typed, "MaxIdleConnsPerHost"));
+	assert_int_equal(advice_steps(steps, &churn, &hey), 1);
+	assert_non_null(strstr(steps[0].typed, "hey -c 10"));
 	/* Also where the advice has a rule, which cannot reach it. */
 	assert_int_equal(advice_steps(steps, &finding, &go), 1);
 }

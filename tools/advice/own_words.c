@@ -14,11 +14,22 @@ static const struct own_words ROWS[] = {
 
 #define COUNT (sizeof(ROWS) / sizeof(*ROWS))
 
+/* Whether a row is of this very program, as of hey: its users can't change its code. */
+static bool is_named(const char *name)
+{
+	for (size_t i = 0; i < COUNT; i++)
+		if (strcmp(ROWS[i].program, name) == 0)
+			return true;
+	return false;
+}
+
 const struct own_words *own_words_next(const struct own_words *last, const char *exe,
 				       bool is_go)
 {
-	const char *name = is_go ? "go" : print_base_name(exe);
+	const char *name = print_base_name(exe);
 
+	if (is_go && !is_named(name))
+		name = "go";
 	for (const struct own_words *row = last ? last + 1 : ROWS; row < ROWS + COUNT;
 	     row++)
 		if (fnmatch(row->program, name, 0) == 0)

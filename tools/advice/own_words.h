@@ -18,7 +18,7 @@ struct own_words {
 };
 
 /* The next row after `last` (NULL: the first) for this executable; NULL: there is none.
- * `is_go`: it is written in Go, whatever its name is. */
+ * `is_go`: it is written in Go; without rows of its own name, its rows are Go's. */
 const struct own_words *own_words_next(const struct own_words *last, const char *exe,
 				       bool is_go);
 
