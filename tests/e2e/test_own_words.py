@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 from harness import Skip, wait_for
+from test_cold import need_bpf
 from test_doctor import a_minute_passes, doctor, wrong
 
 COUNT = 40
@@ -168,6 +169,45 @@ def test_python_keeps_its_connection(t):
     cured(t, server)
 
 
+LIBRARY = """
+import sys, %s
+host, port = sys.argv[1].split(":")
+url = f"http://{host}:{port}/"
+%s
+for _ in range(%d):
+    %s
+"""
+
+
+def python_library(t, module, server, part, bad, more=()):
+    """A library of Python: `bad` for each request; then the recipe's first line once, and its others
+    and `more` for each request."""
+    python = "/usr/bin/python3"
+    t.need(python)
+    if t.run(python, "-c", f"import {module}", shim=False, status=None).returncode != 0:
+        raise Skip(f"{python} has no {module}")
+    t.run(python, t.file("bad.py", LIBRARY % (module, "", COUNT, bad)), server.to)
+    assert server.counts["accepted"] == COUNT
+    once, *each = words(t, "TW101", part).splitlines()
+    a_minute_passes(t)
+    t.run(python, t.file("good.py", LIBRARY % (module, once, COUNT, "; ".join((*each, *more)))), server.to)
+    assert server.counts["accepted"] == COUNT + 1
+    cured(t, server)
+
+
+def test_requests_keeps_its_session(t):
+    python_library(t, "requests", t.server("http11"), "with requests", "assert requests.get(url).text == 'hi\\n'")
+
+
+def test_httpx_keeps_its_client(t):
+    python_library(t, "httpx", t.server("http11"), "with httpx", "assert httpx.get(url).text == 'hi\\n'")
+
+
+def test_redis_py_keeps_its_pool(t):
+    python_library(t, "redis", t.server("redis"), "with redis-py", "assert redis.Redis(host=host, port=port).ping()",
+                   ("assert r.ping()",))
+
+
 def test_php_keeps_its_handle(t):
     t.need("php")
     server = t.server("http11")
@@ -209,6 +249,24 @@ def test_wrk_keeps_its_connections(t):
     t.run(*shlex.split(row.replace("-d 10", "-d 1")))
     assert server.counts["accepted"] - before <= 12
     assert not {"TW101", "TW103"} & set(wrong(doctor(t, "--sample", "0")))
+
+
+def test_hey_keeps_its_connections(t):
+    """It is written in Go, but is used by people who cannot change its code."""
+    need_bpf(t)
+    t.need("hey")
+    server = t.server("http11")
+
+    def hey(*arguments):
+        t.run(t.twshim, "run", "--", "hey", *arguments, shim=False)
+    hey("-disable-keepalive", "-c", "2", "-n", str(COUNT), f"http://{server.to}/")
+    assert server.counts["accepted"] == COUNT
+    said = words(t, "TW101", "hey:")
+    a_minute_passes(t)
+    # As its workers start together, it may open nearly two for each of them.
+    hey(*shlex.split(said.replace("-c 10", "-c 2"))[1:])
+    assert server.counts["accepted"] <= COUNT + 4, server.counts
+    cured(t, server)
 
 
 JAVA = """
