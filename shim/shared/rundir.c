@@ -77,7 +77,7 @@ static long file_system_of(int fd, struct statfs *ret_fs)
 #ifdef __LP64__
 	return tws_sys2(SYS_fstatfs, fd, ret_fs);
 #else
-	return tws_sys3(SYS_fstatfs64, fd, sizeof(*ret_fs), ret_fs);
+	return tws_sys3(TWS_FSTATFS64, fd, sizeof(*ret_fs), ret_fs);
 #endif
 }
 

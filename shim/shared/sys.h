@@ -90,6 +90,8 @@ static inline long tws_sys6(long n, long a, long b, long c, long d, long e, long
 #define SYS_fchown     SYS_fchown32
 #define SYS_geteuid    SYS_geteuid32
 #define SYS_getresuid  SYS_getresuid32
+/* It has an argument more, so its tag is that of the call elsewhere, SYS_fstatfs. */
+#define TWS_FSTATFS64  SYS_fstatfs64
 #else
 #error "twshim: this machine's system call instruction is not known to shim/shared/sys.h"
 #endif
