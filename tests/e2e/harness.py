@@ -326,7 +326,10 @@ class _Serving:
                 words.append(data[size.end():at - 2])
             if len(words) < int(head[1]):
                 break
-            conn.sendall(answers.get(words[0].upper(), b"+OK\r\n"))
+            if words[0].upper() == b"ECHO":
+                conn.sendall(b"$%d\r\n%s\r\n" % (len(words[1]), words[1]))
+            else:
+                conn.sendall(answers.get(words[0].upper(), b"+OK\r\n"))
             data = data[at:]
         self.pending[conn] = data
 

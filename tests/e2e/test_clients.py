@@ -469,7 +469,7 @@ def test_redis_cli(t):
 
 # -------------------------------------------------------------------- postgresql
 
-class _Postgres:
+class Postgres:
     """A real server without the shim, whose log is the truth."""
 
     def __init__(self, t):
@@ -514,6 +514,11 @@ class _Postgres:
         """How many connections it has ever received."""
         return self.read().count(b"connection received: host=" + ADDRESS.encode())
 
+    @property
+    def counts(self):
+        """As those of harness.Server."""
+        return {"accepted": self.received()}
+
     def close(self):
         """Ends the server at once, but not by SIGKILL: that leaves its shared memory in
         /dev/shm for ever. Then its data."""
@@ -526,7 +531,7 @@ class _Postgres:
 
 
 def _postgres_client(t, command, number):
-    server = _Postgres(t)
+    server = Postgres(t)
     try:
         server.wait()
         connection = ("-h", ADDRESS, "-p", str(server.port), "-U", "postgres")

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 
-from harness import Skip, wait_for
+from harness import Skip, settle, wait_for
+from test_clients import Postgres
 from test_cold import need_bpf
 from test_doctor import a_minute_passes, doctor, wrong
 
@@ -189,6 +190,7 @@ def python_library(t, module, server, part, bad, more=()):
     t.run(python, t.file("bad.py", LIBRARY % (module, "", COUNT, bad)), server.to)
     assert server.counts["accepted"] == COUNT
     once, *each = words(t, "TW101", part).splitlines()
+    settle(server.port)
     a_minute_passes(t)
     t.run(python, t.file("good.py", LIBRARY % (module, once, COUNT, "; ".join((*each, *more)))), server.to)
     assert server.counts["accepted"] == COUNT + 1
@@ -229,6 +231,46 @@ def test_php_keeps_its_handle(t):
     cured(t, server)
 
 
+PHP = """<?php
+ini_set('display_errors', '0');
+[$host, $port] = explode(':', '%s');
+$port = (int)$port;
+%s
+"""
+
+
+def php_worker(t, extension, server, line, bad, script):
+    """A worker of PHP that answers many requests: each connects as `bad` does, then as this line of the
+    recipe says. `script`: what a request does, with its connection at %s."""
+    t.need("php", "curl")
+    if t.run("php", "-r", f"exit((int)!extension_loaded('{extension}'));", shim=False, status=None).returncode:
+        raise Skip(f"php has no extension {extension}")
+    # Extensions' libraries are seen once they are not loaded with RTLD_DEEPBIND.
+    command = (t.twshim, "run", "-q", "--keep", "-p", "deepbind=strip", "--", "php", "-S", "127.0.0.1:16082")
+    assert proxy(t, "bad.php", PHP % (server.to, script % bad), 16082, server, command) == COUNT
+    said = words(t, "TW101", "PHP with Redis or PDO").splitlines()[line]
+    settle(server.port, 16082)
+    a_minute_passes(t)
+    assert proxy(t, "good.php", PHP % (server.to, script % said), 16082, server, command) == 1
+    cured(t, server)
+
+
+def test_php_keeps_its_connection_to_redis(t):
+    php_worker(t, "redis", t.server("redis"), 0, "$redis->connect($host, $port);",
+               "$redis = new Redis();\n%s\n$redis->ping() or exit(1);")
+
+
+def test_php_keeps_its_connection_to_a_database(t):
+    server = Postgres(t)
+    try:
+        server.wait()
+        php_worker(t, "pdo_pgsql", server, 1, "new PDO($dsn, $user, $password);",
+                   "$dsn = \"pgsql:host=$host;port=$port\"; $user = 'postgres'; $password = '';\n"
+                   "$database = %s\n$database->query('select 1')->fetch()[0] == 1 or exit(1);")
+    finally:
+        server.close()
+
+
 def test_ab_keeps_its_connections(t):
     t.need("ab")
     closes, server = t.server("http-close"), t.server("http11")
@@ -262,6 +304,7 @@ def test_hey_keeps_its_connections(t):
     hey("-disable-keepalive", "-c", "2", "-n", str(COUNT), f"http://{server.to}/")
     assert server.counts["accepted"] == COUNT
     said = words(t, "TW101", "hey:")
+    settle(server.port)
     a_minute_passes(t)
     # As its workers start together, it may open nearly two for each of them.
     hey(*shlex.split(said.replace("-c 10", "-c 2"))[1:])
