@@ -263,6 +263,7 @@ static void run_print_report(struct run *run, FILE *out)
 	    .command = command_name_of(run->argv, name, sizeof(name)),
 	    .typed = typed,
 	    .exit_status = launch_exit_status(&run->result),
+	    .began = run->result.began,
 	    .elapsed_seconds = run->result.elapsed_seconds,
 	    .policy = run->obeys,
 	    .bypass = command && bypass_explain(command, run->argv, why, sizeof(why))

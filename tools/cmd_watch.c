@@ -45,6 +45,7 @@ struct watch {
 	struct observation observation;
 	struct publish_counts counts; /* at the end */
 	struct bpf_source_losses losses;
+	time_t began;
 	uint64_t began_ns;
 };
 
@@ -251,6 +252,7 @@ static int watch_begin(struct watch *watch)
 	if (observation_begin(&watch->observation, &watch->scope, &place, error,
 			      sizeof(error)) != 0)
 		return cli_fail(CLI_FAILURE, "watch: %s", error);
+	watch->began = time(NULL);
 	watch->began_ns = tws_now();
 	bpf_source_adopt(watch->observation.source, &watch->scope);
 	return 0;
@@ -308,6 +310,7 @@ static void watch_finish(struct watch *watch)
 static int watch_report(struct watch *watch)
 {
 	const struct report_run about = {.command = "twshim watch",
+					 .began = watch->began,
 					 .elapsed_seconds = watch_elapsed_s(watch),
 					 .watch = true};
 	const struct report_options options = {.run_tag = watch->directory.run,

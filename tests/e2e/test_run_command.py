@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import termios
+import time
 import xml.etree.ElementTree
 
 from harness import (ADDRESS, ESTABLISHED, Skip, kernel_sockets, sysctl, time_wait, time_wait_left,
@@ -193,6 +194,19 @@ def test_quiet_says_nothing(t):
     result = _run(t, "-q", "--", *_client(t, server))
     assert (result.stdout, result.stderr) == (b"", b""), result
     assert server.counts["accepted"] == 1
+
+
+def test_a_run_counts_since_it_began(t):
+    """Not since its first connection, a second or more later; also where it opened none."""
+    client = " ".join(_client(t, t.server()))
+    wait = "s=$(date +%s); while [ $(date +%s) -lt $((s + 2)) ]; do :; done"
+    for command, opened in ((f"date -u +%FT%TZ; {wait}; {client}", 1), ("date -u +%FT%TZ", 0)):
+        before = time.strftime("%FT%TZ", time.gmtime(time.time() - 1))
+        result = _run(t, "--json", "--", "sh", "-c", command)
+        began = result.stdout.decode().split("\n")[0]
+        report = t.read_report(result.stderr)
+        assert report["total"]["established"] == opened, report["total"]
+        assert before <= report["since"] <= began <= report["until"], (before, began, report)
 
 
 def test_json_is_one_object_of_the_contract(t):

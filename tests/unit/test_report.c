@@ -122,8 +122,10 @@ static struct model *saved_model(const char *app)
 	return model;
 }
 
-static const struct report_run saved_run = {
-    .command = "worker --all", .exit_status = 3, .elapsed_seconds = 4.2};
+static const struct report_run saved_run = {.command = "worker --all",
+					    .exit_status = 3,
+					    .began = 1763999995,
+					    .elapsed_seconds = 4.2};
 
 /* What a printer prints, in new memory. */
 static char *print_with(int (*print)(FILE *, const struct model *,
@@ -247,6 +249,27 @@ static void assert_counters(const json_t *counters)
 	assert_true(json_is_number(json_object_get(histogram, "sum")));
 }
 
+/* A short run was now. */
+static void a_long_run_says_when_it_began(void **state)
+{
+	struct model *model = saved_model(NULL);
+	struct report_run run = saved_run;
+	struct report_options options = {.run = &run};
+	char *text = print_with(report_print_text, model, &options);
+
+	assert_null(strstr(text, "since"));
+	free(text);
+	run.elapsed_seconds = 200;
+	text = print_with(report_print_text, model, &options);
+	assert_non_null(strstr(text, " in 3 min 20 s since 15:59:55 UTC (run),"));
+	free(text);
+	run.watch = true;
+	text = print_with(report_print_text, model, &options);
+	assert_non_null(strstr(text, " in 3 min 20 s since 15:59:55 UTC,"));
+	free(text);
+	model_free(model);
+}
+
 static void json_keeps_the_schema_and_the_identities(void **state)
 {
 	struct model *model = saved_model(NULL);
@@ -259,6 +282,10 @@ static void json_keeps_the_schema_and_the_identities(void **state)
 	assert_string_equal(json_string_value(json_object_get(report, "schema")),
 			    "twshim.report/1");
 	assert_string_equal(json_string_value(json_object_get(report, "generated")),
+			    "2025-11-24T16:00:00Z");
+	assert_string_equal(json_string_value(json_object_get(report, "since")),
+			    "2025-11-24T15:59:55Z");
+	assert_string_equal(json_string_value(json_object_get(report, "until")),
 			    "2025-11-24T16:00:00Z");
 	assert_int_equal(number(json_object_get(report, "run"), "exit_status"), 3);
 	assert_counters(json_object_get(report, "total"));
@@ -499,6 +526,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_text_is_the_golden_one),
+	    cmocka_unit_test(a_long_run_says_when_it_began),
 	    cmocka_unit_test(what_bypasses_the_shim_is_named_where_nothing_was_seen),
 	    cmocka_unit_test(sockets_that_the_kernel_never_made_are_no_peers_doing),
 	    cmocka_unit_test(a_connect_that_failed_at_once_is_of_the_last_minute),

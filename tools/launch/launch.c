@@ -268,6 +268,7 @@ static int run_disguised(const struct launch *launch, int signals, const int rep
 			 struct launch_result *ret_result)
 {
 	struct waiting waiting = {.signals = signals};
+	time_t began_at = time(NULL);
 	double began = tws_now_s();
 	struct disguise before;
 	int result;
@@ -278,6 +279,7 @@ static int run_disguised(const struct launch *launch, int signals, const int rep
 	*ret_result = (struct launch_result){
 	    .pid = waiting.child,
 	    .status = waiting.status,
+	    .began = began_at,
 	    .elapsed_seconds = tws_now_s() - began,
 	    .exec_error = result == 0 ? exec_error(report[0]) : 0,
 	};

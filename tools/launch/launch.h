@@ -27,6 +27,7 @@ struct launch_result {
 	int exec_error; /* errno of execvp(): it never started; 0: it did */
 	int status;	/* as waitpid() gives it */
 	pid_t pid;
+	time_t began;
 	double elapsed_seconds;
 };
 

@@ -12,6 +12,7 @@
 #include "tools/segments/trouble.h"
 
 #define SENTENCE_SIZE 1024
+#define LONG_RUN_S    60 /* one that is shorter was now */
 
 /* Appends to a sentence, which is cut if it gets too long. */
 __attribute__((format(printf, 2, 3))) static void say(char *sentence, const char *format,
@@ -73,16 +74,16 @@ static void say_reasons(const uint64_t *value, uint64_t failed, char *sentence)
 /* Which time the numbers cover. */
 static void say_period(const struct report_text *text, char *sentence)
 {
-	const struct model *model = text->model;
-	time_t began = (time_t)(model->since_realtime_ns / 1000000000u);
+	const struct report_run *run = text->options->run;
+	time_t began = report_since(text->model, run);
+	bool of_run = run ? !run->watch : text->options->run_tag != NULL;
 	char time[PRINT_TIME_SIZE];
 
-	if (text->options->run)
-		say(sentence, " in %s",
-		    REPORT_DURATION(text->options->run->elapsed_seconds));
-	else if (began)
-		say(sentence, " since %s%s", report_text_when(time, model, began),
-		    text->options->run_tag ? " (run)" : "");
+	if (run)
+		say(sentence, " in %s", REPORT_DURATION(run->elapsed_seconds));
+	if (began && (!run || run->elapsed_seconds >= LONG_RUN_S))
+		say(sentence, " since %s%s", report_text_when(time, text->model, began),
+		    of_run ? " (run)" : "");
 }
 
 void report_text_left_out(const struct report_text *text)

@@ -170,13 +170,11 @@ static json_t *observed_by(const struct model_app *app)
 }
 
 /* From when on its counters count. */
-static json_t *since(uint64_t realtime_ns)
+static json_t *since(time_t when)
 {
 	char time[PRINT_TIME_SIZE];
 
-	return realtime_ns
-		   ? json_string(print_time(time, (time_t)(realtime_ns / 1000000000u)))
-		   : json_null();
+	return when ? json_string(print_time(time, when)) : json_null();
 }
 
 static json_t *app(const struct model *model, const struct model_app *app, bool commands)
@@ -186,7 +184,7 @@ static json_t *app(const struct model *model, const struct model_app *app, bool 
 
 	if (name_fields_set(object, model, app, NULL, commands) != 0)
 		failed = true;
-	set(object, "since", since(app->since_realtime_ns));
+	set(object, "since", since((time_t)(app->since_realtime_ns / 1000000000u)));
 	set(object, "processes", json_count(app->processes));
 	set(object, "alive", json_count(app->alive));
 	set(object, "observed_by", observed_by(app));
@@ -404,7 +402,7 @@ int report_print_json(FILE *out, const struct model *model,
 	whole_lives = !model->window.older;
 	set(object, "schema", json_string("twshim.report/1"));
 	set(object, "generated", json_string(print_time(now, model->generated)));
-	set(object, "since", since(model->since_realtime_ns));
+	set(object, "since", since(report_since(model, options->run)));
 	set(object, "until", json_string(now));
 	set(object, "older_left_out", json_count(model->window.older));
 	set(object, "perhaps_older", json_count(model->window.doubtful));

@@ -96,6 +96,11 @@ static int check_subject(const struct model *model, const struct report_options 
 	return -ENOENT;
 }
 
+time_t report_since(const struct model *model, const struct report_run *run)
+{
+	return run ? run->began : (time_t)(model->since_realtime_ns / 1000000000u);
+}
+
 static double elapsed(const struct report_options *options)
 {
 	return options->run ? options->run->elapsed_seconds : 0;

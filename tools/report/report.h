@@ -26,6 +26,7 @@ struct report_run {
 	const char *command; /* as typed, for a person */
 	const char *typed;   /* the same for a shell; NULL or "": it cannot be */
 	int exit_status;     /* of the command; 128 + N: killed by signal N */
+	time_t began;
 	double elapsed_seconds;
 	bool watch;	    /* `twshim watch`: no command was run */
 	bool policy;	    /* the run obeyed a policy */
@@ -58,6 +59,10 @@ struct report_options {
  * reason in `ret_error`, and nothing is printed. */
 int report_print(FILE *out, const struct report_options *options, char *ret_error,
 		 size_t size);
+
+/* Since when the numbers count: since a run began, or since the first process that they
+ * cover; 0: not known. `run` may be NULL. */
+time_t report_since(const struct model *model, const struct report_run *run);
 
 /* The living processes, those with the most TIME_WAIT sockets first, at most 200. A new
  * reference; NULL: out of memory. */
