@@ -341,9 +341,10 @@ static void run_name_running(const struct run *run)
  * and run_warn_unreachable() says so. */
 static void run_observe(struct run *run)
 {
-	run_observers_begin(&run->observers, &run->reach, &run->directory,
-			    policy_is_given(&run->policy),
-			    run->settler ? settler_fd(run->settler) : -1);
+	if (run_wants_report(run) || run->keep || policy_is_given(&run->policy))
+		run_observers_begin(&run->observers, &run->reach, &run->directory,
+				    policy_is_given(&run->policy),
+				    run->settler ? settler_fd(run->settler) : -1);
 }
 
 static int run_look(void *data)
@@ -426,12 +427,11 @@ int cmd_run(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	status = run_prepare(&run);
-	if (status == 0)
+	if (status == 0) {
 		run_name_policy(&run);
-	if (status == 0 && (run_wants_report(&run) || policy_is_given(&run.policy)))
 		run_observe(&run);
-	if (status == 0)
 		status = run_make_environment(&run);
+	}
 	if (status == 0 && !run.quiet) {
 		run_warn_unreachable(&run);
 		if (tws_rundir_check(run.directory.main) == -ENOSPC)

@@ -401,6 +401,14 @@ def test_run_of_a_static_program_gives_the_same_report_without_any_option(t):
     assert "statically linked" in said and "the kernel observes it instead" in said, said
 
 
+def test_a_quiet_run_of_a_static_program_keeps_its_counts_where_it_is_asked_to(t):
+    server, client = t.server(), compiled(t, "gcc")
+    said = t.run(t.twshim, "run", "-q", "--keep", "--", client, ADDRESS, str(server.port), *STEPS,
+                 f"repeat:{MANY}", shim=False).stderr.decode()
+    report = t.report("--run", re.search(r"report --run (\S+)", said)[1])
+    check(t, report, server, established=MANY, ended_local_fin=MANY)
+
+
 def test_in_a_tree_the_shim_and_the_kernel_count_their_own_and_nothing_twice(t):
     server, client = t.server(), compiled(t, "gcc")
     one = f"{t.prog('client')} {ADDRESS} {server.port} {' '.join(STEPS)}"
