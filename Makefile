@@ -300,7 +300,7 @@ machines: deps-build
 
 bench: deps-test
 	@tests/deps --optional $(BENCH_PACKAGES)
-	$(Q)$(SUBMAKE) all $(PROGS)
+	$(Q)$(SUBMAKE) all progs
 	$(Q)tests/bench --build $(BUILD) $(addprefix --only ,$(ONLY))
 
 include tests/fuzz/fuzz.mk
