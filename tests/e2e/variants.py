@@ -3,7 +3,8 @@
 32 bits. The Makefile builds tests/progs once more where the compiler is there."""
 import os
 
-from harness import Skip
+from harness import ADDRESS, Skip
+from test_watch import MANY, STEPS
 
 
 def repeat(target, kind, *modules):
@@ -35,3 +36,21 @@ def use(t, kind):
     t.programs = programs
     if kind == "i386":
         t.library = t.preload
+
+
+def observed_by(report):
+    """How many processes the shim observed; nothing else observed any."""
+    for app in report["apps"]:
+        assert app["observed_by"]["bpf"] == app["observed_by"]["supervisor"] == 0, app
+    return sum(a["observed_by"]["shim"] for a in report["apps"])
+
+
+def run_is_exact(t, kind):
+    """`run` counts a client of this kind by the shim, and says nothing of it."""
+    use(t, kind)
+    server = t.server()
+    report = t.twshim_run(t.prog("client"), ADDRESS, str(server.port), *STEPS, f"repeat:{MANY}")
+    assert t.result.stderr == b"", t.result
+    assert observed_by(report) == 1
+    t.counters(report, attempts=MANY, established=MANY, ended_local_fin=MANY, short_lived=MANY)
+    assert t.accounted(report, server)["ended_local_fin"] == MANY
