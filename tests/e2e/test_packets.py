@@ -13,7 +13,7 @@ FIN, SYN, RST, PUSH, ACK = 1, 2, 4, 8, 16
 OUTGOING = 4  # sll_pkttype: the other copy of a packet on lo is the one that arrives
 OPEN = ("socket", "connect", "send:1", "recv")
 ECHOED = ["> S", "< S.", "> .1", "< .1"]  # connect(), and one byte each way; without "> ."
-ROUNDS = 10
+ROUNDS, BARE_ROUNDS = 5, 500
 
 
 class Capture:
@@ -54,6 +54,12 @@ def words(packets, acks=True):
     return said
 
 
+def merged(said):
+    """The same without each acknowledgement that the next packet repeats: whether it travels alone or
+    with that packet depends on when its sender gets a core."""
+    return tuple(w for w, after in zip(said, (*said[1:], "")) if w not in ("> .", "< .") or after[:1] != w[0])
+
+
 def exchange(t, capture, server, steps, shim=True, rule=None):
     """The packets of one client: bare, observed, or under a policy."""
     before = (t.twshim, "run", "-q", "-p", f"{rule},to={server.to}", "--") if rule else ()
@@ -91,16 +97,15 @@ WAYS = (
 
 
 def test_observing_changes_no_packet(t):
-    """Direction, flags, lengths and order. An acknowledgement travels alone or with other packets,
-    depending on time: each sequence that the shim leaves must be seen without it too."""
+    """Direction, flags, lengths and order: each sequence that the shim leaves must be seen without it
+    too, which for a rare one takes a while."""
     for name, mode, steps in WAYS:
         server = t.server(mode)
         capture = Capture(server.port)
-        bare, observed = set(), set()
-        for _ in range(ROUNDS):
-            for seen, shim in ((bare, False), (observed, True)):
-                packets = exchange(t, capture, server, steps, shim)
-                seen.add((tuple(words(packets)), tuple(words(packets, acks=False))))
+        observed = {merged(words(exchange(t, capture, server, steps))) for _ in range(ROUNDS)}
+        bare = set()
+        for _ in range(BARE_ROUNDS):
+            bare.add(merged(words(exchange(t, capture, server, steps, shim=False))))
             if observed <= bare:
                 break
         assert observed <= bare, (name, observed, bare)
