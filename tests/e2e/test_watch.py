@@ -325,6 +325,24 @@ def test_a_program_with_the_shim_is_counted_by_the_shim_alone(t):
     t.counters(watch.end(), attempts=30, established=30, ended_local_fin=30)
 
 
+def test_what_a_program_with_the_shim_did_before_it_called_exec_is_the_shims(t):
+    server, reads = t.server(), os.path.join(t.scratch, "reads")
+    t.run("cc", "-static", "-o", reads, t.file("reads.c", "#include <stdio.h>\nint main(void) { getchar(); }\n"),
+          shim=False)
+    watch = Watch(t)
+    watch.process.send_signal(signal.SIGSTOP)
+    program = t.start(t.prog("client"), ADDRESS, str(server.port), "socket", "connect", "send:1", "recv",
+                      "repeat:5", f"exec:{reads}", stdin=subprocess.PIPE)
+    wait_for(lambda: os.readlink(f"/proc/{program.pid}/exe") == reads, "it has called exec")
+    watch.process.send_signal(signal.SIGCONT)
+    program.stdin.close()
+    assert program.wait(20) == 0
+    settle(server.port)
+    report = t.report()
+    t.counters(report, attempts=5, established=5, ended_local_fin=5)
+    t.counters(watch.end(), attempts=0, established=0)
+
+
 def test_every_reader_shows_live_what_it_sees(t):
     server = t.server()
     watch = Watch(t)

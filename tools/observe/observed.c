@@ -99,15 +99,33 @@ static bool is_there(const struct observed *observed)
 		   observed->subject.start_time;
 }
 
-static bool read_executable(struct observed *observed)
+/* Whether two paths name one program. The kernel sends the start of a long name, and
+ * /proc marks a file that was removed or replaced. */
+static bool same_program(const char *exe, const char *told)
 {
-	char path[64];
+	const char *name = print_base_name(exe), *start = print_base_name(told);
+	size_t length = strnlen(start, BPF_PART_SIZE - 1);
+
+	return strncmp(name, start, length) == 0 &&
+	       (length == BPF_PART_SIZE - 1 || !name[length] ||
+		strcmp(name + length, " (deleted)") == 0);
+}
+
+/* False: the process has ended, or runs another program than `told` by now. */
+static bool read_executable(struct observed *observed, const char *told)
+{
+	char path[64], exe[sizeof(observed->subject.exe)];
 	ssize_t length;
 
 	snprintf(path, sizeof(path), "/proc/%d/exe", (int)observed->subject.host_pid);
-	length = readlink(path, observed->subject.exe, sizeof(observed->subject.exe) - 1);
-	observed->subject.exe[length > 0 ? length : 0] = '\0';
-	return length > 0 && is_there(observed);
+	length = readlink(path, exe, sizeof(exe) - 1);
+	exe[length > 0 ? length : 0] = '\0';
+	if (length <= 0 || !is_there(observed))
+		return false;
+	if (*told && !same_program(exe, told))
+		return false;
+	memcpy(observed->subject.exe, exe, (size_t)length + 1);
+	return true;
 }
 
 /* The kernel sends the components from the last to the first; mount points are empty. */
@@ -122,8 +140,6 @@ static void join_path(struct observed *observed, const struct bpf_subject *told)
 		if (*told->part[i] && used < size)
 			used += (size_t)snprintf(exe + used, size - used, "/%.*s",
 						 BPF_PART_SIZE - 1, told->part[i]);
-	if (!*exe)
-		snprintf(exe, size, "%s", observed->comm);
 }
 
 static void take_arguments(struct observed *observed, const char *args, size_t length)
@@ -140,8 +156,9 @@ static pid_t host_pid(const struct observed_table *table, uint32_t tgid,
 	return table->pid_namespace == INITIAL_PID_NAMESPACE ? (pid_t)tgid : 0;
 }
 
-/* Of a process that has ended, the kernel still knows the arguments and the group. */
-static void name_ended(struct observed *observed, const struct bpf_subject *told)
+/* What the kernel said of a process at its first connection, if it has ended since or
+ * runs another program: the arguments and the group. */
+static void name_as_told(struct observed *observed, const struct bpf_subject *told)
 {
 	struct publish_subject *subject = &observed->subject;
 	char group[4096], cgroup[sizeof(group) + 8];
@@ -163,8 +180,8 @@ static void name_subject(const struct observed_table *table, struct observed *ob
 
 	if (subject->host_pid)
 		process_names(subject->host_pid, subject->exe, &subject->names);
-	if (told && !is_there(observed))
-		name_ended(observed, told);
+	if (told)
+		name_as_told(observed, told);
 	if (subject->pid_namespace == table->pid_namespace)
 		subject->names.parent = (uint32_t)observed->parent;
 }
@@ -174,6 +191,7 @@ struct observed *observed_tell(struct observed_table *table,
 {
 	struct observed *observed = observed_find(table, &told->process);
 	struct publish_subject *subject;
+	bool same;
 
 	if (observed) {
 		observed->process = told->process;
@@ -195,9 +213,11 @@ struct observed *observed_tell(struct observed_table *table,
 	memcpy(observed->parent_comm, told->parent_comm,
 	       sizeof(observed->parent_comm) - 1);
 	take_arguments(observed, told->args, told->args_length);
-	if (!read_executable(observed))
-		join_path(observed, told);
-	name_subject(table, observed, told);
+	join_path(observed, told);
+	same = read_executable(observed, observed->subject.exe);
+	if (!*subject->exe)
+		snprintf(subject->exe, sizeof(subject->exe), "%s", observed->comm);
+	name_subject(table, observed, same ? NULL : told);
 	return observed;
 }
 
@@ -262,7 +282,7 @@ struct observed *observed_meet(struct observed_table *table,
 	    net_namespace ? net_namespace : namespace_of(subject->host_pid, "net");
 	read_status(observed);
 	read_arguments(observed);
-	if (!read_executable(observed))
+	if (!read_executable(observed, ""))
 		snprintf(subject->exe, sizeof(subject->exe), "%s",
 			 *observed->comm ? observed->comm : "?");
 	name_subject(table, observed, NULL);
