@@ -177,14 +177,20 @@ def processes(pid):
             "run": pid}
 
 
+def steady_program(t):
+    """The path of a static program that connects without a pause."""
+    path = os.path.join(t.scratch, "steady")
+    if not os.path.exists(path):
+        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../progs/steady.c")
+        t.run("gcc", "-w", "-static", "-D_GNU_SOURCE", "-o", path, source, shim=False)
+    return path
+
+
 class Steady:
     """A supervised program that connects without a pause, and what it says at the end."""
 
     def __init__(self, t, *options):
-        path = os.path.join(t.scratch, "steady")
-        if not os.path.exists(path):
-            source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../progs/steady.c")
-            t.run("gcc", "-w", "-static", "-D_GNU_SOURCE", "-o", path, source, shim=False)
+        path = steady_program(t)
         self.server = t.server()
         self.process = t.start(*as_nobody(t), t.twshim, "run", *options, "--", path, ADDRESS,
                                str(self.server.port), shim=False, stdin=subprocess.PIPE,
@@ -242,6 +248,24 @@ def test_what_passes_while_the_supervisor_is_stopped_is_counted_as_unobserved(t)
     total = t.report()["total"]
     assert total["unobserved"] >= 90, "at most a few were under way when it was stopped"
     assert total["attempts"] + total["unobserved"] == steady.server.counts["accepted"], total
+
+
+def test_a_program_that_starts_beside_one_that_connects_without_a_pause_is_observed_too(t):
+    server, busy = t.server(), t.server()
+    end, said = os.path.join(t.scratch, "end"), os.path.join(t.scratch, "said")
+    os.mkfifo(end)
+    os.chmod(end, 0o666)
+    report = run_supervised(t, "sh", "-c", f"""
+        {steady_program(t)} {ADDRESS} {busy.port} <{end} >{said} & exec 3>{end}
+        until test -s {said}; do sleep 0.01; done
+        {compiled(t, "gcc")} {ADDRESS} {server.port} {" ".join(STEPS)} repeat:30
+        exec 3>&-; wait""")
+    observed = {a["app"]: a["observed_by"]["supervisor"] for a in report["apps"]}
+    assert observed == {"steady": 1, "client-gcc": 1}, report["apps"]
+    with open(said, encoding="utf-8") as file:
+        connects, failed, slowest = map(int, file.read().split()[1:])
+    assert failed == 0 and slowest < SLOW_US and connects == busy.counts["accepted"]
+    assert report["total"]["attempts"] + report["total"]["unobserved"] == connects + 30, report["total"]
 
 
 def test_a_keeper_is_replaced_and_then_the_supervisor_may_die_as_well(t):

@@ -57,7 +57,10 @@ bool caller_waits(const struct pending_call *call)
 {
 	uint64_t id = call->id;
 
-	return ioctl(call->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
+	while (ioctl(call->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) != 0)
+		if (errno != EINTR)
+			return false;
+	return true;
 }
 
 /* -------------------------------------------------------------------- who it is */

@@ -52,15 +52,23 @@ int keeper_pass(int listener, uint64_t id)
 		uint64_t room[KEEPER_NOTIFICATION / 8];
 	} answer = {.response = {.id = id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE}};
 
-	return ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) == 0 ? 0 : -errno;
+	while (ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) != 0)
+		if (errno != EINTR)
+			return -errno;
+	return 0;
 }
 
-static void set_timer(long milliseconds)
+void keeper_set_timer(long milliseconds)
 {
 	const struct itimerval timer = {{0, milliseconds * 1000},
 					{0, milliseconds * 1000}};
 
 	setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+static const struct seccomp_notif *received_call(const struct keeping *keeping)
+{
+	return (const void *)keeping->page->notification;
 }
 
 static void note_passed(struct keeping *keeping, const struct seccomp_notif *call)
@@ -78,22 +86,27 @@ static void pass_one(struct keeping *keeping, int listener)
 	int result;
 
 	memset(&call, 0, sizeof(call));
-	set_timer(TICK_MS);
+	keeper_set_timer(TICK_MS);
 	result = ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call);
-	set_timer(0);
+	keeper_set_timer(0);
 	if (result != 0)
 		return;
 	if (keeper_pass(listener, call.notification.id) == 0)
 		note_passed(keeping, &call.notification);
 }
 
+static bool has_received(const struct keeping *keeping)
+{
+	return __atomic_load_n(&received_call(keeping)->id, __ATOMIC_ACQUIRE) != 0;
+}
+
 /* The one that the supervisor has received, whichever listener it is of; a call that it
  * has answered is not there any more. */
 static void pass_received(struct keeping *keeping)
 {
-	const struct seccomp_notif *received = (const void *)keeping->page->notification;
+	const struct seccomp_notif *received = received_call(keeping);
 
-	if (!received->id)
+	if (!has_received(keeping))
 		return;
 	for (nfds_t i = OWN; i < keeping->count; i++)
 		if (keeper_pass(keeping->polled[i].fd, received->id) == 0)
@@ -159,18 +172,17 @@ static bool has_waiting(const struct keeping *keeping)
  * answered meanwhile is no delay of it. */
 static uint64_t waiting_since(struct keeping *keeping)
 {
-	uint64_t since = __atomic_load_n(&keeping->page->since_ns, __ATOMIC_ACQUIRE);
-	bool waiting = has_waiting(keeping);
+	bool waiting = has_received(keeping) || has_waiting(keeping);
 	uint64_t beats = __atomic_load_n(&keeping->page->beats, __ATOMIC_ACQUIRE);
 
-	if (beats != keeping->beats || (!waiting && !since)) {
+	if (beats != keeping->beats || !waiting) {
 		keeping->beats = beats;
 		keeping->beats_ns = tws_now();
 	}
-	keeping->idle = waiting || since || keeping->beats_ns + TICK_MS * MS > tws_now()
+	keeping->idle = waiting || keeping->beats_ns + TICK_MS * MS > tws_now()
 			    ? 0
 			    : keeping->idle + 1;
-	return waiting || since ? keeping->beats_ns : 0;
+	return waiting ? keeping->beats_ns : 0;
 }
 
 static bool is_late(struct keeping *keeping)

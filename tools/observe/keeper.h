@@ -19,10 +19,10 @@
 
 /* In memory that both share. */
 struct keeper_page {
-	uint64_t beats;	   /* atomic; calls that the supervisor has answered */
-	uint64_t since_ns; /* atomic; since when it deals with one; 0: it waits for one */
-	uint64_t passed;   /* atomic; connects that the keeper let pass */
-	/* The kernel writes the call here that the supervisor receives. */
+	uint64_t beats;	 /* atomic; calls that the supervisor has answered */
+	uint64_t passed; /* atomic; connects that the keeper let pass */
+	/* The kernel writes the call here that the supervisor receives; empty again once
+	 * it is answered. */
 	uint64_t notification[KEEPER_NOTIFICATION / 8];
 };
 
@@ -39,6 +39,9 @@ int keeper_start(struct keeper *keeper, const int *listeners, size_t count);
 
 /* Gives it one more, and waits so long for its answer. False: it does not have it. */
 bool keeper_give(const struct keeper *keeper, int listener, int patience_ms);
+
+/* From now on every so many milliseconds a signal that interrupts receiving; 0: none. */
+void keeper_set_timer(long milliseconds);
 
 /* Lets a call pass that was received from the listener. 0, or -errno: -ENOENT: it does
  * not wait any more. */

@@ -8,14 +8,11 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,9 +23,11 @@
 #include "tools/observe/door.h"
 #include "tools/observe/keeper.h"
 #include "tools/observe/notify_filter.h"
+#include "tools/observe/own_session.h"
 
 #define MS	      1000000ull
 #define DRAIN_MS      20 /* while connections are open */
+#define TURN_MS	      20 /* of a program that calls again and again */
 #define TICK_MS	      500
 #define GIVE_MS	      200  /* for the keeper, while others may wait */
 #define FIRST_GIVE_MS 1500 /* while nobody else can */
@@ -101,21 +100,40 @@ static void drop_listener(struct supervise *supervise, int listener)
 	drop_descriptor(supervise, listener);
 }
 
-/* The keeper sees from the page what is under way. */
-static void take_call(struct supervise *supervise, int listener, uint32_t also)
+/* The keeper sees from the page what is under way, and the kernel wants it empty. False:
+ * nothing was received. */
+static bool take_call(struct supervise *supervise, int listener, uint32_t also)
 {
 	struct keeper_page *page = supervise->keeper.page;
 	struct seccomp_notif *call = (void *)page->notification;
 	const struct received_call received = {listener, call, also & NOTIFY_CLOSE};
 
+	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, call) != 0)
+		return false;
+	supervision_take(&supervise->work, &received);
+	keeper_pass(listener, call->id);
+	__atomic_fetch_add(&page->beats, 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&call->id, 0, __ATOMIC_RELEASE);
 	memset(call, 0, sizeof(page->notification));
-	__atomic_store_n(&page->since_ns, tws_now(), __ATOMIC_RELEASE);
-	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, call) == 0) {
-		supervision_take(&supervise->work, &received);
-		keeper_pass(listener, call->id);
-		__atomic_fetch_add(&page->beats, 1, __ATOMIC_RELEASE);
+	return true;
+}
+
+/* While one program alone calls, its next call is waited for in the kernel, without
+ * asking before each whether it is there. All else waits for a turn at most. */
+static void take_calls(struct supervise *supervise, int listener, uint32_t also)
+{
+	const bool alone = supervise->listener_count == 1 && !supervise->client_count;
+
+	if (!alone) {
+		take_call(supervise, listener, also);
+		return;
 	}
-	__atomic_store_n(&page->since_ns, 0, __ATOMIC_RELEASE);
+	epoll_ctl(supervise->events, EPOLL_CTL_DEL, listener, NULL);
+	keeper_set_timer(TURN_MS);
+	while (take_call(supervise, listener, also))
+		;
+	keeper_set_timer(0);
+	watch_program(supervise, listener, LISTENER, also);
 }
 
 static void take_listener(struct supervise *supervise, int client, uint32_t also)
@@ -313,7 +331,7 @@ static void take_event(struct supervise *supervise, const struct epoll_event *ev
 		break;
 	case LISTENER:
 		if (event->events & EPOLLIN)
-			take_call(supervise, fd, also);
+			take_calls(supervise, fd, also);
 		else
 			drop_listener(supervise, fd);
 		break;
@@ -345,32 +363,12 @@ static void supervise_loop(struct supervise *supervise)
 
 /* ----------------------------------------------------------------------- opening */
 
-static void on_signal(int signal)
+static void leave_parent(const struct supervise *supervise)
 {
-}
-
-/* Its own session: neither the terminal's keys nor its end reach it. */
-static void leave_parent(struct supervise *supervise)
-{
-	const struct sigaction interrupt = {.sa_handler = on_signal};
-	const struct sigaction standard = {.sa_handler = SIG_DFL};
-	struct rlimit files;
 	int wanted[] = {supervise->setup.directory, supervise->setup.client,
 			supervise->setup.place, supervise->control};
-	sigset_t all;
 
-	setsid();
-	prctl(PR_SET_NAME, "twshim-observer");
-	sigaction(KEEPER_SIGNAL, &interrupt, NULL);
-	sigaction(SIGCHLD, &standard, NULL);
-	sigfillset(&all);
-	sigdelset(&all, KEEPER_SIGNAL);
-	sigprocmask(SIG_SETMASK, &all, NULL);
-	descriptors_close_others(wanted, 4);
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-		files.rlim_cur = files.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &files);
-	}
+	own_session("twshim-observer", wanted, 4);
 }
 
 static void prepare_folding(void *data)
