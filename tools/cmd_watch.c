@@ -300,7 +300,7 @@ static void watch_finish(struct watch *watch)
 {
 	const struct observation *observation = &watch->observation;
 
-	bpf_source_read(observation->source);
+	bpf_source_read_all(observation->source);
 	watch->losses = bpf_source_losses(observation->source);
 	watch->counts = *publish_counts(observation->publisher);
 	observation_end(&watch->observation);

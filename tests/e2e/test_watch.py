@@ -295,6 +295,57 @@ def test_one_watch_beside_twenty_running_programs_loses_and_doubles_none(t):
     assert "lost" not in watch.said and "not counted" not in watch.said, watch.said
 
 
+def test_more_at_once_than_there_are_places_are_counted_to_the_connection(t):
+    script = """if True:
+        import resource, socket, sys
+        resource.setrlimit(resource.RLIMIT_NOFILE, (20000, 20000))
+        listener = socket.create_server((sys.argv[1], 0))
+        pairs = []
+        for _ in range(6000):
+            client = socket.create_connection(listener.getsockname())
+            pairs.append((client, listener.accept()[0]))
+        print("open", flush=True)
+        sys.stdin.readline()
+        for client, server in pairs:
+            client.close()
+            server.close()
+        """
+    watch = Watch(t)
+    client = t.start("python3", "-c", script, ADDRESS, shim=False, stdin=subprocess.PIPE,
+                     stdout=subprocess.PIPE)
+    assert client.stdout.readline() == b"open\n"
+    wait_for(lambda: watch.live()["total"]["open"] == 6000, "6,000 open ones")
+    client.stdin.write(b"\n")
+    client.stdin.close()
+    assert client.wait(60) == 0
+    t.counters(watch.end(), attempts=6000, established=6000, peak_open=6000, ended_local_fin=6000)
+    assert "not counted" not in watch.said, watch.said
+
+
+def test_attempts_that_nobody_answers_are_shown_live_and_counted_at_the_end(t):
+    script = """if True:
+        import socket, sys
+        listener = socket.create_server((sys.argv[1], 0), backlog=0)
+        answered = socket.create_connection(listener.getsockname())
+        waiting = [socket.socket() for _ in range(3)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(listener.getsockname())
+        print("waiting", flush=True)
+        sys.stdin.readline()
+        """
+    for live in (True, False):
+        watch = Watch(t)
+        client = t.start("python3", "-c", script, ADDRESS, shim=False, stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE)
+        assert client.stdout.readline() == b"waiting\n"
+        if live:
+            wait_for(lambda w=watch: w.live()["total"]["attempts"] == 4, "four attempts")
+        t.counters(watch.end(), attempts=4, established=1)
+        client.stdin.close()
+        assert client.wait(60) == 0
+
+
 def test_what_was_open_before_is_adopted_and_never_counted_as_opened(t):
     server = t.server()
     held = t.start(t.prog("client"), ADDRESS, str(server.port), "socket", "connect", "note:1",

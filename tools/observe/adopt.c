@@ -45,6 +45,7 @@ struct adoption {
 	struct place *places;
 	size_t place_count;
 	struct cookie_map by_inode; /* place << 24 | index in its table */
+	struct cookie_map known;    /* have begun since the observation did */
 	pid_t pid;		    /* the process whose descriptors are read */
 	size_t adopted;
 };
@@ -153,6 +154,8 @@ static int adopt_socket(uint64_t inode, void *data)
 		return 0;
 	place = &adoption->places[*found >> PLACE_SHIFT];
 	socket = &place->table.sockets[*found & ((1u << PLACE_SHIFT) - 1)];
+	if (cookie_map_find(&adoption->known, socket->cookie))
+		return 0;
 	connection.process = (struct bpf_process){
 	    .tgid = (uint32_t)adoption->pid,
 	    .start_ns = process_start_time(adoption->pid) * TICK_NS,
@@ -172,6 +175,15 @@ static int adopt_socket(uint64_t inode, void *data)
 	if (observed)
 		observed->adopted++;
 	return 0;
+}
+
+static void note_known(uint32_t place, const struct bpf_connection *connection,
+		       void *data)
+{
+	struct adoption *adoption = data;
+
+	(void)place;
+	cookie_map_add(&adoption->known, connection->cookie, 0);
 }
 
 static bool is_in_scope(const struct adoption *adoption, pid_t pid)
@@ -234,6 +246,7 @@ size_t bpf_source_adopt(struct bpf_source *source, const struct observe_scope *s
 		return 0;
 	proc_each(note_place, &adoption);
 	read_tables(&adoption);
+	bpf_map_places(source, note_known, &adoption);
 	for (size_t i = 0; i < adoption.place_count; i++)
 		index_place(&adoption, i);
 	proc_each(adopt_of, &adoption);
@@ -241,6 +254,7 @@ size_t bpf_source_adopt(struct bpf_source *source, const struct observe_scope *s
 	for (size_t i = 0; i < adoption.place_count; i++)
 		kernel_table_free(&adoption.places[i].table);
 	cookie_map_free(&adoption.by_inode);
+	cookie_map_free(&adoption.known);
 	free(adoption.places);
 	return adoption.adopted;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Loads and attaches the program, and passes events from the ring to the publisher.
+ * Loads and attaches the program, and looks for its events.
  */
 #include "tools/observe/bpf.h"
 
@@ -12,143 +12,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "shim/shared/ending.h"
 #include "tools/base/version.h"
 #include "tools/kernel/kernel.h"
 #include "tools/observe/bpf_object.h"
 #include "tools/observe/cgroup.h"
 #include "tools/observe/libbpf.h"
 
-#define USUAL_RING (8u << 20)
-
-/* ---------------------------------------------------------------------- the events */
-
-/* The error of a failed attempt. If it sent nothing, its socket holds no error. */
-static enum tws_counter failure_of(const struct bpf_source *source,
-				   const struct bpf_connection *event)
-{
-	int error = event->error;
-
-	if (error == BPF_ERROR_UNKNOWN)
-		error = event->net_namespace == source->net_namespace
-			    ? bpf_map_route_error(&event->remote)
-			    : 0;
-	return tws_failure_counter(error);
-}
-
-static struct publish_connection describe(const struct bpf_source *source,
-					  const struct bpf_connection *event)
-{
-	return (struct publish_connection){
-	    .cookie = event->cookie,
-	    .began_ns = event->began_ns,
-	    .established_ns = event->established_ns,
-	    .closed_ns = event->closed_ns,
-	    .ended_ns = event->ended_ns,
-	    .bytes_sent = event->bytes_sent,
-	    .bytes_received = event->bytes_received,
-	    .remote = event->remote,
-	    .local = event->local,
-	    .flags = event->flags,
-	    .ending = (enum tws_ending)event->ending,
-	    .failure = failure_of(source, event),
-	    .time_wait = event->time_wait,
-	};
-}
-
-/* Tells the kernel that it need not report this process any more. */
-static void skip(struct bpf_source *source, struct observed *observed)
-{
-	struct bpf_process process = observed->process;
-
-	observed->left = true;
-	process.skip = 1;
-	libbpf.bpf_map_update_elem(source->processes, &process.tgid, &process, 0);
-}
-
-/* A program that calls the kernel past the shim may call the shim later. */
-static bool may_call_shim(const struct observed *observed,
-			  const struct bpf_connection *event)
-{
-	return observed->has_library && event->kind == BPF_EVENT_BEGUN;
-}
-
-/* Returns where its connections are published, made with the first one; NULL if they
- * are not published here. */
-static struct published *published_of(struct bpf_source *source,
-				      const struct bpf_connection *event)
-{
-	struct observed *observed = observed_find(&source->observed, &event->process);
-
-	if (!observed)
-		observed = observed_meet(&source->observed, &event->process,
-					 event->net_namespace);
-	if (!observed || observed->left)
-		return NULL;
-	if (observed->published && !may_call_shim(observed, event))
-		return observed->published;
-	if (observed_is_others(observed, publish_run(source->publisher))) {
-		skip(source, observed);
-		return NULL;
-	}
-	if (observed->published)
-		return observed->published;
-	observed->has_library = observed_has_library(observed);
-	observed->subject.net_namespace = event->net_namespace;
-	observed->published = publish_process(source->publisher, &observed->subject);
-	if (!observed->published)
-		skip(source, observed);
-	return observed->published;
-}
-
-static void adopt(struct bpf_source *source, const struct bpf_connection *event,
-		  struct published *published,
-		  const struct publish_connection *connection)
-{
-	struct observed *observed = observed_find(&source->observed, &event->process);
-
-	publish_adopted(published, connection);
-	if (observed && observed->adopted)
-		observed->adopted--;
-}
-
-void bpf_source_take(struct bpf_source *source, const struct bpf_connection *event)
-{
-	struct publish_connection connection = describe(source, event);
-	struct published *published = publish_find(source->publisher, event->cookie);
-
-	if (!published)
-		published = published_of(source, event);
-	if (!published)
-		return;
-	if (event->flags & TWS_CONN_ADOPTED) {
-		if (event->kind == BPF_EVENT_ENDED)
-			adopt(source, event, published, &connection);
-	} else if (event->kind == BPF_EVENT_BEGUN) {
-		publish_begun(published, &connection);
-	} else if (event->kind == BPF_EVENT_ESTABLISHED) {
-		publish_established(published, &connection);
-	} else if (event->kind == BPF_EVENT_ENDED) {
-		publish_ended(published, &connection);
-	}
-}
-
-static int take_record(void *data, void *record, size_t size)
-{
-	struct bpf_source *source = data;
-	const struct bpf_closed *closed = record;
-	const uint32_t *kind = record;
-
-	if (*kind == BPF_EVENT_CLOSED) {
-		publish_closed(source->publisher, closed->cookie, closed->closed_ns);
-		return 0;
-	}
-	if (size >= sizeof(struct bpf_subject) && *kind == BPF_EVENT_PROCESS)
-		observed_tell(&source->observed, record);
-	else if (size >= sizeof(struct bpf_connection))
-		bpf_source_take(source, record);
-	return 0;
-}
+#define USUAL_RING    (8u << 20)
+#define CONNECTING_NS 100000000u
 
 static void forget(void *data, struct published *published)
 {
@@ -164,9 +35,16 @@ void bpf_source_read(struct bpf_source *source)
 	bpf_map_catch_up(source);
 }
 
+void bpf_source_read_all(struct bpf_source *source)
+{
+	bpf_source_read(source);
+	bpf_map_connecting(source, 0);
+}
+
 void bpf_source_tick(struct bpf_source *source)
 {
 	bpf_map_calls(source);
+	bpf_map_connecting(source, CONNECTING_NS);
 	publish_tick(source->publisher);
 	observed_sweep(&source->observed);
 }
@@ -369,12 +247,13 @@ static int start(struct bpf_source *source, const struct observe_scope *scope)
 	int result;
 
 	source->connections = map_fd(source, "connections");
+	source->places = map_fd(source, "places");
 	source->processes = map_fd(source, "processes");
 	source->scoped = map_fd(source, "scoped");
 	source->calls = map_fd(source, "calls");
 	source->losses = map_fd(source, "losses");
-	source->ring =
-	    libbpf.ring_buffer__new(map_fd(source, "ring"), take_record, source, NULL);
+	source->ring = libbpf.ring_buffer__new(map_fd(source, "ring"), bpf_source_record,
+					       source, NULL);
 	if (!source->ring)
 		return -errno;
 	scope_in(source, scope);

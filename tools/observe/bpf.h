@@ -39,6 +39,9 @@ void bpf_source_read(struct bpf_source *source);
 /* Call this once per second, after a read. */
 void bpf_source_tick(struct bpf_source *source);
 
+/* Processes the events that have arrived, and counts also the attempts that go on. */
+void bpf_source_read_all(struct bpf_source *source);
+
 /* Finds the owners of connections that were open before. Their ends are counted as
  * adopted. Returns how many there are. */
 size_t bpf_source_adopt(struct bpf_source *source, const struct observe_scope *scope);
@@ -69,19 +72,30 @@ struct bpf_source {
 	struct bpf_link *links[6];
 	size_t link_count;
 	struct ring_buffer *ring;
-	int connections, processes, scoped, calls, losses; /* maps */
+	int connections, places, processes, scoped, calls, losses; /* maps */
 	uint64_t deferred; /* as of the last look into the map */
 	bool no_early;
 	uint64_t net_namespace; /* ours */
 };
 
-/* An event about a connection, from the ring or from the map. */
+/* bpf_events.c: a record from the ring; `data` is the source. Returns 0. */
+int bpf_source_record(void *data, void *record, size_t size);
+
+/* An event about a connection, from the ring or from a map. */
 void bpf_source_take(struct bpf_source *source, const struct bpf_connection *event);
 
-/* bpf_map.c: looks into the map for events that the ring had no room for, and for
- * calls of connect() that failed without a SYN. */
+/* bpf_map.c: looks into the maps for events that the ring had no room for, for calls of
+ * connect() that failed without a SYN, and for connections that are not established
+ * `age_ns` after they began. */
 void bpf_map_catch_up(struct bpf_source *source);
 void bpf_map_calls(struct bpf_source *source);
+void bpf_map_connecting(struct bpf_source *source, uint64_t age_ns);
+
+/* Calls `take` for each connection that lives in a place. */
+void bpf_map_places(struct bpf_source *source,
+		    void (*take)(uint32_t place, const struct bpf_connection *connection,
+				 void *data),
+		    void *data);
 
 /* Returns the errno with which this network namespace cannot reach an address; 0 if it
  * is unknown. */

@@ -8,15 +8,19 @@
 #ifndef TWS_TOOLS_OBSERVE_BPF_EVENT_H
 #define TWS_TOOLS_OBSERVE_BPF_EVENT_H
 
+#include <stddef.h>
+
 #include "shim/shared/segment.h"
 
 enum bpf_event_kind {
-	BPF_EVENT_PROCESS = 1,
+	BPF_EVENT_PROCESS = 1, /* struct bpf_subject */
+	/* The first BPF_OPEN_SIZE bytes of bpf_connection. The beginning is told only
+	 * where the program in the kernel cannot leave it to be found in a place. */
 	BPF_EVENT_BEGUN,
 	BPF_EVENT_ESTABLISHED,
 	BPF_EVENT_CLOSED, /* struct bpf_closed: closed by its program, and not ended yet
 			   */
-	BPF_EVENT_ENDED,
+	BPF_EVENT_ENDED,  /* struct bpf_connection, or struct bpf_ended */
 };
 
 #define BPF_IMAGE_UNKNOWN UINT64_MAX /* for a process that was found in /proc */
@@ -29,31 +33,32 @@ struct bpf_process {
 	uint32_t skip;	   /* set by the loader: not to be observed */
 };
 
-/* A connection. This is the value in the map while the connection lives, and the
- * record in the ring at each step. If the ring had no room for an ending, it stays in
- * the map as ENDED. */
+/* A connection: what the maps hold while it lives. If the ring had no room for its
+ * ending, it stays there as ENDED. */
 struct bpf_connection {
-	uint32_t kind; /* enum bpf_event_kind */
+	uint32_t kind; /* enum bpf_event_kind; 0: not complete yet */
 	uint32_t net_namespace;
 	struct bpf_process process;
 	uint64_t cookie;
 	uint64_t began_ns; /* CLOCK_MONOTONIC */
 	uint64_t established_ns;
+	struct tws_address remote;
+	struct tws_address local;
+	uint32_t flags; /* enum tws_conn_flag */
+	int32_t error;	/* errno of a failed attempt; 0: the program gave it up */
+	/* What follows is known when it has ended. */
 	uint64_t closed_ns; /* when its program closed it; 0: not closed, or only one half
 			       of it */
 	uint64_t ended_ns;
 	uint64_t bytes_sent;
 	uint64_t bytes_received;
-	struct tws_address remote;
-	struct tws_address local;
-	uint32_t flags;	    /* enum tws_conn_flag */
-	uint8_t ending;	    /* enum tws_ending */
-	uint8_t time_wait;  /* it left a TIME_WAIT socket here */
-	uint8_t peer_first; /* 1: the peer closed first, 2: this side did */
-	uint8_t reserved;
-	int32_t error; /* errno of a failed attempt; 0: the program gave it up */
-	uint32_t reserved2;
+	uint8_t ending;	   /* enum tws_ending */
+	uint8_t time_wait; /* it left a TIME_WAIT socket here */
+	uint8_t told;	   /* the ring has told that it is established */
+	uint8_t reserved[5];
 };
+
+#define BPF_OPEN_SIZE offsetof(struct bpf_connection, closed_ns)
 
 struct bpf_closed {
 	uint32_t kind;
@@ -61,6 +66,32 @@ struct bpf_closed {
 	uint64_t cookie;
 	uint64_t closed_ns;
 };
+
+/* The ending of a connection that was told before. */
+struct bpf_ended {
+	uint32_t kind;
+	uint32_t flags;
+	uint64_t cookie;
+	uint64_t closed_ns;
+	uint64_t ended_ns;
+	uint64_t bytes_sent;
+	uint64_t bytes_received;
+	uint8_t ending;
+	uint8_t time_wait;
+	uint8_t reserved[6];
+};
+
+/* Where a connection lives, chosen by the address of its socket. The kernel gives a
+ * freed socket's memory to the next one, so the place of a short connection is still in
+ * the processor's cache. If a place is taken, the connection lives in the map
+ * `connections` instead. */
+struct bpf_place {
+	uint64_t owner; /* the socket's number; 0: free */
+	struct bpf_connection connection;
+};
+
+#define BPF_PLACES_BITS 12
+#define BPF_PLACES	(1u << BPF_PLACES_BITS)
 
 #define BPF_ERROR_UNKNOWN (-1) /* connect() failed before it sent anything */
 

@@ -45,6 +45,26 @@ static void sweep(struct bpf_source *source, int map,
 	free(found);
 }
 
+void bpf_map_places(struct bpf_source *source,
+		    void (*take)(uint32_t place, const struct bpf_connection *connection,
+				 void *data),
+		    void *data)
+{
+	uint32_t *keys = calloc(BPF_PLACES, sizeof(*keys)), next = 0, count = BPF_PLACES;
+	struct bpf_place *found = calloc(BPF_PLACES, sizeof(*found));
+
+	if (keys && found &&
+	    libbpf.bpf_map_lookup_batch(source->places, NULL, &next, keys, found, &count,
+					NULL) != 0 &&
+	    errno != ENOENT)
+		count = 0;
+	for (uint32_t i = 0; keys && found && i < count; i++)
+		if (found[i].owner && found[i].connection.kind)
+			take(keys[i], &found[i].connection, data);
+	free(keys);
+	free(found);
+}
+
 /* An ended connection stays in the map only if the ring had no room for it. */
 static void take_connection(struct bpf_source *source, int map, uint64_t key,
 			    const struct bpf_connection *value)
@@ -54,6 +74,17 @@ static void take_connection(struct bpf_source *source, int map, uint64_t key,
 		libbpf.bpf_map_delete_elem(map, &key);
 }
 
+static void take_place(uint32_t place, const struct bpf_connection *connection,
+		       void *data)
+{
+	static const struct bpf_place none;
+	const struct bpf_source *source = data;
+
+	bpf_source_take(data, connection);
+	if (connection->kind == BPF_EVENT_ENDED)
+		libbpf.bpf_map_update_elem(source->places, &place, &none, 0);
+}
+
 void bpf_map_catch_up(struct bpf_source *source)
 {
 	struct bpf_source_losses losses = bpf_source_losses(source);
@@ -61,7 +92,32 @@ void bpf_map_catch_up(struct bpf_source *source)
 	if (losses.deferred == source->deferred)
 		return;
 	source->deferred = losses.deferred;
+	bpf_map_places(source, take_place, source);
 	sweep(source, source->connections, take_connection);
+}
+
+/* A connection that is soon established is told then. */
+struct connecting {
+	struct bpf_source *source;
+	uint64_t before_ns;
+};
+
+static void take_connecting(uint32_t place, const struct bpf_connection *connection,
+			    void *data)
+{
+	const struct connecting *connecting = data;
+
+	(void)place;
+	if (connection->kind == BPF_EVENT_BEGUN &&
+	    connection->began_ns <= connecting->before_ns)
+		bpf_source_take(connecting->source, connection);
+}
+
+void bpf_map_connecting(struct bpf_source *source, uint64_t age_ns)
+{
+	struct connecting connecting = {source, tws_now() - age_ns};
+
+	bpf_map_places(source, take_connecting, &connecting);
 }
 
 /* ---------------------------------------------------------- calls without a SYN */

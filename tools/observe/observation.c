@@ -101,7 +101,7 @@ void observation_settle(struct observation *observation)
 	const struct publish_counts *counts = publish_counts(observation->publisher);
 	const struct timespec pause = {0, SETTLE_NS / SETTLE_LOOKS};
 
-	bpf_source_read(observation->source);
+	bpf_source_read_all(observation->source);
 	for (int i = 0; i < SETTLE_LOOKS && counts->ended < counts->attempts; i++) {
 		nanosleep(&pause, NULL);
 		bpf_source_read(observation->source);
@@ -152,7 +152,7 @@ void observation_step(struct observation *observation)
 void observation_end(struct observation *observation)
 {
 	if (observation->source)
-		bpf_source_read(observation->source);
+		bpf_source_read_all(observation->source);
 	bpf_source_close(observation->source);
 	publisher_close(observation->publisher);
 	if (observation->clock >= 0)

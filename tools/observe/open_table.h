@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "shim/shared/segment.h"
+
 #define OPEN_NO_SLOT UINT32_MAX
 
 struct published;
@@ -28,6 +30,7 @@ struct open_connection {
 	uint64_t cookie; /* 0: a free place */
 	struct published *published;
 	uint64_t began_ns, established_ns, closed_ns;
+	struct tws_address remote, local;
 	uint32_t slot; /* in the segment; OPEN_NO_SLOT: there was no room */
 	uint32_t flags;
 	uint16_t destination;

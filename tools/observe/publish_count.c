@@ -200,6 +200,7 @@ static struct open_connection *begin(struct published *published,
 	open->published = published;
 	open->began_ns = connection->began_ns;
 	open->flags = connection->flags;
+	open->remote = connection->remote;
 	open->destination = publish_destination(published, &connection->remote);
 	open->slot = take_slot(published);
 	if (connection->decision)
@@ -227,6 +228,7 @@ static void establish(struct open_connection *open,
 	struct tws_connection *slot = slot_of(open);
 
 	open->established_ns = connection->established_ns;
+	open->local = connection->local;
 	if (slot) {
 		slot->established_ns = connection->established_ns;
 		slot->local = connection->local;

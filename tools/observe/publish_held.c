@@ -101,6 +101,7 @@ void publish_moved(struct open_connection *open, const struct tws_address *remot
 	publish_release(open);
 	count_moved(open, from, to);
 	open->destination = to;
+	open->remote = *remote;
 	if (descriptor)
 		publish_hold(open, descriptor);
 	if (open->slot == OPEN_NO_SLOT)

@@ -237,6 +237,7 @@ int sightings_count(struct sightings *ret_sightings, const struct publish_place 
 		 * have ended are reported too. */
 		observation_take(&observation);
 	}
+	bpf_source_read_all(observation.source);
 	bpf_source_each(observation.source, take_observed, ret_sightings);
 	observation_end(&observation);
 	put_in_order(ret_sightings);

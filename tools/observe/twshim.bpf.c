@@ -4,9 +4,9 @@
  * socket, and reports who opened it and how it ended. It decides nothing else; the
  * publisher does all counting.
  *
- * The map `connections` is authoritative: it holds the living connections, and the ring
- * only reports them sooner. An event that does not fit into the ring stays in the map,
- * and `losses` says so.
+ * The maps `places` and `connections` are authoritative: they hold the living
+ * connections, and the ring only reports them sooner. An event that does not fit into the
+ * ring stays in a map, and `losses` says so.
  */
 #include <linux/bpf.h>
 
@@ -15,8 +15,10 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
+#include "tools/observe/bpf_call.h"
 #include "tools/observe/bpf_event.h"
 #include "tools/observe/bpf_kernel.h"
+#include "tools/observe/bpf_place.h"
 #include "tools/observe/bpf_process.h"
 
 #define AF_INET		      2
@@ -43,25 +45,6 @@ enum state {
 	CLOSING = 11,
 };
 
-/* ------------------------------------------------------------------------------ maps */
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 131072);
-	__type(key, __u64); /* cookie */
-	__type(value, struct bpf_connection);
-} connections SEC(".maps");
-
-/* Calls of connect() that have not sent a SYN yet. Each thread has a place, which it
- * may share with others. If a call is still there when the next one begins, it has
- * failed. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, BPF_CALLS);
-	__type(key, __u32);
-	__type(value, struct bpf_call);
-} calls SEC(".maps");
-
 /* ----------------------------------------------------------------------- connections */
 
 static __always_inline bool is_mapped(const struct tws_address *address)
@@ -78,34 +61,30 @@ static __always_inline void set_ipv4(struct tws_address *address, __u32 host)
 	address->family = TWS_IPV4;
 }
 
-static __always_inline void read_addresses(struct bpf_connection *connection,
-					   struct sock *sk)
+static __always_inline void read_remote(struct tws_address *remote, struct sock *sk)
 {
-	struct tws_address *remote = &connection->remote, *local = &connection->local;
-
 	remote->port = bpf_ntohs(sk->__sk_common.skc_dport);
-	local->port = sk->__sk_common.skc_num;
 	if (sk->__sk_common.skc_family == AF_INET6) {
 		BPF_CORE_READ_INTO(&remote->bytes, sk,
 				   __sk_common.skc_v6_daddr.in6_u.u6_addr8);
-		BPF_CORE_READ_INTO(&local->bytes, sk,
-				   __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
-		remote->family = local->family = TWS_IPV6;
+		remote->family = TWS_IPV6;
 		if (!is_mapped(remote))
 			return;
 	}
 	set_ipv4(remote, sk->__sk_common.skc_daddr);
-	set_ipv4(local, sk->__sk_common.skc_rcv_saddr);
 }
 
-static __always_inline void tell(const struct bpf_connection *connection)
+static __always_inline void read_local(struct tws_address *local, enum tws_family family,
+				       struct sock *sk)
 {
-	__u64 wake = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > scope.wake_bytes
-			 ? BPF_RB_FORCE_WAKEUP
-			 : BPF_RB_NO_WAKEUP;
-
-	if (bpf_ringbuf_output(&ring, (void *)connection, sizeof(*connection), wake) != 0)
-		note_deferred();
+	local->port = sk->__sk_common.skc_num;
+	if (family == TWS_IPV4) {
+		set_ipv4(local, sk->__sk_common.skc_rcv_saddr);
+		return;
+	}
+	BPF_CORE_READ_INTO(&local->bytes, sk,
+			   __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
+	local->family = TWS_IPV6;
 }
 
 /* Records which options the program set before it connected. */
@@ -128,40 +107,65 @@ static __always_inline __u32 flags_at_begin(struct sock *sk)
 	return flags;
 }
 
-static __always_inline struct bpf_call *own_place(__u64 thread)
-{
-	__u32 place = (__u32)thread % BPF_CALLS;
+struct beginning {
+	struct bpf_process process;
+	__u64 began_ns;
+};
 
-	return bpf_map_lookup_elem(&calls, &place);
+static __always_inline void fill(struct bpf_connection *connection, struct sock *sk,
+				 const struct beginning *beginning)
+{
+	__u64 cookie = (__u64)sk->__sk_common.skc_cookie.counter;
+
+	connection->process = beginning->process;
+	connection->net_namespace = sk->__sk_common.skc_net.net->ns.inum;
+	connection->cookie = cookie ? cookie : bpf_get_socket_cookie(sk);
+	connection->began_ns = beginning->began_ns;
+	connection->flags = flags_at_begin(sk);
+	read_remote(&connection->remote, sk);
+	connection->kind = BPF_EVENT_BEGUN;
 }
 
-static __always_inline void begin(struct sock *sk)
+/* Its place was taken. */
+static __always_inline void begin_in_map(struct sock *sk,
+					 const struct beginning *beginning)
 {
-	struct bpf_connection connection = {.kind = BPF_EVENT_BEGUN}, *old;
-	__u64 thread = bpf_get_current_pid_tgid();
-	struct bpf_call *call = own_place(thread);
+	struct bpf_connection connection = {0}, *old;
 
-	connection.net_namespace = sk->__sk_common.skc_net.net->ns.inum;
-	if (call && call->thread == thread) {
-		call->thread = 0;
-		connection.process = call->connection.process;
-	} else if (!find_process(&connection.process, connection.net_namespace)) {
-		return;
-	}
-	connection.cookie = bpf_get_socket_cookie(sk);
-	connection.began_ns = bpf_ktime_get_ns();
-	connection.flags = flags_at_begin(sk);
-	read_addresses(&connection, sk);
+	fill(&connection, sk, beginning);
 	old = bpf_map_lookup_elem(&connections, &connection.cookie);
 	if (old && old->kind == BPF_EVENT_ENDED)
 		note_lost(); /* an earlier attempt of the same socket, which was never
 				reported */
 	if (bpf_map_update_elem(&connections, &connection.cookie, &connection, BPF_ANY) !=
-	    0) {
+	    0)
 		note_lost();
+	else
+		tell(&connection, wake());
+}
+
+static __always_inline void begin(struct sock *sk)
+{
+	__u64 thread = bpf_get_current_pid_tgid();
+	struct bpf_call *call = own_place(thread);
+	struct beginning beginning;
+	struct bpf_place *place;
+
+	if (call && call->thread == thread) {
+		call->thread = 0;
+		beginning.process = call->connection.process;
+		beginning.began_ns = call->connection.began_ns;
+	} else if (find_process(&beginning.process,
+				sk->__sk_common.skc_net.net->ns.inum)) {
+		beginning.began_ns = bpf_ktime_get_ns();
+	} else {
 		return;
 	}
-	tell(&connection);
+	place = claim_place(sk);
+	if (place)
+		fill(&place->connection, sk, &beginning);
+	else
+		begin_in_map(sk, &beginning);
 }
 
 /* Payload bytes that were received but not read. An unread FIN does not count. */
@@ -221,13 +225,10 @@ static __always_inline void count_bytes(struct bpf_connection *connection,
 		connection->bytes_received--; /* the FIN */
 }
 
-static __always_inline void end(struct bpf_connection *connection, struct sock *sk,
-				const struct tcp_sock *tp, int old)
+static __always_inline void describe_end(struct bpf_connection *connection,
+					 struct sock *sk, const struct tcp_sock *tp,
+					 int old)
 {
-	__u64 cookie = connection->cookie;
-	int sent;
-
-	connection->kind = BPF_EVENT_ENDED;
 	connection->ended_ns = bpf_ktime_get_ns();
 	if (sk->__sk_common.skc_flags & 1ul << LINGER)
 		connection->flags |=
@@ -241,23 +242,26 @@ static __always_inline void end(struct bpf_connection *connection, struct sock *
 		count_bytes(connection, sk, tp);
 	}
 	connection->time_wait = connection->ending == TWS_END_LOCAL_FIN;
-	sent = (int)bpf_ringbuf_output(&ring, connection, sizeof(*connection),
-				       bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) >
-					       scope.wake_bytes
-					   ? BPF_RB_FORCE_WAKEUP
-					   : BPF_RB_NO_WAKEUP);
-	if (sent == 0)
-		bpf_map_delete_elem(&connections, &cookie);
-	else
-		note_deferred();
+}
+
+static __always_inline void end(struct bpf_connection *connection,
+				struct bpf_place *place, struct sock *sk,
+				const struct tcp_sock *tp, int old)
+{
+	describe_end(connection, sk, tp, old);
+	if (connection->told ? tell_end(connection, place)
+			     : tell_whole_end(connection, place))
+		return;
+	connection->kind = BPF_EVENT_ENDED;
+	note_deferred();
 }
 
 static __always_inline void establish(struct bpf_connection *connection, struct sock *sk)
 {
-	connection->kind = BPF_EVENT_ESTABLISHED;
 	connection->established_ns = bpf_ktime_get_ns();
-	read_addresses(connection, sk); /* the local address is known by now */
-	tell(connection);
+	read_local(&connection->local, connection->remote.family, sk);
+	connection->kind = BPF_EVENT_ESTABLISHED;
+	connection->told = tell(connection, BPF_RB_NO_WAKEUP);
 }
 
 /* The program has closed the connection, so what it opens next is not open at the same
@@ -277,51 +281,49 @@ static __always_inline void note_close(struct bpf_connection *connection,
 	bpf_ringbuf_output(&ring, &closed, sizeof(closed), BPF_RB_NO_WAKEUP);
 }
 
+static __always_inline void go_on(struct sock *sk, int old, int new)
+{
+	struct bpf_connection *connection = NULL;
+	__u64 number = number_of(sk), cookie;
+	struct bpf_place *place = place_of(number);
+	struct tcp_sock *tp;
+
+	if (place && place->owner == number &&
+	    place->connection.kind != BPF_EVENT_ENDED) {
+		connection = &place->connection;
+	} else {
+		place = NULL;
+		cookie = (__u64)sk->__sk_common.skc_cookie.counter;
+		if (cookie)
+			connection = bpf_map_lookup_elem(&connections, &cookie);
+	}
+	if (!connection || connection->kind == BPF_EVENT_ENDED)
+		return;
+	if (new == ESTABLISHED) {
+		establish(connection, sk);
+	} else if (new != CLOSE) {
+		note_close(connection, sk);
+	} else {
+		tp = bpf_skc_to_tcp_sock(sk);
+		if (tp)
+			end(connection, place, sk, tp, old);
+	}
+}
+
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(on_state, struct sock *sk, int old, int new)
 {
-	struct bpf_connection *connection;
-	struct tcp_sock *tp;
-	__u64 cookie;
-
 	if (sk->sk_protocol != IPPROTO_TCP)
 		return 0;
-	if (new == SYN_SENT) {
+	if (new == SYN_SENT)
 		begin(sk);
-		return 0;
-	}
-	cookie = (__u64)sk->__sk_common.skc_cookie.counter;
-	connection = cookie ? bpf_map_lookup_elem(&connections, &cookie) : NULL;
-	if (!connection || connection->kind == BPF_EVENT_ENDED)
-		return 0;
-	if (new == ESTABLISHED) {
-		establish(connection, sk);
-	} else if (new == FIN_WAIT1 || new == LAST_ACK) {
-		note_close(connection, sk);
-	} else if (new == CLOSE) {
-		tp = bpf_skc_to_tcp_sock(sk);
-		if (tp)
-			end(connection, sk, tp, old);
-	}
+	else if (new == ESTABLISHED || new == FIN_WAIT1 || new == LAST_ACK ||
+		 new == CLOSE)
+		go_on(sk, old, new);
 	return 0;
 }
 
 /* ----------------------------------------------- attempts that fail before their SYN */
-
-/* If the previous call has not advanced for so long, it failed. If a younger call of
- * another thread may still be in progress, this call is not noted, and is not seen if
- * it fails. */
-static __always_inline struct bpf_call *take_place(__u64 thread, __u64 now)
-{
-	struct bpf_call *place = own_place(thread);
-
-	if (!place || !place->thread)
-		return place;
-	if (place->thread != thread && now - place->connection.began_ns < BPF_CALL_NS)
-		return NULL;
-	tell(&place->connection);
-	return place;
-}
 
 /* NULL: do not note this call. */
 static __always_inline struct bpf_call *begin_call(struct bpf_sock_addr *context)

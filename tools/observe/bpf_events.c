@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Passes events from the ring and from the maps to the publisher.
+ */
+#include <string.h>
+
+#include "shim/shared/ending.h"
+#include "tools/observe/bpf.h"
+#include "tools/observe/libbpf.h"
+
+/* The error of a failed attempt. If it sent nothing, its socket holds no error. */
+static enum tws_counter failure_of(const struct bpf_source *source,
+				   const struct bpf_connection *event)
+{
+	int error = event->error;
+
+	if (error == BPF_ERROR_UNKNOWN)
+		error = event->net_namespace == source->net_namespace
+			    ? bpf_map_route_error(&event->remote)
+			    : 0;
+	return tws_failure_counter(error);
+}
+
+static struct publish_connection describe(const struct bpf_source *source,
+					  const struct bpf_connection *event)
+{
+	return (struct publish_connection){
+	    .cookie = event->cookie,
+	    .began_ns = event->began_ns,
+	    .established_ns = event->established_ns,
+	    .closed_ns = event->closed_ns,
+	    .ended_ns = event->ended_ns,
+	    .bytes_sent = event->bytes_sent,
+	    .bytes_received = event->bytes_received,
+	    .remote = event->remote,
+	    .local = event->local,
+	    .flags = event->flags,
+	    .ending = (enum tws_ending)event->ending,
+	    .failure = failure_of(source, event),
+	    .time_wait = event->time_wait,
+	};
+}
+
+/* Tells the kernel that it need not report this process any more. */
+static void skip(struct bpf_source *source, struct observed *observed)
+{
+	struct bpf_process process = observed->process;
+
+	observed->left = true;
+	process.skip = 1;
+	libbpf.bpf_map_update_elem(source->processes, &process.tgid, &process, 0);
+}
+
+/* Returns where its connections are published, made with the first one; NULL if they
+ * are not published here. */
+static struct published *published_of(struct bpf_source *source,
+				      const struct bpf_connection *event)
+{
+	struct observed *observed = observed_find(&source->observed, &event->process);
+
+	if (!observed)
+		observed = observed_meet(&source->observed, &event->process,
+					 event->net_namespace);
+	if (!observed || observed->left)
+		return NULL;
+	/* A program that calls the kernel past the shim may call the shim later. */
+	if (observed->published && !observed->has_library)
+		return observed->published;
+	if (observed_is_others(observed, publish_run(source->publisher))) {
+		skip(source, observed);
+		return NULL;
+	}
+	if (observed->published)
+		return observed->published;
+	observed->has_library = observed_has_library(observed);
+	observed->subject.net_namespace = event->net_namespace;
+	observed->published = publish_process(source->publisher, &observed->subject);
+	if (!observed->published)
+		skip(source, observed);
+	return observed->published;
+}
+
+static void adopt(struct bpf_source *source, const struct bpf_connection *event,
+		  struct published *published,
+		  const struct publish_connection *connection)
+{
+	struct observed *observed = observed_find(&source->observed, &event->process);
+
+	publish_adopted(published, connection);
+	if (observed && observed->adopted)
+		observed->adopted--;
+}
+
+void bpf_source_take(struct bpf_source *source, const struct bpf_connection *event)
+{
+	struct publish_connection connection = describe(source, event);
+	struct published *published = publish_find(source->publisher, event->cookie);
+
+	if (!published)
+		published = published_of(source, event);
+	if (!published)
+		return;
+	if (event->flags & TWS_CONN_ADOPTED) {
+		if (event->kind == BPF_EVENT_ENDED)
+			adopt(source, event, published, &connection);
+	} else if (event->kind == BPF_EVENT_BEGUN) {
+		publish_begun(published, &connection);
+	} else if (event->kind == BPF_EVENT_ESTABLISHED) {
+		publish_established(published, &connection);
+	} else if (event->kind == BPF_EVENT_ENDED) {
+		publish_ended(published, &connection);
+	}
+}
+
+static void take_open(struct bpf_source *source, const void *record)
+{
+	struct bpf_connection event = {0};
+
+	memcpy(&event, record, BPF_OPEN_SIZE);
+	bpf_source_take(source, &event);
+}
+
+/* If it is not known here, its process is left to others. */
+static void take_ended(const struct bpf_source *source, const struct bpf_ended *ended)
+{
+	const struct open_connection *open =
+	    publish_open_of(source->publisher, ended->cookie);
+	struct publish_connection connection = {
+	    .cookie = ended->cookie,
+	    .closed_ns = ended->closed_ns,
+	    .ended_ns = ended->ended_ns,
+	    .bytes_sent = ended->bytes_sent,
+	    .bytes_received = ended->bytes_received,
+	    .flags = ended->flags,
+	    .ending = (enum tws_ending)ended->ending,
+	    .time_wait = ended->time_wait,
+	};
+
+	if (!open)
+		return;
+	connection.began_ns = open->began_ns;
+	connection.established_ns = open->established_ns;
+	connection.remote = open->remote;
+	connection.local = open->local;
+	publish_ended(open->published, &connection);
+}
+
+int bpf_source_record(void *data, void *record, size_t size)
+{
+	struct bpf_source *source = data;
+	const struct bpf_closed *closed = record;
+	const uint32_t *kind = record;
+
+	if (*kind == BPF_EVENT_PROCESS && size >= sizeof(struct bpf_subject))
+		observed_tell(&source->observed, record);
+	else if (*kind == BPF_EVENT_CLOSED && size >= sizeof(*closed))
+		publish_closed(source->publisher, closed->cookie, closed->closed_ns);
+	else if (*kind == BPF_EVENT_ENDED && size >= sizeof(struct bpf_connection))
+		bpf_source_take(source, record);
+	else if (*kind == BPF_EVENT_ENDED && size >= sizeof(struct bpf_ended))
+		take_ended(source, record);
+	else if (size >= BPF_OPEN_SIZE)
+		take_open(source, record);
+	return 0;
+}

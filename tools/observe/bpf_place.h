@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Part of twshim.bpf.c: where the living connections are, and what is told of them.
+ */
+#ifndef TWS_TOOLS_OBSERVE_BPF_PLACE_H
+#define TWS_TOOLS_OBSERVE_BPF_PLACE_H
+
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "tools/observe/bpf_event.h"
+#include "tools/observe/bpf_kernel.h"
+#include "tools/observe/bpf_process.h"
+
+#define WAKE_WITHIN 4096 /* bytes after scope.wake_bytes, in the ring */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 131072);
+	__type(key, __u64); /* cookie */
+	__type(value, struct bpf_connection);
+} connections SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, BPF_PLACES);
+	__type(key, __u32);
+	__type(value, struct bpf_place);
+} places SEC(".maps");
+
+/* ---------------------------------------------------------------------------- places */
+
+/* Only its address is used: the difference of two addresses is a number, with which the
+ * kernel allows to calculate. */
+static __u64 origin;
+
+static __always_inline __u64 number_of(const struct sock *sk)
+{
+	return (__u64)sk - (__u64)&origin;
+}
+
+static __always_inline struct bpf_place *place_of(__u64 number)
+{
+	__u32 index = (__u32)(number * 0x9e3779b97f4a7c15ull >> (64 - BPF_PLACES_BITS));
+
+	return bpf_map_lookup_elem(&places, &index);
+}
+
+/* NULL: another connection lives there, or one that has ended is still to be read. */
+static __always_inline struct bpf_place *claim_place(const struct sock *sk)
+{
+	__u64 number = number_of(sk);
+	struct bpf_place *place = place_of(number);
+
+	if (!place)
+		return NULL;
+	if (place->owner == number) {
+		if (place->connection.kind == BPF_EVENT_ENDED)
+			return NULL;
+	} else if (place->owner ||
+		   __sync_val_compare_and_swap(&place->owner, 0, number) != 0) {
+		return NULL;
+	}
+	__builtin_memset(&place->connection, 0, sizeof(place->connection));
+	return place;
+}
+
+static __always_inline void leave_place(struct bpf_place *place)
+{
+	place->connection.kind = 0;
+	__sync_lock_test_and_set(&place->owner, 0);
+}
+
+/* --------------------------------------------------------------------------- telling */
+
+/* The reader looks often. It is woken only when the ring fills faster, and once: waking
+ * it again with each record would hold up the programs most when the reader is late. */
+static __always_inline __u64 wake(void)
+{
+	__u64 waiting = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
+
+	return waiting - scope.wake_bytes < WAKE_WITHIN ? BPF_RB_FORCE_WAKEUP
+							: BPF_RB_NO_WAKEUP;
+}
+
+/* Its beginning, or that it is established. */
+static __always_inline bool tell(const struct bpf_connection *connection, __u64 how)
+{
+	if (bpf_ringbuf_output(&ring, (void *)connection, BPF_OPEN_SIZE, how) == 0)
+		return true;
+	note_deferred();
+	return false;
+}
+
+static __always_inline void leave(const struct bpf_connection *connection,
+				  struct bpf_place *place)
+{
+	__u64 cookie = connection->cookie;
+
+	if (place)
+		leave_place(place);
+	else
+		bpf_map_delete_elem(&connections, &cookie);
+}
+
+/* It leaves its map before the reader can see the record: whatever the reader still finds
+ * in a map is not told by the ring. */
+static __always_inline bool tell_whole_end(const struct bpf_connection *connection,
+					   struct bpf_place *place)
+{
+	struct bpf_connection *record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
+
+	if (!record)
+		return false;
+	*record = *connection;
+	record->kind = BPF_EVENT_ENDED;
+	leave(connection, place);
+	bpf_ringbuf_submit(record, wake());
+	return true;
+}
+
+/* Of a connection that the reader knows. */
+static __always_inline bool tell_end(const struct bpf_connection *connection,
+				     struct bpf_place *place)
+{
+	struct bpf_ended *record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
+
+	if (!record)
+		return false;
+	record->kind = BPF_EVENT_ENDED;
+	record->flags = connection->flags;
+	record->cookie = connection->cookie;
+	record->closed_ns = connection->closed_ns;
+	record->ended_ns = connection->ended_ns;
+	record->bytes_sent = connection->bytes_sent;
+	record->bytes_received = connection->bytes_received;
+	record->ending = connection->ending;
+	record->time_wait = connection->time_wait;
+	leave(connection, place);
+	bpf_ringbuf_submit(record, wake());
+	return true;
+}
+
+#endif
