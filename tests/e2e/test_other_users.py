@@ -234,9 +234,13 @@ def test_a_policy_that_another_user_could_write_is_refused_and_said(t):
         total = world.report()["total"]
         assert (total["policy_image_refused"], total["ended_local_fin"]) == (number, number), \
             (name, oct(mode), uid, total)
+        said = world.run(ALICE, world.twshim, "policy", "show").stdout
+        assert b"is refused by programs: others can" in said and b"in force since" not in said, \
+            (name, oct(mode), uid, said)
         os.chmod(path, 0o700 if name == "policy" else 0o600)
         os.chown(path, ALICE, ALICE)
     assert b"policies were refused" in world.run(0, world.twshim, "report").stdout
+    assert b"in force since" in world.run(ALICE, world.twshim, "policy", "show").stdout
     world.connect(ALICE, server, 1)  # the control: it is obeyed if only she can write it
     assert world.report()["total"]["ended_fin_reset"] == 1
     # A directory that others could write is not used at all, and no tool puts a policy there.

@@ -386,7 +386,7 @@ static void all_errors_are_told_at_once(void **state)
 
 static void an_unreadable_file_is_an_error(void **state)
 {
-	static const char *const PATHS[] = {"/nonexistent", "/", "/dev/zero"};
+	static const char *const PATHS[] = {"/proc/nonexistent", "/", "/dev/zero"};
 	static const char *const WHY[] = {"No such file", "is a directory",
 					  "longer than 1 MiB"};
 

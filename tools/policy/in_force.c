@@ -164,13 +164,13 @@ static json_t *layer_json(const struct layer *layer)
 
 	layer_format_time(layer->control.since_realtime_ns, since);
 	count_followers(layer, &followers);
-	return json_pack("{s:s, s:o, s:I, s:b, s:s?, s:o}", "layer",
-			 layer->layer == TWS_LAYER_SYSTEM ? "system" : "user",
-			 "directory", print_json_text(layer->directory), "generation",
-			 (json_int_t)(layer->control.state >> 1), "in_force",
-			 layer->image != NULL, "since",
-			 layer->control.state ? since : NULL, "followers",
-			 followers_json(&followers));
+	return json_pack(
+	    "{s:s, s:o, s:I, s:b, s:o?, s:s?, s:o}", "layer",
+	    layer->layer == TWS_LAYER_SYSTEM ? "system" : "user", "directory",
+	    print_json_text(layer->directory), "generation",
+	    (json_int_t)(layer->control.state >> 1), "in_force", layer->image != NULL,
+	    "refused", *layer->refused ? print_json_text(layer->refused) : NULL, "since",
+	    layer->control.state ? since : NULL, "followers", followers_json(&followers));
 }
 
 static void print_layer(const struct layer *layer)
@@ -178,7 +178,10 @@ static void print_layer(const struct layer *layer)
 	struct followers followers;
 	char since[LAYER_SINCE];
 
-	if (!layer->control.state)
+	if (*layer->refused)
+		printf("# %s in %s is refused by programs: %s\n", layer_name(layer),
+		       layer->directory, layer->refused);
+	if (!layer->control.state || *layer->refused)
 		return;
 	layer_format_time(layer->control.since_realtime_ns, since);
 	printf("# %s in %s: generation %llu, %s since %s\n", layer_name(layer),

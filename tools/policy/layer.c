@@ -2,6 +2,7 @@
 #include "tools/policy/layer.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "shim/shared/rundir.h"
+#include "shim/shared/trust.h"
 #include "tools/base/cli.h"
 #include "tools/policy/store.h"
 #include "tools/segments/dir_option.h"
@@ -74,6 +76,49 @@ bool layer_has_system(void)
 	return lstat(SYSTEM_PATH, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == 0;
 }
 
+/* Whom the programs of the layer obey besides root: the owner of the place. */
+static uint32_t obeyed;
+
+static bool obeys(uint32_t owner)
+{
+	return owner == 0 || owner == obeyed;
+}
+
+static uint32_t owner_of(const struct layer *layer)
+{
+	struct stat st;
+
+	if (layer->layer == TWS_LAYER_SYSTEM)
+		return 0;
+	return geteuid() == 0 && stat(layer->directory, &st) == 0 ? st.st_uid : geteuid();
+}
+
+/* Asks what the programs ask before they obey. */
+static void judge(struct layer *layer, int directory)
+{
+	int fd = openat(directory, TWS_POLICY_CONTROL, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st = {0};
+
+	obeyed = owner_of(layer);
+	fstatat(directory, TWS_POLICY_CONTROL, &st, AT_SYMLINK_NOFOLLOW);
+	if (fd < 0 || !tws_is_file_trusted(fd, obeys, &st))
+		snprintf(layer->refused, sizeof(layer->refused),
+			 "others can write %s/" TWS_POLICY_CONTROL
+			 " (owner %u, mode %04o): chown %u and chmod 600 it",
+			 layer->path, st.st_uid, st.st_mode & 07777, obeyed);
+	else if (!tws_is_chain_trusted(directory, obeys))
+		snprintf(layer->refused, sizeof(layer->refused),
+			 "others can replace %s: chown %u and chmod go-w it and the "
+			 "directories above it",
+			 layer->path, obeyed);
+	if (fd >= 0)
+		close(fd);
+	if (!*layer->refused)
+		return;
+	free(layer->image);
+	layer->image = NULL;
+}
+
 static int fetch(struct layer *layer)
 {
 	int directory = tws_rundir_open(layer->path);
@@ -82,8 +127,10 @@ static int fetch(struct layer *layer)
 	if (directory < 0)
 		return directory == -ENOENT ? 0 : directory;
 	result = tws_policy_fetch(directory, &layer->image, &layer->control);
+	if ((result == 0 && layer->image) || result == -EACCES)
+		judge(layer, directory);
 	close(directory);
-	return result;
+	return *layer->refused ? 0 : result;
 }
 
 int layer_fetch(struct layer *layer)

@@ -21,6 +21,8 @@ struct layer {
 	bool only_dir;		     /* of a directory that was named */
 	bool absent;		     /* nobody obeys it: root has the system\'s alone */
 	struct tws_policy_image *image; /* in force there; NULL: none */
+	/* Why programs refuse what is loaded there, and the cure; empty: they do not. */
+	char refused[PATH_MAX + 160];
 	struct tws_policy_control control;
 };
 

@@ -281,7 +281,8 @@ static void write_unknown(const struct report_text *text)
 	if (model->total.value[TWS_policy_image_refused])
 		fprintf(text->out,
 			"  %s refused, being damaged or writable by another user; the "
-			"connections were only observed\n",
+			"connections were only observed: twshim policy show names the "
+			"file\n",
 			print_plural(model->total.value[TWS_policy_image_refused],
 				     "a policy was", "policies were"));
 	if (model->disputed)
