@@ -9,8 +9,16 @@
 #include "tools/observe/descriptors_close.h"
 #include "tools/observe/keeper.h"
 
+static volatile sig_atomic_t interruptions;
+
 static void on_signal(int signal)
 {
+	interruptions = (interruptions + 1) & 0xffff;
+}
+
+int own_session_interruptions(void)
+{
+	return interruptions;
 }
 
 static void set_signals(void)

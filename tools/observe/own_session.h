@@ -12,4 +12,7 @@
  * KEEPER_SIGNAL and SIGALRM interrupt it, and other signals wait. */
 void own_session(const char *name, int *wanted, size_t count);
 
+/* A number that is another one after each signal that interrupted. */
+int own_session_interruptions(void);
+
 #endif

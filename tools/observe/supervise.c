@@ -123,6 +123,7 @@ static bool take_call(struct supervise *supervise, int listener, uint32_t also)
 static void take_calls(struct supervise *supervise, int listener, uint32_t also)
 {
 	const bool alone = supervise->listener_count == 1 && !supervise->client_count;
+	const int interruptions = own_session_interruptions();
 
 	if (!alone) {
 		take_call(supervise, listener, also);
@@ -130,7 +131,8 @@ static void take_calls(struct supervise *supervise, int listener, uint32_t also)
 	}
 	epoll_ctl(supervise->events, EPOLL_CTL_DEL, listener, NULL);
 	keeper_set_timer(TURN_MS);
-	while (take_call(supervise, listener, also))
+	while (take_call(supervise, listener, also) &&
+	       own_session_interruptions() == interruptions)
 		;
 	keeper_set_timer(0);
 	watch_program(supervise, listener, LISTENER, also);
