@@ -183,24 +183,46 @@ static uint32_t take_answers(struct last_words_source *source, const void *bytes
 	return count;
 }
 
-/* The kernel answers before send() returns. */
+/* As many datagrams as there are; recvmmsg()'s result. */
+static int read_datagrams(struct last_words_source *source, int fd,
+			  struct mmsghdr ret_messages[MESSAGES])
+{
+	struct iovec parts[MESSAGES];
+
+	memset(ret_messages, 0, MESSAGES * sizeof(*ret_messages));
+	for (unsigned i = 0; i < MESSAGES; i++) {
+		parts[i] = (struct iovec){source->buffer[i], SIZE};
+		ret_messages[i].msg_hdr.msg_iov = &parts[i];
+		ret_messages[i].msg_hdr.msg_iovlen = 1;
+	}
+	return recvmmsg(fd, ret_messages, MESSAGES, MSG_DONTWAIT, NULL);
+}
+
+/* The kernel answers before send() returns, each request with a datagram. */
+static void read_answers(struct last_words_source *source)
+{
+	struct mmsghdr messages[MESSAGES];
+	uint32_t answered = 0;
+	int count = 1;
+
+	while (count > 0 && answered < source->asked_count) {
+		count = read_datagrams(source, source->asking, messages);
+		for (int i = 0; i < count; i++)
+			answered += take_answers(source, source->buffer[i],
+						 (ssize_t)messages[i].msg_len);
+	}
+}
+
 static void look_up_all(struct last_words_source *source)
 {
 	struct look_up look_ups[BATCH];
-	uint32_t answered = 0;
-	ssize_t length;
 
 	if (!source->asked_count)
 		return;
 	write_look_ups(source, look_ups);
-	length =
-	    send(source->asking, look_ups, sizeof(*look_ups) * source->asked_count, 0);
-	while (length > 0 && answered < source->asked_count) {
-		length = recv(source->asking, source->buffer, sizeof(source->buffer),
-			      MSG_DONTWAIT);
-		if (length > 0)
-			answered += take_answers(source, source->buffer, length);
-	}
+	if (send(source->asking, look_ups, sizeof(*look_ups) * source->asked_count, 0) >
+	    0)
+		read_answers(source);
 	for (uint32_t i = 0; i < source->asked_count; i++)
 		source->user.take(source->user.data, &source->asked[i]);
 	source->asked_count = 0;
@@ -276,16 +298,9 @@ static void take_message(struct last_words_source *source, const void *bytes,
 /* Returns how many messages were read; 0: there are no more. A datagram holds one. */
 static int read_messages(struct last_words_source *source, int queue)
 {
-	struct mmsghdr messages[MESSAGES] = {0};
-	struct iovec parts[MESSAGES];
-	int count;
+	struct mmsghdr messages[MESSAGES];
+	int count = read_datagrams(source, queue, messages);
 
-	for (unsigned i = 0; i < MESSAGES; i++) {
-		parts[i] = (struct iovec){source->buffer[i], SIZE};
-		messages[i].msg_hdr.msg_iov = &parts[i];
-		messages[i].msg_hdr.msg_iovlen = 1;
-	}
-	count = recvmmsg(queue, messages, MESSAGES, MSG_DONTWAIT, NULL);
 	for (int i = 0; i < count; i++)
 		take_message(source, source->buffer[i], (ssize_t)messages[i].msg_len);
 	return count;

@@ -180,15 +180,24 @@ static void look_at_all(struct supervision *supervision, const struct kernel_tab
 			i++;
 }
 
-static bool needs_look(const struct supervision *supervision, uint64_t now)
+/* Which states to look for; 0: none. Most sockets of a storm are in TIME_WAIT, and only
+ * the end of a connection that may have been missed is looked for there. */
+static uint32_t states_to_look_for(const struct supervision *supervision, uint64_t now)
 {
-	const struct open_table *open = &supervision->publisher->table;
+	const uint32_t all = KERNEL_STATES_ALL & ~KERNEL_STATE(10);
+	const struct open_table *table = &supervision->publisher->table;
+	uint32_t states = 0;
 
-	for (size_t i = 0; i < open->room; i++)
-		if (open->places[i].cookie &&
-		    open->places[i].began_ns + LOOK_MS * MS < now)
-			return true;
-	return false;
+	for (size_t i = 0; i < table->room; i++) {
+		const struct open_connection *open = &table->places[i];
+
+		if (!open->cookie || open->began_ns + LOOK_MS * MS >= now)
+			continue;
+		if (supervision->lost_ns || open->missing)
+			return all;
+		states = all & ~KERNEL_STATE(TIME_WAIT);
+	}
+	return states;
 }
 
 /* Whose they are is not known, if there are several programs. */
@@ -225,14 +234,15 @@ void supervision_tick(struct supervision *supervision)
 {
 	uint64_t now = tws_now(), lost = last_words_lost(supervision->words);
 	struct kernel_table table = {0};
+	uint32_t states;
 	char error[160];
 
 	note_passed(supervision);
 	if (lost)
 		supervision->lost_ns = lost;
-	if (needs_look(supervision, now) && now - supervision->lost_ns > REPAIR_MS * MS &&
-	    kernel_table_read(&table, KERNEL_STATES_ALL & ~KERNEL_STATE(10), error,
-			      sizeof(error)) == 0) {
+	states = states_to_look_for(supervision, now);
+	if (states && now - supervision->lost_ns > REPAIR_MS * MS &&
+	    kernel_table_read(&table, states, error, sizeof(error)) == 0) {
 		look_at_all(supervision, &table, now - REPAIR_MS * MS);
 		supervision->lost_ns = 0;
 	}
