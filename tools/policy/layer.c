@@ -93,30 +93,49 @@ static uint32_t owner_of(const struct layer *layer)
 	return geteuid() == 0 && stat(layer->directory, &st) == 0 ? st.st_uid : geteuid();
 }
 
+static void refuse(struct layer *layer, const char *below)
+{
+	snprintf(layer->refused, sizeof(layer->refused),
+		 "others can write %s%s: chown %u and chmod go-w it and the directories "
+		 "above it",
+		 layer->path, below, obeyed);
+}
+
 /* Asks what the programs ask before they obey. */
-static void judge(struct layer *layer, int directory)
+static bool is_obeyed(int directory, const char **ret_below)
 {
 	int fd = openat(directory, TWS_POLICY_CONTROL, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	struct stat st = {0};
+	struct stat st;
+	bool file = fd >= 0 && tws_is_file_trusted(fd, obeys, &st);
 
-	obeyed = owner_of(layer);
-	fstatat(directory, TWS_POLICY_CONTROL, &st, AT_SYMLINK_NOFOLLOW);
-	if (fd < 0 || !tws_is_file_trusted(fd, obeys, &st))
-		snprintf(layer->refused, sizeof(layer->refused),
-			 "others can write %s/" TWS_POLICY_CONTROL
-			 " (owner %u, mode %04o): chown %u and chmod 600 it",
-			 layer->path, st.st_uid, st.st_mode & 07777, obeyed);
-	else if (!tws_is_chain_trusted(directory, obeys))
-		snprintf(layer->refused, sizeof(layer->refused),
-			 "others can replace %s: chown %u and chmod go-w it and the "
-			 "directories above it",
-			 layer->path, obeyed);
+	*ret_below = file ? "" : "/" TWS_POLICY_CONTROL;
 	if (fd >= 0)
 		close(fd);
-	if (!*layer->refused)
+	return file && tws_is_chain_trusted(directory, obeys);
+}
+
+static void judge(struct layer *layer, int directory)
+{
+	const char *below;
+
+	if (is_obeyed(directory, &below))
 		return;
+	refuse(layer, below);
 	free(layer->image);
 	layer->image = NULL;
+}
+
+/* A directory that its user cannot even read. */
+static int judge_closed(struct layer *layer, int error)
+{
+	struct stat st;
+
+	if (error == -ENOENT)
+		return 0;
+	if (error != -EACCES || lstat(layer->path, &st) != 0 || obeys(st.st_uid))
+		return error;
+	refuse(layer, "");
+	return 0;
 }
 
 static int fetch(struct layer *layer)
@@ -124,8 +143,9 @@ static int fetch(struct layer *layer)
 	int directory = tws_rundir_open(layer->path);
 	int result;
 
+	obeyed = owner_of(layer);
 	if (directory < 0)
-		return directory == -ENOENT ? 0 : directory;
+		return judge_closed(layer, directory);
 	result = tws_policy_fetch(directory, &layer->image, &layer->control);
 	if ((result == 0 && layer->image) || result == -EACCES)
 		judge(layer, directory);
