@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 
 from harness import ADDRESS, Skip, check_identities, settle, time_wait, wait_for
 
@@ -290,9 +291,9 @@ def test_one_watch_beside_twenty_running_programs_loses_and_doubles_none(t):
     settle(*[server.port for server in servers])
     assert sum(server.counts["accepted"] for server in servers) == 20000
     report = watch.end()
+    assert "lost" not in watch.said and "not counted" not in watch.said, watch.said
     t.counters(report, attempts=20000, established=20000, ended_local_fin=20000)
     assert sum(a["observed_by"]["bpf"] for a in report["apps"]) == 20
-    assert "lost" not in watch.said and "not counted" not in watch.said, watch.said
 
 
 def test_more_at_once_than_there_are_places_are_counted_to_the_connection(t):
@@ -459,6 +460,22 @@ def test_a_loss_in_the_ring_is_repaired_and_one_in_the_table_is_said(t):
     report = watch.end()
     lost = int(re.search(r"(\d+) connections were not counted", watch.said)[1])
     assert 0 < lost < 300 and report["total"]["attempts"] + lost == 300, (lost, watch.said)
+
+
+def test_a_ring_that_is_full_again_and_again_loses_and_doubles_none(t):
+    watch, many = Watch(t, "--pid", str(os.getpid()), "--ring", "16"), 8 * 3000
+    clients = [t.start(t.prog("cycle"), ADDRESS, "3000", "1", shim=False, stdout=subprocess.DEVNULL)
+               for _ in range(8)]
+    while any(client.poll() is None for client in clients):
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            watch.process.send_signal(number)
+            time.sleep(0.03)  # meanwhile the ring fills, or is read
+    assert not any(client.returncode for client in clients)
+    # The last server closes when it is killed.
+    wait_for(lambda: watch.live()["total"]["ended_local_fin"] == many, "the last end")
+    report = watch.end()
+    assert "ring was full" in watch.said and "nothing is lost" in watch.said, watch.said
+    t.counters(report, attempts=many, established=many, ended_local_fin=many)
 
 
 def test_run_of_a_static_program_gives_the_same_report_without_any_option(t):

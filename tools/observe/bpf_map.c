@@ -23,9 +23,9 @@ struct sweep {
 };
 
 /* Reads all entries of a map such as `connections`, several per call. */
-static void sweep(struct bpf_source *source, int map,
-		  void (*take)(struct bpf_source *source, int map, uint64_t key,
-			       const struct bpf_connection *value))
+static void
+sweep(int map, void (*take)(uint64_t key, const struct bpf_connection *value, void *data),
+      void *data)
 {
 	struct sweep *found = malloc(sizeof(*found));
 	uint32_t next[2] = {0}, count;
@@ -40,7 +40,7 @@ static void sweep(struct bpf_source *source, int map,
 			break;
 		begun = true;
 		for (uint32_t i = 0; i < count; i++)
-			take(source, map, found->keys[i], &found->values[i]);
+			take(found->keys[i], &found->values[i], data);
 	}
 	free(found);
 }
@@ -65,35 +65,86 @@ void bpf_map_places(struct bpf_source *source,
 	free(found);
 }
 
-/* An ended connection stays in the map only if the ring had no room for it. */
-static void take_connection(struct bpf_source *source, int map, uint64_t key,
-			    const struct bpf_connection *value)
+/* An ended connection stays in a map only if the ring had no room for it. */
+struct ended {
+	bool in_place;
+	uint32_t place;
+	uint64_t cookie;
+	struct bpf_connection connection;
+};
+
+struct look {
+	struct bpf_source *source;
+	struct ended *ended;
+	size_t count, room;
+};
+
+static void keep_ended(struct look *look, const struct ended *ended)
 {
-	bpf_source_take(source, value);
-	if (value->kind == BPF_EVENT_ENDED)
-		libbpf.bpf_map_delete_elem(map, &key);
+	size_t room = look->room ? look->room * 2 : 64;
+	struct ended *grown;
+
+	if (look->count == look->room) {
+		grown = reallocarray(look->ended, room, sizeof(*grown));
+		if (!grown)
+			return; /* it is found again at the next look */
+		look->ended = grown;
+		look->room = room;
+	}
+	look->ended[look->count++] = *ended;
 }
 
-static void take_place(uint32_t place, const struct bpf_connection *connection,
-		       void *data)
+static void see(struct look *look, const struct ended *seen)
+{
+	if (seen->connection.kind == BPF_EVENT_ENDED)
+		keep_ended(look, seen);
+	else
+		bpf_source_take(look->source, &seen->connection);
+}
+
+static void see_connection(uint64_t key, const struct bpf_connection *value, void *data)
+{
+	const struct ended seen = {.cookie = key, .connection = *value};
+
+	see(data, &seen);
+}
+
+static void see_place(uint32_t place, const struct bpf_connection *value, void *data)
+{
+	const struct ended seen = {
+	    .in_place = true, .place = place, .connection = *value};
+
+	see(data, &seen);
+}
+
+static void take_ended(struct bpf_source *source, const struct ended *ended)
 {
 	static const struct bpf_place none;
-	const struct bpf_source *source = data;
 
-	bpf_source_take(data, connection);
-	if (connection->kind == BPF_EVENT_ENDED)
-		libbpf.bpf_map_update_elem(source->places, &place, &none, 0);
+	bpf_source_take(source, &ended->connection);
+	if (ended->in_place)
+		libbpf.bpf_map_update_elem(source->places, &ended->place, &none, 0);
+	else
+		libbpf.bpf_map_delete_elem(source->connections, &ended->cookie);
 }
 
+/* The ring may still hold earlier records of what has ended by now, and may soon tell the
+ * end of what lives. So what lives is taken before the ring is read again, and what has
+ * ended is taken after it: otherwise either would begin once more. */
 void bpf_map_catch_up(struct bpf_source *source)
 {
 	struct bpf_source_losses losses = bpf_source_losses(source);
+	struct look look = {.source = source};
 
 	if (losses.deferred == source->deferred)
 		return;
 	source->deferred = losses.deferred;
-	bpf_map_places(source, take_place, source);
-	sweep(source, source->connections, take_connection);
+	bpf_map_places(source, see_place, &look);
+	sweep(source->connections, see_connection, &look);
+	libbpf.ring_buffer__consume(source->ring);
+	for (size_t i = 0; i < look.count; i++)
+		take_ended(source, &look.ended[i]);
+	free(look.ended);
 }
 
 /* A connection that is soon established is told then. */
