@@ -377,6 +377,19 @@ def test_a_program_with_the_shim_is_counted_by_the_shim_alone(t):
     t.counters(watch.end(), attempts=30, established=30, ended_local_fin=30)
 
 
+def test_a_segment_whose_number_is_not_the_first_is_found_too(t):
+    """Where two threads connect first at once, one of two segments is taken back, perhaps the first."""
+    server, watch = t.server(), Watch(t)
+    watch.process.send_signal(signal.SIGSTOP)
+    t.run(t.prog("client"), ADDRESS, str(server.port), "socket", "connect", "send:1", "recv", "repeat:5")
+    [name] = [n for n in os.listdir(t.dir) if n.endswith("-0.seg")]
+    os.rename(os.path.join(t.dir, name), os.path.join(t.dir, name.replace("-0.seg", "-2.seg")))
+    watch.process.send_signal(signal.SIGCONT)
+    settle(server.port)
+    t.counters(watch.end(), attempts=0, established=0)
+    t.counters(t.report(), attempts=5, established=5, ended_local_fin=5)
+
+
 def test_what_a_program_with_the_shim_did_before_it_called_exec_is_the_shims(t):
     server, reads = t.server(), os.path.join(t.scratch, "reads")
     t.run("cc", "-static", "-o", reads, t.file("reads.c", "#include <stdio.h>\nint main(void) { getchar(); }\n"),

@@ -27,6 +27,7 @@
 #define TICK_NS		      10000000ull /* the unit of times in /proc, USER_HZ */
 #define DEAD_SWEEPS	      120
 #define IMAGES_LOOKED_AT      64
+#define MISSING_IN_A_ROW      8 /* numbers of segments */
 #define VARIABLE	      "TWSHIM_RUN="
 
 void observed_init(struct observed_table *table)
@@ -374,10 +375,13 @@ static bool is_of_others(int directory, const char *file,
 }
 
 /* The shim makes a segment before the first connect() of its process, so a process that
- * has loaded it and has none calls the kernel past it, as a program in Go does. */
+ * has loaded it and has none calls the kernel past it, as a program in Go does. If two
+ * threads connected first at once, one of two segments was taken back, and its number is
+ * missing. */
 static int has_segment(int directory, const char *name, void *data)
 {
 	const struct publish_subject *subject = data;
+	unsigned missing = 0;
 	char file[96];
 	int result = 0;
 
@@ -385,9 +389,12 @@ static int has_segment(int directory, const char *name, void *data)
 		snprintf(file, sizeof(file), "%llu-%u-%llu-%u" TWS_SEGMENT_SUFFIX,
 			 (unsigned long long)subject->pid_namespace, subject->pid,
 			 (unsigned long long)subject->start_time, image);
-		if (faccessat(directory, file, F_OK, AT_SYMLINK_NOFOLLOW) != 0)
+		if (faccessat(directory, file, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+			result = is_of_others(directory, file, subject);
+			missing = 0;
+		} else if (++missing == MISSING_IN_A_ROW) {
 			break;
-		result = is_of_others(directory, file, subject);
+		}
 	}
 	return result;
 }
