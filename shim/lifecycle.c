@@ -145,6 +145,7 @@ void tws_process_note_fork(void)
 	if (tws_process.stage != TWS_STAGE_AT_WORK)
 		return;
 	__atomic_fetch_add(&tws_self.forks, 1, __ATOMIC_RELAXED);
+	tws_single_end();
 	tws_book_check();
 	tws_conn_share_all();
 }
@@ -158,6 +159,7 @@ void tws_process_become_child(int32_t pid)
 	tws_self.tables_split = 0;
 	tws_process.handover[0] = '\0';
 	tws_books_forked();
+	tws_single_forked();
 	tws_own_book_forked();
 	tws_policy_forked();
 	tws_alone_forked();
@@ -242,6 +244,7 @@ void tws_process_note_clone(bool files)
 	if (files)
 		__atomic_store_n(&tws_process.files_shared, 1, __ATOMIC_RELEASE);
 	__atomic_fetch_add(&tws_process.memory_shared, 1, __ATOMIC_ACQ_REL);
+	tws_single_end();
 	tws_process_note_spawn();
 }
 

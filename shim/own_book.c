@@ -76,6 +76,7 @@ static struct tws_book *make_own(void)
 	index = tws_book_add(header, &layout);
 	if (index >= 0 && is_taken_up(&tws_books[index], layout.uid, &other)) {
 		tws_book_take_early(&tws_books[index]);
+		tws_single_begin();
 		return &tws_books[index];
 	}
 	tws_publish_withdraw(&layout);

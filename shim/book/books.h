@@ -10,6 +10,7 @@
 
 #include <stddef.h>
 
+#include "shim/book/single.h"
 #include "shim/shared/hot.h"
 #include "shim/shared/segment.h"
 
@@ -127,11 +128,6 @@ TWS_COLD void tws_book_check(void);
 /* The entry of a destination, made if there is room; otherwise 0, which is `other`. */
 TWS_OURS uint16_t tws_book_destination(struct tws_book *book,
 				       const struct tws_address *address);
-
-static inline void tws_add(uint64_t *value, uint64_t amount)
-{
-	__atomic_fetch_add(value, amount, __ATOMIC_RELEASE);
-}
 
 static inline void tws_raise(uint64_t *maximum, uint64_t value)
 {

@@ -173,8 +173,7 @@ static inline bool try_claim(struct tws_book *book, uint32_t index,
 			     struct tws_conn *ret_conn)
 {
 	struct tws_connection *slot = &book->connections[index];
-	uint32_t generation;
-	uint64_t old, new;
+	uint64_t generation;
 
 	if (!tws_book_ensure(book, TWS_SECTION_CONNECTIONS, index))
 		return false;
@@ -182,15 +181,13 @@ static inline bool try_claim(struct tws_book *book, uint32_t index,
 			 TWS_CONN_FREE))
 		return false;
 	generation = __atomic_load_n(&slot->generation, __ATOMIC_RELAXED);
-	old = (uint64_t)generation << 32 | TWS_CONN_FREE;
-	new = (uint64_t)(generation + 1) << 32 | TWS_CONN_CLAIMED;
-	if (tws_unlikely(!__atomic_compare_exchange_n((uint64_t *)(void *)&slot->state,
-						      &old, new, false, __ATOMIC_ACQ_REL,
-						      __ATOMIC_RELAXED)))
+	if (tws_unlikely(!tws_swap_u64((uint64_t *)(void *)&slot->state,
+				       generation << 32 | TWS_CONN_FREE,
+				       (generation + 1) << 32 | TWS_CONN_CLAIMED)))
 		return false;
 	ret_conn->book = book;
 	ret_conn->slot = slot;
-	ret_conn->generation = generation + 1;
+	ret_conn->generation = (uint32_t)generation + 1;
 	ret_conn->word = TWS_FD_SLOT | (uint32_t)(book - tws_books) << 24 | index;
 	return true;
 }

@@ -353,12 +353,9 @@ static TWS_COLD void look_again(struct tws_end *end)
 
 TWS_HOT void tws_conn_detach(struct tws_end *end)
 {
-	uint32_t word = end->word;
 	uint32_t left;
 
-	if (tws_unlikely(!__atomic_compare_exchange_n(tws_fd_place(end->fd), &word, 0,
-						      false, __ATOMIC_ACQ_REL,
-						      __ATOMIC_RELAXED))) {
+	if (tws_unlikely(!tws_swap_u32(tws_fd_place(end->fd), end->word, 0))) {
 		end->ends = false; /* another thread or a signal handler was here first */
 		return;
 	}

@@ -23,20 +23,16 @@ enum tws_slot_action {
 static inline bool tws_conn_move(const struct tws_conn *conn, enum tws_conn_state from,
 				 enum tws_conn_state to)
 {
-	uint64_t old = (uint64_t)conn->generation << 32 | from;
-	uint64_t new = (uint64_t)conn->generation << 32 | to;
+	const uint64_t generation = (uint64_t)conn->generation << 32;
 
-	return __atomic_compare_exchange_n((uint64_t *)(void *)&conn->slot->state, &old,
-					   new, false, __ATOMIC_ACQ_REL,
-					   __ATOMIC_ACQUIRE);
+	return tws_swap_u64((uint64_t *)(void *)&conn->slot->state, generation | from,
+			    generation | to);
 }
 
 /* True: its attempt was counted under `other`, and the caller decides where it stays. */
 static inline bool tws_conn_take_unnamed(const struct tws_conn *conn)
 {
-	return __atomic_fetch_and(&conn->slot->flags, ~TWS_CONN_UNNAMED,
-				  __ATOMIC_ACQ_REL) &
-	       TWS_CONN_UNNAMED;
+	return tws_clear_bit(&conn->slot->flags, TWS_CONN_UNNAMED);
 }
 
 /* The next attempt of a CLAIMED slot finds its destination anew. */
@@ -125,7 +121,7 @@ static inline void tws_conn_count(const struct tws_conn *conn, enum tws_counter 
 static inline void tws_count_open(struct tws_counters *counters)
 {
 	tws_raise(&counters->value[TWS_peak_open],
-		  __atomic_add_fetch(&counters->value[TWS_open], 1, __ATOMIC_ACQ_REL));
+		  tws_fetch_add(&counters->value[TWS_open], 1) + 1);
 }
 
 /* The same for all counters of the connection, if other connections were left to other

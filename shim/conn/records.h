@@ -44,7 +44,7 @@ static inline void tws_record_time_wait(const struct tws_conn *conn)
 
 	if (tws_unlikely(!count))
 		return;
-	ticket = __atomic_fetch_add(&header->time_wait_tickets, 1, __ATOMIC_RELAXED);
+	ticket = tws_fetch_add(&header->time_wait_tickets, 1);
 	place = tws_record_place(ticket, count);
 	if (tws_book_ensure(conn->book, TWS_SECTION_TIME_WAIT, place))
 		__atomic_store_n(&conn->book->time_wait[place],
@@ -81,20 +81,21 @@ static inline void tws_record_ended(const struct tws_end *end, uint64_t now)
 	struct tws_book *book = end->conn.book;
 	uint32_t count = book->ended_count;
 	struct tws_ended *record;
-	uint64_t ticket;
+	uint64_t ticket, before;
 	uint32_t place;
 
 	if (!count)
 		return;
-	ticket = __atomic_fetch_add(&book->header->ended_tickets, 1, __ATOMIC_RELAXED);
+	ticket = tws_fetch_add(&book->header->ended_tickets, 1);
 	place = tws_record_place(ticket, count);
 	if (!tws_book_ensure(book, TWS_SECTION_ENDED, place))
 		return;
 	record = &book->ended[place];
 	/* A writer from the last time round has not finished this record: leave it to
 	 * that writer. */
-	if (!__atomic_exchange_n(&record->sequence, 0, __ATOMIC_ACQ_REL) &&
-	    ticket >= count)
+	before = __atomic_load_n(&record->sequence, __ATOMIC_RELAXED);
+	if (tws_unlikely(!before && ticket >= count) ||
+	    tws_unlikely(!tws_swap_u64(&record->sequence, before, 0)))
 		return;
 	tws_fill_ended(record, end, now);
 	__atomic_store_n(&record->sequence, ticket + 1, __ATOMIC_RELEASE);
