@@ -12,11 +12,12 @@
 #include "shim/shared/hot.h"
 
 /* If the book's file was truncated, a new book is made, once. */
-static inline bool tws_connect_claim(int fd, uint32_t flags, struct tws_conn *ret_conn)
+static inline bool tws_connect_claim(int fd, uint32_t flags, uint64_t began_ns,
+				     struct tws_conn *ret_conn)
 {
 	struct tws_book *own = tws_book_own();
 
-	if (tws_likely(own && tws_conn_claim(fd, flags, own, ret_conn)))
+	if (tws_likely(own && tws_conn_claim(fd, flags, began_ns, own, ret_conn)))
 		return true;
 	if (own && own == __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE))
 		return false;
@@ -24,7 +25,7 @@ static inline bool tws_connect_claim(int fd, uint32_t flags, struct tws_conn *re
 		own = tws_book_own();
 	if (!own)
 		tws_count_process(TWS_unobserved);
-	return own && tws_conn_claim(fd, flags, own, ret_conn);
+	return own && tws_conn_claim(fd, flags, began_ns, own, ret_conn);
 }
 
 static inline void tws_connect_note_use(struct tws_book *book, uint64_t now)

@@ -14,14 +14,24 @@
 #include "shim/lifecycle.h"
 #include "shim/shared/sys.h"
 
-TWS_HOT bool tws_hook_close(int fd, enum tws_via via, struct tws_end *ret_end)
+static TWS_COLD bool close_by_plan(int fd, enum tws_via via, struct tws_end *ret_end)
 {
-	if (tws_unlikely(!tws_fd(fd) || !tws_may_work()) ||
-	    tws_unlikely(!tws_conn_look(fd, via, ret_end)))
+	if (!tws_conn_look(fd, via, ret_end))
 		return false;
 	tws_apply_close(ret_end);
 	tws_conn_detach(ret_end);
 	return true;
+}
+
+TWS_HOT bool tws_hook_close(int fd, enum tws_via via, struct tws_end *ret_end)
+{
+	uint32_t word = tws_fd(fd);
+
+	if (tws_unlikely(!word || !tws_may_work()))
+		return false;
+	if (tws_unlikely(__atomic_load_n(&tws_plans, __ATOMIC_RELAXED)))
+		return close_by_plan(fd, via, ret_end);
+	return tws_conn_close(fd, word, via, ret_end);
 }
 
 /* A close that lingers takes time, and the file may have been truncated meanwhile. */
@@ -46,17 +56,18 @@ static void close_each(unsigned first, unsigned last, bool unshare)
 {
 	int highest = tws_fd_highest();
 	struct tws_end end;
+	bool unsettled;
 
 	for (unsigned fd = first; fd <= last && fd <= (unsigned)highest; fd++) {
-		if (!tws_fd((int)fd) ||
-		    !tws_hook_close((int)fd, TWS_VIA_CLOSE_RANGE, &end))
+		if (!tws_fd((int)fd))
 			continue;
-		if (unshare) {
+		unsettled = tws_hook_close((int)fd, TWS_VIA_CLOSE_RANGE, &end);
+		if (!unshare)
+			tws_sys1(SYS_close, fd);
+		if (unsettled && unshare)
 			tws_hook_went(&end);
-			continue;
-		}
-		tws_sys1(SYS_close, fd);
-		tws_hook_closed(&end);
+		else if (unsettled)
+			tws_hook_closed(&end);
 	}
 }
 

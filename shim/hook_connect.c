@@ -78,8 +78,13 @@ static __attribute__((noinline)) bool slot_of_known(int fd, uint32_t word,
 	}
 	word = may_be_opened(fd) ? tws_conn_ask_socket(fd) : 0;
 	/* It was made unseen, perhaps by another process that still holds it. */
-	return word &&
-	       tws_connect_claim(fd, (word & TWS_FD_FLAGS) | TWS_CONN_SHARED, ret_conn);
+	return word && tws_connect_claim(fd, (word & TWS_FD_FLAGS) | TWS_CONN_SHARED, 0,
+					 ret_conn);
+}
+
+static inline bool is_unconnected(uint32_t word)
+{
+	return (word & (TWS_FD_SOCKET | TWS_FD_SLOT)) == TWS_FD_SOCKET;
 }
 
 /* Another thread may have been quicker with the same descriptor; then what it put
@@ -90,8 +95,7 @@ static __attribute__((noinline)) bool slot_slowly(int fd, uint32_t word,
 {
 	uint32_t now;
 
-	if ((word & (TWS_FD_SOCKET | TWS_FD_SLOT)) != TWS_FD_SOCKET &&
-	    slot_of_known(fd, word, ret_conn))
+	if (!is_unconnected(word) && slot_of_known(fd, word, ret_conn))
 		return true;
 	now = tws_fd(fd);
 	if (now != word && now & TWS_FD_SLOT)
@@ -103,14 +107,13 @@ static __attribute__((noinline)) bool slot_slowly(int fd, uint32_t word,
 
 /* The slot of a socket that is about to connect, in state CLAIMED and UNNAMED, or the
  * slot that the socket has already. False: there is none. */
-static inline bool slot_for(int fd, struct tws_conn *ret_conn)
+static TWS_COLD bool slot_for(int fd, struct tws_conn *ret_conn)
 {
 	uint32_t word = tws_fd(fd);
 
-	if (tws_likely((word & (TWS_FD_SOCKET | TWS_FD_SLOT)) == TWS_FD_SOCKET) &&
-	    tws_likely(tws_connect_claim(fd, word & TWS_FD_FLAGS, ret_conn)))
-		return true;
-	return slot_slowly(fd, word, ret_conn);
+	return (is_unconnected(word) &&
+		tws_connect_claim(fd, word & TWS_FD_FLAGS, 0, ret_conn)) ||
+	       slot_slowly(fd, word, ret_conn);
 }
 
 /* Counts what the program did to the socket before connect(). */
@@ -139,14 +142,14 @@ static TWS_COLD void under_way(struct tws_connecting *connecting)
 }
 
 /* CLAIMED -> CONNECTING. */
-static inline bool attempt(struct tws_connecting *connecting, uint64_t now)
+static bool attempt(struct tws_connecting *connecting, uint64_t now)
 {
 	const struct tws_conn *conn = &connecting->conn;
 
 	conn->slot->began_ns = connecting->began_ns = now;
 	__atomic_store_n(&conn->book->header->heartbeat_ns, now, __ATOMIC_RELAXED);
 	connecting->deferred = conn->slot->flags & TWS_CONN_FASTOPEN_CONNECT;
-	if (tws_likely(tws_conn_move(conn, TWS_CONN_CLAIMED, TWS_CONN_CONNECTING)))
+	if (tws_conn_move(conn, TWS_CONN_CLAIMED, TWS_CONN_CONNECTING))
 		return true;
 	connecting->tally = tws_conn_tally(conn);
 	under_way(connecting);
@@ -155,13 +158,10 @@ static inline bool attempt(struct tws_connecting *connecting, uint64_t now)
 
 /* The attempt is counted before the call, whatever happens during it. While its
  * destination is not known, it is counted under `other`. */
-static inline void begin_unnamed(struct tws_connecting *connecting, uint64_t now)
+static inline void count_unnamed(struct tws_connecting *connecting)
 {
 	connecting->unnamed = true;
-	if (tws_likely(attempt(connecting, now)))
-		tws_add(
-		    &connecting->conn.book->destinations[0].counters.value[TWS_attempts],
-		    1);
+	tws_add(&connecting->conn.book->destinations[0].counters.value[TWS_attempts], 1);
 }
 
 void tws_connect_begin(struct tws_connecting *connecting)
@@ -230,17 +230,33 @@ static TWS_COLD void connect_strange(int fd, const struct sockaddr *address,
 		connecting->strange = true;
 }
 
+/* The socket has a slot, or had no room for one. */
+static TWS_COLD void connect_slowly(int fd, uint32_t word,
+				    struct tws_connecting *connecting, uint64_t now)
+{
+	if (!slot_slowly(fd, word, &connecting->conn)) {
+		connecting->conn.book = NULL;
+	} else if (tws_conn_state(connecting->conn.slot) != TWS_CONN_CLAIMED) {
+		connect_again(connecting);
+	} else {
+		tws_connect_note_use(connecting->conn.book, now);
+		if (attempt(connecting, now))
+			count_unnamed(connecting);
+	}
+}
+
 TWS_HOT void tws_hook_connect(int fd, const struct sockaddr *address, socklen_t length,
 			      struct tws_connecting *ret_connecting)
 {
 	struct tws_conn *conn = &ret_connecting->conn;
+	const uint32_t word = tws_fd(fd);
 	uint64_t now;
 
 	conn->book = NULL;
 	ret_connecting->again = ret_connecting->deferred = false;
 	ret_connecting->strange = ret_connecting->repeated = false;
 	ret_connecting->unnamed = ret_connecting->disconnected = false;
-	if (tws_unlikely(!tws_fd(fd))) {
+	if (tws_unlikely(!word)) {
 		connect_strange(fd, address, length, ret_connecting);
 		return;
 	}
@@ -255,14 +271,14 @@ TWS_HOT void tws_hook_connect(int fd, const struct sockaddr *address, socklen_t 
 		connect_by_policy(fd, address, length, ret_connecting);
 		return;
 	}
-	if (tws_unlikely(!slot_for(fd, conn))) {
-		conn->book = NULL;
+	if (tws_unlikely(!(is_unconnected(word) &&
+			   tws_connect_claim(fd, word & TWS_FD_FLAGS, now, conn)))) {
+		connect_slowly(fd, word, ret_connecting, now);
 		return;
 	}
-	if (tws_unlikely(tws_conn_state(conn->slot) != TWS_CONN_CLAIMED)) {
-		connect_again(ret_connecting);
-		return;
-	}
+	ret_connecting->began_ns = now;
+	__atomic_store_n(&conn->book->header->heartbeat_ns, now, __ATOMIC_RELAXED);
+	ret_connecting->deferred = conn->slot->flags & TWS_CONN_FASTOPEN_CONNECT;
 	tws_connect_note_use(conn->book, now);
-	begin_unnamed(ret_connecting, now);
+	count_unnamed(ret_connecting);
 }

@@ -58,29 +58,31 @@ static TWS_COLD bool read_late(int fd, const struct sockaddr *address, socklen_t
  * may each have found another entry of the same address; the first one is taken. False:
  * another thread has moved the connection meanwhile, and it stays where it was counted.
  */
-static inline TWS_ALWAYS_INLINE bool name(struct tws_connecting *connecting,
+static inline TWS_ALWAYS_INLINE bool name(bool single, struct tws_connecting *connecting,
 					  const struct tws_address *remote)
 {
 	const struct tws_conn *conn = &connecting->conn;
 	struct tws_connection *slot = conn->slot;
 	struct tws_destination *all = conn->book->destinations;
-	uint16_t none = 0;
+	uint16_t none;
 	uint16_t at;
 
 	if (tws_unlikely(!tws_conn_is(conn, TWS_CONN_CONNECTING)))
 		return false;
 	at = tws_book_destination(conn->book, remote);
-	if (tws_likely(__atomic_compare_exchange_n(&slot->destination, &none, at, false,
-						   __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)))
+	none = tws_swap_u16(single, &slot->destination, 0, at);
+	if (tws_likely(!none))
 		slot->remote = *remote;
 	else if (none < tws_book_ready(conn->book, TWS_SECTION_DESTINATIONS))
 		at = none;
 	connecting->tally = (struct tws_tally){&all[at].counters, NULL};
-	if (tws_unlikely(!tws_conn_take_unnamed(conn)))
+	if (tws_unlikely(!tws_clear_bit(single, &slot->flags, TWS_CONN_UNNAMED)))
 		return true; /* the other thread has moved its attempt */
 	tws_history_note(conn->book, &all[at], connecting->began_ns);
-	tws_connect_count(connecting, connecting->tally);
-	tws_add(&all[0].counters.value[TWS_attempts], (uint64_t)-1);
+	tws_add_as(single, &all[at].counters.value[TWS_attempts], 1);
+	if (tws_unlikely(slot->flags & TWS_CONNECT_OPTIONS))
+		tws_connect_count_options(conn, slot->flags);
+	tws_add_as(single, &all[0].counters.value[TWS_attempts], (uint64_t)-1);
 	return true;
 }
 
@@ -100,7 +102,7 @@ static TWS_COLD void meet(int fd, const struct sockaddr *address, socklen_t leng
 		return;
 	}
 	word = tws_conn_ask_socket(fd);
-	if (!word || !tws_connect_claim(fd, word & TWS_FD_FLAGS, &connecting->conn)) {
+	if (!word || !tws_connect_claim(fd, word & TWS_FD_FLAGS, 0, &connecting->conn)) {
 		connecting->conn.book = NULL;
 		return;
 	}
@@ -146,7 +148,7 @@ static TWS_COLD int name_late(int fd, const struct sockaddr *address, socklen_t 
 	if (error == EFAULT && tws_connect_state(fd) != TCP_CLOSE)
 		error = EINPROGRESS; /* the data of a sendto(), not its address */
 	if (error != EFAULT && learn_remote(fd, address, length, late, error, &remote))
-		return name(connecting, &remote) ? error : -1;
+		return name(tws_is_single(), connecting, &remote) ? error : -1;
 	if (!connecting->again)
 		tws_conn_unattempt(&connecting->conn); /* AF_UNSPEC, or refused */
 	return -1;
@@ -247,28 +249,40 @@ connected_slowly(int fd, const struct sockaddr *address, socklen_t length,
 			       now - connecting->began_ns);
 }
 
+static inline TWS_ALWAYS_INLINE void count_connected(bool single,
+						     struct tws_connecting *connecting,
+						     const struct tws_address *remote,
+						     uint64_t now)
+{
+	if (tws_likely(
+		name(single, connecting, remote) &&
+		tws_conn_establish_as(single, &connecting->conn, connecting->tally, now)))
+		tws_histogram_add(single, connecting->tally.destination,
+				  TWS_HISTOGRAM_connect_latency_seconds,
+				  now - connecting->began_ns);
+}
+
 TWS_HOT void tws_hook_connected(int fd, const struct sockaddr *address, socklen_t length,
 				struct tws_connecting *connecting, int error, bool sent)
 {
 	struct tws_address remote;
-	uint64_t now, took;
+	uint64_t now;
 
 	if (tws_unlikely(!connecting->unnamed || error || sent || connecting->deferred)) {
 		connected_slowly(fd, address, length, connecting, error, sent);
 		return;
 	}
 	now = tws_now();
-	took = now - connecting->began_ns;
 	/* First the time: after a long one, the slot's file may have been cut. */
-	if (tws_unlikely(took > TWS_FRESH_NS ||
+	if (tws_unlikely(now - connecting->began_ns > TWS_FRESH_NS ||
 			 tws_is_found_by_pair(connecting->conn.slot->flags,
 					      connecting->conn.slot->cookie) ||
 			 !tws_conn_address(address, length, &remote))) {
 		connected_slowly(fd, address, length, connecting, error, sent);
 		return;
 	}
-	if (tws_likely(name(connecting, &remote) &&
-		       tws_conn_establish(&connecting->conn, connecting->tally, now)))
-		tws_tally_time(connecting->tally, TWS_HISTOGRAM_connect_latency_seconds,
-			       took);
+	if (tws_is_single())
+		count_connected(true, connecting, &remote, now);
+	else
+		count_connected(false, connecting, &remote, now);
 }

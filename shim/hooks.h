@@ -65,7 +65,8 @@ void tws_hook_rights_received(struct msghdr *message);
 /* ------------------------------------------------ hook_close.c: dies */
 
 /* Called before and after every call that closes a descriptor. For a descriptor that
- * is not ours, the pair costs one look. */
+ * is not ours, the pair costs one look. Returns whether there is something to do after.
+ */
 TWS_OURS bool tws_hook_close(int fd, enum tws_via via, struct tws_end *ret_end);
 TWS_COLD void tws_hook_settle(struct tws_end *end);
 

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "shim/shared/clock.h"
+#include "shim/book/destinations.h"
 #include "shim/book/fds.h"
 #include "shim/book/history.h"
 #include "shim/book/memory.h"
@@ -169,32 +170,6 @@ void tws_book_record_again(struct tws_book *book, uint64_t now)
 
 /* ----------------------------------------------------------- destinations */
 
-/* One of an address's three words; the reserved bytes in them are 0. */
-static inline uint64_t word_of(const struct tws_address *address, unsigned index)
-{
-	uint64_t ret;
-
-	__builtin_memcpy(&ret, (const char *)address + 8 * index, sizeof(ret));
-	return ret;
-}
-
-/* Ten bits, to which each of the words contributes. */
-static inline uint32_t hash_address(const struct tws_address *address)
-{
-	uint64_t host = word_of(address, 1), port = word_of(address, 2);
-
-	host = host << 29 | host >> 35;
-	port = port << 43 | port >> 21;
-	return (uint32_t)((word_of(address, 0) ^ host ^ port) * 0x9e3779b97f4a7c15u >>
-			  54);
-}
-
-static inline bool same_address(const struct tws_address *a, const struct tws_address *b)
-{
-	return !((word_of(a, 0) ^ word_of(b, 0)) | (word_of(a, 1) ^ word_of(b, 1)) |
-		 (word_of(a, 2) ^ word_of(b, 2)));
-}
-
 /* An entry in state CLAIMED belongs to another thread, or to the code that we
  * interrupted. It is passed over; if two entries get the same address, the reader adds
  * them up. */
@@ -211,20 +186,7 @@ static bool claim(struct tws_destination *entry, const struct tws_address *addre
 	return true;
 }
 
-/* Entries are filled from 1 upwards, so a process with few destinations touches little
- * memory. An index in private memory finds them again. */
-static uint16_t index_of_hash[1024];
-
-static inline bool is_entry(struct tws_book *book, uint32_t index,
-			    const struct tws_address *address)
-{
-	struct tws_destination *entry = &book->destinations[index];
-
-	return index && index < tws_book_ready(book, TWS_SECTION_DESTINATIONS) &&
-	       __atomic_load_n(&entry->state, __ATOMIC_ACQUIRE) ==
-		   TWS_DESTINATION_READY &&
-	       same_address(&entry->address, address);
-}
+uint16_t tws_index_of_hash[1024];
 
 static TWS_COLD uint16_t append_destination(struct tws_book *book,
 					    const struct tws_address *address)
@@ -240,17 +202,16 @@ static TWS_COLD uint16_t append_destination(struct tws_book *book,
 	return 0;
 }
 
-/* The destination is not at its first place in the index. */
-static __attribute__((noinline)) uint16_t
-find_destination(struct tws_book *book, const struct tws_address *address, uint32_t hash)
+uint16_t tws_book_find_destination(struct tws_book *book,
+				   const struct tws_address *address, uint32_t hash)
 {
 	uint16_t ret;
 
 	for (uint32_t probe = 0; probe < PROBES; probe++) {
-		uint16_t *place = &index_of_hash[(hash + probe) % 1024];
+		uint16_t *place = &tws_index_of_hash[(hash + probe) % 1024];
 		uint16_t index = __atomic_load_n(place, __ATOMIC_RELAXED);
 
-		if (is_entry(book, index, address))
+		if (tws_book_is_entry(book, index, address))
 			return index;
 		if (index)
 			continue;
@@ -259,17 +220,6 @@ find_destination(struct tws_book *book, const struct tws_address *address, uint3
 		return ret;
 	}
 	return 0;
-}
-
-TWS_HOT uint16_t tws_book_destination(struct tws_book *book,
-				      const struct tws_address *address)
-{
-	uint32_t hash = hash_address(address);
-	uint16_t index = __atomic_load_n(&index_of_hash[hash], __ATOMIC_RELAXED);
-
-	return tws_likely(is_entry(book, index, address))
-		   ? index
-		   : find_destination(book, address, hash);
 }
 
 void tws_book_lost(struct tws_book *book)
@@ -332,7 +282,7 @@ void tws_books_forked(void)
 		tws_books[i].made_by = 0;
 	tws_own_book = NULL;
 	__builtin_memset(early, 0, sizeof(early));
-	__builtin_memset(index_of_hash, 0, sizeof(index_of_hash));
+	__builtin_memset(tws_index_of_hash, 0, sizeof(tws_index_of_hash));
 }
 
 void tws_count_process(enum tws_counter counter)

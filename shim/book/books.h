@@ -125,10 +125,6 @@ TWS_COLD void tws_book_lost(struct tws_book *book);
  * For the rare steps that ask nothing about a socket before they touch a book. */
 TWS_COLD void tws_book_check(void);
 
-/* The entry of a destination, made if there is room; otherwise 0, which is `other`. */
-TWS_OURS uint16_t tws_book_destination(struct tws_book *book,
-				       const struct tws_address *address);
-
 static inline void tws_raise(uint64_t *maximum, uint64_t value)
 {
 	uint64_t old = __atomic_load_n(maximum, __ATOMIC_RELAXED);
@@ -139,14 +135,14 @@ static inline void tws_raise(uint64_t *maximum, uint64_t value)
 		;
 }
 
-static inline void tws_histogram_add(struct tws_counters *counters,
+static inline void tws_histogram_add(bool single, struct tws_counters *counters,
 				     enum tws_histogram_id id, uint64_t nanoseconds)
 {
 	struct tws_histogram *histogram = &counters->histogram[id];
 	uint64_t microseconds = nanoseconds / 1000;
 
-	tws_add(&histogram->count[tws_histogram_bucket(id, microseconds)], 1);
-	tws_add(&histogram->sum, microseconds);
+	tws_add_as(single, &histogram->count[tws_histogram_bucket(id, microseconds)], 1);
+	tws_add_as(single, &histogram->sum, microseconds);
 }
 
 /* Adds to the own book, just made, what was counted before there was one. */

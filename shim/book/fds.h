@@ -62,7 +62,7 @@ static inline void tws_fd_set(int fd, uint32_t word)
 /* Replaces `old` by `word`. False: another thread has changed it. */
 static inline bool tws_fd_replace(int fd, uint32_t old, uint32_t word)
 {
-	if (tws_unlikely(!tws_swap_u32(tws_fd_place(fd), old, word)))
+	if (tws_unlikely(!tws_swap_u32(tws_is_single(), tws_fd_place(fd), old, word)))
 		return false;
 	if (tws_unlikely(tws_fd_highest() < fd))
 		tws_fd_raise_highest(fd);

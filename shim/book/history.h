@@ -7,7 +7,7 @@
 #ifndef TWS_SHIM_HISTORY_H
 #define TWS_SHIM_HISTORY_H
 
-#include "shim/book/books.h"
+#include "shim/book/destinations.h"
 #include "shim/shared/slices.h"
 
 /* Slow half of the two below. `entry` NULL: the process section. */

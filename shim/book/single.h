@@ -43,11 +43,14 @@ static inline bool tws_is_single(void)
 }
 #endif
 
+/* The functions below are told by `single` what tws_is_single() has just said: a step
+ * that changes many words asks once. No thread or child can be made within a step. */
+
 /* *value += amount; returns the former value. */
-static inline uint64_t tws_fetch_add(uint64_t *value, uint64_t amount)
+static inline uint64_t tws_fetch_add(bool single, uint64_t *value, uint64_t amount)
 {
 #if TWS_CAN_BE_SINGLE
-	if (tws_is_single()) {
+	if (tws_likely(single)) {
 		__asm__ volatile("xaddq %0, %1"
 				 : "+r"(amount), "+m"(*value)
 				 :
@@ -58,10 +61,10 @@ static inline uint64_t tws_fetch_add(uint64_t *value, uint64_t amount)
 	return __atomic_fetch_add(value, amount, __ATOMIC_ACQ_REL);
 }
 
-static inline void tws_add(uint64_t *value, uint64_t amount)
+static inline void tws_add_as(bool single, uint64_t *value, uint64_t amount)
 {
 #if TWS_CAN_BE_SINGLE
-	if (tws_is_single()) {
+	if (tws_likely(single)) {
 		__asm__ volatile("addq %1, %0"
 				 : "+m"(*value)
 				 : "er"(amount)
@@ -72,13 +75,18 @@ static inline void tws_add(uint64_t *value, uint64_t amount)
 	__atomic_fetch_add(value, amount, __ATOMIC_RELEASE);
 }
 
+static inline void tws_add(uint64_t *value, uint64_t amount)
+{
+	tws_add_as(tws_is_single(), value, amount);
+}
+
 /* Puts `to` in the place of `from`. False: something else is there. */
-static inline bool tws_swap_u64(uint64_t *place, uint64_t from, uint64_t to)
+static inline bool tws_swap_u64(bool single, uint64_t *place, uint64_t from, uint64_t to)
 {
 #if TWS_CAN_BE_SINGLE
 	bool swapped;
 
-	if (tws_is_single()) {
+	if (tws_likely(single)) {
 		__asm__ volatile("cmpxchgq %3, %1"
 				 : "=@ccz"(swapped), "+m"(*place), "+a"(from)
 				 : "r"(to)
@@ -90,12 +98,30 @@ static inline bool tws_swap_u64(uint64_t *place, uint64_t from, uint64_t to)
 					   __ATOMIC_ACQUIRE);
 }
 
-static inline bool tws_swap_u32(uint32_t *place, uint32_t from, uint32_t to)
+/* Puts `to` in the place of `from`. Returns what was there. */
+static inline uint16_t tws_swap_u16(bool single, uint16_t *place, uint16_t from,
+				    uint16_t to)
+{
+#if TWS_CAN_BE_SINGLE
+	if (tws_likely(single)) {
+		__asm__ volatile("cmpxchgw %2, %0"
+				 : "+m"(*place), "+a"(from)
+				 : "r"(to)
+				 : "memory", "cc");
+		return from;
+	}
+#endif
+	__atomic_compare_exchange_n(place, &from, to, false, __ATOMIC_ACQ_REL,
+				    __ATOMIC_ACQUIRE);
+	return from;
+}
+
+static inline bool tws_swap_u32(bool single, uint32_t *place, uint32_t from, uint32_t to)
 {
 #if TWS_CAN_BE_SINGLE
 	bool swapped;
 
-	if (tws_is_single()) {
+	if (tws_likely(single)) {
 		__asm__ volatile("cmpxchgl %3, %1"
 				 : "=@ccz"(swapped), "+m"(*place), "+a"(from)
 				 : "r"(to)
@@ -108,12 +134,12 @@ static inline bool tws_swap_u32(uint32_t *place, uint32_t from, uint32_t to)
 }
 
 /* Clears one bit. Returns whether it was set. */
-static inline bool tws_clear_bit(uint32_t *word, uint32_t bit)
+static inline bool tws_clear_bit(bool single, uint32_t *word, uint32_t bit)
 {
 #if TWS_CAN_BE_SINGLE
 	bool was;
 
-	if (tws_is_single()) {
+	if (tws_likely(single)) {
 		__asm__ volatile("btrl %2, %1"
 				 : "=@ccc"(was), "+m"(*word)
 				 : "Ir"(__builtin_ctz(bit))

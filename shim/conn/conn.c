@@ -93,34 +93,6 @@ uint64_t tws_conn_cookie_after(int fd, struct tws_book *book, long error)
 	return cookie;
 }
 
-bool tws_conn_address_ipv6(const struct sockaddr_in6 *in6, socklen_t length,
-			   struct tws_address *ret_address)
-{
-	if (in6->sin6_family != AF_INET6 || length < 24)
-		return false;
-	if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-		ret_address->family = TWS_IPV4;
-		memcpy(ret_address->bytes, &in6->sin6_addr.s6_addr[12], 4);
-		return true;
-	}
-	ret_address->family = TWS_IPV6;
-	memcpy(ret_address->bytes, &in6->sin6_addr, 16);
-	return true;
-}
-
-bool tws_conn_name(int fd, long call, struct tws_address *ret_address)
-{
-	struct sockaddr_storage address;
-	uint32_t length = sizeof(address);
-
-	memset(&address, 0, sizeof(address));
-	if (tws_sys3(call, fd, &address, &length) == 0 &&
-	    tws_conn_address((void *)&address, length, ret_address))
-		return true;
-	memset(ret_address, 0, sizeof(*ret_address));
-	return false;
-}
-
 uint32_t tws_conn_ask_socket(int fd)
 {
 	int type = 0, protocol = 0, domain = 0;
@@ -161,7 +133,10 @@ TWS_HOT void tws_conn_free(const struct tws_conn *conn)
 {
 	uint32_t ring_port = conn->slot->action[TWS_ACTION_RING_PORT];
 
-	if (tws_unlikely(!tws_conn_move(conn, TWS_CONN_ENDING, TWS_CONN_FREE)))
+	/* Nobody else moves a slot that is ending. */
+	if (tws_likely(tws_conn_is(conn, TWS_CONN_ENDING)))
+		__atomic_store_n(&conn->slot->state, TWS_CONN_FREE, __ATOMIC_RELEASE);
+	else
 		tws_conn_move(conn, TWS_CONN_CLAIMED, TWS_CONN_FREE);
 	if (tws_unlikely(ring_port))
 		tws_port_ring_give(ring_port);
@@ -181,7 +156,7 @@ static inline bool try_claim(struct tws_book *book, uint32_t index,
 			 TWS_CONN_FREE))
 		return false;
 	generation = __atomic_load_n(&slot->generation, __ATOMIC_RELAXED);
-	if (tws_unlikely(!tws_swap_u64((uint64_t *)(void *)&slot->state,
+	if (tws_unlikely(!tws_swap_u64(tws_is_single(), (uint64_t *)(void *)&slot->state,
 				       generation << 32 | TWS_CONN_FREE,
 				       (generation + 1) << 32 | TWS_CONN_CLAIMED)))
 		return false;
@@ -288,8 +263,8 @@ static inline bool is_followed(int fd)
 	return false;
 }
 
-TWS_HOT bool tws_conn_claim(int fd, uint32_t flags, struct tws_book *book,
-			    struct tws_conn *ret_conn)
+TWS_HOT bool tws_conn_claim(int fd, uint32_t flags, uint64_t began_ns,
+			    struct tws_book *book, struct tws_conn *ret_conn)
 {
 	uint32_t before = tws_fd(fd);
 	uint64_t cookie = is_followed(fd) ? tws_conn_cookie(fd, book) : 0;
@@ -312,10 +287,14 @@ TWS_HOT bool tws_conn_claim(int fd, uint32_t flags, struct tws_book *book,
 	slot->flags = flags | TWS_CONN_UNNAMED;
 	slot->fd = fd;
 	slot->descriptors = 1;
+	slot->began_ns = began_ns;
+	if (began_ns) /* nobody else knows the slot yet */
+		__atomic_store_n(&slot->state, TWS_CONN_CONNECTING, __ATOMIC_RELEASE);
 	slot->action[TWS_ACTION_SPAWNS] =
 	    __atomic_load_n(&tws_self.spawns, __ATOMIC_RELAXED);
 	if (tws_likely(tws_fd_replace(fd, before, ret_conn->word)))
 		return true;
+	tws_conn_move(ret_conn, TWS_CONN_CONNECTING, TWS_CONN_CLAIMED);
 	tws_conn_free(ret_conn);
 	ret_conn->book = NULL;
 	return false;
@@ -330,6 +309,11 @@ void tws_conn_unattempt(const struct tws_conn *conn)
 		return;
 	tws_conn_count(conn, TWS_attempts, (uint64_t)-1);
 	tws_conn_unname(conn->slot);
+}
+
+bool tws_conn_establish(const struct tws_conn *conn, struct tws_tally tally, uint64_t now)
+{
+	return tws_conn_establish_as(tws_is_single(), conn, tally, now);
 }
 
 bool tws_conn_believe(const struct tws_conn *conn, uint64_t now)
@@ -380,7 +364,7 @@ static struct tws_conn slot_of_socket(int fd, uint32_t word, struct tws_book *ow
 	struct tws_conn ret = tws_conn_of(word);
 
 	if (!ret.book && word & TWS_FD_SOCKET && own &&
-	    !tws_conn_claim(fd, word & TWS_FD_FLAGS, own, &ret))
+	    !tws_conn_claim(fd, word & TWS_FD_FLAGS, 0, own, &ret))
 		ret = tws_conn_of(tws_fd(fd)); /* another thread's slot, or none */
 	return ret;
 }

@@ -19,8 +19,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "shim/book/books.h"
+#include "shim/book/destinations.h"
 #include "shim/book/fds.h"
+#include "shim/conn/facts.h"
 #include "shim/shared/ending.h"
 #include "shim/shared/hot.h"
 #include "shim/shared/newer.h"
@@ -97,12 +98,13 @@ void tws_conn_flags_change(int fd, uint32_t set, uint32_t clear);
 
 /* ------------------------------------------------------------------- way in */
 
-/* Takes a slot of `book`, this process's own, for the socket `fd`: state CLAIMED, with
- * the socket's cookie, and its word in the table. False: there is no room, the book was
+/* Takes a slot of `book`, this process's own, for the socket `fd`: state CLAIMED, or
+ * CONNECTING since `began_ns` if that is not 0, with the socket's cookie, and its word in
+ * the table. False: there is no room, the book was
  * lost (tws_own_book changed), or another thread put a word there meanwhile, which stays.
  */
-TWS_OURS bool tws_conn_claim(int fd, uint32_t flags, struct tws_book *book,
-			     struct tws_conn *ret_conn);
+TWS_OURS bool tws_conn_claim(int fd, uint32_t flags, uint64_t began_ns,
+			     struct tws_book *book, struct tws_conn *ret_conn);
 
 /* CONNECTING -> CLAIMED: there was no attempt after all. */
 void tws_conn_unattempt(const struct tws_conn *conn);
@@ -125,8 +127,7 @@ struct tws_end {
 	uint32_t word;
 	enum tws_via via;
 	struct tws_verdict verdict;
-	uint64_t bytes_sent;
-	uint64_t bytes_received;
+	struct tws_bytes bytes;
 	bool ends;    /* the last descriptor of this process is closed */
 	bool shared;  /* ask the kernel afterwards whether another process holds it */
 	bool recheck; /* ask the kernel afterwards whether TIME_WAIT exists after all */
@@ -137,9 +138,24 @@ struct tws_end {
  * `fd` is no longer a connection of ours, and a stale one was counted as unseen. */
 TWS_OURS bool tws_conn_look(int fd, enum tws_via via, struct tws_end *ret_end);
 
+/* What a caller has asked about the socket already. */
+struct tws_asked {
+	uint64_t cookie;
+	int events; /* what poll() returned; -1: it was not called */
+};
+
+/* The same for a descriptor that leads to this slot. */
+bool tws_conn_look_at(int fd, const struct tws_conn *conn, enum tws_via via,
+		      struct tws_asked asked, struct tws_end *ret_end);
+
 /* Takes the descriptor out of the table, and counts the ending unless it needs a later
  * look. To be called before the real call. */
 TWS_OURS void tws_conn_detach(struct tws_end *end);
+
+/* Both at once, for a descriptor with that word in the table. Returns whether there is
+ * something to settle after the real call, and then `ret_end` is filled. */
+TWS_OURS bool tws_conn_close(int fd, uint32_t word, enum tws_via via,
+			     struct tws_end *ret_end);
 
 /* After the real call: settles a connection that is shared or to be rechecked. */
 void tws_conn_settle(struct tws_end *end);
@@ -188,14 +204,10 @@ static inline bool tws_conn_address(const struct sockaddr *address, socklen_t le
 {
 	const struct sockaddr_in *in = (const void *)address;
 
-	memset(ret_address, 0, sizeof(*ret_address));
-	if (tws_unlikely(length < sizeof(*in)))
-		return false;
-	ret_address->port = ntohs(in->sin_port);
-	if (tws_unlikely(in->sin_family != AF_INET))
+	if (tws_unlikely(length < sizeof(*in) || in->sin_family != AF_INET))
 		return tws_conn_address_ipv6((const void *)address, length, ret_address);
-	ret_address->family = TWS_IPV4;
-	memcpy(ret_address->bytes, &in->sin_addr, 4);
+	tws_address_set(ret_address, in->sin_addr.s_addr, 0,
+			ntohs(in->sin_port) | TWS_IPV4 << 16);
 	return true;
 }
 

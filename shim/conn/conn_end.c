@@ -24,37 +24,6 @@
 
 /* ------------------------------------------------------------------ counting */
 
-/* What is added to one set of counters when a connection ends. */
-struct ended {
-	enum tws_counter ending;
-	enum tws_counter via; /* TWS_COUNTERS: none */
-	uint64_t lifetime_ns;
-	bool short_lived;
-	uint64_t bytes_sent;
-	uint64_t bytes_received;
-};
-
-static inline void count_ended(struct tws_counters *counters, const struct ended *ended)
-{
-	tws_add(&counters->value[ended->ending], 1);
-	if (tws_likely(ended->via != TWS_COUNTERS))
-		tws_add(&counters->value[ended->via], 1);
-	tws_histogram_add(counters, TWS_HISTOGRAM_lifetime_seconds, ended->lifetime_ns);
-	if (ended->short_lived)
-		tws_add(&counters->value[TWS_short_lived], 1);
-	if (tws_unlikely(ended->bytes_sent))
-		tws_add(&counters->value[TWS_bytes_sent], ended->bytes_sent);
-	if (tws_unlikely(ended->bytes_received))
-		tws_add(&counters->value[TWS_bytes_received], ended->bytes_received);
-	tws_add(&counters->value[TWS_open], (uint64_t)-1);
-}
-
-static __attribute__((noinline)) void count_ended_in_arm(struct tws_counters *counters,
-							 const struct ended *ended)
-{
-	count_ended(counters, ended);
-}
-
 /* Only now is it known whether fin-reset had its effect. */
 static __attribute__((noinline)) void count_fin_reset(const struct tws_conn *conn,
 						      enum tws_ending ending)
@@ -69,28 +38,29 @@ static __attribute__((noinline)) void count_fin_reset(const struct tws_conn *con
 }
 
 /* Counts the ending of a connection that was established. */
-static inline void count_end(const struct tws_end *end, uint64_t now)
+static void count_end(const struct tws_end *end, uint64_t now)
 {
 	const struct tws_conn *conn = &end->conn;
 	struct tws_destination *entry = tws_conn_entry(conn);
-	struct tws_tally tally = {&entry->counters, tws_conn_arm(conn)};
-	struct ended ended = {.ending = tws_ending_counter(end->verdict.ending),
-			      .via = tws_via_counter(end->via),
-			      .lifetime_ns = now - conn->slot->established_ns,
-			      .bytes_sent = end->bytes_sent,
-			      .bytes_received = end->bytes_received};
+	struct tws_counters *arm = tws_conn_arm(conn);
+	const bool single = tws_is_single();
+	struct tws_ended_counts ended = {.ending =
+					     tws_ending_counter(end->verdict.ending),
+					 .via = tws_via_counter(end->via),
+					 .lifetime_ns = now - conn->slot->established_ns,
+					 .bytes = end->bytes};
 
 	ended.short_lived = tws_conn_is_short_lived(conn, now);
 	if (ended.short_lived)
 		conn->slot->flags |= TWS_CONN_SHORT_LIVED;
-	if (tws_unlikely(end->verdict.doubtful))
+	if (end->verdict.doubtful)
 		conn->slot->flags |= TWS_CONN_DOUBTFUL;
-	if (tws_likely(end->verdict.time_wait))
-		tws_record_time_wait(conn);
+	if (end->verdict.time_wait)
+		tws_record_time_wait(single, conn);
 	tws_history_note(conn->book, entry, now);
-	count_ended(tally.destination, &ended);
-	if (tws_unlikely(tally.arm))
-		count_ended_in_arm(tally.arm, &ended);
+	tws_count_ended(single, &entry->counters, &ended);
+	if (arm)
+		tws_count_ended(single, arm, &ended);
 	tws_add(&conn->book->process->value[TWS_open], (uint64_t)-1);
 	if (tws_unlikely(conn->slot->rule))
 		tws_conn_rule_ended(conn, end->verdict.ending);
@@ -150,12 +120,12 @@ static __attribute__((noinline)) void establish_late(const struct tws_conn *conn
 {
 	tws_conn_note(conn, now);
 	conn->slot->established_ns = conn->slot->began_ns;
-	tws_conn_count_established(conn, tws_conn_tally(conn));
+	tws_conn_count_established(tws_is_single(), conn, tws_conn_tally(conn));
 	count_late_peak(conn);
 }
 
 /* Moves the slot to ENDING and counts the ending. Whoever moves it counts it. */
-static inline TWS_ALWAYS_INLINE void finish(const struct tws_end *end)
+static void finish(const struct tws_end *end)
 {
 	const struct tws_conn *conn = &end->conn;
 	struct tws_connection *slot = conn->slot;
@@ -179,10 +149,10 @@ static inline TWS_ALWAYS_INLINE void finish(const struct tws_end *end)
 		tws_conn_note(conn, now);
 		count_unborn(end, was_open);
 	}
-	tws_record_ended(end, now);
+	tws_record_ended(tws_is_single(), conn, &end->bytes, now);
 }
 
-TWS_HOT void tws_conn_end(const struct tws_end *end)
+void tws_conn_end(const struct tws_end *end)
 {
 	finish(end);
 	tws_conn_free(&end->conn);
@@ -256,14 +226,11 @@ static bool races_with_fin(const struct tws_end *end, uint32_t flags)
 static __attribute__((noinline)) void ask_more(struct tws_end *end, int events)
 {
 	const struct tws_connection *slot = end->conn.slot;
-	struct tws_bytes bytes = {0, 0};
 	struct tws_facts facts = {.flags = slot->flags};
 
 	facts.established =
 	    tws_conn_state(slot) == TWS_CONN_OPEN && !(slot->flags & TWS_CONN_BELIEVED);
-	tws_facts_read(end->fd, events < 0, !end->shared, events, &facts, &bytes);
-	end->bytes_sent = bytes.sent;
-	end->bytes_received = bytes.received;
+	tws_facts_read(end->fd, events < 0, !end->shared, events, &facts, &end->bytes);
 	end->verdict = tws_ending_decide(&facts);
 	end->recheck = !end->shared && races_with_fin(end, facts.flags);
 }
@@ -276,20 +243,20 @@ static inline bool is_usual(const struct tws_connection *slot, int events)
 		 (TWS_ENDING_UNUSUAL | TWS_CONN_BELIEVED | TWS_CONN_LOW_WATER));
 }
 
-static inline TWS_ALWAYS_INLINE void judge_end(struct tws_end *end)
+/* `events`: what poll() returned; -1: it was not called. */
+static void judge_end(struct tws_end *end, int events)
 {
 	const struct tws_connection *slot = end->conn.slot;
-	int events = -1; /* if bytes are counted, TCP_INFO comes first */
 
-	tws_records_expect(end->conn.book);
 	end->shared = may_be_shared(end);
-	if (tws_likely(!end->conn.book->header->detail))
+	/* If bytes are counted, TCP_INFO comes first. */
+	if (events < 0 && !end->conn.book->header->detail)
 		events = tws_facts_poll(end->fd);
-	if (tws_likely(is_usual(slot, events)))
+	if (is_usual(slot, events))
 		end->verdict = tws_ending_usual();
 	else
 		ask_more(end, events);
-	if (tws_unlikely(end->shared || end->recheck))
+	if (end->shared || end->recheck)
 		tws_conn_name(end->fd, SYS_getsockname, &end->local);
 }
 
@@ -303,41 +270,49 @@ static inline void begin_end(int fd, uint32_t word, enum tws_via via,
 	ret_end->word = word;
 	ret_end->via = via;
 	ret_end->verdict = (struct tws_verdict){.failure = TWS_COUNTERS};
-	ret_end->bytes_sent = ret_end->bytes_received = 0;
+	ret_end->bytes = (struct tws_bytes){0, 0};
 	ret_end->ends = ret_end->shared = ret_end->recheck = false;
 }
 
-TWS_HOT bool tws_conn_look(int fd, enum tws_via via, struct tws_end *ret_end)
+bool tws_conn_look_at(int fd, const struct tws_conn *conn, enum tws_via via,
+		      struct tws_asked asked, struct tws_end *ret_end)
 {
-	uint32_t word = tws_fd(fd);
-	struct tws_book *book = tws_conn_book(word);
-	uint64_t cookie;
-	bool owned;
-
-	begin_end(fd, word, via, ret_end);
-	if (tws_unlikely(!word))
-		return false;
-	if (tws_unlikely(!book))
-		return true; /* a socket that is not connected: only its table word goes
-			      */
-	cookie = tws_conn_cookie(fd, book); /* before the first look into the book */
-	if (tws_unlikely(tws_fd(fd) != word))
-		return false;
-	ret_end->conn = tws_conn_in(book, word);
-	owned = tws_conn_owned(&ret_end->conn);
-	if (tws_unlikely(tws_conn_state(ret_end->conn.slot) == TWS_CONN_CLAIMED))
+	begin_end(fd, conn->word, via, ret_end);
+	ret_end->conn = *conn;
+	if (tws_conn_state(conn->slot) == TWS_CONN_CLAIMED)
 		return true;
-	if (tws_unlikely(owned ? __atomic_load_n(&ret_end->conn.slot->descriptors,
-						 __ATOMIC_ACQUIRE) > 1
-			       : has_other_descriptor(fd, word)))
+	if (tws_conn_owned(conn)
+		? __atomic_load_n(&conn->slot->descriptors, __ATOMIC_ACQUIRE) > 1
+		: has_other_descriptor(fd, conn->word))
 		return true;
-	if (tws_unlikely(cookie != ret_end->conn.slot->cookie)) {
-		tws_conn_vanished(fd, word);
+	if (asked.cookie != conn->slot->cookie) {
+		tws_conn_vanished(fd, conn->word);
 		return false;
 	}
 	ret_end->ends = true;
-	judge_end(ret_end);
+	judge_end(ret_end, asked.events);
 	return true;
+}
+
+bool tws_conn_look(int fd, enum tws_via via, struct tws_end *ret_end)
+{
+	uint32_t word = tws_fd(fd);
+	struct tws_book *book = tws_conn_book(word);
+	struct tws_asked asked = {.events = -1};
+	struct tws_conn conn;
+
+	begin_end(fd, word, via, ret_end);
+	if (!word)
+		return false;
+	if (!book)
+		return true; /* a socket that is not connected: only its table word goes
+			      */
+	asked.cookie =
+	    tws_conn_cookie(fd, book); /* before the first look into the book */
+	if (tws_fd(fd) != word)
+		return false;
+	conn = tws_conn_in(book, word);
+	return tws_conn_look_at(fd, &conn, via, asked, ret_end);
 }
 
 /* ------------------------------------------------------------------ detaching */
@@ -348,27 +323,27 @@ static TWS_COLD void look_again(struct tws_end *end)
 	end->ends = tws_conn_state(end->conn.slot) != TWS_CONN_CLAIMED &&
 		    tws_conn_cookie(end->fd, end->conn.book) == end->conn.slot->cookie;
 	if (end->ends)
-		judge_end(end);
+		judge_end(end, -1);
 }
 
-TWS_HOT void tws_conn_detach(struct tws_end *end)
+void tws_conn_detach(struct tws_end *end)
 {
 	uint32_t left;
 
-	if (tws_unlikely(!tws_swap_u32(tws_fd_place(end->fd), end->word, 0))) {
+	if (!tws_fd_replace(end->fd, end->word, 0)) {
 		end->ends = false; /* another thread or a signal handler was here first */
 		return;
 	}
-	if (tws_unlikely(!end->conn.book))
+	if (!end->conn.book)
 		return;
-	if (tws_likely(tws_conn_owned(&end->conn))) {
+	if (tws_conn_owned(&end->conn)) {
 		left =
 		    __atomic_sub_fetch(&end->conn.slot->descriptors, 1, __ATOMIC_ACQ_REL);
-		if (tws_unlikely(!left && !end->ends))
+		if (!left && !end->ends)
 			look_again(end);
-		if (tws_unlikely(!left && !end->ends))
+		if (!left && !end->ends)
 			tws_conn_free(&end->conn);
 	}
-	if (tws_likely(end->ends && !end->shared && !end->recheck))
+	if (end->ends && !end->shared && !end->recheck)
 		tws_conn_end(end);
 }

@@ -19,20 +19,27 @@ enum tws_slot_action {
 	    3, /* the number of spawned children when the connection was made */
 };
 
-/* Moves the slot if it is still in state `from` of the same generation. */
-static inline bool tws_conn_move(const struct tws_conn *conn, enum tws_conn_state from,
-				 enum tws_conn_state to)
+/* Moves the slot if it is still in state `from` of the same generation. `single`: see
+ * shim/book/single.h, here and below. */
+static inline bool tws_conn_move_as(bool single, const struct tws_conn *conn,
+				    enum tws_conn_state from, enum tws_conn_state to)
 {
 	const uint64_t generation = (uint64_t)conn->generation << 32;
 
-	return tws_swap_u64((uint64_t *)(void *)&conn->slot->state, generation | from,
-			    generation | to);
+	return tws_swap_u64(single, (uint64_t *)(void *)&conn->slot->state,
+			    generation | from, generation | to);
+}
+
+static inline bool tws_conn_move(const struct tws_conn *conn, enum tws_conn_state from,
+				 enum tws_conn_state to)
+{
+	return tws_conn_move_as(tws_is_single(), conn, from, to);
 }
 
 /* True: its attempt was counted under `other`, and the caller decides where it stays. */
 static inline bool tws_conn_take_unnamed(const struct tws_conn *conn)
 {
-	return tws_clear_bit(&conn->slot->flags, TWS_CONN_UNNAMED);
+	return tws_clear_bit(tws_is_single(), &conn->slot->flags, TWS_CONN_UNNAMED);
 }
 
 /* The next attempt of a CLAIMED slot finds its destination anew. */
@@ -107,9 +114,9 @@ static inline void tws_tally_add(struct tws_tally tally, enum tws_counter counte
 static inline void tws_tally_time(struct tws_tally tally, enum tws_histogram_id id,
 				  uint64_t nanoseconds)
 {
-	tws_histogram_add(tally.destination, id, nanoseconds);
+	tws_histogram_add(tws_is_single(), tally.destination, id, nanoseconds);
 	if (tws_unlikely(tally.arm))
-		tws_histogram_add(tally.arm, id, nanoseconds);
+		tws_histogram_add(tws_is_single(), tally.arm, id, nanoseconds);
 }
 
 static inline void tws_conn_count(const struct tws_conn *conn, enum tws_counter counter,
@@ -118,10 +125,10 @@ static inline void tws_conn_count(const struct tws_conn *conn, enum tws_counter 
 	tws_tally_add(tws_conn_tally(conn), counter, amount);
 }
 
-static inline void tws_count_open(struct tws_counters *counters)
+static inline void tws_count_open(bool single, struct tws_counters *counters)
 {
 	tws_raise(&counters->value[TWS_peak_open],
-		  tws_fetch_add(&counters->value[TWS_open], 1) + 1);
+		  tws_fetch_add(single, &counters->value[TWS_open], 1) + 1);
 }
 
 /* The same for all counters of the connection, if other connections were left to other
@@ -130,30 +137,39 @@ TWS_COLD void tws_conn_count_open_beside_left(const struct tws_conn *conn,
 					      struct tws_tally tally);
 
 /* Counts it as established, after the slot was moved. */
-static inline void tws_conn_count_established(const struct tws_conn *conn,
-					      struct tws_tally tally)
+static inline TWS_ALWAYS_INLINE void
+tws_conn_count_established(bool single, const struct tws_conn *conn,
+			   struct tws_tally tally)
 {
-	tws_tally_add(tally, TWS_established, 1);
+	tws_add_as(single, &tally.destination->value[TWS_established], 1);
+	if (tws_unlikely(tally.arm))
+		tws_add_as(single, &tally.arm->value[TWS_established], 1);
 	if (tws_unlikely(__atomic_load_n(&conn->book->sweep_ns, __ATOMIC_RELAXED) != 0)) {
 		tws_conn_count_open_beside_left(conn, tally);
 		return;
 	}
-	tws_count_open(tally.destination);
-	tws_count_open(conn->book->process);
+	tws_count_open(single, tally.destination);
+	tws_count_open(single, conn->book->process);
 	if (tws_unlikely(tally.arm))
-		tws_count_open(tally.arm);
+		tws_count_open(single, tally.arm);
 }
 
 /* CONNECTING -> OPEN at `now`. False: somebody else moved it. */
-static inline bool tws_conn_establish(const struct tws_conn *conn, struct tws_tally tally,
-				      uint64_t now)
+static inline TWS_ALWAYS_INLINE bool tws_conn_establish_as(bool single,
+							   const struct tws_conn *conn,
+							   struct tws_tally tally,
+							   uint64_t now)
 {
 	conn->slot->established_ns = now;
-	if (tws_unlikely(!tws_conn_move(conn, TWS_CONN_CONNECTING, TWS_CONN_OPEN)))
+	if (tws_unlikely(
+		!tws_conn_move_as(single, conn, TWS_CONN_CONNECTING, TWS_CONN_OPEN)))
 		return false;
-	tws_conn_count_established(conn, tally);
+	tws_conn_count_established(single, conn, tally);
 	return true;
 }
+
+TWS_COLD bool tws_conn_establish(const struct tws_conn *conn, struct tws_tally tally,
+				 uint64_t now);
 
 /* Whether the connection is short-lived if it ends at `now`. */
 static inline bool tws_conn_is_short_lived(const struct tws_conn *conn, uint64_t now)

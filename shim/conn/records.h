@@ -7,6 +7,7 @@
 #define TWS_SHIM_RECORDS_H
 
 #include "shim/conn/conn.h"
+#include "shim/conn/facts.h"
 #include "shim/shared/pair.h"
 
 /* The place of a ticket's record in a ring of `count` (not 0) elements. Rings usually
@@ -35,7 +36,8 @@ static inline void tws_records_expect(const struct tws_book *book)
 }
 
 /* The connection leaves TIME_WAIT here. */
-static inline void tws_record_time_wait(const struct tws_conn *conn)
+static inline TWS_ALWAYS_INLINE void tws_record_time_wait(bool single,
+							  const struct tws_conn *conn)
 {
 	struct tws_header *header = conn->book->header;
 	uint32_t count = conn->book->time_wait_count;
@@ -44,7 +46,7 @@ static inline void tws_record_time_wait(const struct tws_conn *conn)
 
 	if (tws_unlikely(!count))
 		return;
-	ticket = tws_fetch_add(&header->time_wait_tickets, 1);
+	ticket = tws_fetch_add(single, &header->time_wait_tickets, 1);
 	place = tws_record_place(ticket, count);
 	if (tws_book_ensure(conn->book, TWS_SECTION_TIME_WAIT, place))
 		__atomic_store_n(&conn->book->time_wait[place],
@@ -53,17 +55,16 @@ static inline void tws_record_time_wait(const struct tws_conn *conn)
 				 __ATOMIC_RELEASE);
 }
 
-static inline void tws_fill_ended(struct tws_ended *record, const struct tws_end *end,
-				  uint64_t now)
+static inline void tws_fill_ended(struct tws_ended *record,
+				  const struct tws_connection *slot,
+				  const struct tws_bytes *bytes, uint64_t now)
 {
-	const struct tws_connection *slot = end->conn.slot;
-
 	record->cookie = slot->cookie;
 	record->began_ns = slot->began_ns;
 	record->established_ns = slot->established_ns;
 	record->ended_ns = now;
-	record->bytes_sent = end->bytes_sent;
-	record->bytes_received = end->bytes_received;
+	record->bytes_sent = bytes->sent;
+	record->bytes_received = bytes->received;
 	record->remote = slot->remote;
 	record->local = slot->local;
 	record->flags = slot->flags;
@@ -75,10 +76,13 @@ static inline void tws_fill_ended(struct tws_ended *record, const struct tws_end
 	record->failure = slot->failure;
 }
 
-/* Records that it ended at `now`, as the slot and `end` say. */
-static inline void tws_record_ended(const struct tws_end *end, uint64_t now)
+/* Records that it ended at `now`, as the slot says. */
+static inline TWS_ALWAYS_INLINE void tws_record_ended(bool single,
+						      const struct tws_conn *conn,
+						      const struct tws_bytes *bytes,
+						      uint64_t now)
 {
-	struct tws_book *book = end->conn.book;
+	struct tws_book *book = conn->book;
 	uint32_t count = book->ended_count;
 	struct tws_ended *record;
 	uint64_t ticket, before;
@@ -86,7 +90,7 @@ static inline void tws_record_ended(const struct tws_end *end, uint64_t now)
 
 	if (!count)
 		return;
-	ticket = tws_fetch_add(&book->header->ended_tickets, 1);
+	ticket = tws_fetch_add(single, &book->header->ended_tickets, 1);
 	place = tws_record_place(ticket, count);
 	if (!tws_book_ensure(book, TWS_SECTION_ENDED, place))
 		return;
@@ -95,10 +99,38 @@ static inline void tws_record_ended(const struct tws_end *end, uint64_t now)
 	 * that writer. */
 	before = __atomic_load_n(&record->sequence, __ATOMIC_RELAXED);
 	if (tws_unlikely(!before && ticket >= count) ||
-	    tws_unlikely(!tws_swap_u64(&record->sequence, before, 0)))
+	    tws_unlikely(!tws_swap_u64(single, &record->sequence, before, 0)))
 		return;
-	tws_fill_ended(record, end, now);
+	tws_fill_ended(record, conn->slot, bytes, now);
 	__atomic_store_n(&record->sequence, ticket + 1, __ATOMIC_RELEASE);
+}
+
+/* What is added to one set of counters when a connection ends. */
+struct tws_ended_counts {
+	enum tws_counter ending;
+	enum tws_counter via; /* TWS_COUNTERS: none */
+	uint64_t lifetime_ns;
+	bool short_lived;
+	struct tws_bytes bytes;
+};
+
+static inline TWS_ALWAYS_INLINE void tws_count_ended(bool single,
+						     struct tws_counters *counters,
+						     const struct tws_ended_counts *ended)
+{
+	tws_add_as(single, &counters->value[ended->ending], 1);
+	if (tws_likely(ended->via != TWS_COUNTERS))
+		tws_add_as(single, &counters->value[ended->via], 1);
+	tws_histogram_add(single, counters, TWS_HISTOGRAM_lifetime_seconds,
+			  ended->lifetime_ns);
+	if (ended->short_lived)
+		tws_add_as(single, &counters->value[TWS_short_lived], 1);
+	if (tws_unlikely(ended->bytes.sent))
+		tws_add_as(single, &counters->value[TWS_bytes_sent], ended->bytes.sent);
+	if (tws_unlikely(ended->bytes.received))
+		tws_add_as(single, &counters->value[TWS_bytes_received],
+			   ended->bytes.received);
+	tws_add_as(single, &counters->value[TWS_open], (uint64_t)-1);
 }
 
 #endif

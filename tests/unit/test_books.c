@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "shim/book/destinations.h"
 #include "shim/book/fds.h"
 #include "tests/unit/own_book.h"
 

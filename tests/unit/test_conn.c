@@ -66,7 +66,7 @@ static int open_connection(struct tws_conn *ret_conn)
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	tws_fd_set(fd, TWS_FD_SOCKET);
-	assert_true(tws_conn_claim(fd, 0, book, ret_conn));
+	assert_true(tws_conn_claim(fd, 0, 0, book, ret_conn));
 	assert_true(
 	    tws_conn_address((void *)&server, sizeof(server), &ret_conn->slot->remote));
 	ret_conn->slot->destination = tws_book_destination(book, &ret_conn->slot->remote);
@@ -143,7 +143,7 @@ static void a_failed_connect_leaves_the_socket_ready_for_another(void **state)
 
 	(void)state;
 	tws_fd_set(fd, TWS_FD_SOCKET);
-	assert_true(tws_conn_claim(fd, 0, book, &conn));
+	assert_true(tws_conn_claim(fd, 0, 0, book, &conn));
 	assert_true(tws_conn_move(&conn, TWS_CONN_CLAIMED, TWS_CONN_CONNECTING));
 	tws_conn_count(&conn, TWS_attempts, 1);
 	tws_conn_fail(&conn, ECONNREFUSED);
@@ -165,10 +165,10 @@ static void a_full_table_is_counted_as_unobserved(void **state)
 	for (int i = 0; i < 2; i++)
 		fd[i] = open_connection(&conn[i]);
 	tws_fd_set(third, TWS_FD_SOCKET);
-	assert_false(tws_conn_claim(third, 0, book, &late));
+	assert_false(tws_conn_claim(third, 0, 0, book, &late));
 	assert_int_equal(counted(TWS_unobserved), 1);
 	end_connection(fd[0], &end);
-	assert_true(tws_conn_claim(third, 0, book, &late));
+	assert_true(tws_conn_claim(third, 0, 0, book, &late));
 	tws_conn_free(&late);
 	end_connection(fd[1], &end);
 	close(third);
