@@ -100,12 +100,14 @@ def test_without_both_a_program_runs_as_always_and_run_says_what_was_refused(t):
     for error in ERRORS:
         server = t.server()
         refuse = itertools.chain(*((t.prog("refuse"), what, str(error)) for what in (BPF, SECCOMP)))
-        said, counted, _ = observed(t, server, PLAIN, tuple(refuse), program=client)
+        # It waits for the server to close: from then on the socket is in TIME_WAIT.
+        steps = ("socket", "connect", "shutdown:wr", "wait-hup", "close", "repeat:3")
+        said, counted, _ = observed(t, server, steps, tuple(refuse), program=client)
         text = said[1].decode()
         assert counted["attempts"] == 0 and said[0] == b"", (counted, said)
         assert "nothing here can observe it instead" in text, text
         assert "not in the report: seccomp user notification: " in text, text
-        assert "TIME_WAIT sockets without an owner appeared" in text, text
+        assert "3 TIME_WAIT sockets without an owner appeared" in text, text
         settle(server.port)
         assert server.counts["accepted"] == 3 == time_wait(server.port), server.counts
 
