@@ -152,8 +152,7 @@ static void run_say_unseen(const struct run_observers *observers)
 {
 	char meanwhile[512];
 
-	run_unseen_describe(meanwhile, sizeof(meanwhile),
-			    (tws_now() - observers->began_ns) / 1000000);
+	run_unseen_describe(meanwhile, sizeof(meanwhile), observers->began_ns);
 	cli_fail(0, "its connections are not in the report: %s; %s",
 		 *observers->why_not ? observers->why_not
 				     : "it has a filter of this kind already",

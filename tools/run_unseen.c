@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "shim/shared/clock.h"
 #include "tools/base/print.h"
 #include "tools/model/model.h"
 
@@ -75,7 +76,7 @@ static size_t name_largest(struct unseen *unseen, char *text, size_t size,
 	return length > 0 && (size_t)length < size ? (size_t)length : size - 1;
 }
 
-void run_unseen_describe(char *ret_text, size_t size, uint64_t elapsed_ms)
+void run_unseen_describe(char *ret_text, size_t size, uint64_t began_ns)
 {
 	const struct model_options options = {
 	    .states = KERNEL_STATE(TCP_TIME_WAIT) | KERNEL_STATE(TCP_LISTEN),
@@ -86,8 +87,10 @@ void run_unseen_describe(char *ret_text, size_t size, uint64_t elapsed_ms)
 	char error[PRINT_ERROR_SIZE], number[PRINT_NUMBER_SIZE];
 	size_t used;
 
+	/* The clock is read after the table: building the model may take as long as the
+	 * command's first connection did. */
 	if (model_build(&model, &options, error, sizeof(error)) == 0)
-		count_sockets(&unseen, model, elapsed_ms);
+		count_sockets(&unseen, model, (tws_now() - began_ns) / 1000000);
 	model_free(model);
 	used = (size_t)snprintf(
 	    ret_text, size,

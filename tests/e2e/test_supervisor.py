@@ -722,15 +722,25 @@ def test_where_nobody_can_observe_the_program_run_says_so_and_what_the_kernel_sh
     server, known, incoming, earlier = t.server(), t.server(), t.server("first"), t.server()
     client = compiled(t, "gcc")
     t.run(client, ADDRESS, str(earlier.port), *STEPS, "repeat:10", shim=False)
-    # The outer run's supervisor has the one listener that a process may have.
-    outer = t.file("outer.c", f"""#include <unistd.h>
-        int main(void) {{ execl("{t.twshim}", "twshim", "run", "--", "{client}", "{ADDRESS}",
-            "{server.port}", "socket", "connect", "send:1", "recv", "close", "repeat:20", "sleep:3000",
-            (char *)0); return 1; }}""")
+    # A process may have one listener, and this one, which nobody reads, gets no call.
+    outer = t.file("outer.c", f"""#include <fcntl.h>
+        #include <linux/filter.h>
+        #include <linux/seccomp.h>
+        #include <sys/prctl.h>
+        #include <sys/syscall.h>
+        #include <unistd.h>
+        int main(void) {{
+            struct sock_filter code[] = {{BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)}};
+            struct sock_fprog filter = {{1, code}};
+            prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+            fcntl(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &filter),
+                  F_SETFD, 0);
+            execl("{t.twshim}", "twshim", "run", "--", "{client}", "{ADDRESS}", "{server.port}", "socket",
+                  "connect", "send:1", "recv", "close", "repeat:20", "sleep:3000", (char *)0);
+            return 1; }}""")
     program = os.path.join(t.scratch, "outer")
     t.run("gcc", "-w", "-static", "-o", program, outer, shim=False)
-    run = t.start(*as_nobody(t), t.twshim, "run", "-q", "-p", "close=keep", "--", program, shim=False,
-                  stderr=subprocess.PIPE)
+    run = t.start(*as_nobody(t), program, shim=False, stderr=subprocess.PIPE)
     server.wait("accepted", 20)
     # While it runs, a program with the shim, and clients that the server closed first.
     library = shutil.copy(t.library, t.scratch)
