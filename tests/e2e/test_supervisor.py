@@ -772,3 +772,20 @@ def test_a_child_that_inherits_the_filter_and_has_the_shim_is_counted_by_the_shi
     t.counters(report, attempts=30, established=30, ended_local_fin=30)
     assert [a["observed_by"] for a in report["apps"]] == [{"shim": 1, "bpf": 0, "supervisor": 0}], \
         report["apps"]
+
+
+def test_what_a_program_with_the_shim_becomes_is_observed_if_the_shim_does_not_reach_it(t):
+    t.need("bash")
+    client, known, server = compiled(t, "gcc"), t.server(), t.server()
+    # The pid that connected before the exec is the one that connects after it.
+    script = f"exec 3<>/dev/tcp/{ADDRESS}/{known.port}; exec {client} {ADDRESS} {server.port} " \
+             f"{' '.join(STEPS)} repeat:30"
+    source = t.file("parent.c", f"""#include <unistd.h>
+        int main(void) {{ return execlp("bash", "bash", "-c", "{script}", (char *)0); }}""")
+    program = os.path.join(t.scratch, "parent")
+    t.run("gcc", "-w", "-static", "-o", program, source, shim=False)
+    report = run_supervised(t, program)
+    seen = {a["app"]: (a["counters"]["attempts"], a["observed_by"]) for a in report["apps"]}
+    assert seen["client-gcc"] == (30 - report["total"]["unobserved"],
+                                  {"shim": 0, "bpf": 0, "supervisor": 1}), seen
+    assert seen["bash"] == (1, {"shim": 1, "bpf": 0, "supervisor": 0}), seen

@@ -408,8 +408,12 @@ void supervision_take(struct supervision *supervision,
 			supervision->counts->io_uring++;
 			return;
 		}
-		again = notify_filter_may_connect(&call->data) ? take_connect(&work)
-							       : take_other(&work);
+		if (caller_is_replaced(work.caller))
+			again = true;
+		else
+			again = notify_filter_may_connect(&call->data)
+				    ? take_connect(&work)
+				    : take_other(&work);
 		if (!again)
 			return;
 	}

@@ -127,6 +127,14 @@ bool caller_is_counted(const struct caller *caller, uint64_t instruction)
 	       (instruction < caller->code_start || instruction >= caller->code_end);
 }
 
+bool caller_is_replaced(const struct caller *caller)
+{
+	char byte;
+
+	return caller->has_shim && caller->code_start &&
+	       !caller_read(caller, caller->code_start, &byte, 1);
+}
+
 /* Linux 6.9 has pidfds of threads; before it, that of the process serves, as long as the
  * number is of one of its threads. */
 static void open_pidfd(struct caller *caller)

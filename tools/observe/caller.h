@@ -69,6 +69,10 @@ bool caller_read(const struct caller *caller, uint64_t address, void *ret_bytes,
 /* Whether the shim counts a call that was made there. */
 bool caller_is_counted(const struct caller *caller, uint64_t instruction);
 
+/* Whether a program that had the shim is not there any more: another one is in its
+ * process, which may not have it. */
+bool caller_is_replaced(const struct caller *caller);
+
 /* Its process is forgotten. */
 void callers_forget(struct callers *callers, const struct observed *observed);
 
