@@ -47,25 +47,6 @@ static __always_inline struct bpf_place *place_of(__u64 number)
 	return bpf_map_lookup_elem(&places, &index);
 }
 
-/* NULL: another connection lives there, or one that has ended is still to be read. */
-static __always_inline struct bpf_place *claim_place(const struct sock *sk)
-{
-	__u64 number = number_of(sk);
-	struct bpf_place *place = place_of(number);
-
-	if (!place)
-		return NULL;
-	if (place->owner == number) {
-		if (place->connection.kind == BPF_EVENT_ENDED)
-			return NULL;
-	} else if (place->owner ||
-		   __sync_val_compare_and_swap(&place->owner, 0, number) != 0) {
-		return NULL;
-	}
-	__builtin_memset(&place->connection, 0, sizeof(place->connection));
-	return place;
-}
-
 static __always_inline void leave_place(struct bpf_place *place)
 {
 	place->connection.kind = 0;
@@ -140,6 +121,37 @@ static __always_inline bool tell_end(const struct bpf_connection *connection,
 	leave(connection, place);
 	bpf_ringbuf_submit(record, wake());
 	return true;
+}
+
+/* Its socket is gone, and the kernel did not run the program at its end: it does not
+ * while the program runs on the same processor already. */
+static __always_inline void tell_unseen(struct bpf_place *place)
+{
+	struct bpf_connection *connection = &place->connection;
+
+	connection->ended_ns = bpf_ktime_get_ns();
+	connection->ending =
+	    connection->established_ns ? TWS_END_UNSEEN : TWS_END_ABANDONED;
+	if (tell_whole_end(connection, place))
+		return;
+	connection->kind = BPF_EVENT_ENDED;
+	note_deferred();
+}
+
+/* NULL: another connection lives there, or one that has ended is still to be read. */
+static __always_inline struct bpf_place *claim_place(const struct sock *sk)
+{
+	__u64 number = number_of(sk);
+	struct bpf_place *place = place_of(number);
+
+	if (!place)
+		return NULL;
+	if (place->owner == number && place->connection.kind != BPF_EVENT_ENDED)
+		tell_unseen(place);
+	if (place->owner || __sync_val_compare_and_swap(&place->owner, 0, number) != 0)
+		return NULL;
+	__builtin_memset(&place->connection, 0, sizeof(place->connection));
+	return place;
 }
 
 #endif

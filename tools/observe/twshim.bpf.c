@@ -288,15 +288,18 @@ static __always_inline void go_on(struct sock *sk, int old, int new)
 	struct bpf_place *place = place_of(number);
 	struct tcp_sock *tp;
 
-	if (place && place->owner == number &&
-	    place->connection.kind != BPF_EVENT_ENDED) {
-		connection = &place->connection;
-	} else {
+	cookie = (__u64)sk->__sk_common.skc_cookie.counter;
+	if (place &&
+	    (place->owner != number || place->connection.kind == BPF_EVENT_ENDED))
 		place = NULL;
-		cookie = (__u64)sk->__sk_common.skc_cookie.counter;
-		if (cookie)
-			connection = bpf_map_lookup_elem(&connections, &cookie);
+	if (place && place->connection.cookie != cookie) {
+		tell_unseen(place);
+		place = NULL;
 	}
+	if (place)
+		connection = &place->connection;
+	else if (cookie)
+		connection = bpf_map_lookup_elem(&connections, &cookie);
 	if (!connection || connection->kind == BPF_EVENT_ENDED)
 		return;
 	if (new == ESTABLISHED) {
