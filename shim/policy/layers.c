@@ -17,7 +17,9 @@
 #include "shim/book/memory.h"
 #include "shim/book/publish.h"
 #include "shim/book/self.h"
+#include "shim/shared/newer.h"
 #include "shim/shared/rundir.h"
+#include "shim/shared/temporary.h"
 #include "shim/shared/text.h"
 #include "shim/shared/trust.h"
 
@@ -102,20 +104,24 @@ static int open_run(void)
 	return fd;
 }
 
-/* The file must be there when a policy is loaded: it is not looked for again. */
+/* The file must be there when a policy is loaded: it is not looked for again. It appears
+ * whole: another process, or thread, that came upon a part of it would refuse it. */
 static void make_control(int directory)
 {
+	char temporary[TWS_TEMPORARY_SIZE];
 	int fd;
 
-	if (!tws_may_write(TWS_POLICY_FILE_SIZE))
+	if (tws_sys3(SYS_faccessat, directory, TWS_POLICY_CONTROL, 0) != -ENOENT ||
+	    !tws_may_write(TWS_POLICY_FILE_SIZE))
 		return;
-	fd = (int)tws_sys4(SYS_openat, directory, TWS_POLICY_CONTROL,
-			   O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	fd = tws_temporary_make(directory, temporary);
 	if (fd < 0)
 		return;
 	if (tws_fallocate(fd, TWS_POLICY_PAGE) != 0 ||
-	    tws_sys2(SYS_ftruncate, fd, TWS_POLICY_FILE_SIZE) != 0)
-		tws_sys3(SYS_unlinkat, directory, TWS_POLICY_CONTROL, 0);
+	    tws_sys2(SYS_ftruncate, fd, TWS_POLICY_FILE_SIZE) != 0 ||
+	    tws_sys5(SYS_renameat2, directory, temporary, directory, TWS_POLICY_CONTROL,
+		     RENAME_NOREPLACE) != 0)
+		tws_sys3(SYS_unlinkat, directory, temporary, 0);
 	tws_sys1(SYS_close, fd);
 }
 

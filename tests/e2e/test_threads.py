@@ -43,7 +43,7 @@ def test_two_threads_connect_one_descriptor(t):
     """It is one connection, whichever thread gets the success."""
     server, report = _races(t, "same")
     t.counters(report, attempts=2000, established=2000, ended_local_fin=2000, open=0,
-               connecting=0, ended_unseen=0, unobserved=0)
+               connecting=0, ended_unseen=0, unobserved=0, policy_image_refused=0)
     t.time_wait_agrees(report, server, 2000)
 
 
