@@ -23,7 +23,8 @@ class Watched:
         self.world, self.server = World(t), t.server()
         self.process = t.start(*self.world.words(0, (self.world.twshim, "watch", "--pid", str(os.getpid()))),
                                shim=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        assert b"watching" in self.process.stderr.readline()
+        said = self.process.stderr.readline()
+        assert b"watching" in said, said
         self.seen = f"/proc/{self.world.pid}/root/run/twshim/seen"
 
     def connect(self, uid, number):
