@@ -43,6 +43,8 @@ void bpf_source_read_all(struct bpf_source *source)
 
 void bpf_source_tick(struct bpf_source *source)
 {
+	publish_note_dead(source->publisher);
+	bpf_source_read(source);
 	bpf_map_calls(source);
 	bpf_map_connecting(source, CONNECTING_NS);
 	publish_tick(source->publisher);

@@ -36,7 +36,7 @@ int bpf_source_fd(const struct bpf_source *source);
 /* Processes the events that have arrived. */
 void bpf_source_read(struct bpf_source *source);
 
-/* Call this once per second, after a read. */
+/* Call this once per second. */
 void bpf_source_tick(struct bpf_source *source);
 
 /* Processes the events that have arrived, and counts also the attempts that go on. */

@@ -188,15 +188,21 @@ bool publish_is_dead(const struct published *published)
 		process_start_time(subject->host_pid) != subject->start_time);
 }
 
-/* The process is dead or replaced, and none of its connections is open: nothing more
- * will be written. */
+void publish_note_dead(struct publisher *publisher)
+{
+	for (struct published *at = publisher->first; at; at = at->next)
+		at->dead = publish_is_dead(at);
+}
+
+/* The process is dead or replaced, all that it did was reported since, and none of its
+ * connections is open: nothing more will be written. */
 static void let_go(struct publisher *publisher)
 {
 	struct published **at = &publisher->first, *published;
 
 	while (*at) {
 		published = *at;
-		if (published->open || !publish_is_dead(published)) {
+		if (published->open || !published->dead) {
 			at = &published->next;
 			continue;
 		}

@@ -151,8 +151,12 @@ void publish_adopted(struct published *published,
 void publish_unseen(struct publisher *publisher,
 		    bool (*gone)(void *data, uint64_t cookie), void *data);
 
-/* Call this once per second. It releases processes that are dead and have no open
- * connection, and folds what is due. */
+/* Call this before the last events are read, and publish_tick() after them: a process
+ * that was alive then may have done more. */
+void publish_note_dead(struct publisher *publisher);
+
+/* Call this once per second. It releases processes that were noted as dead and have no
+ * open connection, and folds what is due. */
 void publish_tick(struct publisher *publisher);
 
 /* Called for each process that is released; it must not be used afterwards. */

@@ -19,6 +19,7 @@ struct published {
 	struct publish_subject subject;
 	uint32_t open; /* connections that have not ended */
 	bool replaced;
+	bool dead; /* when publish_note_dead() was called last */
 	/* Released slots, the last one first. There is room for as many as were ever
 	 * used. */
 	uint32_t *free_slots;

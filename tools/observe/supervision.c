@@ -237,6 +237,7 @@ void supervision_tick(struct supervision *supervision)
 	uint32_t states;
 	char error[160];
 
+	publish_note_dead(supervision->publisher);
 	note_passed(supervision);
 	if (lost)
 		supervision->lost_ns = lost;
