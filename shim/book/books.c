@@ -67,7 +67,7 @@ static void fill_book(struct tws_book *book, struct tws_header *header,
 		book->slices.count = 0;
 	__builtin_memset(book->reached, 0, sizeof(book->reached));
 	book->full_until_ns = book->seen_ns = book->recorded_ns = 0;
-	book->sweep_ns = 0;
+	book->sweep_ns = book->policy_key = 0;
 	book->made_by = 0;
 	book->ended_count = section[TWS_SECTION_ENDED].count;
 	book->time_wait_count = section[TWS_SECTION_TIME_WAIT].count;

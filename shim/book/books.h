@@ -40,6 +40,7 @@ struct tws_book {
 	/* 1 + the user as whom this process made the segment; 0: another process made
 	 * it, or its file was truncated. */
 	uint64_t made_by;
+	uint64_t policy_key; /* tws_policy_key() of the settings in its header; 0: none */
 	/* The layout, in private memory: any process of our user may have changed what
 	 * is in the file. */
 	struct tws_section section[TWS_SECTIONS];

@@ -84,7 +84,7 @@ static inline void tws_add(uint64_t *value, uint64_t amount)
 static inline bool tws_swap_u64(bool single, uint64_t *place, uint64_t from, uint64_t to)
 {
 #if TWS_CAN_BE_SINGLE
-	bool swapped;
+	bool swapped = false;
 
 	if (tws_likely(single)) {
 		__asm__ volatile("cmpxchgq %3, %1"
@@ -119,7 +119,7 @@ static inline uint16_t tws_swap_u16(bool single, uint16_t *place, uint16_t from,
 static inline bool tws_swap_u32(bool single, uint32_t *place, uint32_t from, uint32_t to)
 {
 #if TWS_CAN_BE_SINGLE
-	bool swapped;
+	bool swapped = false;
 
 	if (tws_likely(single)) {
 		__asm__ volatile("cmpxchgl %3, %1"
@@ -137,7 +137,7 @@ static inline bool tws_swap_u32(bool single, uint32_t *place, uint32_t from, uin
 static inline bool tws_clear_bit(bool single, uint32_t *word, uint32_t bit)
 {
 #if TWS_CAN_BE_SINGLE
-	bool was;
+	bool was = false;
 
 	if (tws_likely(single)) {
 		__asm__ volatile("btrl %2, %1"

@@ -4,11 +4,13 @@
  */
 #include "shim/policy/policy.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <string.h>
 
 #include "shim/shared/match.h"
 #include "shim/shared/breaker.h"
+#include "shim/book/memory.h"
 #include "shim/policy/handle.h"
 #include "shim/shared/text.h"
 
@@ -153,9 +155,13 @@ static void note_image(struct tws_header *header, const struct tws_policy_handle
 
 static void note_once(struct tws_book *book, const struct tws_policy_handle *handle)
 {
-	if (book && __atomic_load_n(&book->header->policy_generation, __ATOMIC_RELAXED) !=
-			handle->key)
-		note_image(book->header, handle);
+	if (!book || book->policy_key == handle->key)
+		return;
+	/* Nothing has been asked about a socket yet. */
+	if (tws_memory_read((uintptr_t)book->probe) == -EFAULT)
+		tws_book_lost(book);
+	note_image(book->header, handle);
+	book->policy_key = handle->key;
 }
 
 bool tws_policy_concerns(struct tws_book *book)

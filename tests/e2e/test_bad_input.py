@@ -626,6 +626,34 @@ def test_a_segment_that_is_cut_does_not_end_its_client(t):
         os.unlink(new)
 
 
+# It holds no connection meanwhile, whose end would show the cut first.
+WAITS_FOR_A_LINE = """
+import socket, sys
+for answer in ("ready", "ok"):
+    for _ in range(3):
+        socket.create_connection((sys.argv[1], int(sys.argv[2]))).close()
+    print(answer, flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_segment_that_is_cut_before_a_policy_is_loaded_does_not_end_its_client(t):
+    server = t.server()
+    for number, to in enumerate((ADDRESS, "192.0.2.1"), 1):
+        process = t.start("python3", "-c", WAITS_FOR_A_LINE, ADDRESS, str(server.port),
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert process.stdout.readline() == b"ready\n"
+        [path] = glob.glob(os.path.join(t.dir, f"*-{process.pid}-*.seg"))
+        os.truncate(path, 0)
+        policy = t.file("graceful.conf", f'rules = ({{ name = "r"; match = {{ to = "{to}"; }};'
+                                         ' close = "graceful"; });')
+        t.run(t.twshim, "policy", "load", policy, shim=False)
+        out, _ = process.communicate(timeout=30)
+        assert (process.returncode, out) == (0, b"ok\n"), (process.returncode, out)
+        server.wait("eofs", 6 * number)
+        os.unlink(path)
+
+
 def test_a_segment_whose_last_word_is_written_over_is_left_for_another(t):
     for word in (0, 4, 0x80000000, 0xffffffff):
         process, server, other = _running(t, *(STEPS * 20))
