@@ -143,6 +143,7 @@ def test_looking_for_a_change_of_user_costs_no_call_per_connection(t):
     t.need("strace")
     calls = {}
     for uid in (0, ALICE):
+        world.connect(uid, server, 1)  # the first process makes the place of the policy
         for number in (1, 21):
             out = os.path.join(t.scratch, f"strace-{uid}-{number}")
             with open(out, "wb"):

@@ -43,6 +43,8 @@ def draw(source, number, servers):
     out = source.choice(WAYS_OUT)
     if middle == ("linger:1",) and mode in ("unread", "silent"):
         middle = ()  # blocks for its second if the peer does not read
+    if middle == ("linger:0",) and "shutdown:rdwr" in talk and "fork-hold" in out:
+        middle = ()  # the child's close() and the peer's FIN: the first one decides, unseen by us
     # close-range would also close the one that stays open for the exit
     return (f"port:{servers[mode].port}", *source.choice(WAYS_IN), f"note:{number}.{mode}",
             *middle, *talk, *out)

@@ -43,11 +43,10 @@ def test_a_policy_that_is_loaded_meanwhile_acts_from_the_next_connection_on(t):
     path = os.path.join(t.scratch, "report.json")
     run = t.start(*as_nobody(t), t.twshim, "run", "--json", "-o", path, "--", client, ADDRESS, str(server.port),
                   *STEPS, "sleep:2", "repeat:1500", shim=False)
-    left = {}
+    # The server may accept what was connected before: 200, of which 40 at least must be new.
     for policy in (("load", "-p", f"close=fin-reset,to={ADDRESS}"), ("load", "-p", f"close=reset,to={ADDRESS}"), ("clear",)):
         seen = server.counts["accepted"]
-        wait_for(lambda before=seen: server.counts["accepted"] > before + 50, "it connects")
-        left[policy] = server.counts["accepted"]
+        wait_for(lambda before=seen: server.counts["accepted"] > before + 200, "it connects")
         t.run(*as_nobody(t), t.twshim, "policy", *policy, shim=False)
     shown = t.run(*as_nobody(t), t.twshim, "policy", "show", shim=False).stdout.decode()
     assert run.wait(60) == 0
