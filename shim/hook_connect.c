@@ -88,8 +88,8 @@ static inline bool is_unconnected(uint32_t word)
 }
 
 /* Another thread may have been quicker with the same descriptor; then what it put
- * there is the connection. Otherwise there is no room, and the descriptor is not
- * followed. */
+ * there is the connection. Or a fork has marked it as shared since `word` was read. Where
+ * there is no room, the descriptor is not followed. */
 static __attribute__((noinline)) bool slot_slowly(int fd, uint32_t word,
 						  struct tws_conn *ret_conn)
 {
@@ -100,6 +100,9 @@ static __attribute__((noinline)) bool slot_slowly(int fd, uint32_t word,
 	now = tws_fd(fd);
 	if (now != word && now & TWS_FD_SLOT)
 		return slot_of_known(fd, now, ret_conn);
+	if (now != word && is_unconnected(now) &&
+	    tws_connect_claim(fd, now & TWS_FD_FLAGS, 0, ret_conn))
+		return true;
 	if (now)
 		tws_fd_replace(fd, now, 0);
 	return false;
