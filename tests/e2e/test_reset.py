@@ -91,7 +91,7 @@ def test_what_dies_and_is_folded_after_a_reset_stays_left_out(t):
     tell(4)
     loop.communicate()
     opened = 4
-    for _ in range(300):
+    for _ in range(1500):  # one process in 64 folds, by its pid
         run_client(t, server, 1)
         opened += 1
         if sum(n.endswith(".totals") for n in os.listdir(t.dir)) >= 2:
