@@ -6,6 +6,7 @@ batches whose order is random in each round, and each round gives one ratio.
 """
 import os
 import shutil
+import select
 import signal
 import subprocess
 import tempfile
@@ -95,9 +96,10 @@ class Traced:
                 subprocess.run(["mount", "-t", kind, "nodev", path], stderr=subprocess.DEVNULL,
                                check=False)
         self.process = subprocess.Popen(["bpftrace", "-e", self.SCRIPT + " BEGIN { print(1); }"],
-                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        # Its second line comes from BEGIN, when all probes are attached.
-        self.attached = len([self.process.stdout.readline() for _ in range(2)][1]) > 0
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0)
+        # Its second line comes from BEGIN, when all probes are attached. Rarely it never comes.
+        self.attached = all(select.select([self.process.stdout], [], [], 30)[0]
+                            and self.process.stdout.readline() for _ in range(2))
         return self
 
     def __exit__(self, *_):
