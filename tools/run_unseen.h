@@ -10,8 +10,8 @@
 #include <stdint.h>
 
 /* "meanwhile 20 TIME_WAIT sockets without an owner appeared, of whatever program: 20 to
- * 10.0.0.7:6379". Those of known applications, incoming ones, and those from before
- * `began_ns` (CLOCK_MONOTONIC) are left out. */
+ * 10.0.0.7:6379". Those of known applications, incoming ones, and those from more
+ * than 100 ms before `began_ns` (CLOCK_MONOTONIC) are left out. */
 void run_unseen_describe(char *ret_text, size_t size, uint64_t began_ns);
 
 #endif
