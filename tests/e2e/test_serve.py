@@ -92,7 +92,7 @@ def ask_anew(path):
 
 def same(t):
     """The answer of serve, which must be that of a command, which has read nothing before."""
-    for _ in range(20):
+    for _ in range(80):  # for a minute, rates may change with each second
         before = lasting(t.report())
         answer = t.read_report(ask_anew("/api/report"))
         if lasting(t.report()) == before:  # nothing has happened meanwhile
