@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "shim/shared/clock.h"
 #include "shim/shared/helper.h"
 #include "tools/base/cli.h"
 #include "tools/base/print.h"
@@ -51,7 +50,7 @@ void run_observers_begin(struct run_observers *observers, const struct reach *re
 
 	observers->directory = directory;
 	observers->places.main = directory->place;
-	observers->began_ns = tws_now();
+	observers->began_ns = run_unseen_now();
 	observers->direct = reach_may_be_supervised(reach->verdict);
 	policy = policy || layers_describe(loaded, sizeof(loaded));
 	if (policy || geteuid() != 0)

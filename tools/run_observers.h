@@ -25,7 +25,7 @@ struct run_observers {
 	bool kernel, supervised;
 	bool direct; /* the command itself is handed over */
 	char helper[PATH_MAX];
-	uint64_t began_ns;
+	uint64_t began_ns; /* run_unseen_now() */
 	char why_not[256]; /* why there is no supervisor; "": none was wanted */
 };
 

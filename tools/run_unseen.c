@@ -4,15 +4,15 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
-#include "shim/shared/clock.h"
 #include "tools/base/print.h"
 #include "tools/model/model.h"
 
 #define TIME_WAIT_MS 60000
-#define LATE_MS	     100 /* the kernel's ticks, where a busy machine counts them late */
-#define NAMED	     3	 /* destinations, those with the most sockets */
-#define KEPT	     64	 /* destinations that are told apart */
+#define ROUNDED_MS   2
+#define NAMED	     3	/* destinations, those with the most sockets */
+#define KEPT	     64 /* destinations that are told apart */
 
 struct unseen {
 	struct {
@@ -54,7 +54,7 @@ static void count_sockets(struct unseen *unseen, const struct model *model,
 		const struct kernel_socket *socket = &model->table.sockets[i];
 
 		if (socket->state == TCP_TIME_WAIT && is_unowned(model, i) &&
-		    socket->expires_ms + elapsed_ms + LATE_MS >= TIME_WAIT_MS)
+		    socket->expires_ms + elapsed_ms >= TIME_WAIT_MS)
 			add_socket(unseen, &socket->remote);
 	}
 }
@@ -77,6 +77,14 @@ static size_t name_largest(struct unseen *unseen, char *text, size_t size,
 	return length > 0 && (size_t)length < size ? (size_t)length : size - 1;
 }
 
+uint64_t run_unseen_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 void run_unseen_describe(char *ret_text, size_t size, uint64_t began_ns)
 {
 	const struct model_options options = {
@@ -91,7 +99,8 @@ void run_unseen_describe(char *ret_text, size_t size, uint64_t began_ns)
 	/* The clock is read after the table: building the model may take as long as the
 	 * command's first connection did. */
 	if (model_build(&model, &options, error, sizeof(error)) == 0)
-		count_sockets(&unseen, model, (tws_now() - began_ns) / 1000000);
+		count_sockets(&unseen, model,
+			      (run_unseen_now() - began_ns) / 1000000 + ROUNDED_MS);
 	model_free(model);
 	used = (size_t)snprintf(
 	    ret_text, size,
