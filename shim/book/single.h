@@ -23,7 +23,8 @@ TWS_OURS extern const char *tws_single_mark; /* atomic */
  * holds no connection in the book of another process. */
 void tws_single_begin(void);
 
-/* To be called before a fork, or a clone that shares memory. There is no way back. */
+/* To be called before a fork, or a clone that shares memory. The process uses the lock
+ * from then on. */
 void tws_single_end(void);
 
 /* To be called in a forked child: it has no children yet. */
@@ -35,7 +36,7 @@ static inline bool tws_is_single(void)
 {
 	return tws_likely(*__atomic_load_n(&tws_single_mark, __ATOMIC_RELAXED) != 0);
 }
-#else /* there are no such instructions, or they cost little */
+#else /* other processors have no such instructions, or lock cheaply */
 #define TWS_CAN_BE_SINGLE 0
 static inline bool tws_is_single(void)
 {

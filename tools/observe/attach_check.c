@@ -125,7 +125,7 @@ bool attach_is_allowed(pid_t process, bool *ret_gives_up, char *ret_error, size_
 	unsigned scope = yama_forbids();
 
 	if (proc_read_of(process, "status", status, sizeof(status)) != 0)
-		return refuse(ret_error, size, "there is no such process: see pgrep");
+		return refuse(ret_error, size, "no such process: pgrep finds its number");
 	if (!is_ours(status))
 		return refuse(ret_error, size,
 			      "it is not a process of your own user: as root, twshim "
