@@ -55,4 +55,22 @@ static __always_inline struct bpf_call *take_place(__u64 thread, __u64 now)
 	return place;
 }
 
+/* Notes the calling process in its place. What was found there lately is not looked up
+ * again. False: it is not to be observed. */
+static __always_inline bool find_caller(struct bpf_call *place, __u32 net_namespace,
+					__u64 now)
+{
+	struct bpf_process *noted = &place->connection.process, process;
+	const struct bpf_process *known;
+
+	if (!identify_process(&process))
+		return false;
+	if (now < place->known_until && is_same_process(noted, &process))
+		return true;
+	known = find_known(&process);
+	*noted = process;
+	place->known_until = known && !known->skip ? now + BPF_KNOWN_NS : 0;
+	return is_to_be_observed(&process, known, net_namespace);
+}
+
 #endif

@@ -97,12 +97,14 @@ struct bpf_place {
 
 /* A call of connect() that has not sent its SYN yet. */
 struct bpf_call {
-	uint64_t thread; /* pid and tgid; 0 if there is none */
+	uint64_t thread;      /* pid and tgid; 0 if there is none */
+	uint64_t known_until; /* connection.process is known to be observed until then */
 	struct bpf_connection connection;
 };
 
-#define BPF_CALLS   1024
-#define BPF_CALL_NS 10000000u /* a call that takes longer than this has failed */
+#define BPF_CALLS    1024
+#define BPF_CALL_NS  10000000u	 /* a call that takes longer than this has failed */
+#define BPF_KNOWN_NS 1000000000u /* for so long a process need not be looked up again */
 
 #define BPF_PATH_PARTS 24
 #define BPF_PART_SIZE  64

@@ -108,6 +108,7 @@ struct tcp_sock {
 	__u64 bytes_sent;
 	__u64 bytes_retrans;
 	__u64 bytes_received;
+	__u64 tcp_clock_cache; /* CLOCK_MONOTONIC, of the last packet */
 	int linger2;
 };
 

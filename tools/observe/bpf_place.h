@@ -125,7 +125,7 @@ static __always_inline bool tell_end(const struct bpf_connection *connection,
 
 /* Its socket is gone, and the kernel did not run the program at its end: it does not
  * while the program runs on the same processor already. */
-static __always_inline void tell_unseen(struct bpf_place *place)
+static __noinline void tell_unseen(struct bpf_place *place)
 {
 	struct bpf_connection *connection = &place->connection;
 

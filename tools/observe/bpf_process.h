@@ -132,9 +132,9 @@ static __always_inline void read_pid(struct bpf_subject *subject,
 	subject->pid_namespace = BPF_CORE_READ(upid.ns, ns.inum);
 }
 
-static __always_inline bool tell_process(struct task_struct *task,
-					 const struct bpf_process *process,
-					 __u32 net_namespace)
+static __noinline bool tell_process(struct task_struct *task,
+				    const struct bpf_process *process,
+				    __u32 net_namespace)
 {
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
 	struct task_struct *parent = BPF_CORE_READ(leader, real_parent);
@@ -162,28 +162,56 @@ static __always_inline bool tell_process(struct task_struct *task,
 	return true;
 }
 
-/* Returns the calling process, and reports it to user space once. False: it is not to
- * be observed. */
-static __always_inline bool find_process(struct bpf_process *ret_process,
-					 __u32 net_namespace)
+/* The calling process. False: it is out of scope. */
+static __always_inline bool identify_process(struct bpf_process *ret_process)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u32 tgid = (__u32)(bpf_get_current_pid_tgid() >> 32);
-	struct bpf_process *known, process = {.tgid = tgid};
 
 	if (task->flags & PF_KTHREAD || !in_scope(tgid))
 		return false;
-	process.start_ns = task->group_leader->start_boottime;
-	process.image = task->self_exec_id;
-	*ret_process = process;
-	known = bpf_map_lookup_elem(&processes, &tgid);
-	if (known && known->start_ns == process.start_ns && known->image == process.image)
+	ret_process->start_ns = task->group_leader->start_boottime;
+	ret_process->image = task->self_exec_id;
+	ret_process->tgid = tgid;
+	ret_process->skip = 0;
+	return true;
+}
+
+static __always_inline bool is_same_process(const struct bpf_process *process,
+					    const struct bpf_process *other)
+{
+	return process->tgid == other->tgid && process->start_ns == other->start_ns &&
+	       process->image == other->image;
+}
+
+/* What is known of the same process; NULL: nothing yet. */
+static __always_inline const struct bpf_process *
+find_known(const struct bpf_process *process)
+{
+	const struct bpf_process *known = bpf_map_lookup_elem(&processes, &process->tgid);
+
+	return known && is_same_process(known, process) ? known : NULL;
+}
+
+/* Reports the calling process to user space, once. False: it is not to be observed. */
+static __always_inline bool is_to_be_observed(const struct bpf_process *process,
+					      const struct bpf_process *known,
+					      __u32 net_namespace)
+{
+	if (known)
 		return !known->skip;
-	if (tell_process(task, &process, net_namespace))
-		bpf_map_update_elem(&processes, &tgid, &process, BPF_ANY);
+	if (tell_process(bpf_get_current_task_btf(), process, net_namespace))
+		bpf_map_update_elem(&processes, &process->tgid, process, BPF_ANY);
 	else
 		note_deferred();
 	return true;
+}
+
+static __always_inline bool find_process(struct bpf_process *ret_process,
+					 __u32 net_namespace)
+{
+	return identify_process(ret_process) &&
+	       is_to_be_observed(ret_process, find_known(ret_process), net_namespace);
 }
 
 #endif

@@ -127,8 +127,7 @@ static __always_inline void fill(struct bpf_connection *connection, struct sock 
 }
 
 /* Its place was taken. */
-static __always_inline void begin_in_map(struct sock *sk,
-					 const struct beginning *beginning)
+static __noinline void begin_in_map(struct sock *sk, const struct beginning *beginning)
 {
 	struct bpf_connection connection = {0}, *old;
 
@@ -225,11 +224,32 @@ static __always_inline void count_bytes(struct bpf_connection *connection,
 		connection->bytes_received--; /* the FIN */
 }
 
+/* When the packet came on which the kernel works: it has read the clock for that, and
+ * reading it costs as much as a record in the ring. Not before `since`, or the program
+ * did something meanwhile. */
+static __always_inline __u64 packet_time(const struct tcp_sock *tp, __u64 since)
+{
+	__u64 at = 0;
+
+	if (bpf_core_field_exists(tp->tcp_clock_cache))
+		at = tp->tcp_clock_cache;
+	return at > since ? at : bpf_ktime_get_ns();
+}
+
+/* It ends by a FIN of the peer, or by the answer to our own after that: both come in a
+ * packet. */
+static __always_inline bool ends_by_packet(const struct bpf_connection *connection,
+					   const struct sock *sk)
+{
+	return sk->__sk_common.skc_flags & 1ul << DONE &&
+	       (connection->ending == TWS_END_LOCAL_FIN ||
+		connection->ending == TWS_END_REMOTE_FIN);
+}
+
 static __always_inline void describe_end(struct bpf_connection *connection,
 					 struct sock *sk, const struct tcp_sock *tp,
 					 int old)
 {
-	connection->ended_ns = bpf_ktime_get_ns();
 	if (sk->__sk_common.skc_flags & 1ul << LINGER)
 		connection->flags |=
 		    sk->sk_lingertime ? TWS_CONN_APP_LINGER_N : TWS_CONN_APP_LINGER_0;
@@ -241,6 +261,9 @@ static __always_inline void describe_end(struct bpf_connection *connection,
 		connection->ending = ending_of(sk, tp, old);
 		count_bytes(connection, sk, tp);
 	}
+	connection->ended_ns = ends_by_packet(connection, sk)
+				   ? packet_time(tp, connection->closed_ns)
+				   : bpf_ktime_get_ns();
 	connection->time_wait = connection->ending == TWS_END_LOCAL_FIN;
 }
 
@@ -256,9 +279,10 @@ static __always_inline void end(struct bpf_connection *connection,
 	note_deferred();
 }
 
-static __always_inline void establish(struct bpf_connection *connection, struct sock *sk)
+static __always_inline void establish(struct bpf_connection *connection, struct sock *sk,
+				      const struct tcp_sock *tp)
 {
-	connection->established_ns = bpf_ktime_get_ns();
+	connection->established_ns = packet_time(tp, connection->began_ns);
 	read_local(&connection->local, connection->remote.family, sk);
 	connection->kind = BPF_EVENT_ESTABLISHED;
 	connection->told = tell(connection, BPF_RB_NO_WAKEUP);
@@ -283,12 +307,14 @@ static __always_inline void note_close(struct bpf_connection *connection,
 
 static __always_inline void go_on(struct sock *sk, int old, int new)
 {
+	__u64 number = number_of(sk), cookie = (__u64)sk->__sk_common.skc_cookie.counter;
 	struct bpf_connection *connection = NULL;
-	__u64 number = number_of(sk), cookie;
-	struct bpf_place *place = place_of(number);
+	struct bpf_place *place;
 	struct tcp_sock *tp;
 
-	cookie = (__u64)sk->__sk_common.skc_cookie.counter;
+	if (!cookie)
+		return; /* not a client's; its place may be out of the caches */
+	place = place_of(number);
 	if (place &&
 	    (place->owner != number || place->connection.kind == BPF_EVENT_ENDED))
 		place = NULL;
@@ -298,19 +324,19 @@ static __always_inline void go_on(struct sock *sk, int old, int new)
 	}
 	if (place)
 		connection = &place->connection;
-	else if (cookie)
+	else
 		connection = bpf_map_lookup_elem(&connections, &cookie);
 	if (!connection || connection->kind == BPF_EVENT_ENDED)
 		return;
-	if (new == ESTABLISHED) {
-		establish(connection, sk);
-	} else if (new != CLOSE) {
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return;
+	if (new == ESTABLISHED)
+		establish(connection, sk, tp);
+	else if (new != CLOSE)
 		note_close(connection, sk);
-	} else {
-		tp = bpf_skc_to_tcp_sock(sk);
-		if (tp)
-			end(connection, place, sk, tp, old);
-	}
+	else
+		end(connection, place, sk, tp, old);
 }
 
 SEC("tp_btf/inet_sock_set_state")
@@ -334,20 +360,18 @@ static __always_inline struct bpf_call *begin_call(struct bpf_sock_addr *context
 	__u64 thread = bpf_get_current_pid_tgid(), now = bpf_ktime_get_ns();
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct bpf_connection *connection;
-	struct bpf_process process;
 	struct bpf_call *place;
 	__u32 net_namespace;
 
 	if (context->protocol != IPPROTO_TCP)
 		return NULL;
-	net_namespace = task->nsproxy->net_ns->ns.inum;
-	if (!find_process(&process, net_namespace))
-		return NULL;
 	place = take_place(thread, now);
 	if (!place)
 		return NULL;
+	net_namespace = task->nsproxy->net_ns->ns.inum;
+	if (!find_caller(place, net_namespace, now))
+		return NULL;
 	connection = &place->connection;
-	connection->process = process;
 	connection->net_namespace = net_namespace;
 	connection->kind = BPF_EVENT_ENDED;
 	connection->ending = TWS_END_FAILED;
