@@ -23,24 +23,36 @@
 
 #define COOKIES 2000
 
+/* Every second one differs from another one only in its high half. */
+static uint64_t cookie_of(unsigned number)
+{
+	return (uint64_t)(number & 1) << 32 | (number / 2 + 1);
+}
+
 static void what_was_added_and_not_removed_is_found(void **state)
 {
 	struct open_table table = {0};
-	static bool there[COOKIES + 1];
+	static bool there[COOKIES];
+	struct open_connection *found;
 	size_t count = 0;
-	unsigned cookie;
+	unsigned number;
 
 	(void)state;
 	srand(7);
 	for (int step = 0; step < 200000; step++) {
-		cookie = (unsigned)rand() % COOKIES + 1;
-		assert_int_equal(open_table_find(&table, cookie) != NULL, there[cookie]);
-		if (there[cookie])
-			open_table_remove(&table, open_table_find(&table, cookie));
-		else
-			assert_non_null(open_table_add(&table, cookie));
-		there[cookie] = !there[cookie];
-		count += there[cookie] ? 1 : (size_t)-1;
+		number = (unsigned)rand() % COOKIES;
+		found = open_table_find(&table, cookie_of(number));
+		assert_int_equal(found != NULL, there[number]);
+		if (found) {
+			assert_int_equal(found->began_ns, number);
+			open_table_remove(&table, found);
+		} else {
+			found = open_table_add(&table, cookie_of(number));
+			assert_non_null(found);
+			found->began_ns = number;
+		}
+		there[number] = !there[number];
+		count += there[number] ? 1 : (size_t)-1;
 		assert_int_equal(table.count, count);
 	}
 	open_table_free(&table);

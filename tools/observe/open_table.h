@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The connections that a publisher knows and that have not ended, by cookie: open
- * addressing with removal.
+ * The connections that a publisher knows and that have not ended, by cookie. They lie one
+ * after the other, and a small table of open addressing says where: a connection touches
+ * few lines of memory, and a table that grows moves only numbers.
  */
 #ifndef TWS_TOOLS_OBSERVE_OPEN_TABLE_H
 #define TWS_TOOLS_OBSERVE_OPEN_TABLE_H
@@ -27,7 +28,7 @@ struct close_plan {
 };
 
 struct open_connection {
-	uint64_t cookie; /* 0: a free place */
+	uint64_t cookie; /* not 0 */
 	struct published *published;
 	uint64_t began_ns, established_ns, closed_ns;
 	struct tws_address remote, local;
@@ -47,10 +48,13 @@ struct open_connection {
 	bool unfollowed;     /* the kernel will not say how it goes on */
 };
 
+struct open_place;
+
 struct open_table {
-	struct open_connection *places;
-	size_t room; /* a power of two, or 0 */
-	size_t count;
+	struct open_connection *all; /* in no order */
+	uint32_t count;
+	struct open_place *places;
+	uint32_t room; /* for places; a power of two, or 0 */
 };
 
 /* Returns NULL if it is not in the table. The pointer is valid until the next change. */
@@ -60,6 +64,7 @@ struct open_connection *open_table_find(const struct open_table *table, uint64_t
  * NULL: no memory. */
 struct open_connection *open_table_add(struct open_table *table, uint64_t cookie);
 
+/* The last one of `all` is in its place then. */
 void open_table_remove(struct open_table *table, struct open_connection *connection);
 
 void open_table_free(struct open_table *table);

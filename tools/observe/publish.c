@@ -163,9 +163,9 @@ void publish_unseen(struct publisher *publisher,
 	struct open_connection *open;
 
 	unseen.ended_ns = tws_now();
-	for (size_t i = 0; i < table->room;) {
-		open = &table->places[i];
-		if (!open->cookie || !gone(data, open->cookie)) {
+	for (uint32_t i = 0; i < table->count;) {
+		open = &table->all[i];
+		if (!gone(data, open->cookie)) {
 			i++;
 			continue;
 		}

@@ -174,9 +174,9 @@ static void look_at_all(struct supervision *supervision, const struct kernel_tab
 {
 	struct open_table *open = &supervision->publisher->table;
 
-	for (size_t i = 0; i < open->room;)
-		if (!open->places[i].cookie || open->places[i].began_ns > before_ns ||
-		    !look_at_open(supervision, &open->places[i], table))
+	for (uint32_t i = 0; i < open->count;)
+		if (open->all[i].began_ns > before_ns ||
+		    !look_at_open(supervision, &open->all[i], table))
 			i++;
 }
 
@@ -188,10 +188,10 @@ static uint32_t states_to_look_for(const struct supervision *supervision, uint64
 	const struct open_table *table = &supervision->publisher->table;
 	uint32_t states = 0;
 
-	for (size_t i = 0; i < table->room; i++) {
-		const struct open_connection *open = &table->places[i];
+	for (uint32_t i = 0; i < table->count; i++) {
+		const struct open_connection *open = &table->all[i];
 
-		if (!open->cookie || open->began_ns + LOOK_MS * MS >= now)
+		if (open->began_ns + LOOK_MS * MS >= now)
 			continue;
 		if (supervision->lost_ns || open->missing)
 			return all;
@@ -217,11 +217,10 @@ static void end_unfollowed(struct supervision *supervision)
 {
 	struct open_table *table = &supervision->publisher->table;
 
-	for (size_t i = 0; i < table->room;) {
-		struct open_connection *open = &table->places[i];
+	for (uint32_t i = 0; i < table->count;) {
+		struct open_connection *open = &table->all[i];
 
-		if (!open->cookie || !open->unfollowed ||
-		    !publish_is_dead(open->published)) {
+		if (!open->unfollowed || !publish_is_dead(open->published)) {
 			i++;
 			continue;
 		}
