@@ -177,7 +177,7 @@ void publish_unseen(struct publisher *publisher,
 
 /* ----------------------------------------------------------------------- each second */
 
-bool publish_is_dead(const struct published *published)
+static bool is_dead(const struct published *published)
 {
 	const struct publish_subject *subject = &published->subject;
 
@@ -191,7 +191,7 @@ bool publish_is_dead(const struct published *published)
 void publish_note_dead(struct publisher *publisher)
 {
 	for (struct published *at = publisher->first; at; at = at->next)
-		at->dead = publish_is_dead(at);
+		at->dead = is_dead(at);
 }
 
 /* The process is dead or replaced, all that it did was reported since, and none of its

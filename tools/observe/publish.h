@@ -112,9 +112,6 @@ struct published *publish_find(const struct publisher *publisher, uint64_t cooki
 struct open_connection *publish_open_of(const struct publisher *publisher,
 					uint64_t cookie);
 
-/* Whether its process is dead, or has become another program. */
-bool publish_is_dead(const struct published *published);
-
 /* The kernel says that it goes elsewhere than was said when it began. */
 void publish_moved(struct open_connection *open, const struct tws_address *remote);
 

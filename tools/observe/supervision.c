@@ -141,7 +141,7 @@ static bool is_missed(const struct supervision *supervision, struct open_connect
 		return false;
 	if (open->began_ns < supervision->lost_ns)
 		return true;
-	if (!publish_is_dead(open->published))
+	if (!open->published->dead)
 		return false;
 	return ++open->missing > MISSING_MAX;
 }
@@ -220,7 +220,7 @@ static void end_unfollowed(struct supervision *supervision)
 	for (uint32_t i = 0; i < table->count;) {
 		struct open_connection *open = &table->all[i];
 
-		if (!open->unfollowed || !publish_is_dead(open->published)) {
+		if (!open->unfollowed || !open->published->dead) {
 			i++;
 			continue;
 		}
