@@ -2,10 +2,8 @@
 #include "tools/observe/call.h"
 
 #include <errno.h>
-#include <linux/audit.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -14,24 +12,14 @@
 #include "shim/shared/clock.h"
 #include "shim/shared/newer.h"
 #include "tools/observe/caller_alone.h"
+#include "tools/observe/connect_call.h"
+#include "tools/observe/keeper.h"
 #include "tools/observe/notify_filter.h"
 #include "tools/observe/open_table.h"
 #include "tools/observe/policy_at_close.h"
 
-#define I386_SOCKETCALL 102
-#define I386_CONNECT	362
-#define I386_SENDTO	369
-#define I386_CLOSE	6
-#define CLOSED		7 /* TCP_CLOSE, of linux/tcp_states.h */
-
-/* A call that begins a connection, its arguments read from memory where they are
- * there. */
-struct connect_call {
-	int fd;
-	uint64_t address; /* of its sockaddr */
-	uint32_t length;
-	bool fast_open;
-};
+#define I386_CLOSE 6
+#define CLOSED	   7 /* TCP_CLOSE, of linux/tcp_states.h */
 
 /* A call that is looked at, and whose it is. */
 struct work {
@@ -39,7 +27,7 @@ struct work {
 	struct caller *caller;
 	const struct seccomp_data *data;
 	struct pending_call pending;
-	bool sees_close;
+	bool sees_close, answered;
 };
 
 /* What its socket says. */
@@ -48,106 +36,18 @@ struct socket_facts {
 	bool mptcp, elsewhere; /* in another network namespace */
 };
 
-/* --------------------------------------------------------------------- the call */
+/* A connection that is to begin: what is known of it while its call waits. */
+struct beginning {
+	struct connect_call call;
+	struct socket_facts facts;
+	struct tws_address to; /* not known: an attempt before it ends all the same */
+	struct open_connection *former; /* the attempt before, on the same socket */
+	struct publish_decision decision;
+	uint64_t began_ns;
+	uint32_t flags;
+};
 
-static bool is_i386(const struct seccomp_data *data)
-{
-	return data->arch == AUDIT_ARCH_I386;
-}
-
-/* msghdr begins with the address and its length. */
-static bool read_message(const struct caller *caller, const struct seccomp_data *data,
-			 struct connect_call *ret_call)
-{
-	struct {
-		uint64_t name;
-		uint32_t length;
-	} wide;
-	struct {
-		uint32_t name, length;
-	} narrow;
-
-	if (is_i386(data)) {
-		if (!caller_read(caller, data->args[1], &narrow, sizeof(narrow)))
-			return false;
-		ret_call->address = narrow.name;
-		ret_call->length = narrow.length;
-		return true;
-	}
-	if (!caller_read(caller, data->args[1], &wide, sizeof(wide.name) + 4))
-		return false;
-	ret_call->address = wide.name;
-	ret_call->length = wide.length;
-	return true;
-}
-
-static bool read_socketcall(const struct caller *caller, const struct seccomp_data *data,
-			    struct connect_call *ret_call)
-{
-	uint32_t words[3];
-
-	if (!caller_read(caller, data->args[1], words, sizeof(words)))
-		return false;
-	*ret_call = (struct connect_call){(int)words[0], words[1], words[2], false};
-	return true;
-}
-
-/* x32 marks its numbers with a high bit. */
-static bool is_call(const struct seccomp_data *data, int native, int i386)
-{
-	return is_i386(data) ? data->nr == i386 : (data->nr & 0xffff) == native;
-}
-
-static bool read_call(const struct caller *caller, const struct seccomp_data *data,
-		      struct connect_call *ret_call)
-{
-	*ret_call = (struct connect_call){.fd = (int)data->args[0]};
-	if (is_call(data, SYS_connect, I386_CONNECT)) {
-		ret_call->address = data->args[1];
-		ret_call->length = (uint32_t)data->args[2];
-		return true;
-	}
-	if (is_i386(data) && data->nr == I386_SOCKETCALL)
-		return read_socketcall(caller, data, ret_call);
-	ret_call->fast_open = true;
-	if (!is_call(data, SYS_sendto, I386_SENDTO))
-		return read_message(caller, data, ret_call);
-	ret_call->address = data->args[4];
-	ret_call->length = (uint32_t)data->args[5];
-	return true;
-}
-
-/* Where it goes, as far as memory says, which another thread may be changing: the kernel
- * has the last word. False: not there, or not to an address of TCP. */
-static bool read_destination(const struct caller *caller, const struct connect_call *call,
-			     struct tws_address *ret_address, bool *ret_gone)
-{
-	union {
-		sa_family_t family;
-		struct sockaddr_in in;
-		struct sockaddr_in6 in6;
-	} address = {.in6 = {0}};
-	size_t length = call->length < sizeof(address) ? call->length : sizeof(address);
-
-	*ret_gone = !caller_read(caller, call->address, &address, length);
-	*ret_address = (struct tws_address){0};
-	if (*ret_gone)
-		return false;
-	if (address.family == AF_INET && length >= sizeof(address.in)) {
-		ret_address->family = TWS_IPV4;
-		ret_address->port = ntohs(address.in.sin_port);
-		memcpy(ret_address->bytes, &address.in.sin_addr, 4);
-	} else if (address.family == AF_INET6 && length >= 24) {
-		ret_address->port = ntohs(address.in6.sin6_port);
-		ret_address->family =
-		    IN6_IS_ADDR_V4MAPPED(&address.in6.sin6_addr) ? TWS_IPV4 : TWS_IPV6;
-		if (ret_address->family == TWS_IPV4)
-			memcpy(ret_address->bytes, address.in6.sin6_addr.s6_addr + 12, 4);
-		else
-			memcpy(ret_address->bytes, &address.in6.sin6_addr, 16);
-	}
-	return ret_address->family != TWS_FAMILY_NONE;
-}
+/* ------------------------------------------------------------------- the socket */
 
 static uint64_t option_of(int fd, int name)
 {
@@ -193,11 +93,11 @@ static bool is_repeated(int fd, const struct open_connection *open)
 }
 
 /* The attempt before on the same socket has failed. */
-static void end_former(const struct open_connection *open)
+static void end_former(const struct open_connection *open, uint64_t now)
 {
 	const struct publish_connection failed = {
 	    .cookie = open->cookie,
-	    .ended_ns = tws_now(),
+	    .ended_ns = now,
 	    .ending = open->established_ns ? TWS_END_RESET_APP : TWS_END_FAILED,
 	    .failure = TWS_failed_other,
 	};
@@ -228,95 +128,114 @@ static struct tws_subject subject_of(const struct caller *caller)
 }
 
 /* What the policy in force does about the connection. */
-static void decide(const struct work *work, struct published *published, int fd,
-		   const struct tws_address *to, struct publish_decision *decision,
-		   uint32_t *flags)
+static void decide(const struct work *work, int fd, struct beginning *beginning)
 {
 	struct policy_at_call *policy = &work->supervision->policy;
+	struct publish_decision *decision = &beginning->decision;
 	const struct tws_subject subject = subject_of(work->caller);
-	const struct tws_action *action = policy_decide(policy, &subject, to, decision);
+	const struct tws_action *action =
+	    policy_decide(policy, &subject, &beginning->to, decision);
+	struct published *published =
+	    action ? publish_caller(work->supervision, work->caller) : NULL;
 
-	if (!action)
+	if (!published)
 		return;
 	decision->stopped = !publish_matched(published, decision->rule);
 	if (decision->stopped)
 		return;
-	policy_carry_out(policy, fd, action, work->sees_close, decision, flags);
+	policy_carry_out(policy, fd, action, work->sees_close, decision,
+			 &beginning->flags);
 	if (decision->plan.mode != TWS_CLOSE_KEEP)
 		decision->plan.waited_for = caller_waited_for(work->caller);
 }
 
-/* `fd` is our copy of the socket. */
-static void begin_connection(const struct work *work, const struct connect_call *call,
-			     int fd, const struct socket_facts *facts,
-			     const struct tws_address *to)
+static uint32_t flags_of(const struct beginning *beginning)
 {
-	struct supervision *supervision = work->supervision;
-	struct publish_decision decision = {0};
-	struct publish_connection connection = {
-	    .cookie = facts->cookie,
-	    .began_ns = tws_now(),
-	    .remote = *to,
-	    .flags = (facts->mptcp ? TWS_CONN_MPTCP : 0) |
-		     (call->fast_open ? TWS_CONN_FASTOPEN : 0) |
-		     (to->family == TWS_IPV6 ? TWS_CONN_IPV6 : 0),
-	    .descriptor = (uint32_t)call->fd + 1,
-	    .decision = &decision,
-	};
-	struct published *published = publish_caller(supervision, work->caller);
-	struct open_connection *open;
-
-	if (!published)
-		return;
-	decide(work, published, fd, to, &decision, &connection.flags);
-	publish_begun(published, &connection);
-	open = publish_open_of(supervision->publisher, facts->cookie);
-	if (open)
-		open->unfollowed = facts->mptcp || facts->elsewhere;
+	return (beginning->facts.mptcp ? TWS_CONN_MPTCP : 0) |
+	       (beginning->call.fast_open ? TWS_CONN_FASTOPEN : 0) |
+	       (beginning->to.family == TWS_IPV6 ? TWS_CONN_IPV6 : 0);
 }
 
-/* `fd` is our copy of its descriptor. */
-static void take_socket(const struct work *work, const struct connect_call *call, int fd,
-			bool *ret_gone)
+/* `fd` is our copy of its descriptor. False: no connection begins. */
+static bool look_at_socket(const struct work *work, int fd, struct beginning *beginning,
+			   bool *ret_gone)
 {
 	struct supervision *supervision = work->supervision;
-	struct open_connection *open;
-	struct socket_facts facts;
-	struct tws_address to;
-	bool has_destination;
 
-	if (!read_socket(supervision, fd, &facts))
-		return;
-	has_destination = read_destination(work->caller, call, &to, ret_gone);
-	if (*ret_gone || !caller_waits(&work->pending))
-		return;
-	open = publish_open_of(supervision->publisher, facts.cookie);
-	if (open && is_repeated(fd, open))
-		return;
+	if (!read_socket(supervision, fd, &beginning->facts))
+		return false;
+	connect_call_destination(work->caller, &beginning->call, &beginning->to,
+				 ret_gone);
+	if (*ret_gone)
+		return false;
+	beginning->former =
+	    publish_open_of(supervision->publisher, beginning->facts.cookie);
+	if (beginning->former && is_repeated(fd, beginning->former))
+		return false;
+	beginning->began_ns = tws_now();
+	beginning->flags = flags_of(beginning);
+	if (beginning->to.family && supervision->policy.image &&
+	    caller_waits(&work->pending))
+		decide(work, fd, beginning);
+	return true;
+}
+
+static void publish_beginning(const struct work *work, const struct beginning *beginning)
+{
+	const struct publish_connection connection = {
+	    .cookie = beginning->facts.cookie,
+	    .began_ns = beginning->began_ns,
+	    .remote = beginning->to,
+	    .flags = beginning->flags,
+	    .descriptor = (uint32_t)beginning->call.fd + 1,
+	    .decision = &beginning->decision,
+	};
+	struct published *published = publish_caller(work->supervision, work->caller);
+	struct open_connection *open =
+	    published ? publish_begun(published, &connection) : NULL;
+
 	if (open)
-		end_former(open);
-	if (has_destination)
-		begin_connection(work, call, fd, &facts, &to);
+		open->unfollowed = beginning->facts.mptcp || beginning->facts.elsewhere;
+}
+
+/* The kernel takes the answer only if the call still waits. So it is also what says that
+ * whatever was read before it is the caller's. */
+static bool let_go_on(struct work *work)
+{
+	work->answered = true;
+	return keeper_pass(work->pending.listener, work->pending.id) == 0;
+}
+
+static void begin_connection(struct work *work, const struct beginning *beginning)
+{
+	if (!let_go_on(work))
+		return;
+	if (beginning->former)
+		end_former(beginning->former, beginning->began_ns);
+	if (beginning->to.family)
+		publish_beginning(work, beginning);
 }
 
 /* Whether it must be looked at once more, with the caller known anew. */
-static bool take_connect(const struct work *work)
+static bool take_connect(struct work *work)
 {
-	struct connect_call call;
-	bool gone = false;
+	struct beginning beginning = {0};
+	bool gone = false, begins;
 	int fd;
 
-	if (!read_call(work->caller, work->data, &call))
+	if (!connect_call_read(work->caller, work->data, &beginning.call))
 		return true;
-	fd = caller_descriptor(work->caller, call.fd);
+	fd = caller_descriptor(work->caller, beginning.call.fd);
 	if (fd < 0) {
 		if (fd == -EPERM)
 			work->supervision->counts->hidden++;
 		return fd == -ESRCH;
 	}
-	if (!caller_is_counted(work->caller, work->data->instruction_pointer))
-		take_socket(work, &call, fd, &gone);
+	begins = !caller_is_counted(work->caller, work->data->instruction_pointer) &&
+		 look_at_socket(work, fd, &beginning, &gone);
 	close(fd);
+	if (begins)
+		begin_connection(work, &beginning);
 	return gone;
 }
 
@@ -344,7 +263,7 @@ static void take_bind(const struct work *work, int fd)
 	bool gone;
 
 	if (read_socket(supervision, fd, &facts) &&
-	    read_destination(work->caller, &call, &to, &gone))
+	    connect_call_destination(work->caller, &call, &to, &gone))
 		policy_at_bind(&supervision->policy, fd, &subject, to.port == 0);
 }
 
@@ -357,7 +276,7 @@ static bool take_other(const struct work *work)
 		return fd == -ESRCH;
 	if (!caller_is_counted(work->caller, work->data->instruction_pointer) &&
 	    caller_waits(&work->pending)) {
-		if (is_call(work->data, SYS_close, I386_CLOSE))
+		if (connect_call_is(work->data, SYS_close, I386_CLOSE))
 			take_close(work, fd);
 		else
 			take_bind(work, fd);
@@ -389,6 +308,30 @@ static struct caller *find_caller(struct supervision *supervision,
 	return caller && caller->left == CALLER_OURS ? caller : NULL;
 }
 
+static void look_at_call(struct work *work, const struct seccomp_notif *call)
+{
+	bool again = false;
+
+	for (int tries = 0; tries < 2; tries++) {
+		work->caller =
+		    find_caller(work->supervision, call, &work->pending, again);
+		if (!work->caller)
+			return;
+		if (is_io_uring(&call->data)) {
+			work->supervision->counts->io_uring++;
+			return;
+		}
+		if (caller_is_replaced(work->caller))
+			again = true;
+		else
+			again = notify_filter_may_connect(&call->data)
+				    ? take_connect(work)
+				    : take_other(work);
+		if (!again)
+			return;
+	}
+}
+
 void supervision_take(struct supervision *supervision,
 		      const struct received_call *received)
 {
@@ -397,24 +340,9 @@ void supervision_take(struct supervision *supervision,
 			    .data = &call->data,
 			    .pending = {received->listener, call->id},
 			    .sees_close = received->sees_close};
-	bool again = false;
 
 	supervision_follow_policy(supervision);
-	for (int tries = 0; tries < 2; tries++) {
-		work.caller = find_caller(supervision, call, &work.pending, again);
-		if (!work.caller)
-			return;
-		if (is_io_uring(&call->data)) {
-			supervision->counts->io_uring++;
-			return;
-		}
-		if (caller_is_replaced(work.caller))
-			again = true;
-		else
-			again = notify_filter_may_connect(&call->data)
-				    ? take_connect(&work)
-				    : take_other(&work);
-		if (!again)
-			return;
-	}
+	look_at_call(&work, call);
+	if (!work.answered)
+		keeper_pass(received->listener, call->id);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What a supervisor does when a program is about to connect, while its call waits: finds
- * out whose connection it is and where it goes, and publishes that it begins. The call
+ * out whose connection it is and where it goes, to publish that it begins. The call
  * itself is always the program's own. And what it does when the kernel says how the
  * connection ended.
  */
@@ -53,7 +53,7 @@ struct received_call {
 	bool sees_close; /* its program's closes come here too */
 };
 
-/* Looks at a call. It may be answered after that. */
+/* Looks at a call and lets it go on. That a connection begins is published after that. */
 void supervision_take(struct supervision *supervision,
 		      const struct received_call *received);
 

@@ -128,8 +128,11 @@ void publish_set_policy(struct publisher *publisher, const struct tws_policy_ima
 bool publish_matched(struct published *published, uint16_t rule);
 
 void publish_unobserved(struct published *published, uint64_t count);
-void publish_begun(struct published *published,
-		   const struct publish_connection *connection);
+
+/* Returns its entry, good until the next change. NULL: no memory. */
+struct open_connection *publish_begun(struct published *published,
+				      const struct publish_connection *connection);
+
 void publish_established(struct published *published,
 			 const struct publish_connection *connection);
 /* Its program has closed the connection. It is no longer open, but how it ended is not

@@ -247,11 +247,13 @@ static void establish(struct open_connection *open,
 	beat(published, connection->established_ns);
 }
 
-void publish_begun(struct published *published,
-		   const struct publish_connection *connection)
+struct open_connection *publish_begun(struct published *published,
+				      const struct publish_connection *connection)
 {
-	if (!open_table_find(&published->publisher->table, connection->cookie))
-		begin(published, connection);
+	struct open_connection *open =
+	    open_table_find(&published->publisher->table, connection->cookie);
+
+	return open ? open : begin(published, connection);
 }
 
 void publish_established(struct published *published,

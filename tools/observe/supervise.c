@@ -111,7 +111,6 @@ static bool take_call(struct supervise *supervise, int listener, uint32_t also)
 	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, call) != 0)
 		return false;
 	supervision_take(&supervise->work, &received);
-	keeper_pass(listener, call->id);
 	__atomic_fetch_add(&page->beats, 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&call->id, 0, __ATOMIC_RELEASE);
 	memset(call, 0, sizeof(page->notification));
