@@ -14,6 +14,7 @@
 #include "shim/book/history.h"
 #include "shim/book/memory.h"
 #include "shim/shared/hot.h"
+#include "shim/shared/layout.h"
 #include "shim/shared/sys.h"
 
 #define PROBES	   32
@@ -71,7 +72,7 @@ static void fill_book(struct tws_book *book, struct tws_header *header,
 	book->made_by = 0;
 	book->ended_count = section[TWS_SECTION_ENDED].count;
 	book->time_wait_count = section[TWS_SECTION_TIME_WAIT].count;
-	book->probe = (void *)(base + layout->size - sizeof(*book->probe));
+	book->probe = tws_segment_probe(header, layout);
 	book->process = (void *)(base + section[TWS_SECTION_PROCESS].offset);
 	book->connections = (void *)(base + section[TWS_SECTION_CONNECTIONS].offset);
 	book->destinations = (void *)(base + section[TWS_SECTION_DESTINATIONS].offset);

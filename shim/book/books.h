@@ -19,7 +19,7 @@
 struct tws_book {
 	/* The fields that every connection needs, in two cache lines. */
 	struct tws_header *header; /* NULL: no book */
-	uint32_t *probe; /* the last word of the file: 8, see tws_conn_cookie() */
+	uint32_t *probe;	   /* at the end of the file: 8, see tws_conn_cookie() */
 	struct tws_counters *process;
 	struct tws_connection *connections;
 	struct tws_destination *destinations;

@@ -155,7 +155,8 @@ void tws_segment_lay_out(struct tws_header *header, const struct tws_segment_siz
 	header->slices = (struct tws_section){
 	    .offset = end, .element_size = sizeof(struct tws_slice), .count = TWS_SLICES};
 	end += sizeof(struct tws_slice) * TWS_SLICES;
-	header->size = (end + sizeof(uint32_t) + 4095) & ~4095ULL;
+	header->size = (end + TWS_PROBE_ROOM + 4095) & ~4095ULL;
+	header->abi_minor = TWS_ABI_MINOR;
 	header->section[TWS_SECTION_PROCESS].ready = 1;
 }
 
@@ -165,10 +166,10 @@ void tws_segment_begin(struct tws_header *header, const struct tws_header *layou
 	header->magic = TWS_MAGIC;
 	header->byte_order = TWS_BYTE_ORDER;
 	header->abi_major = TWS_ABI_MAJOR;
-	header->abi_minor = TWS_ABI_MINOR;
 	header->header_size = sizeof(*header);
 	header->section_count = TWS_SECTIONS;
 	header->section[TWS_SECTION_PROCESS].used = 1;
 	header->state = TWS_SEGMENT_LIVE;
+	*tws_segment_probe(header, header) = sizeof(uint64_t);
 	((uint32_t *)(void *)((char *)header + header->size))[-1] = sizeof(uint64_t);
 }

@@ -23,7 +23,7 @@
 #define TWS_MAGIC      0x314d494853575421ULL /* "!TWSHIM1", little endian */
 #define TWS_BYTE_ORDER 0x01020304u
 #define TWS_ABI_MAJOR  1
-#define TWS_ABI_MINOR  7
+#define TWS_ABI_MINOR  8
 
 /* File names below the run-time directory. A segment: PIDNS-PID-START-IMAGE.seg (decimal;
  * pid namespace inode, pid, start time in clock ticks, number of the exec image). */
@@ -328,9 +328,9 @@ struct tws_header {
 	uint32_t byte_order;
 	uint16_t abi_major;
 	uint16_t abi_minor;
-	/* Size of the file in bytes. Its last word is always 8: the shim passes it to
+	/* Size of the file in bytes. A word at its end is always 8: the shim passes it to
 	 * the kernel as a length, so that a truncated file shows as EFAULT and not as
-	 * SIGBUS. */
+	 * SIGBUS; see tws_segment_probe(). */
 	uint64_t size;
 	uint32_t header_size;
 	uint32_t section_count;

@@ -175,6 +175,31 @@ static void every_ending_and_way_has_a_counter_of_its_own(void **state)
 	assert_int_equal(tws_via_counter((enum tws_via)200), TWS_COUNTERS);
 }
 
+/* A process may go on with the segment of one that has another version of the shim. */
+static void this_version_and_older_ones_find_their_word_at_the_end(void **state)
+{
+	const struct tws_segment_sizes small = {1, 1, 1, 1};
+	struct tws_header layout = {0}, older;
+	char *file;
+
+	(void)state;
+	tws_segment_lay_out(&layout, &small);
+	file = calloc(1, layout.size);
+	assert_non_null(file);
+	tws_segment_begin((void *)file, &layout);
+	older = layout;
+	older.abi_minor = TWS_PROBE_MINOR - 1;
+	assert_ptr_equal(tws_segment_probe(file, &layout),
+			 file + layout.size - TWS_PROBE_ROOM);
+	assert_ptr_equal(tws_segment_probe(file, &older), file + layout.size - 4);
+	assert_int_equal(*tws_segment_probe(file, &layout), 8);
+	assert_int_equal(*tws_segment_probe(file, &older), 8);
+	assert_true(layout.slices.offset +
+			layout.slices.count * sizeof(struct tws_slice) <=
+		    layout.size - TWS_PROBE_ROOM);
+	free(file);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -185,6 +210,7 @@ int main(void)
 	    cmocka_unit_test(
 		each_value_is_under_its_buckets_bound_and_not_under_the_one_before),
 	    cmocka_unit_test(every_ending_and_way_has_a_counter_of_its_own),
+	    cmocka_unit_test(this_version_and_older_ones_find_their_word_at_the_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
