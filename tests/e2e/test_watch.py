@@ -489,7 +489,7 @@ def test_a_ring_that_is_full_again_and_again_loses_and_doubles_none(t):
     wait_for(lambda: watch.live()["total"]["ended_local_fin"] == many, "the last end")
     report = watch.end()
     assert "ring was full" in watch.said and "nothing is lost" in watch.said, watch.said
-    t.counters(report, attempts=many, established=many, ended_local_fin=many)
+    t.counters(report, attempts=many, established=many, ended_local_fin=many, peak_open=1)
 
 
 def test_run_of_a_static_program_gives_the_same_report_without_any_option(t):

@@ -177,7 +177,7 @@ static int adopt_socket(uint64_t inode, void *data)
 	return 0;
 }
 
-static void note_known(uint32_t place, const struct bpf_connection *connection,
+static void note_known(struct bpf_place *place, const struct bpf_connection *connection,
 		       void *data)
 {
 	struct adoption *adoption = data;

@@ -9,9 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "shim/shared/clock.h"
 #include "tools/base/version.h"
 #include "tools/kernel/kernel.h"
 #include "tools/observe/bpf_object.h"
@@ -29,16 +31,26 @@ static void forget(void *data, struct published *published)
 			publish_subject_of(published)->host_pid);
 }
 
+/* Whatever happened before the look is in the maps when these are read, or in the ring
+ * after that. What comes later is only seen in part, and is left to the next look. */
+static void look(struct bpf_source *source, uint64_t age_ns)
+{
+	uint64_t now = tws_now();
+
+	bpf_map_look(source, age_ns);
+	libbpf.ring_buffer__consume(source->ring);
+	bpf_changes_count(source, now);
+}
+
 void bpf_source_read(struct bpf_source *source)
 {
-	libbpf.ring_buffer__consume(source->ring);
-	bpf_map_catch_up(source);
+	look(source, CONNECTING_NS);
 }
 
 void bpf_source_read_all(struct bpf_source *source)
 {
-	bpf_source_read(source);
-	bpf_map_connecting(source, 0);
+	look(source, 0);
+	bpf_changes_count(source, UINT64_MAX);
 }
 
 void bpf_source_tick(struct bpf_source *source)
@@ -46,7 +58,6 @@ void bpf_source_tick(struct bpf_source *source)
 	publish_note_dead(source->publisher);
 	bpf_source_read(source);
 	bpf_map_calls(source);
-	bpf_map_connecting(source, CONNECTING_NS);
 	publish_tick(source->publisher);
 	observed_sweep(&source->observed);
 }
@@ -244,16 +255,30 @@ static void scope_in(const struct bpf_source *source, const struct observe_scope
 	}
 }
 
+static int share_places(struct bpf_source *source)
+{
+	void *places =
+	    mmap(NULL, BPF_PLACES * sizeof(struct bpf_place), PROT_READ | PROT_WRITE,
+		 MAP_SHARED, map_fd(source, "places"), 0);
+
+	if (places == MAP_FAILED)
+		return -errno;
+	source->places = places;
+	return 0;
+}
+
 static int start(struct bpf_source *source, const struct observe_scope *scope)
 {
 	int result;
 
 	source->connections = map_fd(source, "connections");
-	source->places = map_fd(source, "places");
 	source->processes = map_fd(source, "processes");
 	source->scoped = map_fd(source, "scoped");
 	source->calls = map_fd(source, "calls");
 	source->losses = map_fd(source, "losses");
+	result = share_places(source);
+	if (result != 0)
+		return result;
 	source->ring = libbpf.ring_buffer__new(map_fd(source, "ring"), bpf_source_record,
 					       source, NULL);
 	if (!source->ring)
@@ -314,8 +339,11 @@ void bpf_source_close(struct bpf_source *source)
 		libbpf.bpf_link__destroy(source->links[i]);
 	if (source->ring)
 		libbpf.ring_buffer__free(source->ring);
+	if (source->places)
+		munmap(source->places, BPF_PLACES * sizeof(struct bpf_place));
 	if (source->object)
 		libbpf.bpf_object__close(source->object);
+	free(source->changes);
 	publish_on_forgotten(source->publisher, NULL, NULL);
 	observed_free(&source->observed);
 	free(source);

@@ -72,7 +72,10 @@ struct bpf_source {
 	struct bpf_link *links[6];
 	size_t link_count;
 	struct ring_buffer *ring;
-	int connections, places, processes, scoped, calls, losses; /* maps */
+	int connections, processes, scoped, calls, losses; /* maps */
+	struct bpf_place *places;			   /* shared with the kernel */
+	struct bpf_change *changes;			   /* see bpf_changes.c */
+	size_t change_count, change_room;
 	uint64_t deferred; /* as of the last look into the map */
 	bool no_early;
 	uint64_t net_namespace; /* ours */
@@ -81,20 +84,27 @@ struct bpf_source {
 /* bpf_events.c: a record from the ring; `data` is the source. Returns 0. */
 int bpf_source_record(void *data, void *record, size_t size);
 
-/* An event about a connection, from the ring or from a map. */
+/* Counts a change of a connection. */
 void bpf_source_take(struct bpf_source *source, const struct bpf_connection *event);
 
-/* bpf_map.c: looks into the maps for events that the ring had no room for, for calls of
- * connect() that failed without a SYN, and for connections that are not established
- * `age_ns` after they began. */
-void bpf_map_catch_up(struct bpf_source *source);
+/* bpf_changes.c: notes how far a connection has come, and counts all changes that
+ * happened before a moment in the order in which they did. Each may be noted more than
+ * once. */
+void bpf_changes_note(struct bpf_source *source, const struct bpf_connection *seen);
+void bpf_changes_count(struct bpf_source *source, uint64_t before_ns);
+
+/* bpf_map.c: notes what the places hold, but for connections that began less than
+ * `age_ns` ago and are not established; and what is in the map `connections`, if the ring
+ * had no room for something. */
+void bpf_map_look(struct bpf_source *source, uint64_t age_ns);
+
+/* Looks for calls of connect() that failed without a SYN. */
 void bpf_map_calls(struct bpf_source *source);
-void bpf_map_connecting(struct bpf_source *source, uint64_t age_ns);
 
 /* Calls `take` for each connection that lives in a place. */
-void bpf_map_places(struct bpf_source *source,
-		    void (*take)(uint32_t place, const struct bpf_connection *connection,
-				 void *data),
+void bpf_map_places(const struct bpf_source *source,
+		    void (*take)(struct bpf_place *place,
+				 const struct bpf_connection *connection, void *data),
 		    void *data);
 
 /* Returns the errno with which this network namespace cannot reach an address; 0 if it

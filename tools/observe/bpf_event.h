@@ -14,13 +14,12 @@
 
 enum bpf_event_kind {
 	BPF_EVENT_PROCESS = 1, /* struct bpf_subject */
-	/* The first BPF_OPEN_SIZE bytes of bpf_connection. The beginning is told only
-	 * where the program in the kernel cannot leave it to be found in a place. */
+	/* How far a connection has come, struct bpf_connection. The ring tells the end;
+	 * what comes before only where it cannot be found in a place. */
 	BPF_EVENT_BEGUN,
-	BPF_EVENT_ESTABLISHED,
-	BPF_EVENT_CLOSED, /* struct bpf_closed: closed by its program, and not ended yet
-			   */
-	BPF_EVENT_ENDED,  /* struct bpf_connection, or struct bpf_ended */
+	BPF_EVENT_ESTABLISHED, /* and closed by its program, if closed_ns is not 0 */
+	BPF_EVENT_CLOSED,      /* for the reader alone */
+	BPF_EVENT_ENDED,
 };
 
 #define BPF_IMAGE_UNKNOWN UINT64_MAX /* for a process that was found in /proc */
@@ -44,40 +43,16 @@ struct bpf_connection {
 	uint64_t established_ns;
 	struct tws_address remote;
 	struct tws_address local;
-	uint32_t flags; /* enum tws_conn_flag */
-	int32_t error;	/* errno of a failed attempt; 0: the program gave it up */
-	/* What follows is known when it has ended. */
+	uint32_t flags;	    /* enum tws_conn_flag */
+	int32_t error;	    /* errno of a failed attempt; 0: the program gave it up */
 	uint64_t closed_ns; /* when its program closed it; 0: not closed, or only one half
 			       of it */
+	/* What follows is known when it has ended. */
 	uint64_t ended_ns;
 	uint64_t bytes_sent;
 	uint64_t bytes_received;
 	uint8_t ending;	   /* enum tws_ending */
 	uint8_t time_wait; /* it left a TIME_WAIT socket here */
-	uint8_t told;	   /* the ring has told that it is established */
-	uint8_t reserved[5];
-};
-
-#define BPF_OPEN_SIZE offsetof(struct bpf_connection, closed_ns)
-
-struct bpf_closed {
-	uint32_t kind;
-	uint32_t reserved;
-	uint64_t cookie;
-	uint64_t closed_ns;
-};
-
-/* The ending of a connection that was told before. */
-struct bpf_ended {
-	uint32_t kind;
-	uint32_t flags;
-	uint64_t cookie;
-	uint64_t closed_ns;
-	uint64_t ended_ns;
-	uint64_t bytes_sent;
-	uint64_t bytes_received;
-	uint8_t ending;
-	uint8_t time_wait;
 	uint8_t reserved[6];
 };
 

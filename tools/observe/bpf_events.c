@@ -2,8 +2,6 @@
  *
  * Passes events from the ring and from the maps to the publisher.
  */
-#include <string.h>
-
 #include "shim/shared/ending.h"
 #include "tools/observe/bpf.h"
 #include "tools/observe/libbpf.h"
@@ -96,6 +94,10 @@ void bpf_source_take(struct bpf_source *source, const struct bpf_connection *eve
 	struct publish_connection connection = describe(source, event);
 	struct published *published = publish_find(source->publisher, event->cookie);
 
+	if (event->kind == BPF_EVENT_CLOSED) {
+		publish_closed(source->publisher, event->cookie, event->closed_ns);
+		return;
+	}
 	if (!published)
 		published = published_of(source, event);
 	if (!published)
@@ -112,54 +114,14 @@ void bpf_source_take(struct bpf_source *source, const struct bpf_connection *eve
 	}
 }
 
-static void take_open(struct bpf_source *source, const void *record)
-{
-	struct bpf_connection event = {0};
-
-	memcpy(&event, record, BPF_OPEN_SIZE);
-	bpf_source_take(source, &event);
-}
-
-/* If it is not known here, its process is left to others. */
-static void take_ended(const struct bpf_source *source, const struct bpf_ended *ended)
-{
-	const struct open_connection *open =
-	    publish_open_of(source->publisher, ended->cookie);
-	struct publish_connection connection = {
-	    .cookie = ended->cookie,
-	    .closed_ns = ended->closed_ns,
-	    .ended_ns = ended->ended_ns,
-	    .bytes_sent = ended->bytes_sent,
-	    .bytes_received = ended->bytes_received,
-	    .flags = ended->flags,
-	    .ending = (enum tws_ending)ended->ending,
-	    .time_wait = ended->time_wait,
-	};
-
-	if (!open)
-		return;
-	connection.began_ns = open->began_ns;
-	connection.established_ns = open->established_ns;
-	connection.remote = open->remote;
-	connection.local = open->local;
-	publish_ended(open->published, &connection);
-}
-
 int bpf_source_record(void *data, void *record, size_t size)
 {
 	struct bpf_source *source = data;
-	const struct bpf_closed *closed = record;
 	const uint32_t *kind = record;
 
 	if (*kind == BPF_EVENT_PROCESS && size >= sizeof(struct bpf_subject))
 		observed_tell(&source->observed, record);
-	else if (*kind == BPF_EVENT_CLOSED && size >= sizeof(*closed))
-		publish_closed(source->publisher, closed->cookie, closed->closed_ns);
-	else if (*kind == BPF_EVENT_ENDED && size >= sizeof(struct bpf_connection))
-		bpf_source_take(source, record);
-	else if (*kind == BPF_EVENT_ENDED && size >= sizeof(struct bpf_ended))
-		take_ended(source, record);
-	else if (size >= BPF_OPEN_SIZE)
-		take_open(source, record);
+	else if (size >= sizeof(struct bpf_connection))
+		bpf_changes_note(source, record);
 	return 0;
 }

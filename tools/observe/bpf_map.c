@@ -45,130 +45,95 @@ sweep(int map, void (*take)(uint64_t key, const struct bpf_connection *value, vo
 	free(found);
 }
 
-void bpf_map_places(struct bpf_source *source,
-		    void (*take)(uint32_t place, const struct bpf_connection *connection,
-				 void *data),
+/* False: it has left its place, or is not complete yet. Whoever has left is told by the
+ * ring. */
+static bool copy_of(const struct bpf_place *place, struct bpf_connection *ret_connection)
+{
+	uint64_t owner = __atomic_load_n(&place->owner, __ATOMIC_ACQUIRE);
+	uint32_t kind;
+
+	if (!owner)
+		return false;
+	do {
+		kind = __atomic_load_n(&place->connection.kind, __ATOMIC_ACQUIRE);
+		*ret_connection = place->connection;
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		if (!kind || __atomic_load_n(&place->owner, __ATOMIC_RELAXED) != owner ||
+		    __atomic_load_n(&place->connection.cookie, __ATOMIC_RELAXED) !=
+			ret_connection->cookie)
+			return false;
+	} while (__atomic_load_n(&place->connection.kind, __ATOMIC_RELAXED) != kind);
+	ret_connection->kind = kind;
+	return true;
+}
+
+void bpf_map_places(const struct bpf_source *source,
+		    void (*take)(struct bpf_place *place,
+				 const struct bpf_connection *connection, void *data),
 		    void *data)
 {
-	uint32_t *keys = calloc(BPF_PLACES, sizeof(*keys)), next = 0, count = BPF_PLACES;
-	struct bpf_place *found = calloc(BPF_PLACES, sizeof(*found));
-
-	if (keys && found &&
-	    libbpf.bpf_map_lookup_batch(source->places, NULL, &next, keys, found, &count,
-					NULL) != 0 &&
-	    errno != ENOENT)
-		count = 0;
-	for (uint32_t i = 0; keys && found && i < count; i++)
-		if (found[i].owner && found[i].connection.kind)
-			take(keys[i], &found[i].connection, data);
-	free(keys);
-	free(found);
-}
-
-/* An ended connection stays in a map only if the ring had no room for it. */
-struct ended {
-	bool in_place;
-	uint32_t place;
-	uint64_t cookie;
 	struct bpf_connection connection;
-};
+
+	for (uint32_t i = 0; i < BPF_PLACES; i++)
+		if (copy_of(&source->places[i], &connection))
+			take(&source->places[i], &connection, data);
+}
 
 struct look {
-	struct bpf_source *source;
-	struct ended *ended;
-	size_t count, room;
-};
-
-static void keep_ended(struct look *look, const struct ended *ended)
-{
-	size_t room = look->room ? look->room * 2 : 64;
-	struct ended *grown;
-
-	if (look->count == look->room) {
-		grown = reallocarray(look->ended, room, sizeof(*grown));
-		if (!grown)
-			return; /* it is found again at the next look */
-		look->ended = grown;
-		look->room = room;
-	}
-	look->ended[look->count++] = *ended;
-}
-
-static void see(struct look *look, const struct ended *seen)
-{
-	if (seen->connection.kind == BPF_EVENT_ENDED)
-		keep_ended(look, seen);
-	else
-		bpf_source_take(look->source, &seen->connection);
-}
-
-static void see_connection(uint64_t key, const struct bpf_connection *value, void *data)
-{
-	const struct ended seen = {.cookie = key, .connection = *value};
-
-	see(data, &seen);
-}
-
-static void see_place(uint32_t place, const struct bpf_connection *value, void *data)
-{
-	const struct ended seen = {
-	    .in_place = true, .place = place, .connection = *value};
-
-	see(data, &seen);
-}
-
-static void take_ended(struct bpf_source *source, const struct ended *ended)
-{
-	static const struct bpf_place none;
-
-	bpf_source_take(source, &ended->connection);
-	if (ended->in_place)
-		libbpf.bpf_map_update_elem(source->places, &ended->place, &none, 0);
-	else
-		libbpf.bpf_map_delete_elem(source->connections, &ended->cookie);
-}
-
-/* The ring may still hold earlier records of what has ended by now, and may soon tell the
- * end of what lives. So what lives is taken before the ring is read again, and what has
- * ended is taken after it: otherwise either would begin once more. */
-void bpf_map_catch_up(struct bpf_source *source)
-{
-	struct bpf_source_losses losses = bpf_source_losses(source);
-	struct look look = {.source = source};
-
-	if (losses.deferred == source->deferred)
-		return;
-	source->deferred = losses.deferred;
-	bpf_map_places(source, see_place, &look);
-	sweep(source->connections, see_connection, &look);
-	libbpf.ring_buffer__consume(source->ring);
-	for (size_t i = 0; i < look.count; i++)
-		take_ended(source, &look.ended[i]);
-	free(look.ended);
-}
-
-/* A connection that is soon established is told then. */
-struct connecting {
 	struct bpf_source *source;
 	uint64_t before_ns;
 };
 
-static void take_connecting(uint32_t place, const struct bpf_connection *connection,
-			    void *data)
+/* Whether nothing has happened since an earlier look. */
+static bool is_known(const struct bpf_source *source,
+		     const struct bpf_connection *connection)
 {
-	const struct connecting *connecting = data;
+	const struct open_connection *open =
+	    publish_open_of(source->publisher, connection->cookie);
 
-	(void)place;
-	if (connection->kind == BPF_EVENT_BEGUN &&
-	    connection->began_ns <= connecting->before_ns)
-		bpf_source_take(connecting->source, connection);
+	if (!open || connection->kind == BPF_EVENT_ENDED)
+		return false;
+	return connection->kind == BPF_EVENT_BEGUN ||
+	       (open->established_ns && (open->closed_ns || !connection->closed_ns));
 }
 
-void bpf_map_connecting(struct bpf_source *source, uint64_t age_ns)
+static void see_place(struct bpf_place *place, const struct bpf_connection *connection,
+		      void *data)
 {
-	struct connecting connecting = {source, tws_now() - age_ns};
+	const struct look *look = data;
 
-	bpf_map_places(source, take_connecting, &connecting);
+	if (is_known(look->source, connection) ||
+	    (connection->kind == BPF_EVENT_BEGUN &&
+	     connection->began_ns > look->before_ns))
+		return;
+	bpf_changes_note(look->source, connection);
+	if (connection->kind != BPF_EVENT_ENDED)
+		return;
+	place->connection.kind = 0;
+	__atomic_store_n(&place->owner, 0, __ATOMIC_RELEASE);
+}
+
+/* An ended connection stays in a map only if the ring had no room for it. */
+static void see_connection(uint64_t key, const struct bpf_connection *connection,
+			   void *data)
+{
+	const struct look *look = data;
+
+	bpf_changes_note(look->source, connection);
+	if (connection->kind == BPF_EVENT_ENDED)
+		libbpf.bpf_map_delete_elem(look->source->connections, &key);
+}
+
+void bpf_map_look(struct bpf_source *source, uint64_t age_ns)
+{
+	struct bpf_source_losses losses = bpf_source_losses(source);
+	struct look look = {source, tws_now() - age_ns};
+
+	bpf_map_places(source, see_place, &look);
+	if (losses.deferred == source->deferred)
+		return;
+	source->deferred = losses.deferred;
+	sweep(source->connections, see_connection, &look);
 }
 
 /* ---------------------------------------------------------- calls without a SYN */

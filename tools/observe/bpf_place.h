@@ -25,6 +25,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, BPF_PLACES);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct bpf_place);
 } places SEC(".maps");
@@ -65,13 +66,12 @@ static __always_inline __u64 wake(void)
 							: BPF_RB_NO_WAKEUP;
 }
 
-/* Its beginning, or that it is established. */
-static __always_inline bool tell(const struct bpf_connection *connection, __u64 how)
+/* How far it has come: only of one in the map, which the reader does not look at. */
+static __noinline void tell(const struct bpf_connection *connection)
 {
-	if (bpf_ringbuf_output(&ring, (void *)connection, BPF_OPEN_SIZE, how) == 0)
-		return true;
-	note_deferred();
-	return false;
+	if (bpf_ringbuf_output(&ring, (void *)connection, sizeof(*connection), wake()) !=
+	    0)
+		note_deferred();
 }
 
 static __always_inline void leave(const struct bpf_connection *connection,
@@ -87,8 +87,8 @@ static __always_inline void leave(const struct bpf_connection *connection,
 
 /* It leaves its map before the reader can see the record: whatever the reader still finds
  * in a map is not told by the ring. */
-static __always_inline bool tell_whole_end(const struct bpf_connection *connection,
-					   struct bpf_place *place)
+static __always_inline bool tell_end(const struct bpf_connection *connection,
+				     struct bpf_place *place)
 {
 	struct bpf_connection *record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
 
@@ -96,28 +96,6 @@ static __always_inline bool tell_whole_end(const struct bpf_connection *connecti
 		return false;
 	*record = *connection;
 	record->kind = BPF_EVENT_ENDED;
-	leave(connection, place);
-	bpf_ringbuf_submit(record, wake());
-	return true;
-}
-
-/* Of a connection that the reader knows. */
-static __always_inline bool tell_end(const struct bpf_connection *connection,
-				     struct bpf_place *place)
-{
-	struct bpf_ended *record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
-
-	if (!record)
-		return false;
-	record->kind = BPF_EVENT_ENDED;
-	record->flags = connection->flags;
-	record->cookie = connection->cookie;
-	record->closed_ns = connection->closed_ns;
-	record->ended_ns = connection->ended_ns;
-	record->bytes_sent = connection->bytes_sent;
-	record->bytes_received = connection->bytes_received;
-	record->ending = connection->ending;
-	record->time_wait = connection->time_wait;
 	leave(connection, place);
 	bpf_ringbuf_submit(record, wake());
 	return true;
@@ -132,10 +110,17 @@ static __noinline void tell_unseen(struct bpf_place *place)
 	connection->ended_ns = bpf_ktime_get_ns();
 	connection->ending =
 	    connection->established_ns ? TWS_END_UNSEEN : TWS_END_ABANDONED;
-	if (tell_whole_end(connection, place))
+	if (tell_end(connection, place))
 		return;
 	connection->kind = BPF_EVENT_ENDED;
 	note_deferred();
+}
+
+/* It is neither being left, nor has it ended and is still to be read. */
+static __always_inline bool is_living(const struct bpf_place *place)
+{
+	return place->connection.kind == BPF_EVENT_BEGUN ||
+	       place->connection.kind == BPF_EVENT_ESTABLISHED;
 }
 
 /* NULL: another connection lives there, or one that has ended is still to be read. */
@@ -146,7 +131,7 @@ static __always_inline struct bpf_place *claim_place(const struct sock *sk)
 
 	if (!place)
 		return NULL;
-	if (place->owner == number && place->connection.kind != BPF_EVENT_ENDED)
+	if (place->owner == number && is_living(place))
 		tell_unseen(place);
 	if (place->owner || __sync_val_compare_and_swap(&place->owner, 0, number) != 0)
 		return NULL;

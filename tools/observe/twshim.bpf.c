@@ -4,9 +4,9 @@
  * socket, and reports who opened it and how it ended. It decides nothing else; the
  * publisher does all counting.
  *
- * The maps `places` and `connections` are authoritative: they hold the living
- * connections, and the ring only reports them sooner. An event that does not fit into the
- * ring stays in a map, and `losses` says so.
+ * The maps `places` and `connections` hold the living connections, and the ring tells of
+ * those that have ended. What does not fit into the ring stays in its map, and `losses`
+ * says so.
  */
 #include <linux/bpf.h>
 
@@ -123,6 +123,7 @@ static __always_inline void fill(struct bpf_connection *connection, struct sock 
 	connection->began_ns = beginning->began_ns;
 	connection->flags = flags_at_begin(sk);
 	read_remote(&connection->remote, sk);
+	barrier(); /* the reader looks at the kind first */
 	connection->kind = BPF_EVENT_BEGUN;
 }
 
@@ -140,7 +141,7 @@ static __noinline void begin_in_map(struct sock *sk, const struct beginning *beg
 	    0)
 		note_lost();
 	else
-		tell(&connection, wake());
+		tell(&connection);
 }
 
 static __always_inline void begin(struct sock *sk)
@@ -272,8 +273,7 @@ static __always_inline void end(struct bpf_connection *connection,
 				const struct tcp_sock *tp, int old)
 {
 	describe_end(connection, sk, tp, old);
-	if (connection->told ? tell_end(connection, place)
-			     : tell_whole_end(connection, place))
+	if (tell_end(connection, place))
 		return;
 	connection->kind = BPF_EVENT_ENDED;
 	note_deferred();
@@ -284,8 +284,8 @@ static __always_inline void establish(struct bpf_connection *connection, struct 
 {
 	connection->established_ns = packet_time(tp, connection->began_ns);
 	read_local(&connection->local, connection->remote.family, sk);
+	barrier();
 	connection->kind = BPF_EVENT_ESTABLISHED;
-	connection->told = tell(connection, BPF_RB_NO_WAKEUP);
 }
 
 /* The program has closed the connection, so what it opens next is not open at the same
@@ -294,15 +294,10 @@ static __always_inline void establish(struct bpf_connection *connection, struct 
 static __always_inline void note_close(struct bpf_connection *connection,
 				       const struct sock *sk)
 {
-	struct bpf_closed closed = {.kind = BPF_EVENT_CLOSED,
-				    .cookie = connection->cookie};
-
-	if (sk->sk_shutdown == SEND_SHUTDOWN) {
+	if (sk->sk_shutdown == SEND_SHUTDOWN)
 		connection->flags |= TWS_CONN_SHUT_WRITE;
-		return;
-	}
-	closed.closed_ns = connection->closed_ns = bpf_ktime_get_ns();
-	bpf_ringbuf_output(&ring, &closed, sizeof(closed), BPF_RB_NO_WAKEUP);
+	else
+		connection->closed_ns = bpf_ktime_get_ns();
 }
 
 static __always_inline void go_on(struct sock *sk, int old, int new)
@@ -315,8 +310,7 @@ static __always_inline void go_on(struct sock *sk, int old, int new)
 	if (!cookie)
 		return; /* not a client's; its place may be out of the caches */
 	place = place_of(number);
-	if (place &&
-	    (place->owner != number || place->connection.kind == BPF_EVENT_ENDED))
+	if (place && (place->owner != number || !is_living(place)))
 		place = NULL;
 	if (place && place->connection.cookie != cookie) {
 		tell_unseen(place);
@@ -331,12 +325,16 @@ static __always_inline void go_on(struct sock *sk, int old, int new)
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
 		return;
+	if (new == CLOSE) {
+		end(connection, place, sk, tp, old);
+		return;
+	}
 	if (new == ESTABLISHED)
 		establish(connection, sk, tp);
-	else if (new != CLOSE)
-		note_close(connection, sk);
 	else
-		end(connection, place, sk, tp, old);
+		note_close(connection, sk);
+	if (!place)
+		tell(connection);
 }
 
 SEC("tp_btf/inet_sock_set_state")
