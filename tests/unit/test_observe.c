@@ -19,6 +19,7 @@
 #include "tools/model/join.h"
 #include "tools/observe/open_table.h"
 #include "tools/observe/publish.h"
+#include "tools/observe/wake_here.h"
 #include "tools/segments/reader.h"
 
 #define COOKIES 2000
@@ -56,6 +57,39 @@ static void what_was_added_and_not_removed_is_found(void **state)
 		assert_int_equal(table.count, count);
 	}
 	open_table_free(&table);
+}
+
+/* The numbers are of no descriptors, so the kernel is told nothing. */
+static void call(struct wake_here *wake, int listener, pid_t thread, int times)
+{
+	while (times--)
+		wake_here_note(wake, listener, thread);
+}
+
+static void who_calls_alone_is_woken_on_its_own_core(void **state)
+{
+	struct wake_here wake = {0};
+	const int one = 1 << 20, other = one + 1, same_place = one + WAKE_PLACES;
+	const struct wake_place *place = &wake.place[one % WAKE_PLACES];
+
+	(void)state;
+	call(&wake, one, 7, 60);
+	assert_false(place->on);
+	call(&wake, other, 8, 1);
+	call(&wake, one, 7, 10);
+	assert_true(place->on);
+	call(&wake, one, 9, 1);
+	assert_false(place->on);
+	call(&wake, one, 7, 60);
+	assert_false(place->on);
+	call(&wake, one, 7, 10);
+	assert_true(place->on);
+	call(&wake, same_place, 7, 1);
+	assert_false(place->on);
+	call(&wake, same_place, 7, 100);
+	assert_true(place->on);
+	wake_here_drop(&wake, same_place);
+	assert_false(place->on);
 }
 
 struct stage {
@@ -324,6 +358,7 @@ int main(void)
 	    cmocka_unit_test(last_words_of_an_attempt_tell_why_it_failed),
 	    cmocka_unit_test(the_peers_fin_is_no_byte_of_the_programs),
 	    cmocka_unit_test(what_was_added_and_not_removed_is_found),
+	    cmocka_unit_test(who_calls_alone_is_woken_on_its_own_core),
 	    ON_STAGE(each_step_is_counted_once_however_often_it_is_told),
 	    ON_STAGE(an_end_alone_makes_up_for_what_was_lost),
 	    ON_STAGE(what_went_unseen_is_ended_and_the_rest_stays_open),

@@ -24,6 +24,7 @@
 #include "tools/observe/keeper.h"
 #include "tools/observe/notify_filter.h"
 #include "tools/observe/own_session.h"
+#include "tools/observe/wake_here.h"
 
 #define MS	      1000000ull
 #define DRAIN_MS      20 /* while connections are open */
@@ -43,6 +44,7 @@ struct supervise {
 	struct supervisor_setup setup;
 	int door, control, events;
 	int listeners[KEEPER_LISTENERS];
+	struct wake_here wake;
 	size_t listener_count, client_count;
 	uint64_t drained_ns, ticked_ns;
 	uint64_t finish_ns; /* when it is to be done at the latest; 0: not yet */
@@ -97,6 +99,7 @@ static void drop_listener(struct supervise *supervise, int listener)
 		if (supervise->listeners[i] == listener)
 			supervise->listeners[i] =
 			    supervise->listeners[--supervise->listener_count];
+	wake_here_drop(&supervise->wake, listener);
 	drop_descriptor(supervise, listener);
 }
 
@@ -110,6 +113,7 @@ static bool take_call(struct supervise *supervise, int listener, uint32_t also)
 
 	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, call) != 0)
 		return false;
+	wake_here_note(&supervise->wake, listener, (pid_t)call->pid);
 	supervision_take(&supervise->work, &received);
 	__atomic_fetch_add(&page->beats, 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&call->id, 0, __ATOMIC_RELEASE);
