@@ -9,13 +9,15 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 
-from harness import (ADDRESS, TIME_WAIT, Skip, is_sanitized, kernel_sockets, settle,
+from harness import (ADDRESS, TIME_WAIT, Skip, is_sanitized, kernel_sockets, settle, sysctl,
                      wait_for)
 from test_cold import NOBODY
 from test_watch import CLIENT, ENDINGS, GO, MANY, STEPS, compiled
 
 UID = 65534
+FIN_WAIT2 = 5  # in the kernel's table
 SLOW_US = 1000000  # far over what a held-up supervisor may cost, 100 ms, which `make bench` measures
 
 
@@ -148,6 +150,22 @@ def test_what_a_killed_program_leaves_is_what_the_kernel_says(t):
     report = run_supervised(t, compiled(t, "gcc"), ADDRESS, str(server.port), "socket", "connect",
                             "send:1", "recv", "kill", status=-signal.SIGKILL)
     check(t, report, server, attempts=1, established=1, ended_local_fin=1)
+
+
+def test_what_a_peer_lets_wait_for_its_close_keeps_its_bytes(t):
+    sysctl("net.ipv4.tcp_fin_timeout", 120)  # so long that the socket itself waits in FIN_WAIT2
+    server, path = t.server("slow"), os.path.join(t.scratch, "report.json")
+    steps = f"{compiled(t, 'gcc')} {ADDRESS} {server.port} socket connect send:7 close; read line"
+    run = t.start(*as_nobody(t), t.twshim, "run", "--json", "-o", path, "--", "sh", "-c", steps, shim=False,
+                  stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    wait_for(lambda: kernel_sockets(FIN_WAIT2, server.port), "it waits")
+    time.sleep(1)  # the supervisor looks at the kernel's table twice a second, and nothing shows that it has
+    server.drain()
+    settle(server.port)
+    run.communicate(b"\n")
+    with open(path, encoding="utf-8") as file:
+        check(t, t.read_report(file.read()), server, attempts=1, established=1, ended_local_fin=1, bytes_sent=7)
 
 
 def test_what_still_runs_is_observed_to_its_end(t):

@@ -39,6 +39,7 @@ struct supervision {
 	uint32_t syn_retries;
 	uint64_t passed;  /* connects that it was too late for, not yet published */
 	uint64_t lost_ns; /* when messages of endings were lost; 0: they were not */
+	bool finishing;	  /* nothing is waited for any more */
 };
 
 /* Opens what it needs. 0, or -errno with a one-line reason. */

@@ -32,7 +32,7 @@
 #define TICK_MS	      500
 #define GIVE_MS	      200  /* for the keeper, while others may wait */
 #define FIRST_GIVE_MS 1500 /* while nobody else can */
-#define SETTLE_MS     250  /* at the end, for what was closed */
+#define SETTLE_MS     1000 /* at the end, for what was closed */
 #define EVENTS	      64
 #define CLIENTS	      64 /* at the door, at the same time */
 
@@ -188,7 +188,6 @@ static void take_client(struct supervise *supervise)
 	supervision_follow_policy(&supervise->work);
 	terms = terms_of(supervise);
 	client = door_admit(supervise->door, &terms);
-
 	if (client < 0)
 		return;
 	if (supervise->client_count == CLIENTS) {
@@ -295,6 +294,7 @@ static void finish_supervising(struct supervise *supervise)
 	last_words_drain(supervise->work.words);
 	if (has_open(supervise) && tws_now() < supervise->finish_ns)
 		return;
+	supervise->work.finishing = true;
 	tick(supervise);
 	drop_ended_listeners(supervise);
 	copy_counts(supervise);

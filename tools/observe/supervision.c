@@ -20,8 +20,9 @@
 #include "tools/observe/publish_parts.h"
 
 #define MS	    1000000ull
-#define LOOK_MS	    300 /* a connection that is older is looked for in the table */
-#define REPAIR_MS   200 /* after messages were lost */
+#define LOOK_MS	    300	 /* a connection that is older is looked for in the table */
+#define REPAIR_MS   200	 /* after messages were lost */
+#define ANSWER_MS   2000 /* that a peer may take to acknowledge our FIN */
 #define MISSING_MAX 2
 
 /* Of linux/tcp_states.h. */
@@ -134,6 +135,20 @@ static bool closed_here(const struct kernel_socket *socket)
 		socket->state == CLOSING);
 }
 
+/* Whether the kernel is about to say how it ended, and how many bytes it carried: in
+ * TIME_WAIT and FIN_WAIT2 it has given up the socket itself, unless that waits longer in
+ * FIN_WAIT2 than in TIME_WAIT. In the other states the peer may never answer. */
+static bool has_last_words(const struct supervision *supervision,
+			   const struct open_connection *open,
+			   const struct kernel_socket *socket)
+{
+	if (supervision->lost_ns)
+		return false;
+	if (socket->state == TIME_WAIT || socket->state == FIN_WAIT2)
+		return true;
+	return !supervision->finishing && tws_now() - open->closed_ns < ANSWER_MS * MS;
+}
+
 /* Whether its end was missed: its message was lost, or its process is dead. */
 static bool is_missed(const struct supervision *supervision, struct open_connection *open)
 {
@@ -153,8 +168,10 @@ static bool look_at_open(struct supervision *supervision, struct open_connection
 	const struct kernel_socket *socket = kernel_table_find(table, open->cookie);
 
 	if (socket && (socket->state == TIME_WAIT || closed_here(socket))) {
-		if (!supervision->lost_ns && socket->state == TIME_WAIT)
-			return false; /* its message is about to be read */
+		note_established(open, socket);
+		publish_closed(supervision->publisher, open->cookie, tws_now());
+		if (has_last_words(supervision, open, socket))
+			return false;
 		end_by_table(open, open->flags & TWS_CONN_POLICY_LINGER2
 				       ? TWS_END_FIN_RESET
 				       : TWS_END_LOCAL_FIN);
