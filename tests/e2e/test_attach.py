@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """`twshim attach PID --inject`: a supervisor for a process that runs already. The process complains of
 whatever it could notice, and its maps, descriptors and signals are compared before and after."""
+import ctypes
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ from harness import ADDRESS, TIME_WAIT, Skip, kernel_sockets, wait_for
 from test_supervisor import as_nobody, observers
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+PTRACE_ATTACH, PTRACE_DETACH = 16, 17  # from sys/ptrace.h
 PATIENT = ("sleep", "poll", "select", "epoll", "read", "accept", "suspend", "sums")
 
 
@@ -267,6 +269,13 @@ def test_a_process_that_is_traced_is_left_alone(t):
     assert f"process {tracer.pid} traces it" in said, said
     tracer.terminate()
     tracer.wait()
+    # A tracer may also hold it in a stop of its own.
+    ptrace = ctypes.CDLL(None).ptrace
+    assert ptrace(PTRACE_ATTACH, program.pid, None, None) == 0
+    os.waitid(os.P_PID, program.pid, os.WSTOPPED)
+    _, said = attach(t, program.pid, status=1)
+    assert f"process {os.getpid()} traces it" in said, said
+    assert ptrace(PTRACE_DETACH, program.pid, None, None) == 0
     program.end()
 
 

@@ -100,13 +100,13 @@ static bool check_state(pid_t process, const char *status, char *ret_error, size
 
 	if (state == 'Z' || state == 'X')
 		return refuse(ret_error, size, "it has ended");
-	if (state == 'T' || state == 't')
-		return refuse(ret_error, size, "it is stopped: kill -CONT %d first",
-			      (int)process);
 	if (number(status, "\nTracerPid:", 10))
 		return refuse(ret_error, size,
 			      "process %lu traces it: end that debugger or strace first",
 			      number(status, "\nTracerPid:", 10));
+	if (state == 'T')
+		return refuse(ret_error, size, "it is stopped: kill -CONT %d first",
+			      (int)process);
 	if (has_filter(process))
 		return refuse(ret_error, size,
 			      "it has a filter of system calls already; as root, twshim "
