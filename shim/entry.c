@@ -52,9 +52,7 @@ TWS_HOT int tws_wrap_connect(int fd, const struct sockaddr *address, socklen_t l
 	struct tws_connecting connecting;
 	int ret;
 
-	if (tws_likely(tws_fd(fd)))
-		pthread_testcancel(); /* connect() does this first; we must before we
-					 count */
+	pthread_testcancel(); /* connect() does this first; we must before we count */
 	tws_hook_connect(fd, address, length, &connecting);
 	ret = tws_real.connect(fd, address, length);
 	tws_hook_connected(fd, address, length, &connecting, error_of(ret), false);

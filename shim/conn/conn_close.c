@@ -97,8 +97,6 @@ TWS_HOT bool tws_conn_close(int fd, uint32_t word, enum tws_via via,
 		return close_unconnected(fd, via, ret_end);
 	asked.cookie =
 	    tws_conn_cookie(fd, book); /* before the first look into the book */
-	if (tws_unlikely(tws_fd(fd) != word))
-		return false;
 	conn = tws_conn_in(book, word);
 	if (tws_likely(is_plain(&conn, asked.cookie))) {
 		tws_records_expect(book);
@@ -113,5 +111,6 @@ TWS_HOT bool tws_conn_close(int fd, uint32_t word, enum tws_via via,
 			return false;
 		}
 	}
-	return close_slowly(fd, conn, via, asked, ret_end);
+	/* If the book is lost, so is the word. */
+	return tws_fd(fd) == word && close_slowly(fd, conn, via, asked, ret_end);
 }
