@@ -221,11 +221,6 @@ static void watch_say_losses(const struct watch *watch)
 		    "read from the table%s",
 		    print_number(number, losses->deferred),
 		    losses->lost ? "" : ", and nothing is lost");
-	if (losses->missed)
-		cli_fail(0,
-			 "the kernel skipped %s runs of the program; as many changes of "
-			 "state may be missing, such as the ends of connections",
-			 print_number(number, losses->missed));
 	if (watch->counts.refused)
 		cli_fail(0, "%s processes were not published: no memory or no room in %s",
 			 print_number(number, watch->counts.refused),

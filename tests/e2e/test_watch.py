@@ -492,6 +492,25 @@ def test_a_ring_that_is_full_again_and_again_loses_and_doubles_none(t):
     t.counters(report, attempts=many, established=many, ended_local_fin=many, peak_open=1)
 
 
+def spread_packets(mask):
+    """Which processors take the packets of this namespace: with more than one, a packet comes by
+    an interrupt, in the middle of whatever runs there."""
+    subprocess.run(["unshare", "-m", "sh", "-c", "mount -t sysfs sysfs /sys && "
+                    f"echo {mask} >/sys/class/net/lo/queues/rx-0/rps_cpus"], check=False)
+
+
+def test_a_storm_of_packets_that_interrupt_the_watch_is_counted_in_full(t):
+    watch, many = Watch(t), 6 * 4000
+    spread_packets(3)
+    clients = [t.start(t.prog("cycle"), ADDRESS, "4000", "1", shim=False, stdout=subprocess.DEVNULL)
+               for _ in range(6)]
+    for client in clients:
+        assert client.wait(timeout=60) == 0
+    spread_packets(0)
+    total = watch.end()["total"]
+    assert (total["attempts"], total["established"], total["abandoned"]) == (many, many, 0), total
+
+
 def test_run_of_a_static_program_gives_the_same_report_without_any_option(t):
     server, client = t.server(), compiled(t, "gcc")
     report = t.twshim_run(client, ADDRESS, str(server.port), *STEPS, f"repeat:{MANY}")

@@ -67,27 +67,6 @@ int bpf_source_fd(const struct bpf_source *source)
 	return libbpf.ring_buffer__epoll_fd(source->ring);
 }
 
-/* The start of struct bpf_prog_info, which older headers do not have in full. */
-struct program_info {
-	uint8_t others[208];
-	uint64_t recursion_misses;
-};
-
-/* An interrupt may change the states of many sockets while the program is at work on its
- * processor. The kernel counts what it does not tell then. */
-static uint64_t missed_runs(const struct bpf_source *source)
-{
-	const struct bpf_program *on_state =
-	    libbpf.bpf_object__find_program_by_name(source->object, "on_state");
-	struct program_info info = {0};
-	uint32_t size = sizeof(info);
-
-	return on_state && libbpf.bpf_obj_get_info_by_fd(libbpf.bpf_program__fd(on_state),
-							 &info, &size) == 0
-		   ? info.recursion_misses
-		   : 0;
-}
-
 struct bpf_source_losses bpf_source_losses(const struct bpf_source *source)
 {
 	struct bpf_source_losses ret = {.no_early = source->no_early};
@@ -97,7 +76,6 @@ struct bpf_source_losses bpf_source_losses(const struct bpf_source *source)
 	libbpf.bpf_map_lookup_elem(source->losses, &zero, &losses);
 	ret.deferred = losses.deferred;
 	ret.lost = losses.lost;
-	ret.missed = missed_runs(source);
 	return ret;
 }
 
@@ -260,9 +238,13 @@ static int attach(struct bpf_source *source, const struct observe_scope *scope)
 			    keep(source,
 				 libbpf.bpf_program__attach(program(source, "on_exit")));
 	}
+	/* In the order in which the kernel runs them. */
 	if (result == 0)
 		result =
 		    keep(source, libbpf.bpf_program__attach(program(source, "on_state")));
+	if (result == 0)
+		result = keep(
+		    source, libbpf.bpf_program__attach(program(source, "on_call_state")));
 	return result;
 }
 

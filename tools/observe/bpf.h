@@ -50,8 +50,6 @@ size_t bpf_source_adopt(struct bpf_source *source, const struct observe_scope *s
 struct bpf_source_losses {
 	uint64_t deferred; /* records that the ring had no room for; found in the map */
 	uint64_t lost;	   /* connections that the map had no room for: not counted */
-	uint64_t missed;   /* changes of state, also of servers' sockets, for which the
-			      kernel   did not run the program, because it ran already */
 	bool no_early;	   /* attempts that fail before a SYN is sent are not seen */
 };
 

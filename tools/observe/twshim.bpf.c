@@ -16,34 +16,19 @@
 #include <bpf/bpf_tracing.h>
 
 #include "tools/observe/bpf_call.h"
+#include "tools/observe/bpf_ending.h"
 #include "tools/observe/bpf_event.h"
 #include "tools/observe/bpf_kernel.h"
 #include "tools/observe/bpf_place.h"
 #include "tools/observe/bpf_process.h"
 
-#define AF_INET		      2
-#define AF_INET6	      10
-#define IPPROTO_TCP	      6
-#define O_NONBLOCK	      00004000
-#define SEND_SHUTDOWN	      2
-#define BINDADDR_LOCK	      4
-#define BINDPORT_LOCK	      8
-#define ADDRESS_NOT_AVAILABLE 99 /* errno */
-
-enum socket_flag { DEAD = 0, DONE = 1, LINGER = 4 }; /* from enum sock_flags */
-
-/* State numbers of the kernel, as in /proc/net/tcp. */
-enum state {
-	ESTABLISHED = 1,
-	SYN_SENT = 2,
-	SYN_RECV = 3,
-	FIN_WAIT1 = 4,
-	FIN_WAIT2 = 5,
-	CLOSE = 7,
-	CLOSE_WAIT = 8,
-	LAST_ACK = 9,
-	CLOSING = 11,
-};
+#define AF_INET	      2
+#define AF_INET6      10
+#define IPPROTO_TCP   6
+#define O_NONBLOCK    00004000
+#define SEND_SHUTDOWN 2
+#define BINDADDR_LOCK 4
+#define BINDPORT_LOCK 8
 
 /* ----------------------------------------------------------------------- connections */
 
@@ -168,106 +153,6 @@ static __always_inline void begin(struct sock *sk)
 		begin_in_map(sk, &beginning);
 }
 
-/* Payload bytes that were received but not read. An unread FIN does not count. */
-static __always_inline __u32 unread(const struct tcp_sock *tp, int old, bool done)
-{
-	__u32 bytes = tp->rcv_nxt - tp->copied_seq;
-
-	return bytes && (old == CLOSE_WAIT || done) ? bytes - 1 : bytes;
-}
-
-/* Records a failed attempt. If its SYN was never sent, the socket holds no error:
- * either no port was free, or its own port was taken. */
-static __always_inline void fail_attempt(struct bpf_connection *connection,
-					 const struct tcp_sock *tp, int error)
-{
-	if (!error && !tp->segs_out)
-		error = ADDRESS_NOT_AVAILABLE;
-	connection->error = error;
-	connection->ending = error ? TWS_END_FAILED : TWS_END_ABANDONED;
-}
-
-/* From FIN_WAIT1, FIN_WAIT2 or CLOSING, TIME_WAIT follows, unless the socket still
- * belongs to the program and the program resets it now or had disabled TIME_WAIT. */
-static __always_inline __u8 ending_of_ours(const struct sock *sk,
-					   const struct tcp_sock *tp, int old)
-{
-	bool dead = sk->__sk_common.skc_flags & 1ul << DEAD,
-	     done = sk->__sk_common.skc_flags & 1ul << DONE;
-
-	if (!dead && !done)
-		return unread(tp, old, done) ? TWS_END_RESET_UNREAD : TWS_END_RESET_APP;
-	if (tp->linger2 < 0 && !done)
-		return TWS_END_FIN_RESET;
-	return TWS_END_LOCAL_FIN;
-}
-
-static __always_inline __u8 ending_of(const struct sock *sk, const struct tcp_sock *tp,
-				      int old)
-{
-	if (old == LAST_ACK)
-		return TWS_END_REMOTE_FIN;
-	if (sk->sk_err)
-		return TWS_END_RESET_REMOTE;
-	if (old == ESTABLISHED || old == CLOSE_WAIT)
-		return unread(tp, old, false) ? TWS_END_RESET_UNREAD : TWS_END_RESET_APP;
-	return ending_of_ours(sk, tp, old);
-}
-
-static __always_inline void count_bytes(struct bpf_connection *connection,
-					const struct sock *sk, const struct tcp_sock *tp)
-{
-	__u32 unsent = tp->write_seq - tp->snd_nxt;
-
-	connection->bytes_sent = tp->bytes_sent - tp->bytes_retrans + unsent;
-	connection->bytes_received = tp->bytes_received;
-	if (connection->bytes_received && sk->__sk_common.skc_flags & 1ul << DONE)
-		connection->bytes_received--; /* the FIN */
-}
-
-/* When the packet came on which the kernel works: it has read the clock for that, and
- * reading it costs as much as a record in the ring. Not before `since`, or the program
- * did something meanwhile. */
-static __always_inline __u64 packet_time(const struct tcp_sock *tp, __u64 since)
-{
-	__u64 at = 0;
-
-	if (bpf_core_field_exists(tp->tcp_clock_cache))
-		at = tp->tcp_clock_cache;
-	return at > since ? at : bpf_ktime_get_ns();
-}
-
-/* It ends by a FIN of the peer, or by the answer to our own after that: both come in a
- * packet. */
-static __always_inline bool ends_by_packet(const struct bpf_connection *connection,
-					   const struct sock *sk)
-{
-	return sk->__sk_common.skc_flags & 1ul << DONE &&
-	       (connection->ending == TWS_END_LOCAL_FIN ||
-		connection->ending == TWS_END_REMOTE_FIN);
-}
-
-static __always_inline void describe_end(struct bpf_connection *connection,
-					 struct sock *sk, const struct tcp_sock *tp,
-					 int old)
-{
-	if (sk->__sk_common.skc_flags & 1ul << LINGER)
-		connection->flags |=
-		    sk->sk_lingertime ? TWS_CONN_APP_LINGER_N : TWS_CONN_APP_LINGER_0;
-	if (tp->linger2 < 0)
-		connection->flags |= TWS_CONN_APP_LINGER2;
-	if (!connection->established_ns) {
-		fail_attempt(connection, tp, sk->sk_err);
-	} else {
-		connection->ending = ending_of(sk, tp, old);
-		count_bytes(connection, sk, tp);
-	}
-	connection->ended_ns = ends_by_packet(connection, sk)
-				   ? packet_time(tp, connection->closed_ns)
-				   : bpf_ktime_get_ns();
-	connection->time_wait = connection->ending == TWS_END_LOCAL_FIN;
-}
-
 static __always_inline void end(struct bpf_connection *connection,
 				struct bpf_place *place, struct sock *sk,
 				const struct tcp_sock *tp, int old)
@@ -307,8 +192,6 @@ static __always_inline void go_on(struct sock *sk, int old, int new)
 	struct bpf_place *place;
 	struct tcp_sock *tp;
 
-	if (!cookie)
-		return; /* not a client's; its place may be out of the caches */
 	place = place_of(number);
 	if (place && (place->owner != number || !is_living(place)))
 		place = NULL;
@@ -325,27 +208,83 @@ static __always_inline void go_on(struct sock *sk, int old, int new)
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
 		return;
+	if (new == ESTABLISHED || (!connection->established_ns && was_established(old)))
+		establish(connection, sk, tp);
 	if (new == CLOSE) {
 		end(connection, place, sk, tp, old);
 		return;
 	}
-	if (new == ESTABLISHED)
-		establish(connection, sk, tp);
-	else
+	if (new != ESTABLISHED)
 		note_close(connection, sk);
 	if (!place)
 		tell(connection);
 }
 
+/* Whether a connection goes on with this. The socket of a server has no cookie, and its
+ * place may be out of the caches. */
+static __always_inline bool matters(const struct sock *sk, int new)
+{
+	return sk->sk_protocol == IPPROTO_TCP && sk->__sk_common.skc_cookie.counter &&
+	       (new == ESTABLISHED || new == FIN_WAIT1 || new == LAST_ACK ||
+		new == CLOSE);
+}
+
+/* The kernel does not run a program while the same one is at work on that processor. A
+ * call such as connect() may be interrupted while the program is at work, and the packets
+ * that have come in then change the states of other sockets, often of hundreds. So there
+ * are two: on_call_state is for sockets that a call holds, and on_state for what packets
+ * and timers do, which nothing of this kind interrupts. On each change, one runs after
+ * the other: if on_state was at work already, on_call_state was not, and does its work.
+ */
+static __always_inline bool is_held(const struct sock *sk)
+{
+	return sk->sk_lock.owned != 0;
+}
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64); /* what on_state did last, until on_call_state saw it */
+} seen SEC(".maps");
+
+static __always_inline __u64 *seen_here(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&seen, &zero);
+}
+
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(on_state, struct sock *sk, int old, int new)
 {
-	if (sk->sk_protocol != IPPROTO_TCP)
+	__u64 *done;
+
+	if (is_held(sk) || !matters(sk, new))
 		return 0;
-	if (new == SYN_SENT)
+	done = seen_here();
+	if (done)
+		*done = number_of(sk) + (__u64) new;
+	go_on(sk, old, new);
+	return 0;
+}
+
+static __always_inline bool was_seen(const struct sock *sk, int new)
+{
+	__u64 *done = seen_here();
+	bool ret = done && *done == number_of(sk) + (__u64) new;
+
+	if (ret)
+		*done = 0;
+	return ret;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(on_call_state, struct sock *sk, int old, int new)
+{
+	if (new == SYN_SENT && sk->sk_protocol == IPPROTO_TCP)
 		begin(sk);
-	else if (new == ESTABLISHED || new == FIN_WAIT1 || new == LAST_ACK ||
-		 new == CLOSE)
+	else if (matters(sk, new) && (is_held(sk) || !was_seen(sk, new)))
 		go_on(sk, old, new);
 	return 0;
 }
