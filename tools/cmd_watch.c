@@ -221,6 +221,12 @@ static void watch_say_losses(const struct watch *watch)
 		    "read from the table%s",
 		    print_number(number, losses->deferred),
 		    losses->lost ? "" : ", and nothing is lost");
+	if (losses->found)
+		cli_fail(
+		    0,
+		    "the ends of %s connections were not seen as they happened; what "
+		    "became of these was looked up in the kernel's table of sockets",
+		    print_number(number, losses->found));
 	if (watch->counts.refused)
 		cli_fail(0, "%s processes were not published: no memory or no room in %s",
 			 print_number(number, watch->counts.refused),

@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "tools/observe/bpf.h"
 #include "tools/observe/call.h"
 #include "tools/model/join.h"
 #include "tools/observe/open_table.h"
@@ -351,12 +352,38 @@ static void the_peers_fin_is_no_byte_of_the_programs(void **state)
 	assert_int_equal(decided(&words, 0, TWS_END_NONE).bytes_received, 9);
 }
 
+/* As in /proc/net/tcp. */
+enum { STATE_FIN_WAIT2 = 5, STATE_TIME_WAIT = 6, STATE_LAST_ACK = 9 };
+
+static void what_became_of_an_unseen_end_is_in_the_kernels_table(void **state)
+{
+	struct bpf_connection connection = {.kind = BPF_EVENT_ESTABLISHED};
+	struct kernel_socket socket = {.state = STATE_TIME_WAIT};
+
+	assert_int_equal(bpf_repair_decide(&connection, NULL, false), TWS_END_ABANDONED);
+	connection.established_ns = 1;
+	assert_int_equal(bpf_repair_decide(&connection, NULL, false), TWS_END_UNSEEN);
+	assert_int_equal(bpf_repair_decide(&connection, &socket, false),
+			 TWS_END_LOCAL_FIN);
+	assert_int_equal(bpf_repair_decide(&connection, &socket, true),
+			 TWS_END_LOCAL_FIN);
+	socket.state = STATE_FIN_WAIT2; /* of a socket that lives, or of a TIME_WAIT */
+	assert_int_equal(bpf_repair_decide(&connection, &socket, false), TWS_END_NONE);
+	assert_int_equal(bpf_repair_decide(&connection, &socket, true),
+			 TWS_END_LOCAL_FIN);
+	connection.last_ack = 1;
+	assert_int_equal(bpf_repair_decide(&connection, NULL, true), TWS_END_REMOTE_FIN);
+	socket.state = STATE_LAST_ACK;
+	assert_int_equal(bpf_repair_decide(&connection, &socket, false), TWS_END_NONE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(last_words_tell_how_a_connection_ended),
 	    cmocka_unit_test(last_words_of_an_attempt_tell_why_it_failed),
 	    cmocka_unit_test(the_peers_fin_is_no_byte_of_the_programs),
+	    cmocka_unit_test(what_became_of_an_unseen_end_is_in_the_kernels_table),
 	    cmocka_unit_test(what_was_added_and_not_removed_is_found),
 	    cmocka_unit_test(who_calls_alone_is_woken_on_its_own_core),
 	    ON_STAGE(each_step_is_counted_once_however_often_it_is_told),

@@ -4,14 +4,8 @@
  * does not know their owners, so it is told. They are found once, in /proc and by
  * sock_diag, in every network namespace that contains a process.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <netinet/tcp.h>
-#include <sched.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "shim/shared/clock.h"
@@ -23,6 +17,7 @@
 #include "tools/observe/bpf.h"
 #include "tools/observe/cgroup.h"
 #include "tools/observe/libbpf.h"
+#include "tools/observe/namespace_table.h"
 
 #define NAMESPACES 256
 #define NO_EXIST   1 /* from bpf(2) */
@@ -57,57 +52,27 @@ struct adoption {
 static int note_place(pid_t pid, void *data)
 {
 	struct adoption *adoption = data;
-	char path[64];
-	struct stat st;
+	uint64_t net_namespace = namespace_of(pid);
 
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
-	if (stat(path, &st) != 0 || adoption->place_count == NAMESPACES)
+	if (!net_namespace || adoption->place_count == NAMESPACES)
 		return 0;
 	for (size_t i = 0; i < adoption->place_count; i++)
-		if (adoption->places[i].net_namespace == st.st_ino)
+		if (adoption->places[i].net_namespace == net_namespace)
 			return 0;
-	adoption->places[adoption->place_count].net_namespace = st.st_ino;
+	adoption->places[adoption->place_count].net_namespace = net_namespace;
 	adoption->places[adoption->place_count++].pid = pid;
 	return 0;
 }
 
-static int enter(pid_t pid)
-{
-	char path[64];
-	int fd, result;
-
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	result = setns(fd, CLONE_NEWNET) == 0 ? 0 : -errno;
-	close(fd);
-	return result;
-}
-
-/* Reads the socket table of a namespace from inside it. `home` leads back. */
-static void read_adopt_table(const struct adoption *adoption, struct place *place,
-			     int home)
-{
-	bool ours = place->net_namespace == adoption->source->net_namespace;
-	char error[160];
-
-	kernel_table_free(&place->table);
-	if (!ours && enter(place->pid) != 0)
-		return;
-	kernel_table_read(&place->table, STATES, error, sizeof(error));
-	if (!ours)
-		(void)!setns(home, CLONE_NEWNET);
-}
-
 static void read_tables(const struct adoption *adoption)
 {
-	int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	struct place *place;
 
-	for (size_t i = 0; home >= 0 && i < adoption->place_count; i++)
-		read_adopt_table(adoption, &adoption->places[i], home);
-	if (home >= 0)
-		close(home);
+	for (size_t i = 0; i < adoption->place_count; i++) {
+		place = &adoption->places[i];
+		kernel_table_free(&place->table);
+		namespace_table_read(&place->table, place->pid, STATES);
+	}
 }
 
 /* ------------------------------------------------------------------------- sockets */

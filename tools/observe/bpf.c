@@ -33,7 +33,7 @@ static void forget(void *data, struct published *published)
 
 /* Whatever happened before the look is in the maps when these are read, or in the ring
  * after that. What comes later is only seen in part, and is left to the next look. */
-static void look(struct bpf_source *source, uint64_t age_ns)
+void bpf_source_look(struct bpf_source *source, uint64_t age_ns)
 {
 	uint64_t now = tws_now();
 
@@ -44,13 +44,14 @@ static void look(struct bpf_source *source, uint64_t age_ns)
 
 void bpf_source_read(struct bpf_source *source)
 {
-	look(source, CONNECTING_NS);
+	bpf_source_look(source, CONNECTING_NS);
 }
 
 void bpf_source_read_all(struct bpf_source *source)
 {
-	look(source, 0);
+	bpf_source_look(source, 0);
 	bpf_changes_count(source, UINT64_MAX);
+	bpf_repair_all(source);
 }
 
 void bpf_source_tick(struct bpf_source *source)
@@ -58,6 +59,7 @@ void bpf_source_tick(struct bpf_source *source)
 	publish_note_dead(source->publisher);
 	bpf_source_read(source);
 	bpf_map_calls(source);
+	bpf_repair(source);
 	publish_tick(source->publisher);
 	observed_sweep(&source->observed);
 }
@@ -76,6 +78,7 @@ struct bpf_source_losses bpf_source_losses(const struct bpf_source *source)
 	libbpf.bpf_map_lookup_elem(source->losses, &zero, &losses);
 	ret.deferred = losses.deferred;
 	ret.lost = losses.lost;
+	ret.found = source->repaired.count;
 	return ret;
 }
 
@@ -348,6 +351,8 @@ void bpf_source_close(struct bpf_source *source)
 	if (source->object)
 		libbpf.bpf_object__close(source->object);
 	free(source->changes);
+	free(source->suspects);
+	cookie_map_free(&source->repaired);
 	publish_on_forgotten(source->publisher, NULL, NULL);
 	observed_free(&source->observed);
 	free(source);

@@ -7,6 +7,8 @@
 #ifndef TWS_TOOLS_OBSERVE_BPF_H
 #define TWS_TOOLS_OBSERVE_BPF_H
 
+#include "tools/base/map.h"
+#include "tools/kernel/kernel.h"
 #include "tools/observe/bpf_event.h"
 #include "tools/observe/observed.h"
 #include "tools/observe/publish.h"
@@ -50,6 +52,7 @@ size_t bpf_source_adopt(struct bpf_source *source, const struct observe_scope *s
 struct bpf_source_losses {
 	uint64_t deferred; /* records that the ring had no room for; found in the map */
 	uint64_t lost;	   /* connections that the map had no room for: not counted */
+	uint64_t found;	   /* ends that nobody told; looked up in the kernel's tables */
 	bool no_early;	   /* attempts that fail before a SYN is sent are not seen */
 };
 
@@ -78,7 +81,11 @@ struct bpf_source {
 	size_t change_count, change_room;
 	uint64_t deferred; /* as of the last look into the map */
 	bool no_early;
-	uint64_t net_namespace; /* ours */
+	uint64_t net_namespace;	      /* ours */
+	struct bpf_suspect *suspects; /* see bpf_repair.c */
+	size_t suspect_count, suspect_room;
+	struct cookie_map repaired;
+	unsigned repair_wait, repair_pause; /* ticks */
 };
 
 /* bpf_events.c: a record from the ring; `data` is the source. Returns 0. */
@@ -106,6 +113,33 @@ void bpf_map_places(const struct bpf_source *source,
 		    void (*take)(struct bpf_place *place,
 				 const struct bpf_connection *connection, void *data),
 		    void *data);
+
+/* Calls `take` for each connection that lives in a place or in the map. */
+void bpf_map_each(const struct bpf_source *source,
+		  void (*take)(const struct bpf_connection *connection, void *data),
+		  void *data);
+
+/* bpf_repair.c: looks in the kernel's tables for what became of connections whose ends
+ * nobody told: those that are held, and those that were closed more than a second ago.
+ * Call this once per second. */
+void bpf_repair(struct bpf_source *source);
+
+/* The same at the end, for all that are closed. */
+void bpf_repair_all(struct bpf_source *source);
+
+/* Holds an end that was not seen until then. False: it is to be counted now. */
+bool bpf_repair_hold(struct bpf_source *source, const struct bpf_connection *event);
+
+/* Whether its end was found in this way: what is told of it later is too late. */
+bool bpf_repair_has(const struct bpf_source *source, uint64_t cookie);
+
+/* How a connection ended that the table has as `socket`, or not (NULL). `gone`: its
+ * socket is known to be gone, but for what is left in TIME_WAIT. Pure. */
+enum tws_ending bpf_repair_decide(const struct bpf_connection *connection,
+				  const struct kernel_socket *socket, bool gone);
+
+/* bpf.c: reads what has arrived, and counts it. */
+void bpf_source_look(struct bpf_source *source, uint64_t age_ns);
 
 /* Returns the errno with which this network namespace cannot reach an address; 0 if it
  * is unknown. */

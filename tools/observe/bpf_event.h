@@ -53,7 +53,9 @@ struct bpf_connection {
 	uint64_t bytes_received;
 	uint8_t ending;	   /* enum tws_ending */
 	uint8_t time_wait; /* it left a TIME_WAIT socket here */
-	uint8_t reserved[6];
+	uint8_t last_ack;  /* the peer had closed first */
+	uint8_t sought;	   /* for the reader alone: in the kernel's table */
+	uint8_t reserved[4];
 };
 
 /* Where a connection lives, chosen by the address of its socket. The kernel gives a

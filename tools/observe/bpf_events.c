@@ -94,6 +94,8 @@ void bpf_source_take(struct bpf_source *source, const struct bpf_connection *eve
 	struct publish_connection connection = describe(source, event);
 	struct published *published = publish_find(source->publisher, event->cookie);
 
+	if (bpf_repair_has(source, event->cookie) || bpf_repair_hold(source, event))
+		return;
 	if (event->kind == BPF_EVENT_CLOSED) {
 		publish_closed(source->publisher, event->cookie, event->closed_ns);
 		return;

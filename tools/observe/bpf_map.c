@@ -22,7 +22,7 @@ struct sweep {
 	struct bpf_connection values[BATCH];
 };
 
-/* Reads all entries of a map such as `connections`, several per call. */
+/* Reads all entries of the map `connections`, several per call. */
 static void
 sweep(int map, void (*take)(uint64_t key, const struct bpf_connection *value, void *data),
       void *data)
@@ -91,6 +91,8 @@ static bool is_known(const struct bpf_source *source,
 	const struct open_connection *open =
 	    publish_open_of(source->publisher, connection->cookie);
 
+	if (bpf_repair_has(source, connection->cookie))
+		return true;
 	if (!open || connection->kind == BPF_EVENT_ENDED)
 		return false;
 	return connection->kind == BPF_EVENT_BEGUN ||
@@ -134,6 +136,37 @@ void bpf_map_look(struct bpf_source *source, uint64_t age_ns)
 		return;
 	source->deferred = losses.deferred;
 	sweep(source->connections, see_connection, &look);
+}
+
+struct each {
+	void (*take)(const struct bpf_connection *connection, void *data);
+	void *data;
+};
+
+static void take_place(struct bpf_place *place, const struct bpf_connection *connection,
+		       void *data)
+{
+	const struct each *each = data;
+
+	(void)place;
+	each->take(connection, each->data);
+}
+
+static void take_connection(uint64_t key, const struct bpf_connection *connection,
+			    void *data)
+{
+	(void)key;
+	take_place(NULL, connection, data);
+}
+
+void bpf_map_each(const struct bpf_source *source,
+		  void (*take)(const struct bpf_connection *connection, void *data),
+		  void *data)
+{
+	struct each each = {take, data};
+
+	bpf_map_places(source, take_place, &each);
+	sweep(source->connections, take_connection, &each);
 }
 
 /* ---------------------------------------------------------- calls without a SYN */

@@ -101,8 +101,8 @@ static __always_inline bool tell_end(const struct bpf_connection *connection,
 	return true;
 }
 
-/* Its socket is gone, and the kernel did not run the program at its end: it does not
- * while the program runs on the same processor already. */
+/* Its socket is gone, and the kernel did not run the program at its end. The reader finds
+ * out what became of it. */
 static __noinline void tell_unseen(struct bpf_place *place)
 {
 	struct bpf_connection *connection = &place->connection;

@@ -147,6 +147,28 @@ struct open_connection *publish_open_of(const struct publisher *publisher,
 	return open_table_find(&publisher->table, cookie);
 }
 
+static bool is_over(const struct open_connection *open, uint64_t before_ns)
+{
+	return open->closed_ns ? open->closed_ns < before_ns
+			       : open->published->dead && open->began_ns < before_ns;
+}
+
+bool publish_is_over(const struct publisher *publisher, uint64_t cookie,
+		     uint64_t before_ns)
+{
+	const struct open_table *table = &publisher->table;
+	const struct open_connection *open;
+
+	if (cookie) {
+		open = open_table_find(table, cookie);
+		return open && is_over(open, before_ns);
+	}
+	for (uint32_t i = 0; i < table->count; i++)
+		if (is_over(&table->all[i], before_ns))
+			return true;
+	return false;
+}
+
 void publish_on_forgotten(struct publisher *publisher,
 			  void (*forgotten)(void *data, struct published *published),
 			  void *data)

@@ -147,6 +147,11 @@ void publish_ended(struct published *published,
 void publish_adopted(struct published *published,
 		     const struct publish_connection *connection);
 
+/* Whether a connection has not ended though its program closed it before, or is dead.
+ * Cookie 0: whether there is one of this kind. */
+bool publish_is_over(const struct publisher *publisher, uint64_t cookie,
+		     uint64_t before_ns);
+
 /* Counts the connections for which `gone` returns true as ended unseen. */
 void publish_unseen(struct publisher *publisher,
 		    bool (*gone)(void *data, uint64_t cookie), void *data);

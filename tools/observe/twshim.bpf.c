@@ -177,8 +177,9 @@ static __always_inline void establish(struct bpf_connection *connection, struct 
  * time. If it shut down one half before, its close() comes later and is not a change
  * of state. */
 static __always_inline void note_close(struct bpf_connection *connection,
-				       const struct sock *sk)
+				       const struct sock *sk, int new)
 {
+	connection->last_ack = new == LAST_ACK;
 	if (sk->sk_shutdown == SEND_SHUTDOWN)
 		connection->flags |= TWS_CONN_SHUT_WRITE;
 	else
@@ -215,7 +216,7 @@ static __always_inline void go_on(struct sock *sk, int old, int new)
 		return;
 	}
 	if (new != ESTABLISHED)
-		note_close(connection, sk);
+		note_close(connection, sk, new);
 	if (!place)
 		tell(connection);
 }

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Ends that nobody told. If the kernel did not run the program when a connection ended,
+ * its closed socket lives on in a place or in the map, until the program meets another
+ * socket in the same memory. What became of it is in the kernel's table, which keeps a
+ * TIME_WAIT for a minute.
+ */
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shim/shared/clock.h"
+#include "tools/observe/bpf.h"
+#include "tools/observe/libbpf.h"
+#include "tools/observe/namespace_table.h"
+
+#define CLOSING_NS    1000000000u /* after that a missing end is looked for */
+#define LONGEST_PAUSE 31	  /* ticks */
+
+struct bpf_suspect {
+	struct bpf_connection connection;
+	bool gone;    /* its socket's memory is used again */
+	bool decided; /* a table was read for it */
+};
+
+enum tws_ending bpf_repair_decide(const struct bpf_connection *connection,
+				  const struct kernel_socket *socket, bool gone)
+{
+	if (socket && (socket->state == TCP_TIME_WAIT || gone))
+		return TWS_END_LOCAL_FIN; /* TIME_WAIT may wait for the peer's FIN */
+	if (socket)
+		return TWS_END_NONE;
+	if (!connection->established_ns)
+		return TWS_END_ABANDONED;
+	return connection->last_ack ? TWS_END_REMOTE_FIN : TWS_END_UNSEEN;
+}
+
+bool bpf_repair_has(const struct bpf_source *source, uint64_t cookie)
+{
+	return source->repaired.count && cookie_map_find(&source->repaired, cookie);
+}
+
+static bool suspect(struct bpf_source *source, const struct bpf_connection *connection,
+		    bool gone)
+{
+	size_t room = source->suspect_room ? source->suspect_room * 2 : 256;
+	struct bpf_suspect *grown;
+
+	if (source->suspect_count == source->suspect_room) {
+		grown = reallocarray(source->suspects, room, sizeof(*grown));
+		if (!grown)
+			return false;
+		source->suspects = grown;
+		source->suspect_room = room;
+	}
+	source->suspects[source->suspect_count++] =
+	    (struct bpf_suspect){.connection = *connection, .gone = gone};
+	return true;
+}
+
+bool bpf_repair_hold(struct bpf_source *source, const struct bpf_connection *event)
+{
+	return event->kind == BPF_EVENT_ENDED && event->ending == TWS_END_UNSEEN &&
+	       !event->sought && !(event->flags & TWS_CONN_ADOPTED) &&
+	       suspect(source, event, true);
+}
+
+struct repair {
+	struct bpf_source *source;
+	uint64_t before_ns;
+};
+
+static void see(const struct bpf_connection *connection, void *data)
+{
+	const struct repair *repair = data;
+
+	if (connection->kind != BPF_EVENT_ENDED &&
+	    publish_is_over(repair->source->publisher, connection->cookie,
+			    repair->before_ns))
+		suspect(repair->source, connection, false);
+}
+
+/* Decides for all of one network namespace. Without its table, those whose sockets are
+ * gone stay what they are, and the others are left alone. */
+static void decide(struct bpf_source *source, uint32_t net_namespace)
+{
+	struct kernel_table table = {0};
+	pid_t pid = namespace_resident(net_namespace);
+	bool known = pid && namespace_table_read(&table, pid, KERNEL_STATES_ALL) == 0;
+	struct bpf_suspect *at;
+
+	for (size_t i = 0; i < source->suspect_count; i++) {
+		at = &source->suspects[i];
+		if (at->connection.net_namespace != net_namespace)
+			continue;
+		at->decided = true;
+		at->connection.ending =
+		    known || at->gone
+			? (uint8_t)bpf_repair_decide(
+			      &at->connection,
+			      kernel_table_find(&table, at->connection.cookie), at->gone)
+			: TWS_END_NONE;
+	}
+	kernel_table_free(&table);
+}
+
+/* Its end may have been told meanwhile. */
+static void finish(struct bpf_source *source, const struct bpf_suspect *at)
+{
+	struct bpf_connection event = at->connection;
+
+	if (event.ending == TWS_END_NONE ||
+	    (!at->gone && !publish_open_of(source->publisher, event.cookie)))
+		return;
+	event.kind = BPF_EVENT_ENDED;
+	event.sought = 1;
+	event.time_wait = event.ending == TWS_END_LOCAL_FIN;
+	event.ended_ns = tws_now();
+	bpf_source_take(source, &event);
+	cookie_map_add(&source->repaired, event.cookie, 0);
+	libbpf.bpf_map_delete_elem(source->connections, &event.cookie);
+}
+
+static void finish_all(struct bpf_source *source, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		finish(source, &source->suspects[i]);
+	source->suspect_count -= count;
+	memmove(source->suspects, source->suspects + count,
+		source->suspect_count * sizeof(*source->suspects));
+}
+
+/* A closed connection may wait long for its peer: the less is found, the longer it is
+ * until the next look. */
+static bool is_due(struct bpf_source *source, uint64_t before_ns)
+{
+	if (source->suspect_count)
+		return true;
+	if (!publish_is_over(source->publisher, 0, before_ns)) {
+		source->repair_pause = 0;
+		return false;
+	}
+	if (source->repair_wait) {
+		source->repair_wait--;
+		return false;
+	}
+	source->repair_pause = source->repair_pause < LONGEST_PAUSE
+				   ? source->repair_pause * 2 + 1
+				   : LONGEST_PAUSE;
+	source->repair_wait = source->repair_pause;
+	return true;
+}
+
+static void look_up(struct bpf_source *source, uint64_t age_ns)
+{
+	struct repair repair = {source, tws_now() - age_ns};
+	size_t count, repaired = source->repaired.count;
+
+	bpf_map_each(source, see, &repair);
+	count = source->suspect_count;
+	for (size_t i = 0; i < count; i++)
+		if (!source->suspects[i].decided)
+			decide(source, source->suspects[i].connection.net_namespace);
+	bpf_source_look(source, age_ns);
+	if (count)
+		finish_all(source, count);
+	if (source->repaired.count != repaired)
+		source->repair_wait = source->repair_pause = 0;
+}
+
+void bpf_repair(struct bpf_source *source)
+{
+	if (is_due(source, tws_now() - CLOSING_NS))
+		look_up(source, CLOSING_NS);
+}
+
+void bpf_repair_all(struct bpf_source *source)
+{
+	if (source->suspect_count || publish_is_over(source->publisher, 0, tws_now()))
+		look_up(source, 0);
+	if (source->suspect_count)
+		look_up(source, 0); /* what came in meanwhile */
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/observe/namespace_table.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tools/kernel/proc_file.h"
+
+uint64_t namespace_of(pid_t pid)
+{
+	char path[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
+	return stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
+struct wanted {
+	uint64_t net_namespace;
+	pid_t pid;
+};
+
+static int is_resident(pid_t pid, void *data)
+{
+	struct wanted *wanted = data;
+
+	if (namespace_of(pid) != wanted->net_namespace)
+		return 0;
+	wanted->pid = pid;
+	return 1;
+}
+
+pid_t namespace_resident(uint64_t net_namespace)
+{
+	struct wanted wanted = {.net_namespace = net_namespace};
+
+	if (net_namespace == kernel_namespace("net"))
+		return getpid();
+	proc_each(is_resident, &wanted);
+	return wanted.pid;
+}
+
+static int enter(pid_t pid)
+{
+	char path[64];
+	int fd, result;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	result = setns(fd, CLONE_NEWNET) == 0 ? 0 : -errno;
+	close(fd);
+	return result;
+}
+
+int namespace_table_read(struct kernel_table *ret_table, pid_t pid, uint32_t states)
+{
+	bool ours = namespace_of(pid) == kernel_namespace("net");
+	int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), result = 0;
+	char error[160];
+
+	if (home < 0)
+		return -errno;
+	if (!ours)
+		result = enter(pid);
+	if (result == 0)
+		result = kernel_table_read(ret_table, states, error, sizeof(error));
+	if (!ours)
+		(void)!setns(home, CLONE_NEWNET);
+	close(home);
+	return result;
+}
