@@ -120,11 +120,12 @@ void bpf_map_each(const struct bpf_source *source,
 		  void *data);
 
 /* bpf_repair.c: looks in the kernel's tables for what became of connections whose ends
- * nobody told: those that are held, and those that were closed more than a second ago.
+ * nobody told: those that are held, those that were closed more than a second ago, and
+ * now and then those that are open for long.
  * Call this once per second. */
 void bpf_repair(struct bpf_source *source);
 
-/* The same at the end, for all that are closed. */
+/* The same at the end, for all that have not ended. */
 void bpf_repair_all(struct bpf_source *source);
 
 /* Holds an end that was not seen until then. False: it is to be counted now. */

@@ -16,11 +16,14 @@
 
 #define CLOSING_NS    1000000000u /* after that a missing end is looked for */
 #define LONGEST_PAUSE 31	  /* ticks */
+#define LAST_LOOKS    3
 
 struct bpf_suspect {
 	struct bpf_connection connection;
 	bool gone;    /* its socket's memory is used again */
 	bool decided; /* a table was read for it */
+	bool missing; /* it was not in there */
+	bool again;   /* it stays until the next look */
 };
 
 enum tws_ending bpf_repair_decide(const struct bpf_connection *connection,
@@ -80,6 +83,20 @@ static void see(const struct bpf_connection *connection, void *data)
 		suspect(repair->source, connection, false);
 }
 
+/* A dump may pass over a socket while its neighbours change: one that is missing is
+ * looked for twice. */
+static void decide_one(struct bpf_suspect *at, const struct kernel_table *table)
+{
+	const struct kernel_socket *socket =
+	    kernel_table_find(table, at->connection.cookie);
+
+	at->again = !socket && !at->missing;
+	at->missing = !socket;
+	at->connection.ending =
+	    at->again ? TWS_END_NONE
+		      : (uint8_t)bpf_repair_decide(&at->connection, socket, at->gone);
+}
+
 /* Decides for all of one network namespace. Without its table, those whose sockets are
  * gone stay what they are, and the others are left alone. */
 static void decide(struct bpf_source *source, uint32_t net_namespace)
@@ -94,12 +111,10 @@ static void decide(struct bpf_source *source, uint32_t net_namespace)
 		if (at->connection.net_namespace != net_namespace)
 			continue;
 		at->decided = true;
-		at->connection.ending =
-		    known || at->gone
-			? (uint8_t)bpf_repair_decide(
-			      &at->connection,
-			      kernel_table_find(&table, at->connection.cookie), at->gone)
-			: TWS_END_NONE;
+		if (known)
+			decide_one(at, &table);
+		else if (!at->gone)
+			at->connection.ending = TWS_END_NONE;
 	}
 	kernel_table_free(&table);
 }
@@ -123,15 +138,23 @@ static void finish(struct bpf_source *source, const struct bpf_suspect *at)
 
 static void finish_all(struct bpf_source *source, size_t count)
 {
-	for (size_t i = 0; i < count; i++)
-		finish(source, &source->suspects[i]);
-	source->suspect_count -= count;
-	memmove(source->suspects, source->suspects + count,
-		source->suspect_count * sizeof(*source->suspects));
+	struct bpf_suspect *all = source->suspects;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!all[i].again) {
+			finish(source, &all[i]);
+			continue;
+		}
+		all[i].decided = all[i].again = false;
+		all[kept++] = all[i];
+	}
+	memmove(all + kept, all + count, (source->suspect_count - count) * sizeof(*all));
+	source->suspect_count -= count - kept;
 }
 
-/* A closed connection may wait long for its peer: the less is found, the longer it is
- * until the next look. */
+/* A closed connection may wait long for its peer, and others are open for hours: as long
+ * as nothing is found, each look is later than the one before, at most half a minute. */
 static bool is_due(struct bpf_source *source, uint64_t before_ns)
 {
 	if (source->suspect_count)
@@ -151,17 +174,19 @@ static bool is_due(struct bpf_source *source, uint64_t before_ns)
 	return true;
 }
 
-static void look_up(struct bpf_source *source, uint64_t age_ns)
+/* `before_ns`: see publish_is_over(); 0: only those that are suspects already. */
+static void look_up(struct bpf_source *source, uint64_t before_ns)
 {
-	struct repair repair = {source, tws_now() - age_ns};
+	struct repair repair = {source, before_ns};
 	size_t count, repaired = source->repaired.count;
 
-	bpf_map_each(source, see, &repair);
+	if (before_ns)
+		bpf_map_each(source, see, &repair);
 	count = source->suspect_count;
 	for (size_t i = 0; i < count; i++)
 		if (!source->suspects[i].decided)
 			decide(source, source->suspects[i].connection.net_namespace);
-	bpf_source_look(source, age_ns);
+	bpf_source_look(source, CLOSING_NS);
 	if (count)
 		finish_all(source, count);
 	if (source->repaired.count != repaired)
@@ -170,14 +195,16 @@ static void look_up(struct bpf_source *source, uint64_t age_ns)
 
 void bpf_repair(struct bpf_source *source)
 {
-	if (is_due(source, tws_now() - CLOSING_NS))
-		look_up(source, CLOSING_NS);
+	uint64_t before_ns = tws_now() - CLOSING_NS;
+
+	if (is_due(source, before_ns))
+		look_up(source, before_ns);
 }
 
 void bpf_repair_all(struct bpf_source *source)
 {
-	if (source->suspect_count || publish_is_over(source->publisher, 0, tws_now()))
-		look_up(source, 0);
-	if (source->suspect_count)
-		look_up(source, 0); /* what came in meanwhile */
+	for (int i = 0; i < LAST_LOOKS; i++)
+		if (source->suspect_count ||
+		    (i == 0 && publish_is_over(source->publisher, 0, UINT64_MAX)))
+			look_up(source, i == 0 ? UINT64_MAX : 0);
 }

@@ -17,6 +17,7 @@
 #include "tools/observe/publish_parts.h"
 
 #define FOLD_EVERY 10 /* ticks */
+#define LONG_NS	   30000000000u
 
 int publisher_open(struct publisher **ret_publisher, enum tws_observer source,
 		   const struct publish_place *place)
@@ -149,8 +150,9 @@ struct open_connection *publish_open_of(const struct publisher *publisher,
 
 static bool is_over(const struct open_connection *open, uint64_t before_ns)
 {
-	return open->closed_ns ? open->closed_ns < before_ns
-			       : open->published->dead && open->began_ns < before_ns;
+	if (open->closed_ns)
+		return open->closed_ns < before_ns;
+	return open->began_ns + (open->published->dead ? 0 : LONG_NS) < before_ns;
 }
 
 bool publish_is_over(const struct publisher *publisher, uint64_t cookie,

@@ -147,8 +147,9 @@ void publish_ended(struct published *published,
 void publish_adopted(struct published *published,
 		     const struct publish_connection *connection);
 
-/* Whether a connection has not ended though its program closed it before, or is dead.
- * Cookie 0: whether there is one of this kind. */
+/* Whether a connection has not ended, and its end may have been missed: its program
+ * closed it before, or is dead, or it began half a minute earlier. Cookie 0: whether
+ * there is one of this kind. */
 bool publish_is_over(const struct publisher *publisher, uint64_t cookie,
 		     uint64_t before_ns);
 
