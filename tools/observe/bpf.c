@@ -241,13 +241,12 @@ static int attach(struct bpf_source *source, const struct observe_scope *scope)
 			    keep(source,
 				 libbpf.bpf_program__attach(program(source, "on_exit")));
 	}
-	/* In the order in which the kernel runs them. */
 	if (result == 0)
 		result =
 		    keep(source, libbpf.bpf_program__attach(program(source, "on_state")));
 	if (result == 0)
-		result = keep(
-		    source, libbpf.bpf_program__attach(program(source, "on_call_state")));
+		result = keep(source,
+			      libbpf.bpf_program__attach(program(source, "on_destroy")));
 	return result;
 }
 

@@ -186,27 +186,34 @@ static __always_inline void note_close(struct bpf_connection *connection,
 		connection->closed_ns = bpf_ktime_get_ns();
 }
 
-static __always_inline void go_on(struct sock *sk, int old, int new)
+/* The connection of a client's socket that has not ended yet, or NULL; and its place, or
+ * NULL if it is in the map. */
+static __always_inline struct bpf_connection *connection_of(struct sock *sk,
+							    struct bpf_place **ret_place)
 {
 	__u64 number = number_of(sk), cookie = (__u64)sk->__sk_common.skc_cookie.counter;
 	struct bpf_connection *connection = NULL;
-	struct bpf_place *place;
-	struct tcp_sock *tp;
+	struct bpf_place *place = place_of(number);
 
-	place = place_of(number);
 	if (place && (place->owner != number || !is_living(place)))
 		place = NULL;
 	if (place && place->connection.cookie != cookie) {
 		tell_unseen(place);
 		place = NULL;
 	}
+	*ret_place = place;
 	if (place)
-		connection = &place->connection;
-	else
-		connection = bpf_map_lookup_elem(&connections, &cookie);
-	if (!connection || connection->kind == BPF_EVENT_ENDED)
-		return;
-	tp = bpf_skc_to_tcp_sock(sk);
+		return &place->connection;
+	connection = bpf_map_lookup_elem(&connections, &cookie);
+	return connection && connection->kind != BPF_EVENT_ENDED ? connection : NULL;
+}
+
+static __always_inline void go_on(struct sock *sk, int old, int new)
+{
+	struct bpf_place *place;
+	struct bpf_connection *connection = connection_of(sk, &place);
+	struct tcp_sock *tp = connection ? bpf_skc_to_tcp_sock(sk) : NULL;
+
 	if (!tp)
 		return;
 	if (new == ESTABLISHED || (!connection->established_ns && was_established(old)))
@@ -221,72 +228,57 @@ static __always_inline void go_on(struct sock *sk, int old, int new)
 		tell(connection);
 }
 
-/* Whether a connection goes on with this. The socket of a server has no cookie, and its
+/* Whether a connection may go on with this. The socket of a server has no cookie, and its
  * place may be out of the caches. */
-static __always_inline bool matters(const struct sock *sk, int new)
+static __always_inline bool may_be_clients(const struct sock *sk)
 {
-	return sk->sk_protocol == IPPROTO_TCP && sk->__sk_common.skc_cookie.counter &&
-	       (new == ESTABLISHED || new == FIN_WAIT1 || new == LAST_ACK ||
-		new == CLOSE);
-}
-
-/* The kernel does not run a program while the same one is at work on that processor. A
- * call such as connect() may be interrupted while the program is at work, and the packets
- * that have come in then change the states of other sockets, often of hundreds. So there
- * are two: on_call_state is for sockets that a call holds, and on_state for what packets
- * and timers do, which nothing of this kind interrupts. On each change, one runs after
- * the other: if on_state was at work already, on_call_state was not, and does its work.
- */
-static __always_inline bool is_held(const struct sock *sk)
-{
-	return sk->sk_lock.owned != 0;
-}
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64); /* what on_state did last, until on_call_state saw it */
-} seen SEC(".maps");
-
-static __always_inline __u64 *seen_here(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&seen, &zero);
+	return sk->sk_protocol == IPPROTO_TCP && sk->__sk_common.skc_cookie.counter;
 }
 
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(on_state, struct sock *sk, int old, int new)
 {
-	__u64 *done;
-
-	if (is_held(sk) || !matters(sk, new))
-		return 0;
-	done = seen_here();
-	if (done)
-		*done = number_of(sk) + (__u64) new;
-	go_on(sk, old, new);
+	if (new == SYN_SENT && sk->sk_protocol == IPPROTO_TCP)
+		begin(sk);
+	else if ((new == ESTABLISHED || new == FIN_WAIT1 || new == LAST_ACK ||
+		  new == CLOSE) &&
+		 may_be_clients(sk))
+		go_on(sk, old, new);
 	return 0;
 }
 
-static __always_inline bool was_seen(const struct sock *sk, int new)
+/* What the state must have been before it became CLOSE: no call's own change of state is
+ * ever missed, so these are known. */
+static __always_inline int last_state(const struct bpf_connection *connection)
 {
-	__u64 *done = seen_here();
-	bool ret = done && *done == number_of(sk) + (__u64) new;
-
-	if (ret)
-		*done = 0;
-	return ret;
+	if (connection->last_ack)
+		return LAST_ACK;
+	return connection->closed_ns || connection->flags & TWS_CONN_SHUT_WRITE
+		   ? FIN_WAIT2
+		   : ESTABLISHED;
 }
 
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(on_call_state, struct sock *sk, int old, int new)
+/* The kernel does not run a program while the same one is at work on that processor. A
+ * call such as connect() may be interrupted while on_state is at work, and the packets
+ * that have come in then change the states of other sockets, often of hundreds. Those
+ * that ended are told when their sockets are freed, by this program, which nothing
+ * interrupts then. */
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(on_destroy, struct sock *sk)
 {
-	if (new == SYN_SENT && sk->sk_protocol == IPPROTO_TCP)
-		begin(sk);
-	else if (matters(sk, new) && (is_held(sk) || !was_seen(sk, new)))
-		go_on(sk, old, new);
+	struct bpf_connection *connection;
+	struct bpf_place *place;
+	struct tcp_sock *tp;
+
+	if (!may_be_clients(sk))
+		return 0;
+	connection = connection_of(sk, &place);
+	tp = connection ? bpf_skc_to_tcp_sock(sk) : NULL;
+	if (!tp)
+		return 0;
+	if (!connection->established_ns && connection->last_ack)
+		establish(connection, sk, tp);
+	end(connection, place, sk, tp, last_state(connection));
 	return 0;
 }
 
