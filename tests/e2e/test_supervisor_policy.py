@@ -52,7 +52,9 @@ def test_a_policy_that_is_loaded_meanwhile_acts_from_the_next_connection_on(t):
     assert run.wait(60) == 0
     with open(path, encoding="utf-8") as file:
         total = t.read_report(file.read())["total"]
-    assert total["established"] == 1500 and total["ended_local_fin"] + total["ended_fin_reset"] == 1500, total
+    # What passed while the machine was too busy for its supervisor is counted as unobserved.
+    seen = 1500 - total["unobserved"]
+    assert seen > 750 and total["established"] == total["ended_local_fin"] + total["ended_fin_reset"] == seen, total
     assert total["ended_fin_reset"] == total["policy_applied"] >= 40, total
     # Its filter was put on when no policy asked to see closes.
     assert total["policy_unsupported"] >= 40 and total["ended_reset_policy"] == 0, total
