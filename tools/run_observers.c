@@ -126,6 +126,9 @@ static void run_say_counts(const struct supervisor_counts *counts)
 	run_say_missed(counts->passed,
 		       "connects passed while the supervisor was held up; the report "
 		       "has them as unobserved");
+	run_say_missed(counts->passed_closes,
+		       "calls of close() or bind() passed while the supervisor was held "
+		       "up: the policy did not act on them");
 	run_say_missed(counts->hidden,
 		       "connects are not in the report: they are of other users' "
 		       "processes, or of some that may not be looked into (see "

@@ -169,6 +169,18 @@ def test_no_connection_hangs_or_fails_whoever_is_killed_or_stopped_while_closes_
             steady.end()
 
 
+def test_what_closes_while_the_supervisor_is_stopped_is_said_to_have_passed_the_policy(t):
+    steady = Steady(t, "-p", f"close=reset,to={ADDRESS}")
+    os.kill(steady.pids["supervisor"], signal.SIGSTOP)
+    steady.goes_on()
+    os.kill(steady.pids["supervisor"], signal.SIGCONT)
+    steady.goes_on()
+    steady.end()
+    assert steady.process.wait(20) == 0
+    said = steady.process.stderr.read().decode()
+    assert int(re.search(r"(\d+) calls of close\(\) or bind\(\) passed", said)[1]) >= 90, said
+
+
 def test_what_a_supervisor_cannot_do_for_a_policy_is_counted_as_unsupported(t):
     server = t.server()
     report = run_supervised(t, compiled(t, "gcc"), ADDRESS, str(server.port), *STEPS, "repeat:20",

@@ -19,13 +19,14 @@
 /* In memory that is shared with who started the supervisor. */
 struct supervisor_counts {
 	uint64_t attempts, processes;
-	uint64_t passed;      /* connects that it was too late for */
-	uint64_t hidden;      /* calls of processes that it may not look into */
-	uint64_t io_uring;    /* programs that may connect past it */
-	uint64_t refused;     /* processes that could not be published */
-	uint64_t handed_over; /* programs that it observes, or did */
-	uint64_t turned_away; /* programs that were too many at once */
-	uint64_t unseen;      /* endings that were missed */
+	uint64_t passed;	/* connects that it was too late for */
+	uint64_t passed_closes; /* closes and binds, on which a policy did not act */
+	uint64_t hidden;	/* calls of processes that it may not look into */
+	uint64_t io_uring;	/* programs that may connect past it */
+	uint64_t refused;	/* processes that could not be published */
+	uint64_t handed_over;	/* programs that it observes, or did */
+	uint64_t turned_away;	/* programs that were too many at once */
+	uint64_t unseen;	/* endings that were missed */
 };
 
 struct supervision {
@@ -65,6 +66,12 @@ void supervision_set_policy(struct supervision *supervision,
 
 /* Looks whether another policy is in force now. */
 void supervision_follow_policy(struct supervision *supervision);
+
+struct keeper_page;
+
+/* Counts what the keeper has let pass. */
+void supervision_note_passed(struct supervision *supervision,
+			     const struct keeper_page *page);
 
 /* To be called twice a second: what the kernel's table says of connections, and
  * processes that are dead. */

@@ -73,8 +73,11 @@ static const struct seccomp_notif *received_call(const struct keeping *keeping)
 
 static void note_passed(struct keeping *keeping, const struct seccomp_notif *call)
 {
-	if (notify_filter_may_connect(&call->data))
-		__atomic_fetch_add(&keeping->page->passed, 1, __ATOMIC_RELAXED);
+	struct keeper_page *page = keeping->page;
+
+	__atomic_fetch_add(notify_filter_may_connect(&call->data) ? &page->passed
+								  : &page->passed_closes,
+			   1, __ATOMIC_RELAXED);
 }
 
 static void pass_one(struct keeping *keeping, int listener)

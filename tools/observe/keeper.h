@@ -19,8 +19,9 @@
 
 /* In memory that both share. */
 struct keeper_page {
-	uint64_t beats;	 /* atomic; calls that the supervisor has answered */
-	uint64_t passed; /* atomic; connects that the keeper let pass */
+	uint64_t beats; /* atomic; calls that the supervisor has answered */
+	/* Atomic; what the keeper let pass: connects, and what a policy wants to see. */
+	uint64_t passed, passed_closes;
 	/* The kernel writes the call here that the supervisor receives; empty again once
 	 * it is answered. */
 	uint64_t notification[KEEPER_NOTIFICATION / 8];

@@ -49,7 +49,6 @@ struct supervise {
 	uint64_t drained_ns, ticked_ns;
 	uint64_t finish_ns; /* when it is to be done at the latest; 0: not yet */
 	uint64_t leave_ns;  /* the same, once it observes no program any more */
-	uint64_t noted;	    /* of those that the keeper let pass */
 	bool finished;
 };
 
@@ -224,17 +223,11 @@ static void copy_counts(struct supervise *supervise)
 	counts->attempts = published->attempts;
 	counts->processes = published->processes;
 	counts->refused = published->refused;
-	counts->passed =
-	    __atomic_load_n(&supervise->keeper.page->passed, __ATOMIC_RELAXED);
 }
 
 static void tick(struct supervise *supervise)
 {
-	uint64_t passed =
-	    __atomic_load_n(&supervise->keeper.page->passed, __ATOMIC_RELAXED);
-
-	supervise->work.passed += passed - supervise->noted;
-	supervise->noted = passed;
+	supervision_note_passed(&supervise->work, supervise->keeper.page);
 	supervision_tick(&supervise->work);
 }
 

@@ -17,6 +17,7 @@
 #include "tools/kernel/proc_file.h"
 #include "tools/observe/bpf.h"
 #include "tools/observe/call.h"
+#include "tools/observe/keeper.h"
 #include "tools/observe/publish_parts.h"
 
 #define MS	    1000000ull
@@ -215,6 +216,17 @@ static uint32_t states_to_look_for(const struct supervision *supervision, uint64
 		states = all & ~KERNEL_STATE(TIME_WAIT);
 	}
 	return states;
+}
+
+void supervision_note_passed(struct supervision *supervision,
+			     const struct keeper_page *page)
+{
+	struct supervisor_counts *counts = supervision->counts;
+	uint64_t passed = __atomic_load_n(&page->passed, __ATOMIC_RELAXED);
+
+	supervision->passed += passed - counts->passed;
+	counts->passed = passed;
+	counts->passed_closes = __atomic_load_n(&page->passed_closes, __ATOMIC_RELAXED);
 }
 
 /* Whose they are is not known, if there are several programs. */
