@@ -665,7 +665,9 @@ backend out
 
 def test_haproxy_as_a_proxy_that_closes_with_a_reset(t):
     upstream = t.server("http11")
-    report, _ = _through_proxy(t, _haproxy(t, upstream, "http-server-close"), 8098, upstream, MANY)
+    # SIGTERM would kill it, perhaps before it has closed the last connection; this one lets it finish.
+    report, _ = _through_proxy(t, _haproxy(t, upstream, "http-server-close"), 8098, upstream, MANY,
+                               signal.SIGUSR1)
     total = t.accounted(report, upstream)
     assert total["established"] == MANY, total
     # It sets SO_LINGER {1,0} itself; the server's side of it is a reset.
