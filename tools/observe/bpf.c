@@ -78,7 +78,7 @@ struct bpf_source_losses bpf_source_losses(const struct bpf_source *source)
 	libbpf.bpf_map_lookup_elem(source->losses, &zero, &losses);
 	ret.deferred = losses.deferred;
 	ret.lost = losses.lost;
-	ret.found = source->repaired.count;
+	ret.found = source->found;
 	return ret;
 }
 

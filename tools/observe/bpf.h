@@ -84,7 +84,8 @@ struct bpf_source {
 	uint64_t net_namespace;	      /* ours */
 	struct bpf_suspect *suspects; /* see bpf_repair.c */
 	size_t suspect_count, suspect_room;
-	struct cookie_map repaired;
+	struct cookie_map repaired;	    /* of late */
+	uint64_t found;			    /* ends that were looked up */
 	unsigned repair_wait, repair_pause; /* ticks */
 };
 

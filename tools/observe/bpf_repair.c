@@ -17,6 +17,7 @@
 #define CLOSING_NS    1000000000u /* after that a missing end is looked for */
 #define LONGEST_PAUSE 31	  /* ticks */
 #define LAST_LOOKS    3
+#define REPAIRED_MAX  65536 /* that an end may still be told of */
 
 struct bpf_suspect {
 	struct bpf_connection connection;
@@ -132,6 +133,9 @@ static void finish(struct bpf_source *source, const struct bpf_suspect *at)
 	event.time_wait = event.ending == TWS_END_LOCAL_FIN;
 	event.ended_ns = tws_now();
 	bpf_source_take(source, &event);
+	source->found++;
+	if (source->repaired.count >= REPAIRED_MAX)
+		cookie_map_clear(&source->repaired);
 	cookie_map_add(&source->repaired, event.cookie, 0);
 	libbpf.bpf_map_delete_elem(source->connections, &event.cookie);
 }
@@ -178,7 +182,8 @@ static bool is_due(struct bpf_source *source, uint64_t before_ns)
 static void look_up(struct bpf_source *source, uint64_t before_ns)
 {
 	struct repair repair = {source, before_ns};
-	size_t count, repaired = source->repaired.count;
+	uint64_t found = source->found;
+	size_t count;
 
 	if (before_ns)
 		bpf_map_each(source, see, &repair);
@@ -189,7 +194,7 @@ static void look_up(struct bpf_source *source, uint64_t before_ns)
 	bpf_source_look(source, CLOSING_NS);
 	if (count)
 		finish_all(source, count);
-	if (source->repaired.count != repaired)
+	if (source->found != found)
 		source->repair_wait = source->repair_pause = 0;
 }
 
