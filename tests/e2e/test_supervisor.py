@@ -223,6 +223,13 @@ class Steady:
         more = self.server.counts["accepted"] + 100
         self.server.wait("accepted", more)
 
+    def stall(self, victim="supervisor"):
+        """Goes on while one of the observers is stopped, and after that."""
+        os.kill(self.pids[victim], signal.SIGSTOP)
+        self.goes_on()
+        os.kill(self.pids[victim], signal.SIGCONT)
+        self.goes_on()
+
     def finish(self):
         """How many connects there were, none of which failed, and the microseconds of the slowest."""
         self.process.stdin.close()
@@ -257,10 +264,7 @@ def test_no_connect_fails_or_hangs_whoever_is_stopped(t):
 
 def test_what_passes_while_the_supervisor_is_stopped_is_counted_as_unobserved(t):
     steady = Steady(t)
-    os.kill(steady.pids["supervisor"], signal.SIGSTOP)
-    steady.goes_on()
-    os.kill(steady.pids["supervisor"], signal.SIGCONT)
-    steady.goes_on()
+    steady.stall()
     steady.end()
     assert steady.process.wait(20) == 0
     total = t.report()["total"]

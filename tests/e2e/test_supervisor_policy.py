@@ -171,10 +171,7 @@ def test_no_connection_hangs_or_fails_whoever_is_killed_or_stopped_while_closes_
 
 def test_what_closes_while_the_supervisor_is_stopped_is_said_to_have_passed_the_policy(t):
     steady = Steady(t, "-p", f"close=reset,to={ADDRESS}")
-    os.kill(steady.pids["supervisor"], signal.SIGSTOP)
-    steady.goes_on()
-    os.kill(steady.pids["supervisor"], signal.SIGCONT)
-    steady.goes_on()
+    steady.stall()
     steady.end()
     assert steady.process.wait(20) == 0
     said = steady.process.stderr.read().decode()

@@ -377,6 +377,28 @@ static void what_became_of_an_unseen_end_is_in_the_kernels_table(void **state)
 	assert_int_equal(bpf_repair_decide(&connection, &socket, false), TWS_END_NONE);
 }
 
+/* Else a connection that lies in its place until its socket's memory is used again would
+ * be counted once more. */
+static void what_is_forgotten_is_in_no_place(void **state)
+{
+	struct bpf_source source = {.places = calloc(BPF_PLACES, sizeof(*source.places))};
+
+	(void)state;
+	assert_non_null(source.places);
+	source.places[7] = (struct bpf_place){
+	    .owner = 1, .connection = {.kind = BPF_EVENT_ESTABLISHED, .cookie = 70}};
+	source.places[8] = (struct bpf_place){
+	    .owner = 2, .connection = {.kind = BPF_EVENT_ESTABLISHED, .cookie = 80}};
+	cookie_map_add(&source.repaired, 70, 0);
+	cookie_map_add(&source.repaired, 90, 0);
+	bpf_repair_forget(&source);
+	assert_true(bpf_repair_has(&source, 70));
+	assert_false(bpf_repair_has(&source, 80));
+	assert_false(bpf_repair_has(&source, 90));
+	cookie_map_free(&source.repaired);
+	free(source.places);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -384,6 +406,7 @@ int main(void)
 	    cmocka_unit_test(last_words_of_an_attempt_tell_why_it_failed),
 	    cmocka_unit_test(the_peers_fin_is_no_byte_of_the_programs),
 	    cmocka_unit_test(what_became_of_an_unseen_end_is_in_the_kernels_table),
+	    cmocka_unit_test(what_is_forgotten_is_in_no_place),
 	    cmocka_unit_test(what_was_added_and_not_removed_is_found),
 	    cmocka_unit_test(who_calls_alone_is_woken_on_its_own_core),
 	    ON_STAGE(each_step_is_counted_once_however_often_it_is_told),

@@ -78,12 +78,12 @@ struct bpf_source {
 	int connections, processes, scoped, calls, losses; /* maps */
 	struct bpf_place *places;			   /* shared with the kernel */
 	struct bpf_change *changes;			   /* see bpf_changes.c */
-	size_t change_count, change_room;
+	size_t change_count;
 	uint64_t deferred; /* as of the last look into the map */
 	bool no_early;
 	uint64_t net_namespace;	      /* ours */
 	struct bpf_suspect *suspects; /* see bpf_repair.c */
-	size_t suspect_count, suspect_room;
+	size_t suspect_count;
 	struct cookie_map repaired;	    /* of late */
 	uint64_t found;			    /* ends that were looked up */
 	unsigned repair_wait, repair_pause; /* ticks */
@@ -134,6 +134,10 @@ bool bpf_repair_hold(struct bpf_source *source, const struct bpf_connection *eve
 
 /* Whether its end was found in this way: what is told of it later is too late. */
 bool bpf_repair_has(const struct bpf_source *source, uint64_t cookie);
+
+/* Forgets whose ends were found, but for those that are still in their places: these
+ * would be taken for new connections. */
+void bpf_repair_forget(struct bpf_source *source);
 
 /* How a connection ended that the table has as `socket`, or not (NULL). `gone`: its
  * socket is known to be gone, but for what is left in TIME_WAIT. Pure. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/base/array.h"
 #include "tools/observe/bpf.h"
 
 struct bpf_change {
@@ -23,33 +24,22 @@ static int compare(const void *left, const void *right)
 	return (int)a->connection.kind - (int)b->connection.kind;
 }
 
-static bool grow(struct bpf_source *source)
-{
-	size_t room = source->change_room ? source->change_room * 2 : 256;
-	struct bpf_change *grown;
-
-	if (source->change_count < source->change_room)
-		return true;
-	grown = reallocarray(source->changes, room, sizeof(*grown));
-	if (!grown)
-		return false;
-	source->changes = grown;
-	source->change_room = room;
-	return true;
-}
-
 /* Returns `at_ns`, or `after_ns` if that is later. Without memory the change is counted
  * at once. */
 static uint64_t add(struct bpf_source *source, const struct bpf_connection *seen,
 		    enum bpf_event_kind kind, uint64_t at_ns, uint64_t after_ns)
 {
 	struct bpf_change change = {at_ns > after_ns ? at_ns : after_ns, *seen};
+	struct bpf_change *grown =
+	    array_grow(source->changes, source->change_count, sizeof(change));
 
 	change.connection.kind = kind;
-	if (grow(source))
-		source->changes[source->change_count++] = change;
-	else
+	if (grown) {
+		source->changes = grown;
+		grown[source->change_count++] = change;
+	} else {
 		bpf_source_take(source, &change.connection);
+	}
 	return change.at_ns;
 }
 

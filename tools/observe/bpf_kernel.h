@@ -79,13 +79,8 @@ struct socket {
 	struct file *file;
 };
 
-typedef struct {
-	int owned; /* by a call; then packets wait in its backlog */
-} socket_lock_t;
-
 struct sock {
 	struct sock_common __sk_common;
-	socket_lock_t sk_lock;
 	int sk_err;
 	__u16 sk_protocol;
 	unsigned long sk_lingertime;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "shim/shared/clock.h"
+#include "tools/base/array.h"
 #include "tools/observe/bpf.h"
 #include "tools/observe/libbpf.h"
 #include "tools/observe/namespace_table.h"
@@ -47,16 +48,12 @@ bool bpf_repair_has(const struct bpf_source *source, uint64_t cookie)
 static bool suspect(struct bpf_source *source, const struct bpf_connection *connection,
 		    bool gone)
 {
-	size_t room = source->suspect_room ? source->suspect_room * 2 : 256;
-	struct bpf_suspect *grown;
+	struct bpf_suspect *grown =
+	    array_grow(source->suspects, source->suspect_count, sizeof(*grown));
 
-	if (source->suspect_count == source->suspect_room) {
-		grown = reallocarray(source->suspects, room, sizeof(*grown));
-		if (!grown)
-			return false;
-		source->suspects = grown;
-		source->suspect_room = room;
-	}
+	if (!grown)
+		return false;
+	source->suspects = grown;
 	source->suspects[source->suspect_count++] =
 	    (struct bpf_suspect){.connection = *connection, .gone = gone};
 	return true;
@@ -120,6 +117,30 @@ static void decide(struct bpf_source *source, uint32_t net_namespace)
 	kernel_table_free(&table);
 }
 
+struct keeping {
+	const struct cookie_map *all;
+	struct cookie_map kept;
+};
+
+static void keep_placed(struct bpf_place *place, const struct bpf_connection *connection,
+			void *data)
+{
+	struct keeping *keeping = data;
+
+	(void)place;
+	if (cookie_map_find(keeping->all, connection->cookie))
+		cookie_map_add(&keeping->kept, connection->cookie, 0);
+}
+
+void bpf_repair_forget(struct bpf_source *source)
+{
+	struct keeping keeping = {.all = &source->repaired};
+
+	bpf_map_places(source, keep_placed, &keeping);
+	cookie_map_free(&source->repaired);
+	source->repaired = keeping.kept;
+}
+
 /* Its end may have been told meanwhile. */
 static void finish(struct bpf_source *source, const struct bpf_suspect *at)
 {
@@ -135,7 +156,7 @@ static void finish(struct bpf_source *source, const struct bpf_suspect *at)
 	bpf_source_take(source, &event);
 	source->found++;
 	if (source->repaired.count >= REPAIRED_MAX)
-		cookie_map_clear(&source->repaired);
+		bpf_repair_forget(source);
 	cookie_map_add(&source->repaired, event.cookie, 0);
 	libbpf.bpf_map_delete_elem(source->connections, &event.cookie);
 }

@@ -34,7 +34,6 @@ typedef int (*libbpf_print)(int level, const char *format, va_list arguments);
 		 (const struct bpf_object *object, const struct bpf_map *before))        \
 	FUNCTION(int, bpf_program__set_autoload,                                         \
 		 (struct bpf_program * program, bool autoload))                          \
-	FUNCTION(int, bpf_program__fd, (const struct bpf_program *program))              \
 	FUNCTION(struct bpf_link *, bpf_program__attach, (const struct bpf_program *))   \
 	FUNCTION(struct bpf_link *, bpf_program__attach_cgroup,                          \
 		 (const struct bpf_program *, int cgroup))                               \
