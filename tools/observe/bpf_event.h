@@ -64,6 +64,7 @@ struct bpf_connection {
  * `connections` instead. */
 struct bpf_place {
 	uint64_t owner; /* the socket's number; 0: free */
+	uint64_t told;	/* the cookie of the connection that left it last; 0: none yet */
 	struct bpf_connection connection;
 };
 

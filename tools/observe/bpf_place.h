@@ -51,6 +51,7 @@ static __always_inline struct bpf_place *place_of(__u64 number)
 static __always_inline void leave_place(struct bpf_place *place)
 {
 	place->connection.kind = 0;
+	place->told = place->connection.cookie;
 	__sync_lock_test_and_set(&place->owner, 0);
 }
 
@@ -116,6 +117,13 @@ static __noinline void tell_unseen(struct bpf_place *place)
 	note_deferred();
 }
 
+/* It has left its place, and its socket is freed: nothing has to be looked for. A later
+ * attempt of the same socket is in the map only if another connection took the place. */
+static __always_inline bool was_told(const struct bpf_place *place, __u64 cookie)
+{
+	return place && !place->owner && place->told == cookie;
+}
+
 /* It is neither being left, nor has it ended and is still to be read. */
 static __always_inline bool is_living(const struct bpf_place *place)
 {
@@ -135,6 +143,7 @@ static __always_inline struct bpf_place *claim_place(const struct sock *sk)
 		tell_unseen(place);
 	if (place->owner || __sync_val_compare_and_swap(&place->owner, 0, number) != 0)
 		return NULL;
+	place->told = 0;
 	__builtin_memset(&place->connection, 0, sizeof(place->connection));
 	return place;
 }

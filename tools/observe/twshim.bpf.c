@@ -195,6 +195,8 @@ static __always_inline struct bpf_connection *connection_of(struct sock *sk,
 	struct bpf_connection *connection = NULL;
 	struct bpf_place *place = place_of(number);
 
+	if (was_told(place, cookie))
+		return NULL;
 	if (place && (place->owner != number || !is_living(place)))
 		place = NULL;
 	if (place && place->connection.cookie != cookie) {
