@@ -159,6 +159,7 @@ $(CHART):
 # clang and libbpf's headers there is none, and the commands say so.
 BPF_CC ?= clang
 BPF_OBJECT := $(BUILD)/twshim.bpf.o
+BPF_ARCH := $(if $(filter x86_64%,$(shell $(CC) -dumpmachine)),-D__TARGET_ARCH_x86)
 HAS_BPF := $(shell command -v $(BPF_CC) >/dev/null && pkg-config --exists libbpf && echo yes)
 ifeq ($(HAS_BPF)$(STATIC),yes)
 $(BUILD)/obj/tools/observe/bpf_object.o: $(BPF_OBJECT)
@@ -168,7 +169,7 @@ $(BPF_OBJECT): tools/observe/twshim.bpf.c $(wildcard tools/observe/bpf_*.h) \
 		shim/shared/segment.h shim/shared/counters.def
 	@echo "  BPF  $<"
 	@mkdir -p $(@D)
-	$(Q)$(BPF_CC) -std=gnu11 -O2 -g -target bpf -ffreestanding -I. \
+	$(Q)$(BPF_CC) -std=gnu11 -O2 -g -target bpf -ffreestanding -I. $(BPF_ARCH) \
 		-idirafter /usr/include/$(shell $(CC) -print-multiarch) $(filter-out -Wvla,$(WARNINGS)) \
 		-Wno-missing-prototypes -c -o $@ $<
 	$(Q)! command -v llvm-strip >/dev/null || llvm-strip -g $@

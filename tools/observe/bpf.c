@@ -31,14 +31,17 @@ static void forget(void *data, struct published *published)
 			publish_subject_of(published)->host_pid);
 }
 
-/* Whatever happened before the look is in the maps when these are read, or in the ring
- * after that. What comes later is only seen in part, and is left to the next look. */
+/* Whatever happened before the look is in the maps when these are read, or in the queue
+ * after that. What comes later is only seen in part, and is left to the next look. The
+ * ring comes before the queue, because it tells whose connections those are. */
 void bpf_source_look(struct bpf_source *source, uint64_t age_ns)
 {
-	uint64_t now = tws_now();
+	uint64_t now = tws_now(), filled;
 
 	bpf_map_look(source, age_ns);
+	filled = bpf_queue_filled(source);
 	libbpf.ring_buffer__consume(source->ring);
+	bpf_queue_read(source, filled);
 	bpf_changes_count(source, now);
 }
 
@@ -125,29 +128,53 @@ static int set_scope(const struct bpf_source *source, const struct bpf_scope *sc
 	return 0;
 }
 
+/* Half of it is the ring, in whole pages, and half is the queue. */
+static uint32_t half_of(const struct observe_scope *scope)
+{
+	return (scope->ring_bytes ? scope->ring_bytes : USUAL_RING) / 2;
+}
+
+static uint32_t ring_bytes(const struct observe_scope *scope)
+{
+	uint32_t page = (uint32_t)getpagesize();
+
+	return half_of(scope) > page ? half_of(scope) : page;
+}
+
+static uint32_t ended_count(const struct observe_scope *scope)
+{
+	uint32_t ret = BPF_ENDED_LEAST;
+
+	while (ret * 2 * sizeof(struct bpf_ended) <= half_of(scope))
+		ret *= 2;
+	return ret;
+}
+
 static int describe_scope(const struct observe_scope *wanted, struct bpf_scope *ret_scope)
 {
-	uint32_t ring = wanted->ring_bytes ? wanted->ring_bytes : USUAL_RING;
-
-	*ret_scope = (struct bpf_scope){.kind = wanted->kind, .wake_bytes = ring / 4};
+	*ret_scope = (struct bpf_scope){.kind = wanted->kind,
+					.wake_bytes = ring_bytes(wanted) / 4,
+					.wake_ended = ended_count(wanted) / 4,
+					.ended_mask = ended_count(wanted) - 1};
 	if (wanted->kind != BPF_SCOPE_CGROUP)
 		return 0;
 	return cgroup_identify(wanted->cgroup, &ret_scope->cgroup,
 			       &ret_scope->cgroup_level);
 }
 
-static void set_sizes(const struct bpf_source *source, const struct observe_scope *scope)
+static void set_size(const struct bpf_source *source, const char *name, uint32_t most)
 {
-	struct bpf_object *object = source->object;
+	libbpf.bpf_map__set_max_entries(
+	    libbpf.bpf_object__find_map_by_name(source->object, name), most);
+}
 
-	if (scope->ring_bytes)
-		libbpf.bpf_map__set_max_entries(
-		    libbpf.bpf_object__find_map_by_name(object, "ring"),
-		    scope->ring_bytes);
+static void set_sizes(struct bpf_source *source, const struct observe_scope *scope)
+{
+	source->ended_count = ended_count(scope);
+	set_size(source, "ring", ring_bytes(scope));
+	set_size(source, "queued", source->ended_count);
 	if (scope->connections)
-		libbpf.bpf_map__set_max_entries(
-		    libbpf.bpf_object__find_map_by_name(object, "connections"),
-		    scope->connections);
+		set_size(source, "connections", scope->connections);
 }
 
 static void leave_out(const struct bpf_source *source, const char *name)
@@ -261,16 +288,32 @@ static void scope_in(const struct bpf_source *source, const struct observe_scope
 	}
 }
 
-static int share_places(struct bpf_source *source)
+/* NULL: no memory. */
+static void *share(const struct bpf_source *source, const char *name, size_t size)
 {
-	void *places =
-	    mmap(NULL, BPF_PLACES * sizeof(struct bpf_place), PROT_READ | PROT_WRITE,
-		 MAP_SHARED, map_fd(source, "places"), 0);
+	void *ret =
+	    mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, map_fd(source, name), 0);
 
-	if (places == MAP_FAILED)
-		return -errno;
-	source->places = places;
-	return 0;
+	return ret == MAP_FAILED ? NULL : ret;
+}
+
+static int share_all(struct bpf_source *source)
+{
+	source->places = share(source, "places", BPF_PLACES * sizeof(struct bpf_place));
+	source->ended =
+	    share(source, "queued", source->ended_count * sizeof(struct bpf_ended));
+	source->queue = share(source, "queue", sizeof(struct bpf_queue));
+	return source->places && source->ended && source->queue ? 0 : -ENOMEM;
+}
+
+static void unshare_all(const struct bpf_source *source)
+{
+	if (source->places)
+		munmap(source->places, BPF_PLACES * sizeof(struct bpf_place));
+	if (source->ended)
+		munmap(source->ended, source->ended_count * sizeof(struct bpf_ended));
+	if (source->queue)
+		munmap(source->queue, sizeof(struct bpf_queue));
 }
 
 static int start(struct bpf_source *source, const struct observe_scope *scope)
@@ -282,7 +325,7 @@ static int start(struct bpf_source *source, const struct observe_scope *scope)
 	source->scoped = map_fd(source, "scoped");
 	source->calls = map_fd(source, "calls");
 	source->losses = map_fd(source, "losses");
-	result = share_places(source);
+	result = share_all(source);
 	if (result != 0)
 		return result;
 	source->ring = libbpf.ring_buffer__new(map_fd(source, "ring"), bpf_source_record,
@@ -345,8 +388,7 @@ void bpf_source_close(struct bpf_source *source)
 		libbpf.bpf_link__destroy(source->links[i]);
 	if (source->ring)
 		libbpf.ring_buffer__free(source->ring);
-	if (source->places)
-		munmap(source->places, BPF_PLACES * sizeof(struct bpf_place));
+	unshare_all(source);
 	if (source->object)
 		libbpf.bpf_object__close(source->object);
 	free(source->changes);

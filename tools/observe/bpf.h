@@ -50,7 +50,7 @@ size_t bpf_source_adopt(struct bpf_source *source, const struct observe_scope *s
 
 /* Events that were lost, and what cannot be seen on this kernel. */
 struct bpf_source_losses {
-	uint64_t deferred; /* records that the ring had no room for; found in the map */
+	uint64_t deferred; /* what the ring had no room for; found in the map */
 	uint64_t lost;	   /* connections that the map had no room for: not counted */
 	uint64_t found;	   /* ends that nobody told; looked up in the kernel's tables */
 	bool no_early;	   /* attempts that fail before a SYN is sent are not seen */
@@ -76,8 +76,12 @@ struct bpf_source {
 	size_t link_count;
 	struct ring_buffer *ring;
 	int connections, processes, scoped, calls, losses; /* maps */
-	struct bpf_place *places;			   /* shared with the kernel */
-	struct bpf_change *changes;			   /* see bpf_changes.c */
+	/* Shared with the kernel. */
+	struct bpf_place *places;
+	struct bpf_ended *ended;
+	struct bpf_queue *queue;
+	uint32_t ended_count;
+	struct bpf_change *changes; /* see bpf_changes.c */
 	size_t change_count;
 	uint64_t deferred; /* as of the last look into the map */
 	bool no_early;
@@ -100,6 +104,11 @@ void bpf_source_take(struct bpf_source *source, const struct bpf_connection *eve
  * once. */
 void bpf_changes_note(struct bpf_source *source, const struct bpf_connection *seen);
 void bpf_changes_count(struct bpf_source *source, uint64_t before_ns);
+
+/* bpf_queue.c: how many connections have ended so far; and notes those that have ended
+ * until then, but for what is just being told. */
+uint64_t bpf_queue_filled(const struct bpf_source *source);
+void bpf_queue_read(struct bpf_source *source, uint64_t filled);
 
 /* bpf_map.c: notes what the places hold, but for connections that began less than
  * `age_ns` ago and are not established; and what is in the map `connections`, if the ring

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * What the program in the kernel (twshim.bpf.c) and its loader (bpf.c) share: the
- * records in the ring, the values of the maps, and the settings of the loader. All types
- * have fixed widths. Both sides are compiled from the same tree, so there is no version
- * number.
+ * records in the ring and in the queue, the values of the maps, and the settings of the
+ * loader. All types have fixed widths. Both sides are compiled from the same tree, so
+ * there is no version number.
  */
 #ifndef TWS_TOOLS_OBSERVE_BPF_EVENT_H
 #define TWS_TOOLS_OBSERVE_BPF_EVENT_H
@@ -14,8 +14,8 @@
 
 enum bpf_event_kind {
 	BPF_EVENT_PROCESS = 1, /* struct bpf_subject */
-	/* How far a connection has come, struct bpf_connection. The ring tells the end;
-	 * what comes before only where it cannot be found in a place. */
+	/* How far a connection has come, struct bpf_connection. The queue tells the end,
+	 * and the ring what comes before, where it cannot be found in a place. */
 	BPF_EVENT_BEGUN,
 	BPF_EVENT_ESTABLISHED, /* and closed by its program, if closed_ns is not 0 */
 	BPF_EVENT_CLOSED,      /* for the reader alone */
@@ -32,7 +32,7 @@ struct bpf_process {
 	uint32_t skip;	   /* set by the loader: not to be observed */
 };
 
-/* A connection: what the maps hold while it lives. If the ring had no room for its
+/* A connection: what the maps hold while it lives. If the queue had no room for its
  * ending, it stays there as ENDED. */
 struct bpf_connection {
 	uint32_t kind; /* enum bpf_event_kind; 0: not complete yet */
@@ -67,6 +67,23 @@ struct bpf_place {
 	uint64_t told;	/* the cookie of the connection that left it last; 0: none yet */
 	struct bpf_connection connection;
 };
+
+/* A connection that has ended, on its way to the reader. */
+struct bpf_ended {
+	uint64_t turn; /* odd: to be read; see struct bpf_queue */
+	struct bpf_connection connection;
+};
+
+/* The queue of these, in places of which there are a power of two. Both numbers count all
+ * that ever passed. A place is free for number N if its turn is N rounded down to a
+ * multiple of the places, and holds it if its turn is that plus 1. */
+struct bpf_queue {
+	uint64_t filled; /* by the kernel */
+	uint64_t apart[7];
+	uint64_t taken; /* by the reader */
+};
+
+#define BPF_ENDED_LEAST 2
 
 #define BPF_PLACES_BITS 12
 #define BPF_PLACES	(1u << BPF_PLACES_BITS)
@@ -118,11 +135,13 @@ struct bpf_scope {
 	uint32_t cgroup_level;
 	uint64_t cgroup;
 	uint64_t wake_bytes; /* bytes in the ring at which the reader is woken */
+	uint64_t wake_ended; /* the same of connections in the queue */
+	uint64_t ended_mask; /* places in the queue, less 1 */
 };
 
 /* Losses. All 0 means that nothing was lost. */
 struct bpf_losses {
-	uint64_t deferred; /* records that did not fit into the ring: look into the map */
+	uint64_t deferred; /* what did not fit into ring or queue: look into the map */
 	uint64_t lost;	   /* connections that did not fit into the map: not counted */
 };
 

@@ -12,6 +12,7 @@
 #include "tools/observe/bpf_event.h"
 #include "tools/observe/bpf_kernel.h"
 #include "tools/observe/bpf_process.h"
+#include "tools/observe/bpf_queue.h"
 
 #define WAKE_WITHIN 4096 /* bytes after scope.wake_bytes, in the ring */
 
@@ -52,7 +53,7 @@ static __always_inline void leave_place(struct bpf_place *place)
 {
 	place->connection.kind = 0;
 	place->told = place->connection.cookie;
-	__sync_lock_test_and_set(&place->owner, 0);
+	store_last(&place->owner, 0);
 }
 
 /* --------------------------------------------------------------------------- telling */
@@ -86,19 +87,19 @@ static __always_inline void leave(const struct bpf_connection *connection,
 		bpf_map_delete_elem(&connections, &cookie);
 }
 
-/* It leaves its map before the reader can see the record: whatever the reader still finds
- * in a map is not told by the ring. */
+/* It leaves its map before the reader can see it in the queue: whatever the reader still
+ * finds in a map is not told. */
 static __always_inline bool tell_end(const struct bpf_connection *connection,
 				     struct bpf_place *place)
 {
-	struct bpf_connection *record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
+	struct bpf_ended *told = take_ended();
 
-	if (!record)
+	if (!told)
 		return false;
-	*record = *connection;
-	record->kind = BPF_EVENT_ENDED;
+	told->connection = *connection;
+	told->connection.kind = BPF_EVENT_ENDED;
 	leave(connection, place);
-	bpf_ringbuf_submit(record, wake());
+	hand_over(told);
 	return true;
 }
 

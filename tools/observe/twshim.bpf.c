@@ -4,8 +4,8 @@
  * socket, and reports who opened it and how it ended. It decides nothing else; the
  * publisher does all counting.
  *
- * The maps `places` and `connections` hold the living connections, and the ring tells of
- * those that have ended. What does not fit into the ring stays in its map, and `losses`
+ * The maps `places` and `connections` hold the living connections, and the queue tells of
+ * those that have ended. What does not fit into the queue stays in its map, and `losses`
  * says so.
  */
 #include <linux/bpf.h>
