@@ -77,8 +77,6 @@ static void serve_wait(const sigset_t *ends, const char *dir)
 	if (settler_open(&settler, dir, false, error, sizeof(error)) == 0)
 		polled[1].fd = settler_fd(settler);
 	do {
-		/* While messages come, they wait for the next look: one per connection
-		 * would keep a core busy. */
 		poll(polled, timeout < 0 ? 2 : 1, timeout < 0 ? DEADLINE_MS : timeout);
 		web_deadline_look();
 		timeout = settler ? settler_look(settler) : -1;

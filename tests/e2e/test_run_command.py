@@ -892,3 +892,14 @@ def test_an_experiment_of_one_line_that_cannot_be_run_says_why(t):
                           (("--experiment", "close=fin-reset", "-c", conf), "two experiments")):
         result = _run(t, *options, "--", "true", status=125).stderr.decode()
         assert result.startswith("--experiment:1: ") and word in result, result
+
+
+def test_run_does_not_wake_up_for_each_socket_that_ends(t):
+    """The kernel tells of the sockets of all programs. It kept a third of a core busy."""
+    many, trace = 20000, os.path.join(t.scratch, "trace")
+    sysctl("net.ipv4.tcp_tw_reuse", 1)
+    t.run("strace", "-o", trace, "-e", "trace=poll,ppoll", t.twshim, "run", "-o", "/dev/null", "--",
+          t.prog("cycle"), ADDRESS, str(many), "1", shim=False)
+    with open(trace, encoding="utf-8") as file:
+        wakes = file.read().count("poll(")
+    assert 0 < wakes < many / 20, wakes

@@ -118,6 +118,9 @@ int kernel_listener_open(struct kernel_listener **ret_listener, char *ret_error,
 /* For poll(POLLIN). */
 int kernel_listener_fd(const struct kernel_listener *listener);
 
+/* How many messages its queue holds at least. */
+size_t kernel_listener_room(const struct kernel_listener *listener);
+
 /* Takes in the messages that have arrived, without waiting. Returns their number, or
  * -errno. */
 int kernel_listener_drain(struct kernel_listener *listener);

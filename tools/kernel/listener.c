@@ -22,6 +22,8 @@
 /* About 350 bytes per message, and twice that as the kernel counts it: 20,000
  * connections. */
 #define QUEUE_SIZE (16 * 1024 * 1024)
+/* The most that the kernel counts for a message. */
+#define MESSAGE_SIZE 1280
 
 struct generation {
 	struct kernel_destroyed *records;
@@ -165,6 +167,15 @@ int kernel_listener_open(struct kernel_listener **ret_listener, char *ret_error,
 int kernel_listener_fd(const struct kernel_listener *listener)
 {
 	return mnl_socket_get_fd(listener->netlink);
+}
+
+size_t kernel_listener_room(const struct kernel_listener *listener)
+{
+	int size = 0;
+	socklen_t length = sizeof(size);
+
+	getsockopt(kernel_listener_fd(listener), SOL_SOCKET, SO_RCVBUF, &size, &length);
+	return (size_t)size / MESSAGE_SIZE;
 }
 
 int kernel_listener_drain(struct kernel_listener *listener)

@@ -224,7 +224,8 @@ static void wait_for(struct waiting *waiting, const struct launch *launch)
 
 	look(waiting);
 	while (!waiting->ended) {
-		ready = poll(polled, 2, timeout);
+		polled[1].revents = 0;
+		ready = poll(polled, timeout < 0 ? 2 : 1, timeout);
 		if (ready < 0 && errno != EINTR)
 			polled[1].fd = -1;
 		take_signals(waiting);

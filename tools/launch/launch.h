@@ -15,7 +15,7 @@ struct launch {
 	char *const *environment; /* the status of the command */
 	int watch;		  /* a descriptor to watch meanwhile; -1: none */
 	/* Called when it is readable. Returns the time in milliseconds after which to
-	 * call it again at the latest; -1: only when it is readable. */
+	 * call it again, and not before; -1: when it is readable. */
 	int (*watched)(void *data);
 	/* Called in the child to become the command; returns the errno of execvpe() if it
 	 * can't. NULL: execvpe(). */

@@ -25,6 +25,7 @@
 
 #define MS	       1000000ull
 #define ROUND_MS       50   /* the shortest time between two rounds */
+#define PER_MS	       50   /* messages that may come in a millisecond */
 #define AFTER_MS       1500 /* after a message, a process may take so long to be reaped */
 #define GIVE_UP_MS     1000 /* then a missing destroy message will not come */
 #define FINISH_TRIES   10
@@ -49,6 +50,7 @@ struct settler {
 	bool has_table; /* in this directory and round */
 	uint64_t table_ns;
 	uint64_t round_ns, until_ns; /* when the last round was, and the last should be */
+	int look_ms;		     /* how long messages may wait in the queue */
 	size_t waiting;		     /* segments that are not settled yet */
 };
 
@@ -367,6 +369,14 @@ static void settle_round(struct settler *settler)
 
 /* ---------------------------------------------------------------- the whole */
 
+/* An ordinary user's queue has little room. */
+static int look_ms_of(size_t room)
+{
+	size_t ms = room / PER_MS;
+
+	return ms < 1 ? 1 : ms > ROUND_MS ? ROUND_MS : (int)ms;
+}
+
 int settler_open(struct settler **ret_settler, const char *dir, bool only,
 		 char *ret_error, size_t size)
 {
@@ -382,6 +392,7 @@ int settler_open(struct settler **ret_settler, const char *dir, bool only,
 		return result;
 	}
 	kernel_listener_keep(settler->listener, KEPT_MESSAGES);
+	settler->look_ms = look_ms_of(kernel_listener_room(settler->listener));
 	settler->dir = dir;
 	settler->only = only;
 	settler->net_namespace = kernel_namespace("net");
@@ -410,7 +421,7 @@ int settler_look(struct settler *settler)
 		return -1;
 	if (now - settler->round_ns >= ROUND_MS * MS)
 		settle_round(settler);
-	return ROUND_MS;
+	return settler->look_ms;
 }
 
 void settler_finish(struct settler *settler)

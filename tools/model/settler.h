@@ -26,7 +26,8 @@ int settler_open(struct settler **ret_settler, const char *dir, bool only,
 int settler_fd(const struct settler *settler);
 
 /* Reads messages and, if it is time, settles. Returns after how many milliseconds to call
- * it again, at the latest; -1: when the descriptor is readable. */
+ * it again; -1: when the descriptor is readable. While messages come, they are to wait:
+ * to wake up for each would keep a core busy. */
 int settler_look(struct settler *settler);
 
 /* Settles everything that can be settled now. Waits for the last messages, for a few
