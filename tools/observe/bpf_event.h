@@ -70,13 +70,13 @@ struct bpf_place {
 
 /* A connection that has ended, on its way to the reader. */
 struct bpf_ended {
-	uint64_t turn; /* odd: to be read; see struct bpf_queue */
+	uint64_t number; /* 1 for the first; another one: not this one yet */
 	struct bpf_connection connection;
 };
 
 /* The queue of these, in places of which there are a power of two. Both numbers count all
- * that ever passed. A place is free for number N if its turn is N rounded down to a
- * multiple of the places, and holds it if its turn is that plus 1. */
+ * that ever passed. The reader takes them in order, so a place is free as soon as
+ * `taken` says so. */
 struct bpf_queue {
 	uint64_t filled; /* by the kernel */
 	uint64_t apart[7];

@@ -92,14 +92,15 @@ static __always_inline void leave(const struct bpf_connection *connection,
 static __always_inline bool tell_end(const struct bpf_connection *connection,
 				     struct bpf_place *place)
 {
-	struct bpf_ended *told = take_ended();
+	__u64 number;
+	struct bpf_ended *told = take_ended(&number);
 
 	if (!told)
 		return false;
 	told->connection = *connection;
 	told->connection.kind = BPF_EVENT_ENDED;
 	leave(connection, place);
-	hand_over(told);
+	store_last(&told->number, number);
 	return true;
 }
 

@@ -17,14 +17,11 @@ void bpf_queue_read(struct bpf_source *source, uint64_t filled)
 	uint64_t at = source->queue->taken;
 
 	for (; at < filled; at++) {
-		struct bpf_ended *ended = &source->ended[at & mask];
-		const uint64_t turn = at & ~mask;
+		const struct bpf_ended *ended = &source->ended[at & mask];
 
-		if (__atomic_load_n(&ended->turn, __ATOMIC_ACQUIRE) != turn + 1)
+		if (__atomic_load_n(&ended->number, __ATOMIC_ACQUIRE) != at + 1)
 			break;
 		bpf_changes_note(source, &ended->connection);
-		__atomic_store_n(&ended->turn, turn + source->ended_count,
-				 __ATOMIC_RELEASE);
 	}
 	__atomic_store_n(&source->queue->taken, at, __ATOMIC_RELEASE);
 }

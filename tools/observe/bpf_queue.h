@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Part of twshim.bpf.c: the queue of connections that have ended. A place is taken by
- * moving `filled` on, and handed over by its turn. The kernel's own ring takes a lock and
- * waits until all that was written has reached the caches; here nothing waits for that.
+ * moving `filled` on, and handed over by its number. The kernel's own ring takes a lock
+ * and waits until all that was written has reached the caches. Here nothing waits: what
+ * lies in the queue is out of the caches, and is written but never read.
  */
 #ifndef TWS_TOOLS_OBSERVE_BPF_QUEUE_H
 #define TWS_TOOLS_OBSERVE_BPF_QUEUE_H
@@ -40,33 +41,26 @@ static __noinline void wake_reader(void)
 		bpf_ringbuf_discard(nothing, BPF_RB_FORCE_WAKEUP);
 }
 
-/* The reader looks often. It is woken only when the queue fills faster, and once. */
-static __always_inline void wake_if_due(const struct bpf_queue *state, __u64 at)
+/* NULL: there is no free place. The reader looks often, and is woken only when the queue
+ * fills faster, and once. */
+static __always_inline struct bpf_ended *take_ended(__u64 *ret_number)
 {
-	if (at - *(volatile const __u64 *)&state->taken == scope.wake_ended)
-		wake_reader();
-}
-
-/* NULL: there is no free place. */
-static __always_inline struct bpf_ended *take_ended(void)
-{
-	const __u64 mask = scope.ended_mask;
-	struct bpf_ended *place;
 	struct bpf_queue *state;
+	__u64 at, waiting;
 	__u32 index = 0;
-	__u64 at;
 
 	state = bpf_map_lookup_elem(&queue, &index);
 	for (int i = 0; state && i < TAKE_TRIES; i++) {
 		at = *(volatile __u64 *)&state->filled;
-		index = (__u32)(at & mask);
-		place = bpf_map_lookup_elem(&queued, &index);
-		if (!place || *(volatile __u64 *)&place->turn != (at & ~mask))
+		waiting = at - *(volatile __u64 *)&state->taken;
+		if (waiting > scope.ended_mask ||
+		    __sync_val_compare_and_swap(&state->filled, at, at + 1) != at)
 			continue;
-		if (__sync_val_compare_and_swap(&state->filled, at, at + 1) != at)
-			continue;
-		wake_if_due(state, at);
-		return place;
+		if (waiting == scope.wake_ended)
+			wake_reader();
+		*ret_number = at + 1;
+		index = (__u32)(at & scope.ended_mask);
+		return bpf_map_lookup_elem(&queued, &index);
 	}
 	return NULL;
 }
@@ -81,11 +75,6 @@ static __always_inline void store_last(uint64_t *word, uint64_t value)
 #else
 	__sync_lock_test_and_set(word, value);
 #endif
-}
-
-static __always_inline void hand_over(struct bpf_ended *place)
-{
-	store_last(&place->turn, place->turn + 1);
 }
 
 #endif
