@@ -155,17 +155,17 @@ $(BUILD)/obj/tools/report/page_files.o: $(wildcard tools/report/page/*) $(CHART)
 $(CHART):
 	@echo "make: $@ is missing: run make deps" >&2; exit 1
 
-# The program that observers load into the kernel is taken into the binary as well. Without
-# clang and libbpf's headers there is none, and the commands say so.
+# The programs that observers load into the kernel are taken into the binary as well. Without
+# clang and libbpf's headers there are none, and the commands say so.
 BPF_CC ?= clang
-BPF_OBJECT := $(BUILD)/twshim.bpf.o
+BPF_OBJECTS := $(patsubst tools/observe/%.c,$(BUILD)/%.o,$(wildcard tools/observe/*.bpf.c))
 BPF_ARCH := $(if $(filter x86_64%,$(shell $(CC) -dumpmachine)),-D__TARGET_ARCH_x86)
 HAS_BPF := $(shell command -v $(BPF_CC) >/dev/null && pkg-config --exists libbpf && echo yes)
 ifeq ($(HAS_BPF)$(STATIC),yes)
-$(BUILD)/obj/tools/observe/bpf_object.o: $(BPF_OBJECT)
-$(BUILD)/obj/tools/observe/bpf_object.o: TOOL_FLAGS += -DTWSHIM_BPF='"$(BPF_OBJECT)"'
+$(BUILD)/obj/tools/observe/bpf_object.o: $(BPF_OBJECTS)
+$(BUILD)/obj/tools/observe/bpf_object.o: TOOL_FLAGS += -DTWSHIM_BPF='"$(BUILD)"'
 endif
-$(BPF_OBJECT): tools/observe/twshim.bpf.c $(wildcard tools/observe/bpf_*.h) \
+$(BPF_OBJECTS): $(BUILD)/%.bpf.o: tools/observe/%.bpf.c $(wildcard tools/observe/bpf_*.h) \
 		shim/shared/segment.h shim/shared/counters.def
 	@echo "  BPF  $<"
 	@mkdir -p $(@D)

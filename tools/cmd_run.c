@@ -17,7 +17,6 @@
 
 #include "tools/base/cli.h"
 #include "tools/kernel/command_name.h"
-#include "tools/kernel/kernel.h"
 #include "tools/launch/bypass.h"
 #include "tools/launch/launch.h"
 #include "tools/launch/exec_failure.h"
@@ -28,6 +27,7 @@
 #include "tools/policy/layer.h"
 #include "tools/policy/store.h"
 #include "tools/model/settler.h"
+#include "tools/observe/words.h"
 #include "tools/base/print.h"
 #include "tools/launch/reach.h"
 #include "tools/report/fail_if.h"
@@ -207,7 +207,7 @@ static int run_prepare(struct run *run)
 		return OWN_FAILURE;
 	run->reach = reach_command(run->argv[0], run->library);
 	/* Without it the report still shows what the programs published. */
-	settler_open(&run->settler, NULL, false, error, sizeof(error));
+	settler_open(&run->settler, NULL, false, words_source(), error, sizeof(error));
 	return 0;
 }
 

@@ -18,6 +18,7 @@
 #include "tools/base/memory.h"
 #include "tools/kernel/naming.h"
 #include "tools/model/settler.h"
+#include "tools/observe/words.h"
 #include "tools/base/print.h"
 #include "tools/segments/dir_option.h"
 #include "tools/web/web.h"
@@ -74,7 +75,7 @@ static void serve_wait(const sigset_t *ends, const char *dir)
 	char error[PRINT_ERROR_SIZE];
 	int timeout = -1;
 
-	if (settler_open(&settler, dir, false, error, sizeof(error)) == 0)
+	if (settler_open(&settler, dir, false, words_source(), error, sizeof(error)) == 0)
 		polled[1].fd = settler_fd(settler);
 	do {
 		poll(polled, timeout < 0 ? 2 : 1, timeout < 0 ? DEADLINE_MS : timeout);

@@ -19,6 +19,7 @@
 #include "shim/shared/clock.h"
 #include "tools/base/cli.h"
 #include "tools/base/print.h"
+#include "tools/observe/words.h"
 #include "tools/segments/dir_option.h"
 #include "tools/segments/rundir.h"
 #include "tools/trace/trace.h"
@@ -281,7 +282,8 @@ int cmd_trace(int argc, char **argv)
 	if (!request.dir && trace_check_usual() != 0)
 		return CLI_FAILURE;
 	trace_catch_signals(&waiting);
-	if (follow_open(&tracing.follow, request.dir, error, sizeof(error)) != 0)
+	if (follow_open(&tracing.follow, request.dir, words_source(), error,
+			sizeof(error)) != 0)
 		return cli_fail(CLI_FAILURE, "trace: %s", error);
 	tracing.color = print_color_wanted(request.color, stdout);
 	if (!request.json)

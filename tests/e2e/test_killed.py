@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 
-from harness import ADDRESS, SERVE_PORT, settle, time_wait, wait_for
+from harness import ADDRESS, ADDRESS6, SERVE_PORT, Skip, settle, time_wait, wait_for
+from test_refused import BPF, ERRORS
 
+MANY = 1200  # connections: more messages than netlink is listened to as root
 STORM = 700  # more processes than the number of segments that are kept
 OPEN = ("socket", "connect", "send:1", "recv")
 FIRST = ("socket", "connect", "send:1", "recv", "wait-hup")
@@ -183,3 +185,61 @@ def test_a_rule_line_says_what_needed_no_help(t):
                                 "connect?", "close", "repeat:3")
         assert (said["matched"], said["failed"]) == (3, 3), said
         assert "3 connections matched; 0 helped: 3 failed to connect" in line, line
+
+
+def _killed_in_turn(t, servers, seconds):
+    """A command that opens many connections, waits so long at most until the `run` that started it
+    no longer listens over netlink, and has clients killed, each in another state. Prints whether
+    `run` listened over netlink at first, and whether it does at the end."""
+    client, echo, first, echo6 = t.prog("client"), *servers
+    kills = ((ADDRESS, echo, *OPEN, "kill"), (ADDRESS, first, *FIRST, "kill"),
+             (ADDRESS, echo, *OPEN, "send:5", "wait-readable", "kill"),
+             (ADDRESS6, echo6, "socket:6", *OPEN[1:], "kill"))
+    script = t.file("in_turn.py", f"""
+import os, subprocess, time
+
+def links(folder):
+    for name in os.listdir(folder):
+        try:
+            yield os.readlink(os.path.join(folder, name))
+        except FileNotFoundError:  # closed meanwhile
+            pass
+
+def listens():
+    held = list(links(f"/proc/{{os.getppid()}}/fd"))
+    with open("/proc/net/netlink") as table:
+        rows = [line.split() for line in table][1:]
+    return any(f"socket:[{{row[9]}}]" in held for row in rows if row[1] == "4" and int(row[3], 16))
+
+print(listens())
+subprocess.run({[client, ADDRESS, str(echo.port), *OPEN, "close", f"repeat:{MANY}"]}, check=True)
+until = time.monotonic() + {seconds}
+while listens() and time.monotonic() < until:
+    time.sleep(0.01)
+for client in {[[client, to, str(server.port), *steps] for to, server, *steps in kills]}:
+    for _ in range(5):
+        subprocess.run(client)
+print(listens())
+""")
+    return "python3", script
+
+
+def test_as_root_a_program_in_the_kernel_tells_how_killed_clients_ended_and_else_netlink(t):
+    """Both say the same."""
+    if os.geteuid() != 0:
+        raise Skip("loading programs into the kernel needs root")
+    servers = t.server(), t.server("first"), t.server(address=ADDRESS6)
+    expected = None
+    for listens, refuse in ((False, ()), *((True, (t.prog("refuse"), BPF, str(error)))
+                                           for error in ERRORS)):
+        path = os.path.join(t.scratch, "report.json")
+        said = t.run(*refuse, t.twshim, "run", "--json", "-o", path, "--",
+                     *_killed_in_turn(t, servers, 0 if listens else 20), shim=False).stdout
+        assert said.decode().split() == ["True", str(listens)], (refuse, said)
+        with open(path, encoding="utf-8") as file:
+            report = t.read_report(file.read())
+        total = {name: value for name, value in report["total"].items() if isinstance(value, int)}
+        assert total == (expected := expected or total), (refuse, total, expected)
+        assert report["unseen"]["announcements_lost"] == 0, report["unseen"]
+    ended = [expected[f"ended_{name}"] for name in ("local_fin", "remote_fin", "reset_unread", "unseen")]
+    assert (ended, expected["via_kill"]) == ([MANY + 10, 5, 5, 0], 20), expected

@@ -91,7 +91,7 @@ void ways_decide(const struct ways_facts *facts, struct way ret_ways[TWS_OBSERVE
 
 static const char *find_no_bpf(char *buffer, size_t size)
 {
-	if (&bpf_object[0] == &bpf_object_end[0])
+	if (!bpf_object_is_built())
 		return VERSION_CURE(
 		    "twshim was built without clang and libbpf's headers");
 	if (access(BTF, F_OK) != 0)

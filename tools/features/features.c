@@ -162,7 +162,8 @@ static enum feature_verdict probe_destroy_group(struct probe *probe)
 {
 	struct kernel_listener *listener;
 
-	if (kernel_listener_open(&listener, probe->detail, FEATURE_DETAIL_SIZE) != 0)
+	if (kernel_listener_open(&listener, NULL, probe->detail, FEATURE_DETAIL_SIZE) !=
+	    0)
 		return FEATURE_NO;
 	kernel_listener_close(listener);
 	return FEATURE_YES;
@@ -193,7 +194,7 @@ static enum feature_verdict probe_btf(struct probe *probe)
 
 static enum feature_verdict probe_bpf_program(struct probe *probe)
 {
-	if (&bpf_object[0] != &bpf_object_end[0])
+	if (bpf_object_is_built())
 		return FEATURE_YES;
 	snprintf(probe->detail, FEATURE_DETAIL_SIZE,
 		 "clang or libbpf's headers were missing when twshim was built");

@@ -111,11 +111,37 @@ struct kernel_destroyed {
 
 struct kernel_listener;
 
-/* Starts to listen in this network namespace. 0, or -errno with a one-line reason. */
-int kernel_listener_open(struct kernel_listener **ret_listener, char *ret_error,
+/* Fills in has_info and what it is about, from members of tcp_info. */
+void kernel_destroyed_set_bytes(struct kernel_destroyed *words, uint64_t acked,
+				uint64_t received, uint64_t sent, uint64_t retrans);
+
+/* Another source of the same messages, for those who may open it. For a message over
+ * netlink the kernel works about as long as for the whole connection, and netlink brings
+ * one for each socket of the network namespace. */
+struct kernel_source {
+	/* 0 or -errno. */
+	int (*open)(void **ret_source, struct kernel_listener *listener);
+	/* For poll(POLLIN). */
+	int (*fd)(const void *source);
+	/* Gives what has come to kernel_listener_take(). The number, or -errno. */
+	int (*drain)(void *source);
+	/* How many messages were lost. */
+	uint64_t (*lost)(const void *source);
+	void (*close)(void *source);
+};
+
+/* Starts to listen in this network namespace. `better` takes the place of netlink once
+ * that has brought 1,000 messages, because to open it may take as long as these; NULL:
+ * there is none. Returns 0, or -errno with a one-line reason. */
+int kernel_listener_open(struct kernel_listener **ret_listener,
+			 const struct kernel_source *better, char *ret_error,
 			 size_t size);
 
-/* For poll(POLLIN). */
+/* For a source: takes in a message, except for its received_ns. */
+void kernel_listener_take(struct kernel_listener *listener,
+			  const struct kernel_destroyed *words);
+
+/* For poll(POLLIN). It stays the same. */
 int kernel_listener_fd(const struct kernel_listener *listener);
 
 /* How many messages its queue holds at least. */

@@ -12,7 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "shim/shared/clock.h"
 #include "tools/kernel/message.h"
@@ -24,6 +26,10 @@
 #define QUEUE_SIZE (16 * 1024 * 1024)
 /* The most that the kernel counts for a message. */
 #define MESSAGE_SIZE 1280
+/* When the better source is opened, and for how long netlink is kept beside it: what the
+ * kernel frees it may announce a little later. */
+#define ENOUGH_MESSAGES 1000
+#define BESIDE_NS	100000000u
 
 struct generation {
 	struct kernel_destroyed *records;
@@ -33,7 +39,12 @@ struct generation {
 };
 
 struct kernel_listener {
-	struct mnl_socket *netlink;
+	struct mnl_socket *netlink; /* NULL: the better source has taken its place */
+	const struct kernel_source *better; /* NULL: there is none */
+	void *source;			    /* NULL: not open */
+	int events;	    /* epoll of what is open; -1: there is only netlink */
+	uint64_t opened_ns; /* of the better source */
+	uint64_t taken;	    /* messages, until then */
 	uint64_t lost;
 	uint64_t now_ns; /* of the drain under way */
 	size_t generation_size;
@@ -69,7 +80,36 @@ static struct kernel_destroyed *next_record(struct kernel_listener *listener)
 	return &current->records[current->count];
 }
 
-static void take_info(struct kernel_destroyed *record, const struct nlmsghdr *message)
+void kernel_destroyed_set_bytes(struct kernel_destroyed *words, uint64_t acked,
+				uint64_t received, uint64_t sent, uint64_t retrans)
+{
+	words->bytes_acked = acked;
+	words->bytes_received = received;
+	/* Acknowledged sequence numbers: a SYN, each byte sent once, a FIN. */
+	words->fin_acked = acked == sent - retrans + 2;
+	words->has_info = true;
+}
+
+void kernel_listener_take(struct kernel_listener *listener,
+			  const struct kernel_destroyed *words)
+{
+	struct kernel_destroyed *record = next_record(listener);
+	struct generation *current = &listener->current;
+
+	listener->taken++;
+	if (!record || cookie_map_add(&current->by_cookie, words->cookie,
+				      (uint32_t)current->count) != 0) {
+		listener->lost += !record;
+		return;
+	}
+	*record = *words;
+	record->received_ns = listener->now_ns;
+	current->count++;
+}
+
+/* ------------------------------------------------------------------------- netlink */
+
+static void take_info(struct kernel_destroyed *words, const struct nlmsghdr *message)
 {
 	const size_t known =
 	    offsetof(struct tcp_info, tcpi_bytes_retrans) + sizeof(uint64_t);
@@ -82,44 +122,30 @@ static void take_info(struct kernel_destroyed *record, const struct nlmsghdr *me
 		    mnl_attr_get_payload_len(attribute) < known)
 			continue;
 		memcpy(&info, mnl_attr_get_payload(attribute), known);
-		record->bytes_acked = info.tcpi_bytes_acked;
-		record->bytes_received = info.tcpi_bytes_received;
-		/* Acknowledged sequence numbers: a SYN, each byte sent once, a FIN. */
-		record->fin_acked = info.tcpi_bytes_acked ==
-				    info.tcpi_bytes_sent - info.tcpi_bytes_retrans + 2;
-		record->has_info = true;
+		kernel_destroyed_set_bytes(words, info.tcpi_bytes_acked,
+					   info.tcpi_bytes_received, info.tcpi_bytes_sent,
+					   info.tcpi_bytes_retrans);
 	}
 }
 
 static int listener_take_message(const struct nlmsghdr *message, void *data)
 {
 	const struct inet_diag_msg *diag = kernel_decode_message(message);
-	struct kernel_listener *listener = data;
-	struct generation *current;
-	struct kernel_destroyed *record;
+	struct kernel_destroyed words;
 
 	if (!diag)
 		return MNL_CB_OK;
-	record = next_record(listener);
-	current = &listener->current;
-	if (!record ||
-	    cookie_map_add(&current->by_cookie, kernel_decode_cookie(&diag->id),
-			   (uint32_t)current->count) != 0) {
-		listener->lost += !record;
-		return MNL_CB_OK;
-	}
-	*record = (struct kernel_destroyed){
+	words = (struct kernel_destroyed){
 	    .cookie = kernel_decode_cookie(&diag->id),
-	    .received_ns = listener->now_ns,
 	    .unread = diag->idiag_rqueue,
 	    .unacked = diag->idiag_wqueue,
 	};
-	kernel_decode_address(&record->local, diag->id.idiag_src, diag->id.idiag_sport,
+	kernel_decode_address(&words.local, diag->id.idiag_src, diag->id.idiag_sport,
 			      diag->idiag_family);
-	kernel_decode_address(&record->remote, diag->id.idiag_dst, diag->id.idiag_dport,
+	kernel_decode_address(&words.remote, diag->id.idiag_dst, diag->id.idiag_dport,
 			      diag->idiag_family);
-	take_info(record, message);
-	current->count++;
+	take_info(&words, message);
+	kernel_listener_take(data, &words);
 	return MNL_CB_OK;
 }
 
@@ -139,52 +165,22 @@ static int join_groups(struct mnl_socket *netlink)
 	return 0;
 }
 
-int kernel_listener_open(struct kernel_listener **ret_listener, char *ret_error,
-			 size_t size)
+static int open_netlink(struct kernel_listener *listener)
 {
-	struct kernel_listener *listener = calloc(1, sizeof(*listener));
-	int result = listener ? 0 : -ENOMEM;
-
-	if (result == 0) {
-		listener->generation_size = GENERATION_SIZE;
-		listener->netlink = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
-		if (!listener->netlink ||
-		    mnl_socket_bind(listener->netlink, 0, MNL_SOCKET_AUTOPID) != 0)
-			result = -errno;
-	}
-	if (result == 0)
-		result = join_groups(listener->netlink);
-	if (result != 0) {
-		kernel_listener_close(listener);
-		snprintf(ret_error, size, "listening for ended sockets (sock_diag): %s",
-			 strerror(-result));
-		return result;
-	}
-	*ret_listener = listener;
-	return 0;
+	listener->netlink = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
+	if (!listener->netlink ||
+	    mnl_socket_bind(listener->netlink, 0, MNL_SOCKET_AUTOPID) != 0)
+		return -errno;
+	return join_groups(listener->netlink);
 }
 
-int kernel_listener_fd(const struct kernel_listener *listener)
+/* The number of datagrams, or -errno. */
+static int drain_netlink(struct kernel_listener *listener)
 {
-	return mnl_socket_get_fd(listener->netlink);
-}
-
-size_t kernel_listener_room(const struct kernel_listener *listener)
-{
-	int size = 0;
-	socklen_t length = sizeof(size);
-
-	getsockopt(kernel_listener_fd(listener), SOL_SOCKET, SO_RCVBUF, &size, &length);
-	return (size_t)size / MESSAGE_SIZE;
-}
-
-int kernel_listener_drain(struct kernel_listener *listener)
-{
-	int fd = kernel_listener_fd(listener);
+	int fd = mnl_socket_get_fd(listener->netlink);
 	int messages = 0;
 	ssize_t length;
 
-	listener->now_ns = tws_now();
 	for (;;) {
 		length = recv(fd, listener->buffer, RECEIVE_SIZE, MSG_DONTWAIT);
 		if (length >= 0) {
@@ -202,6 +198,119 @@ int kernel_listener_drain(struct kernel_listener *listener)
 	}
 }
 
+static void close_netlink(struct kernel_listener *listener)
+{
+	if (listener->netlink)
+		mnl_socket_close(listener->netlink);
+	listener->netlink = NULL;
+}
+
+/* --------------------------------------------------------------- the better source */
+
+static int await(const struct kernel_listener *listener, int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+
+	return epoll_ctl(listener->events, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
+}
+
+/* Without it, netlink is good enough. */
+static void expect_better(struct kernel_listener *listener,
+			  const struct kernel_source *better)
+{
+	listener->events = better ? epoll_create1(EPOLL_CLOEXEC) : -1;
+	if (listener->events < 0)
+		return;
+	if (await(listener, mnl_socket_get_fd(listener->netlink)) == 0) {
+		listener->better = better;
+		return;
+	}
+	close(listener->events);
+	listener->events = -1;
+}
+
+static void close_better(struct kernel_listener *listener)
+{
+	if (listener->source)
+		listener->better->close(listener->source);
+	listener->source = NULL;
+	listener->better = NULL;
+}
+
+static void open_better(struct kernel_listener *listener)
+{
+	const struct kernel_source *better = listener->better;
+
+	if (better->open(&listener->source, listener) != 0 ||
+	    await(listener, better->fd(listener->source)) != 0)
+		close_better(listener);
+	else
+		listener->opened_ns = tws_now();
+}
+
+static void prefer_better(struct kernel_listener *listener)
+{
+	if (!listener->source && listener->better && listener->taken >= ENOUGH_MESSAGES)
+		open_better(listener);
+	else if (listener->source && listener->netlink &&
+		 listener->now_ns - listener->opened_ns >= BESIDE_NS)
+		close_netlink(listener);
+}
+
+/* ----------------------------------------------------------------------- listening */
+
+int kernel_listener_open(struct kernel_listener **ret_listener,
+			 const struct kernel_source *better, char *ret_error, size_t size)
+{
+	struct kernel_listener *listener = calloc(1, sizeof(*listener));
+	int result = -ENOMEM;
+
+	if (listener) {
+		listener->generation_size = GENERATION_SIZE;
+		listener->events = -1;
+		result = open_netlink(listener);
+	}
+	if (result != 0) {
+		kernel_listener_close(listener);
+		snprintf(ret_error, size, "listening for ended sockets (sock_diag): %s",
+			 strerror(-result));
+		return result;
+	}
+	expect_better(listener, better);
+	*ret_listener = listener;
+	return 0;
+}
+
+int kernel_listener_fd(const struct kernel_listener *listener)
+{
+	return listener->events < 0 ? mnl_socket_get_fd(listener->netlink)
+				    : listener->events;
+}
+
+size_t kernel_listener_room(const struct kernel_listener *listener)
+{
+	int size = 0;
+	socklen_t length = sizeof(size);
+
+	if (listener->netlink)
+		getsockopt(mnl_socket_get_fd(listener->netlink), SOL_SOCKET, SO_RCVBUF,
+			   &size, &length);
+	return (size_t)size / MESSAGE_SIZE;
+}
+
+int kernel_listener_drain(struct kernel_listener *listener)
+{
+	int messages = 0, more = 0;
+
+	listener->now_ns = tws_now();
+	if (listener->source)
+		messages = listener->better->drain(listener->source);
+	if (listener->netlink && messages >= 0)
+		more = drain_netlink(listener);
+	prefer_better(listener);
+	return messages < 0 ? messages : more < 0 ? more : messages + more;
+}
+
 void kernel_listener_keep(struct kernel_listener *listener, size_t count)
 {
 	listener->generation_size = count;
@@ -209,7 +318,8 @@ void kernel_listener_keep(struct kernel_listener *listener, size_t count)
 
 uint64_t kernel_listener_lost(const struct kernel_listener *listener)
 {
-	return listener->lost;
+	return listener->lost +
+	       (listener->source ? listener->better->lost(listener->source) : 0);
 }
 
 size_t kernel_listener_count(const struct kernel_listener *listener)
@@ -244,8 +354,10 @@ void kernel_listener_close(struct kernel_listener *listener)
 {
 	if (!listener)
 		return;
-	if (listener->netlink)
-		mnl_socket_close(listener->netlink);
+	close_netlink(listener);
+	close_better(listener);
+	if (listener->events >= 0)
+		close(listener->events);
 	free_generation(&listener->current);
 	free_generation(&listener->previous);
 	free(listener);

@@ -378,13 +378,14 @@ static int look_ms_of(size_t room)
 }
 
 int settler_open(struct settler **ret_settler, const char *dir, bool only,
-		 char *ret_error, size_t size)
+		 const struct kernel_source *better, char *ret_error, size_t size)
 {
 	struct settler *settler = calloc(1, sizeof(*settler));
 	int result = settler ? reader_init(&settler->reader) : -ENOMEM;
 
 	if (result == 0)
-		result = kernel_listener_open(&settler->listener, ret_error, size);
+		result =
+		    kernel_listener_open(&settler->listener, better, ret_error, size);
 	else
 		snprintf(ret_error, size, "%s", strerror(-result));
 	if (result != 0) {

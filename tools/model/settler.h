@@ -14,13 +14,14 @@
 #include <stddef.h>
 
 struct kernel_listener;
+struct kernel_source;
 struct settler;
 
 /* Starts to listen. `dir` NULL: the main run-time directory and, for root, those of other
- * users; `only`: without the directories below it. Returns 0, or -errno with a reason of
- * one line. */
+ * users; `only`: without the directories below it. `better`: see
+ * kernel_listener_open(). Returns 0, or -errno with a reason of one line. */
 int settler_open(struct settler **ret_settler, const char *dir, bool only,
-		 char *ret_error, size_t size);
+		 const struct kernel_source *better, char *ret_error, size_t size);
 
 /* For poll(POLLIN). */
 int settler_fd(const struct settler *settler);

@@ -97,37 +97,6 @@ void bpf_source_each(const struct bpf_source *source,
 
 /* ------------------------------------------------------------------------- loading */
 
-static int map_fd(const struct bpf_source *source, const char *name)
-{
-	struct bpf_map *map = libbpf.bpf_object__find_map_by_name(source->object, name);
-
-	return map ? libbpf.bpf_map__fd(map) : -1;
-}
-
-static bool ends_with(const char *text, const char *end)
-{
-	size_t length = strlen(text), tail = strlen(end);
-
-	return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
-/* The only constant of the program, in a map of its own until it is loaded. */
-static int set_scope(const struct bpf_source *source, const struct bpf_scope *scope)
-{
-	struct bpf_map *map = NULL;
-	size_t size = 0;
-	void *value;
-
-	while ((map = libbpf.bpf_object__next_map(source->object, map)))
-		if (ends_with(libbpf.bpf_map__name(map), ".rodata"))
-			break;
-	value = map ? libbpf.bpf_map__initial_value(map, &size) : NULL;
-	if (!value || size < sizeof(*scope))
-		return -EINVAL;
-	memcpy(value, scope, sizeof(*scope));
-	return 0;
-}
-
 /* Half of it is the ring, in whole pages, and half is the queue. */
 static uint32_t half_of(const struct observe_scope *scope)
 {
@@ -192,14 +161,10 @@ static int load(struct bpf_source *source, const struct observe_scope *wanted, b
 {
 	struct bpf_scope scope;
 	int result = describe_scope(wanted, &scope);
-	size_t size;
 
 	if (result != 0)
 		return result;
-	/* Both symbols belong to one array, which the assembler includes. */
-	/* cppcheck-suppress comparePointers */
-	size = (size_t)(bpf_object_end - bpf_object);
-	source->object = libbpf.bpf_object__open_mem(bpf_object, size, NULL);
+	source->object = libbpf_open(twshim_bpf, twshim_bpf_end);
 	if (!source->object)
 		return -errno;
 	set_sizes(source, wanted);
@@ -211,7 +176,7 @@ static int load(struct bpf_source *source, const struct observe_scope *wanted, b
 		leave_out(source, "on_connect4");
 		leave_out(source, "on_connect6");
 	}
-	result = set_scope(source, &scope);
+	result = libbpf_set_constants(source->object, &scope, sizeof(scope));
 	if (result == 0)
 		result = libbpf.bpf_object__load(source->object);
 	if (result != 0) {
@@ -291,8 +256,8 @@ static void scope_in(const struct bpf_source *source, const struct observe_scope
 /* NULL: no memory. */
 static void *share(const struct bpf_source *source, const char *name, size_t size)
 {
-	void *ret =
-	    mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, map_fd(source, name), 0);
+	void *ret = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
+			 libbpf_map(source->object, name), 0);
 
 	return ret == MAP_FAILED ? NULL : ret;
 }
@@ -320,16 +285,16 @@ static int start(struct bpf_source *source, const struct observe_scope *scope)
 {
 	int result;
 
-	source->connections = map_fd(source, "connections");
-	source->processes = map_fd(source, "processes");
-	source->scoped = map_fd(source, "scoped");
-	source->calls = map_fd(source, "calls");
-	source->losses = map_fd(source, "losses");
+	source->connections = libbpf_map(source->object, "connections");
+	source->processes = libbpf_map(source->object, "processes");
+	source->scoped = libbpf_map(source->object, "scoped");
+	source->calls = libbpf_map(source->object, "calls");
+	source->losses = libbpf_map(source->object, "losses");
 	result = share_all(source);
 	if (result != 0)
 		return result;
-	source->ring = libbpf.ring_buffer__new(map_fd(source, "ring"), bpf_source_record,
-					       source, NULL);
+	source->ring = libbpf.ring_buffer__new(libbpf_map(source->object, "ring"),
+					       bpf_source_record, source, NULL);
 	if (!source->ring)
 		return -errno;
 	scope_in(source, scope);
@@ -356,7 +321,7 @@ int bpf_source_open(struct bpf_source **ret_source, const struct observe_scope *
 	struct bpf_source *source;
 	int result;
 
-	if (&bpf_object[0] == &bpf_object_end[0]) {
+	if (!bpf_object_is_built()) {
 		snprintf(ret_error, size, "BPF: %s",
 			 VERSION_CURE("this twshim was built without it: install clang "
 				      "and libbpf-dev, then make"));

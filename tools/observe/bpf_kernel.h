@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The members of kernel structures that twshim.bpf.c reads. The loader finds their
- * offsets in the running kernel (CO-RE), so no kernel headers are needed.
+ * The members of kernel structures that the programs in the kernel read. The loader finds
+ * their offsets in the running kernel (CO-RE), so no kernel headers are needed.
  */
 #ifndef TWS_TOOLS_OBSERVE_BPF_KERNEL_H
 #define TWS_TOOLS_OBSERVE_BPF_KERNEL_H
@@ -103,11 +103,13 @@ struct tcp_sock {
 	__u32 rcv_nxt;
 	__u32 copied_seq;
 	__u32 write_seq;
+	__u32 snd_una;
 	__u32 snd_nxt;
 	__u32 segs_out;
 	__u64 bytes_sent;
 	__u64 bytes_retrans;
 	__u64 bytes_received;
+	__u64 bytes_acked;
 	__u64 tcp_clock_cache; /* CLOCK_MONOTONIC, of the last packet */
 	int linger2;
 };

@@ -59,6 +59,41 @@ int libbpf_load(char *ret_error, size_t size)
 	return -ENOENT;
 }
 
+struct bpf_object *libbpf_open(const char *object, const char *end)
+{
+	return libbpf.bpf_object__open_mem(object, (size_t)(end - object), NULL);
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t length = strlen(text), tail = strlen(end);
+
+	return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+int libbpf_set_constants(const struct bpf_object *object, const void *value, size_t size)
+{
+	struct bpf_map *map = NULL;
+	size_t room = 0;
+	void *constants;
+
+	while ((map = libbpf.bpf_object__next_map(object, map)))
+		if (ends_with(libbpf.bpf_map__name(map), ".rodata"))
+			break;
+	constants = map ? libbpf.bpf_map__initial_value(map, &room) : NULL;
+	if (!constants || room < size)
+		return -EINVAL;
+	memcpy(constants, value, size);
+	return 0;
+}
+
+int libbpf_map(const struct bpf_object *object, const char *name)
+{
+	struct bpf_map *map = libbpf.bpf_object__find_map_by_name(object, name);
+
+	return map ? libbpf.bpf_map__fd(map) : -1;
+}
+
 void libbpf_explain(char *ret_error, size_t size, int error)
 {
 	const char *why = strerror(-error), *instead =

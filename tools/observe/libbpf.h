@@ -69,6 +69,16 @@ extern struct libbpf libbpf;
 /* Loads it once. Returns 0, or -ENOENT with a one-line reason and its cure. */
 int libbpf_load(char *ret_error, size_t size);
 
+/* Opens an object in memory. NULL: errno says why. */
+struct bpf_object *libbpf_open(const char *object, const char *end);
+
+/* Sets the constants of its programs, which are in a map of their own until they are
+ * loaded. 0, or -EINVAL if they take less than `size` bytes. */
+int libbpf_set_constants(const struct bpf_object *object, const void *value, size_t size);
+
+/* The descriptor of a loaded map; -1: there is none of that name. */
+int libbpf_map(const struct bpf_object *object, const char *name);
+
 /* Says why the kernel refused (-errno), and what to use instead. */
 void libbpf_explain(char *ret_error, size_t size, int error);
 

@@ -124,7 +124,8 @@ static void raise_limit(void)
 	}
 }
 
-int follow_open(struct follow **ret_follow, const char *dir, char *ret_error, size_t size)
+int follow_open(struct follow **ret_follow, const char *dir,
+		const struct kernel_source *better, char *ret_error, size_t size)
 {
 	struct follow *follow = calloc(1, sizeof(*follow));
 	int result = follow ? reader_init(&follow->reader) : -ENOMEM;
@@ -143,7 +144,7 @@ int follow_open(struct follow **ret_follow, const char *dir, char *ret_error, si
 		return result;
 	}
 	raise_limit();
-	if (settler_open(&follow->settler, dir, false, ret_error, size) == 0)
+	if (settler_open(&follow->settler, dir, false, better, ret_error, size) == 0)
 		follow->listener = settler_listener(follow->settler);
 	follow_scan(follow);
 	follow->begun = true;

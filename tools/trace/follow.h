@@ -36,12 +36,14 @@ struct follow_event {
 };
 
 struct follow;
+struct kernel_source;
 
 /* Begins with what ends from now on. `dir` NULL: the main run-time directory and, for
- * root, those of other users. It need not exist yet. Returns 0, or -errno with a reason
+ * root, those of other users. It need not exist yet. `better`: see
+ * kernel_listener_open(). Returns 0, or -errno with a reason
  * of one line. */
-int follow_open(struct follow **ret_follow, const char *dir, char *ret_error,
-		size_t size);
+int follow_open(struct follow **ret_follow, const char *dir,
+		const struct kernel_source *better, char *ret_error, size_t size);
 
 /* For poll(POLLIN): a directory has changed. */
 int follow_fd(const struct follow *follow);
