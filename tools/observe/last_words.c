@@ -42,15 +42,28 @@ struct last_words_source {
 	uint32_t asked_count;
 	uint64_t drained_ns; /* when all was read, the last time */
 	uint64_t lost_ns;
+	bool listens;
 	bool late; /* in the drain under way */
 	char buffer[MESSAGES][SIZE] __attribute__((aligned(8)));
 };
 
 /* ---------------------------------------------------------------------- opening */
 
-static int join_queue(int fd, unsigned index)
+/* NETLINK_ADD_MEMBERSHIP or NETLINK_DROP_MEMBERSHIP. */
+static int change_membership(int fd, int how)
 {
 	static const int groups[] = {SKNLGRP_INET_TCP_DESTROY, SKNLGRP_INET6_TCP_DESTROY};
+
+	for (size_t i = 0; i < sizeof(groups) / sizeof(*groups); i++)
+		if (setsockopt(fd, SOL_NETLINK, how, &groups[i], sizeof(groups[i])) != 0)
+			return -errno;
+	return 0;
+}
+
+/* Whether it may listen shows here. It does so once somebody is supervised, because each
+ * message costs the kernel about as much as the connection. */
+static int prepare_queue(int fd, unsigned index)
+{
 	struct sock_filter code[] = {
 	    BPF_STMT(BPF_LD | BPF_B | BPF_ABS, COOKIE_BYTE),
 	    BPF_STMT(BPF_ALU | BPF_AND | BPF_K, QUEUES - 1),
@@ -60,16 +73,14 @@ static int join_queue(int fd, unsigned index)
 	};
 	const struct sock_fprog program = {sizeof(code) / sizeof(*code), code};
 	const int size = QUEUE_SIZE;
+	int result;
 
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) != 0)
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) != 0)
 		return -errno;
-	for (size_t i = 0; i < sizeof(groups) / sizeof(*groups); i++)
-		if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &groups[i],
-			       sizeof(groups[i])) != 0)
-			return -errno;
-	return 0;
+	result = change_membership(fd, NETLINK_ADD_MEMBERSHIP);
+	return result ? result : change_membership(fd, NETLINK_DROP_MEMBERSHIP);
 }
 
 static int open_netlink(void)
@@ -95,7 +106,7 @@ static int open_queues(struct last_words_source *source)
 		source->queue[i] = open_netlink();
 		if (source->queue[i] < 0)
 			return source->queue[i];
-		result = join_queue(source->queue[i], i);
+		result = prepare_queue(source->queue[i], i);
 		if (result != 0)
 			return result;
 	}
@@ -124,6 +135,19 @@ int last_words_open(struct last_words_source **ret_source,
 	}
 	*ret_source = source;
 	return 0;
+}
+
+int last_words_listen(struct last_words_source *source)
+{
+	int result = 0;
+
+	if (source->listens)
+		return 0;
+	for (unsigned i = 0; i < QUEUES && result == 0; i++)
+		result = change_membership(source->queue[i], NETLINK_ADD_MEMBERSHIP);
+	source->listens = result == 0;
+	source->drained_ns = tws_now();
+	return result;
 }
 
 void last_words_close(struct last_words_source *source)

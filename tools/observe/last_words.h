@@ -40,6 +40,9 @@ struct last_words_source;
 int last_words_open(struct last_words_source **ret_source,
 		    const struct last_words_user *user, char *ret_error, size_t size);
 
+/* Listens from now on, if it does not yet. 0 or -errno. */
+int last_words_listen(struct last_words_source *source);
+
 /* Takes in what has arrived. To be called every 20 ms while connections may end: the
  * queues are small without privilege. */
 void last_words_drain(struct last_words_source *source);

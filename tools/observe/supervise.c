@@ -151,6 +151,7 @@ static void take_listener(struct supervise *supervise, int client, uint32_t also
 	supervise->work.counts->turned_away +=
 	    listener >= 0 && supervise->listener_count == KEEPER_LISTENERS;
 	taken = listener >= 0 && supervise->listener_count < KEEPER_LISTENERS &&
+		last_words_listen(supervise->work.words) == 0 &&
 		keeper_give(&supervise->keeper, listener, patience_ms);
 	if (taken) {
 		supervise->listeners[supervise->listener_count++] = listener;
