@@ -50,7 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char error[256];
 
 	fuzz_write_segments(directory, data, half);
-	FUZZ_CHECK(follow_open(&follow, fuzz_path, error, sizeof(error)) == 0);
+	FUZZ_CHECK(follow_open(&follow, fuzz_path, NULL, error, sizeof(error)) == 0);
 	look(follow, most);
 	fuzz_write_segments(directory, data + half, size - half);
 	look(follow, most);
