@@ -60,8 +60,8 @@ static int change_membership(int fd, int how)
 	return 0;
 }
 
-/* Whether it may listen shows here. It does so once somebody is supervised, because each
- * message costs the kernel about as much as the connection. */
+/* Whether it may listen shows here. It does so once somebody is supervised, because the
+ * kernel's messages cost all programs: see struct kernel_source. */
 static int prepare_queue(int fd, unsigned index)
 {
 	struct sock_filter code[] = {
