@@ -29,7 +29,7 @@
 #endif
 #define PAGE 4096ul
 #define FLAGS                                                                            \
-	(SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_TSYNC |                  \
+	(NOTIFY_FILTER_FLAGS | SECCOMP_FILTER_FLAG_TSYNC |                               \
 	 SECCOMP_FILTER_FLAG_TSYNC_ESRCH)
 
 static long call(struct injection *injection, long number, unsigned long first,

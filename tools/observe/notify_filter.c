@@ -182,11 +182,11 @@ static int set_filter(const struct sock_fprog *filter, unsigned long flags)
 /* A call that the supervisor has received is not begun anew by a signal (Linux 5.19). */
 static int set_with_flags(const struct sock_fprog *filter)
 {
-	const unsigned long flags = SECCOMP_FILTER_FLAG_NEW_LISTENER;
-	int fd = set_filter(filter, flags | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
+	int fd = set_filter(filter,
+			    NOTIFY_FILTER_FLAGS | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
 
 	if (fd < 0 && errno == EINVAL)
-		fd = set_filter(filter, flags);
+		fd = set_filter(filter, NOTIFY_FILTER_FLAGS);
 	return fd < 0 ? -errno : fd;
 }
 
