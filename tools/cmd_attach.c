@@ -110,6 +110,7 @@ static int attach_start_supervisor(struct attach_request *request)
 	char error[PATH_MAX + 256];
 	struct supervisor_setup setup = {
 	    .directory = -1,
+	    .netlink = -1,
 	    .policy = request->image,
 	    .policy_key = request->image ? tws_policy_key(TWS_LAYER_RUN, 1) : 0,
 	};

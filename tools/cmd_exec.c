@@ -130,6 +130,7 @@ static int exec_start_supervisor(struct exec_request *request, int place, int *r
 	struct supervisor_setup setup = {
 	    .directory = -1,
 	    .place = place,
+	    .netlink = -1,
 	    .run = tag && tws_run_parse(tag, run) ? run : NULL,
 	    .policy = request->image,
 	    .policy_key = request->image ? tws_policy_key(TWS_LAYER_RUN, 1) : 0,

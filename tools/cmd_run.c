@@ -343,8 +343,7 @@ static void run_observe(struct run *run)
 {
 	if (run_wants_report(run) || run->keep || policy_is_given(&run->policy))
 		run_observers_begin(&run->observers, &run->reach, &run->directory,
-				    policy_is_given(&run->policy),
-				    run->settler ? settler_fd(run->settler) : -1);
+				    policy_is_given(&run->policy), run->settler);
 }
 
 static int run_look(void *data)
@@ -397,7 +396,7 @@ static void run_conclude(struct run *run)
 	/* If the reader of the report leaves, no temporary file must stay. */
 	signal(SIGPIPE, SIG_IGN);
 	run_observers_conclude(&run->observers);
-	if (run->settler)
+	if (run->settler && !run_observers_met_no_shim(&run->observers))
 		settler_finish(run->settler);
 	if (run_wants_report(run))
 		run_report(run);

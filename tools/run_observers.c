@@ -20,6 +20,7 @@ static void run_start_supervisor(struct run_observers *observers)
 	const struct run_directory *directory = observers->directory;
 	struct supervisor_setup setup = {.directory = directory->fd,
 					 .client = -1,
+					 .netlink = observers->netlink,
 					 .place = directory->place,
 					 .run = directory->run};
 	struct tws_policy_image *image = NULL;
@@ -38,10 +39,20 @@ static void run_start_supervisor(struct run_observers *observers)
 		*observers->helper = '\0';
 }
 
+/* What the shim does not reach leaves nothing to settle, and the kernel's messages would
+ * slow it down: see struct kernel_source. All that the command starts has its filter, so
+ * the supervisor listens as soon as one of them has the shim. */
+static void rest_settler(struct run_observers *observers)
+{
+	observers->rests = observers->supervised && observers->netlink >= 0 &&
+			   kernel_set_listening(observers->netlink, false) == 0;
+}
+
 /* BPF can set none of the options that a policy asks for, whether it is the run's or was
  * loaded. */
 void run_observers_begin(struct run_observers *observers, const struct reach *reach,
-			 const struct run_directory *directory, bool policy, int also)
+			 const struct run_directory *directory, bool policy,
+			 struct settler *settler)
 {
 	const struct publish_place place = {.directory = publish_by_user,
 					    .data = &observers->places,
@@ -52,14 +63,26 @@ void run_observers_begin(struct run_observers *observers, const struct reach *re
 	observers->places.main = directory->place;
 	observers->began_ns = run_unseen_now();
 	observers->direct = reach_may_be_supervised(reach->verdict);
+	observers->netlink = observers->direct && settler
+				 ? kernel_listener_netlink(settler_listener(settler))
+				 : -1;
 	policy = policy || layers_describe(loaded, sizeof(loaded));
 	if (policy || geteuid() != 0)
 		run_start_supervisor(observers);
 	observers->kernel =
 	    geteuid() == 0 &&
-	    observation_begin_beside(&observers->observation, &place, also) == 0;
+	    observation_begin_beside(&observers->observation, &place,
+				     settler ? settler_fd(settler) : -1) == 0;
 	if (!policy && geteuid() == 0 && !observers->kernel)
 		run_start_supervisor(observers);
+	rest_settler(observers);
+}
+
+bool run_observers_met_no_shim(const struct run_observers *observers)
+{
+	const struct supervisor_counts *counts = observers->supervisor.counts;
+
+	return observers->rests && counts->handed_over && !counts->with_shim;
 }
 
 const char *run_observers_instead(const struct run_observers *observers)
@@ -100,15 +123,34 @@ void run_observers_step(struct run_observers *observers)
 		observation_step(&observers->observation);
 }
 
+struct handed_over {
+	struct door_program program;
+	int netlink; /* -1, or the settler's, which rests */
+};
+
+/* No supervisor will listen. */
+static void listen_at_once(const struct door_program *program, int error)
+{
+	const struct handed_over *handed_over = (const void *)program;
+
+	if (handed_over->netlink >= 0)
+		kernel_set_listening(handed_over->netlink, true);
+}
+
 int run_observers_execute(const struct run_observers *observers,
 			  const struct launch *launch)
 {
-	const struct door_program program = {.path = launch->argv[0],
-					     .argv = launch->argv,
-					     .environment = launch->environment};
+	const struct handed_over handed_over = {
+	    .program = {.path = launch->argv[0],
+			.argv = launch->argv,
+			.environment = launch->environment,
+			.refused = listen_at_once},
+	    .netlink = observers->rests ? observers->netlink : -1,
+	};
 
 	if (observers->supervised && observers->direct)
-		return door_exec(observers->directory->fd, TWS_HELPER_DOOR, &program);
+		return door_exec(observers->directory->fd, TWS_HELPER_DOOR,
+				 &handed_over.program);
 	execvpe(launch->argv[0], launch->argv, launch->environment);
 	return errno;
 }

@@ -617,6 +617,17 @@ def test_a_program_under_a_supervisor_has_a_filter_and_set_user_id_ones_do_not(t
     assert said.stdout == b"0\n", said.stdout
 
 
+def test_no_filter_has_the_kernel_guard_its_program_against_speculation(t):
+    """Kernels before 5.16 do so unless the filter says that it confines nothing."""
+    t.need("strace")
+    calls = os.path.join(t.scratch, "calls")
+    t.run(*as_nobody(t), "strace", "-f", "-qq", "-e", "trace=seccomp", "-o", calls, t.twshim, "run", "--",
+          compiled(t, "gcc"), ADDRESS, str(t.server().port), *STEPS, shim=False)
+    with open(calls, encoding="utf-8") as file:
+        filters = [line for line in file if "NEW_LISTENER" in line]
+    assert len(filters) >= 2 and all("SPEC_ALLOW" in line for line in filters), filters
+
+
 # ---------------------------------------------------------------- traps of the kernel's
 
 # Becomes a command for which a system call fails if an argument has a bit.
@@ -794,6 +805,40 @@ def test_a_child_that_inherits_the_filter_and_has_the_shim_is_counted_by_the_shi
     t.counters(report, attempts=30, established=30, ended_local_fin=30)
     assert [a["observed_by"] for a in report["apps"]] == [{"shim": 1, "bpf": 0, "supervisor": 0}], \
         report["apps"]
+
+
+def is_told_of_ends(pid):
+    """Whether a process listens to the kernel's messages about freed sockets."""
+    held = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+    with open("/proc/net/netlink", encoding="utf-8") as table:
+        rows = [line.split() for line in table][1:]
+    return any(f"socket:[{row[9]}]" in held for row in rows if row[1] == "4" and int(row[3], 16))
+
+
+def test_run_listens_to_the_kernel_once_a_program_below_a_supervised_one_has_the_shim(t):
+    """Not before, because that costs every program; and then so early that a killed one's end is known."""
+    server, path = t.server(), os.path.join(t.scratch, "report.json")
+    command = f"{t.prog('client')} {ADDRESS} {server.port} socket connect send:5 wait-readable kill"
+    source = t.file("parent.c", f"""#include <stdio.h>
+        #include <stdlib.h>
+        int main(void) {{
+            puts("ready"); fflush(stdout); getchar();
+            system("{command}");
+            puts("killed"); fflush(stdout); getchar(); }}""")
+    program = os.path.join(t.scratch, "parent")
+    t.run("gcc", "-w", "-static", "-o", program, source, shim=False)
+    run = t.start(*as_nobody(t), t.twshim, "run", "--json", "-o", path, "--", program, shim=False,
+                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    told = []
+    for line in (b"ready\n", b"killed\n"):
+        assert run.stdout.readline() == line, run.communicate()
+        told.append(is_told_of_ends(run.pid))
+        run.stdin.write(b"\n")
+        run.stdin.flush()
+    run.communicate()
+    assert told == [False, True]
+    with open(path, encoding="utf-8") as file:
+        t.counters(t.read_report(file.read()), attempts=1, established=1, ended_reset_unread=1, ended_unseen=0)
 
 
 def test_what_a_program_with_the_shim_becomes_is_observed_if_the_shim_does_not_reach_it(t):

@@ -137,6 +137,13 @@ int kernel_listener_open(struct kernel_listener **ret_listener,
 			 const struct kernel_source *better, char *ret_error,
 			 size_t size);
 
+/* Its netlink socket, for kernel_set_listening(); -1: `better` has taken its place. */
+int kernel_listener_netlink(const struct kernel_listener *listener);
+
+/* Has a netlink socket (NETLINK_SOCK_DIAG) join the groups of these messages, or leave
+ * them, whichever process opened it. 0 or -errno. */
+int kernel_set_listening(int netlink, bool listens);
+
 /* For a source: takes in a message, except for its received_ns. */
 void kernel_listener_take(struct kernel_listener *listener,
 			  const struct kernel_destroyed *words);

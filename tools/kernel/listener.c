@@ -149,29 +149,32 @@ static int listener_take_message(const struct nlmsghdr *message, void *data)
 	return MNL_CB_OK;
 }
 
-static int join_groups(struct mnl_socket *netlink)
+int kernel_set_listening(int netlink, bool listens)
 {
 	static const int groups[] = {SKNLGRP_INET_TCP_DESTROY, SKNLGRP_INET6_TCP_DESTROY};
-	int fd = mnl_socket_get_fd(netlink);
-	int size = QUEUE_SIZE;
+	const int how = listens ? NETLINK_ADD_MEMBERSHIP : NETLINK_DROP_MEMBERSHIP;
 
-	/* Without privilege, the second call is limited to net.core.rmem_max. */
-	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) != 0)
-		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-	for (size_t i = 0; i < 2; i++)
-		if (mnl_socket_setsockopt(netlink, NETLINK_ADD_MEMBERSHIP,
-					  (void *)&groups[i], sizeof(groups[i])) != 0)
+	for (size_t i = 0; i < sizeof(groups) / sizeof(*groups); i++)
+		if (setsockopt(netlink, SOL_NETLINK, how, &groups[i],
+			       sizeof(groups[i])) != 0)
 			return -errno;
 	return 0;
 }
 
 static int open_netlink(struct kernel_listener *listener)
 {
+	const int size = QUEUE_SIZE;
+	int fd;
+
 	listener->netlink = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
 	if (!listener->netlink ||
 	    mnl_socket_bind(listener->netlink, 0, MNL_SOCKET_AUTOPID) != 0)
 		return -errno;
-	return join_groups(listener->netlink);
+	fd = mnl_socket_get_fd(listener->netlink);
+	/* Without privilege, the second call is limited to net.core.rmem_max. */
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) != 0)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	return kernel_set_listening(fd, true);
 }
 
 /* The number of datagrams, or -errno. */
@@ -285,6 +288,11 @@ int kernel_listener_fd(const struct kernel_listener *listener)
 {
 	return listener->events < 0 ? mnl_socket_get_fd(listener->netlink)
 				    : listener->events;
+}
+
+int kernel_listener_netlink(const struct kernel_listener *listener)
+{
+	return listener->netlink ? mnl_socket_get_fd(listener->netlink) : -1;
 }
 
 size_t kernel_listener_room(const struct kernel_listener *listener)

@@ -11,6 +11,7 @@
 
 #include "shim/shared/clock.h"
 #include "shim/shared/newer.h"
+#include "tools/kernel/kernel.h"
 #include "tools/observe/caller_alone.h"
 #include "tools/observe/connect_call.h"
 #include "tools/observe/keeper.h"
@@ -308,6 +309,19 @@ static struct caller *find_caller(struct supervision *supervision,
 	return caller && caller->left == CALLER_OURS ? caller : NULL;
 }
 
+/* Before its first call goes on: it may be killed as soon as that has connected. */
+static void meet_shim(struct supervision *supervision)
+{
+	if (supervision->counts->with_shim)
+		return;
+	supervision->counts->with_shim = 1;
+	if (supervision->netlink < 0 || supervision->finishing)
+		return;
+	kernel_set_listening(supervision->netlink, true);
+	close(supervision->netlink); /* its starter has it too, and ends the listening */
+	supervision->netlink = -1;
+}
+
 static void look_at_call(struct work *work, const struct seccomp_notif *call)
 {
 	bool again = false;
@@ -317,6 +331,8 @@ static void look_at_call(struct work *work, const struct seccomp_notif *call)
 		    find_caller(work->supervision, call, &work->pending, again);
 		if (!work->caller)
 			return;
+		if (work->caller->has_shim)
+			meet_shim(work->supervision);
 		if (is_io_uring(&call->data)) {
 			work->supervision->counts->io_uring++;
 			return;

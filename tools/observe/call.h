@@ -27,6 +27,7 @@ struct supervisor_counts {
 	uint64_t handed_over;	/* programs that it observes, or did */
 	uint64_t turned_away;	/* programs that were too many at once */
 	uint64_t unseen;	/* endings that were missed */
+	uint64_t with_shim;	/* 1: a program that has the shim called */
 };
 
 struct supervision {
@@ -40,6 +41,7 @@ struct supervision {
 	uint32_t syn_retries;
 	uint64_t passed;  /* connects that it was too late for, not yet published */
 	uint64_t lost_ns; /* when messages of endings were lost; 0: they were not */
+	int netlink;	  /* of struct supervisor_setup */
 	bool finishing;	  /* nothing is waited for any more */
 };
 

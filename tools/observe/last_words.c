@@ -49,17 +49,6 @@ struct last_words_source {
 
 /* ---------------------------------------------------------------------- opening */
 
-/* NETLINK_ADD_MEMBERSHIP or NETLINK_DROP_MEMBERSHIP. */
-static int change_membership(int fd, int how)
-{
-	static const int groups[] = {SKNLGRP_INET_TCP_DESTROY, SKNLGRP_INET6_TCP_DESTROY};
-
-	for (size_t i = 0; i < sizeof(groups) / sizeof(*groups); i++)
-		if (setsockopt(fd, SOL_NETLINK, how, &groups[i], sizeof(groups[i])) != 0)
-			return -errno;
-	return 0;
-}
-
 /* Whether it may listen shows here. It does so once somebody is supervised, because the
  * kernel's messages cost all programs: see struct kernel_source. */
 static int prepare_queue(int fd, unsigned index)
@@ -79,8 +68,8 @@ static int prepare_queue(int fd, unsigned index)
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) != 0)
 		return -errno;
-	result = change_membership(fd, NETLINK_ADD_MEMBERSHIP);
-	return result ? result : change_membership(fd, NETLINK_DROP_MEMBERSHIP);
+	result = kernel_set_listening(fd, true);
+	return result ? result : kernel_set_listening(fd, false);
 }
 
 static int open_netlink(void)
@@ -144,7 +133,7 @@ int last_words_listen(struct last_words_source *source)
 	if (source->listens)
 		return 0;
 	for (unsigned i = 0; i < QUEUES && result == 0; i++)
-		result = change_membership(source->queue[i], NETLINK_ADD_MEMBERSHIP);
+		result = kernel_set_listening(source->queue[i], true);
 	source->listens = result == 0;
 	source->drained_ns = tws_now();
 	return result;

@@ -365,9 +365,10 @@ static void supervise_loop(struct supervise *supervise)
 static void leave_parent(const struct supervise *supervise)
 {
 	int wanted[] = {supervise->setup.directory, supervise->setup.client,
-			supervise->setup.place, supervise->control};
+			supervise->setup.place, supervise->setup.netlink,
+			supervise->control};
 
-	own_session("twshim-observer", wanted, 4);
+	own_session("twshim-observer", wanted, sizeof(wanted) / sizeof(*wanted));
 }
 
 static void prepare_folding(void *data)
@@ -406,6 +407,7 @@ static int open_supervise(struct supervise *supervise, struct supervisor_counts 
 
 	if (result != 0)
 		return result;
+	supervise->work.netlink = supervise->setup.netlink;
 	supervision_set_policy(&supervise->work, supervise->setup.policy,
 			       supervise->setup.policy_key, supervise->setup.place,
 			       supervise->setup.run);

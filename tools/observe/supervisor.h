@@ -28,6 +28,9 @@ struct supervisor_setup {
 	int client;	    /* an end of a socket pair: a program at its door; or -1 */
 	int place;	    /* open; where it publishes */
 	const uint8_t *run; /* that all belongs to; NULL: to none */
+	/* A netlink socket of who starts it, for kernel_set_listening() as soon as the
+	 * shim counts a call of a program below it; or -1. */
+	int netlink;
 	/* What it carries out; NULL: nothing. It needs not stay. `policy_key`:
 	 * tws_policy_key(). */
 	const struct tws_policy_image *policy;
