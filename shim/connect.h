@@ -75,4 +75,7 @@ TWS_COLD int tws_connect_state(int fd);
  * connection. Notes how the connection ends by that. */
 TWS_COLD void tws_connect_dissolve(int fd, struct tws_connecting *connecting);
 
+/* After the real call: the socket may connect again, as a new connection. */
+TWS_COLD void tws_connect_dissolved(const struct tws_end *end);
+
 #endif

@@ -226,7 +226,7 @@ int tws_wrap_shutdown(int fd, int how)
 	tws_hook_shutdown(fd, how, &conn, &peer_first);
 	ret = tws_real.shutdown(fd, how);
 	if (ret == 0)
-		tws_hook_shut(&conn, how, peer_first);
+		tws_hook_shut(fd, &conn, how, peer_first);
 	return ret;
 }
 

@@ -62,7 +62,7 @@ static long call_shutdown(long number, const long *a)
 	tws_hook_shutdown((int)a[0], (int)a[1], &conn, &peer_first);
 	ret = call(number, a);
 	if (ret == 0)
-		tws_hook_shut(&conn, (int)a[1], peer_first);
+		tws_hook_shut((int)a[0], &conn, (int)a[1], peer_first);
 	return ret;
 }
 

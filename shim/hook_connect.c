@@ -52,6 +52,15 @@ void tws_connect_dissolve(int fd, struct tws_connecting *connecting)
 	connecting->disconnected = true;
 }
 
+void tws_connect_dissolved(const struct tws_end *end)
+{
+	tws_plan_clear(&end->conn);
+	tws_conn_dissolve(end, TWS_CONN_IPV6 | TWS_CONN_MPTCP | TWS_CONN_APP_LINGER_0 |
+				   TWS_CONN_APP_LINGER_N | TWS_CONN_APP_REUSEADDR |
+				   TWS_CONN_LOW_WATER | TWS_CONN_APP_NO_PORT |
+				   TWS_CONN_SHARED | TWS_CONN_STREAM);
+}
+
 /* The attempt failed, and the next one may go elsewhere. Where two threads try again at
  * once, one of them forgets. */
 static void forget_destination(struct tws_connection *slot)

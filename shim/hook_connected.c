@@ -13,19 +13,6 @@
 #include "shim/shared/clock.h"
 #include "shim/shared/pair.h"
 
-/* After a disconnect the socket may connect again, as a new connection. */
-static TWS_COLD void disconnected(int fd, struct tws_connecting *connecting)
-{
-	struct tws_end *end = &connecting->end;
-	uint32_t keep = TWS_CONN_IPV6 | TWS_CONN_MPTCP | TWS_CONN_APP_LINGER_0 |
-			TWS_CONN_APP_LINGER_N | TWS_CONN_APP_REUSEADDR |
-			TWS_CONN_LOW_WATER | TWS_CONN_APP_NO_PORT | TWS_CONN_SHARED;
-	uint32_t flags = end->conn.slot->flags & keep;
-
-	tws_conn_end(end);
-	tws_fd_set(fd, TWS_FD_SOCKET | flags);
-}
-
 /* Code that runs before the C library has started (.preinit_array of the program) has
  * no environment yet, so the shim cannot know where to publish. */
 static TWS_COLD void note_too_early(int fd)
@@ -201,7 +188,7 @@ static void look_back(int fd, const struct sockaddr *address, socklen_t length,
 		tws_connect_dissolve(fd, connecting);
 	}
 	if (connecting->disconnected && !error)
-		disconnected(fd, connecting);
+		tws_connect_dissolved(&connecting->end);
 }
 
 /* Another thread is in connect() with this socket. If it has named it meanwhile, the

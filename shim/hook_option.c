@@ -10,6 +10,7 @@
 #include "shim/shared/clock.h"
 #include "shim/conn/conn_move.h"
 #include "shim/conn/fresh.h"
+#include "shim/connect.h"
 #include "shim/hooks.h"
 #include "shim/policy/policy.h"
 #include "shim/lifecycle.h"
@@ -149,12 +150,33 @@ void tws_hook_shutdown(int fd, int how, struct tws_conn *ret_conn, bool *ret_pee
 	    peer_has_closed(fd) && !(ret_conn->slot->flags & TWS_CONN_SHUT_READ);
 }
 
-void tws_hook_shut(const struct tws_conn *conn, int how, bool peer_first)
+/* Where the socket was still connecting, the kernel gives the attempt up, and the socket
+ * may connect again. A thread that waits in connect() is told, and counts it as failed.
+ */
+static bool gave_up(int fd, const struct tws_conn *conn)
+{
+	const struct tws_connection *slot = conn->slot;
+	struct tws_end end = {
+	    .fd = fd,
+	    .conn = *conn,
+	    .verdict = {.ending = TWS_END_ABANDONED, .failure = TWS_COUNTERS}};
+
+	if (tws_conn_state(slot) == TWS_CONN_CONNECTING
+		? slot->flags & TWS_CONN_UNNAMED
+		: !(slot->flags & TWS_CONN_BELIEVED))
+		return false;
+	if (!tws_facts_is_unborn(fd))
+		return false;
+	tws_connect_dissolved(&end);
+	return true;
+}
+
+void tws_hook_shut(int fd, const struct tws_conn *conn, int how, bool peer_first)
 {
 	uint32_t flags = how == SHUT_RD ? 0 : TWS_CONN_SHUT_WRITE;
 	uint32_t before;
 
-	if (!conn->book)
+	if (!conn->book || gave_up(fd, conn))
 		return;
 	if (how != SHUT_WR)
 		flags |= TWS_CONN_SHUT_READ;

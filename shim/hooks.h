@@ -103,7 +103,7 @@ void tws_hook_setsockopt(int fd, int level, int name, const void *value,
 void tws_hook_getsockopt(int fd, int level, int name, const void *value,
 			 const socklen_t *length);
 void tws_hook_shutdown(int fd, int how, struct tws_conn *ret_conn, bool *ret_peer_first);
-void tws_hook_shut(const struct tws_conn *conn, int how, bool peer_first);
+void tws_hook_shut(int fd, const struct tws_conn *conn, int how, bool peer_first);
 
 /* ------------------------------------------- hook_process.c: processes */
 

@@ -164,8 +164,12 @@ void tws_conn_settle(struct tws_end *end);
  * `end` says. */
 void tws_conn_leave(const struct tws_end *end);
 
-/* Ends a connection although no descriptor was closed (AF_UNSPEC, exit). */
+/* Ends a connection although no descriptor was closed (exit). */
 TWS_OURS void tws_conn_end(const struct tws_end *end);
+
+/* Ends a connection whose socket lives on, unconnected, and may connect again. `keep`:
+ * the flags that are of the socket. */
+TWS_COLD void tws_conn_dissolve(const struct tws_end *end, uint32_t keep);
 
 /* This descriptor number was given out again although we saw no close: counts the
  * former connection as unseen. */

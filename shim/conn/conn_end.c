@@ -11,6 +11,7 @@
  */
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <string.h>
 
 #include "shim/shared/clock.h"
 #include "shim/conn/conn.h"
@@ -18,6 +19,7 @@
 #include "shim/conn/facts.h"
 #include "shim/shared/hot.h"
 #include "shim/shared/policy_image.h"
+#include "shim/book/port_ring.h"
 #include "shim/book/self.h"
 #include "shim/conn/records.h"
 #include "shim/shared/sys.h"
@@ -156,6 +158,30 @@ void tws_conn_end(const struct tws_end *end)
 {
 	finish(end);
 	tws_conn_free(&end->conn);
+}
+
+/* What belongs to a connection, not to its socket. */
+static void forget_connection(struct tws_connection *slot, uint32_t keep)
+{
+	tws_port_ring_give(slot->action[TWS_ACTION_RING_PORT]);
+	slot->action[TWS_ACTION_RING_PORT] = 0;
+	slot->began_ns = slot->established_ns = 0;
+	slot->rule = 0;
+	slot->ending = slot->via = slot->failure = 0;
+	memset(&slot->local, 0, sizeof(slot->local));
+	__atomic_fetch_and(&slot->flags, keep, __ATOMIC_RELAXED);
+	tws_conn_unname(slot);
+}
+
+/* All descriptors of the socket keep leading to the slot. Nobody else moves it while it
+ * is ending. */
+void tws_conn_dissolve(const struct tws_end *end, uint32_t keep)
+{
+	finish(end);
+	if (!tws_conn_is(&end->conn, TWS_CONN_ENDING))
+		return;
+	forget_connection(end->conn.slot, keep);
+	tws_conn_move(&end->conn, TWS_CONN_ENDING, TWS_CONN_CLAIMED);
 }
 
 /* -------------------------------------------------------------------- unseen */

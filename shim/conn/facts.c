@@ -66,6 +66,15 @@ static void read_info(int fd, struct tws_facts *facts, struct tws_bytes *ret_byt
 	read_bytes(&info, length, ret_bytes);
 }
 
+bool tws_facts_is_unborn(int fd)
+{
+	struct tws_facts facts = {0};
+	struct tws_bytes bytes;
+
+	read_info(fd, &facts, &bytes);
+	return facts.has_info && facts.tcp_state == STATE_CLOSE && !facts.acknowledged;
+}
+
 static void note_events(int events, struct tws_facts *facts)
 {
 	facts->writable = events & POLLOUT;

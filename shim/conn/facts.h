@@ -40,6 +40,10 @@ static inline int tws_facts_poll(int fd)
 void tws_facts_read(int fd, bool detail, bool last, int events, struct tws_facts *facts,
 		    struct tws_bytes *ret_bytes);
 
+/* Whether the socket is unconnected, and was since it was made: nothing of ours, not even
+ * its SYN, was ever acknowledged. */
+bool tws_facts_is_unborn(int fd);
+
 /* SIOCOUTQ: bytes not yet acknowledged by the peer, sent or not. */
 uint32_t tws_facts_unsent(int fd);
 

@@ -161,6 +161,23 @@ def test_af_unspec_dissolves_and_a_new_connect_is_a_new_connection(t):
     t.time_wait_agrees(report, server, 20)
 
 
+def test_a_dup_of_a_dissolved_socket_ends_no_other_connection(t):
+    # The next connection takes the place of the dissolved one.
+    server, report = _client(t, "socket", "connect", "dup", "unspec", "socket", "connect", "close-d",
+                             "send:1", "recv", "close", "repeat:20")
+    assert server.counts["accepted"] == 40
+    t.counters(report, attempts=40, established=40, ended_reset_app=20, ended_local_fin=20)
+    t.time_wait_agrees(report, server, 20)
+
+
+def test_a_dup_of_a_dissolved_socket_follows_it_to_its_next_connection(t):
+    server, report = _client(t, "socket", "connect", "dup", "unspec", "connect", "close", "take-d",
+                             "send:1", "recv", "close", "repeat:20")
+    assert server.counts["accepted"] == 40
+    t.counters(report, attempts=40, established=40, ended_reset_app=20, ended_local_fin=20)
+    t.time_wait_agrees(report, server, 20)
+
+
 def test_multipath_tcp(t):
     try:
         socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262).close()
@@ -305,6 +322,22 @@ c.close()
     report = t.twshim_run(sys.executable, script)
     assert bare.stdout == t.result.stdout == b"EINTR\n", (bare, t.result)
     t.counters(report, attempts=1, established=0, abandoned=1)
+
+
+def test_a_shutdown_while_connecting_gives_up_and_the_socket_may_connect_again(t):
+    full = _Full(t)
+    for how in ("rd", "wr", "rdwr"):
+        begin = ("socket", "nonblock", "connect?", f"shutdown:{how}")
+        report = t.twshim_run(t.prog("client"), ADDRESS, str(full.port), *begin, "close")
+        t.counters(report, attempts=1, established=0, abandoned=1, shut_down_first=0)
+        server = t.server()
+        report = t.twshim_run(t.prog("client"), ADDRESS, str(full.port), *begin,
+                              f"port:{server.port}", "connect-poll", "block", "send:1", "recv",
+                              "close")
+        assert server.counts["accepted"] == 1
+        t.counters(report, attempts=2, established=1, abandoned=1, ended_local_fin=1,
+                   shut_down_first=0)
+        t.time_wait_agrees(report, server, 1)
 
 
 def test_a_connect_that_times_out_is_a_failure_of_its_own(t):
