@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
 # A command's --help as a manual page, man(7). Variables: title (TWSHIM-RUN), name, what (one
-# line), version, date, see.
+# line), version, date; in the environment: see.
 function escaped(text) {
 	gsub(/\\/, "\\e", text)
 	gsub(/-/, "\\-", text)
@@ -58,5 +58,5 @@ where == "EXAMPLES" && indent <= 6 { sub(/^ +/, ""); print ".TP\n.B " escaped($0
 }
 END {
 	section("SEE ALSO")
-	print see
+	print ENVIRON["see"]
 }
