@@ -6,16 +6,19 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "config/address.h"
 #include "tools/base/cli.h"
 #include "tools/base/interrupt.h"
 #include "tools/base/memory.h"
+#include "tools/kernel/kernel.h"
 #include "tools/kernel/naming.h"
 #include "tools/model/settler.h"
 #include "tools/observe/words.h"
@@ -65,24 +68,48 @@ static const struct cli_command COMMAND = {
     .options = OPTIONS,
 };
 
-/* Settles killed processes meanwhile, so that no connection of theirs ends unseen. */
-static void serve_wait(const sigset_t *ends, const char *dir)
+/* Who serves requests must not be able to load programs into the kernel. */
+static void serve_give_up_bpf(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	const uint32_t bpf = CAP_TO_MASK(CAP_BPF) | CAP_TO_MASK(CAP_PERFMON);
+	struct __user_cap_data_struct half[_LINUX_CAPABILITY_U32S_3];
+	const size_t which = CAP_TO_INDEX(CAP_BPF);
+
+	if (syscall(SYS_capget, &header, half) != 0)
+		return;
+	half[which].effective &= ~bpf;
+	half[which].permitted &= ~bpf;
+	half[which].inheritable &= ~bpf;
+	syscall(SYS_capset, &header, half);
+}
+
+/* Before other threads start: each has capabilities of its own. NULL: the kernel refused
+ * to tell. It is known at once that it will be needed for long. */
+static struct settler *serve_open_settler(const char *dir)
 {
 	struct settler *settler = NULL;
-	struct pollfd polled[] = {
-	    {.fd = signalfd(-1, ends, SFD_CLOEXEC), .events = POLLIN},
-	    {.fd = -1, .events = POLLIN}};
 	char error[PRINT_ERROR_SIZE];
-	int timeout = -1;
 
 	if (settler_open(&settler, dir, false, words_source(), error, sizeof(error)) == 0)
-		polled[1].fd = settler_fd(settler);
+		kernel_listener_prefer(settler_listener(settler));
+	serve_give_up_bpf();
+	return settler;
+}
+
+/* Settles killed processes meanwhile, so that no connection of theirs ends unseen. */
+static void serve_wait(const sigset_t *ends, struct settler *settler)
+{
+	struct pollfd polled[] = {
+	    {.fd = signalfd(-1, ends, SFD_CLOEXEC), .events = POLLIN},
+	    {.fd = settler ? settler_fd(settler) : -1, .events = POLLIN}};
+	int timeout = -1;
+
 	do {
 		poll(polled, timeout < 0 ? 2 : 1, timeout < 0 ? DEADLINE_MS : timeout);
 		web_deadline_look();
 		timeout = settler ? settler_look(settler) : -1;
 	} while (!polled[0].revents);
-	settler_close(settler);
 	close(polled[0].fd);
 }
 
@@ -93,6 +120,7 @@ int cmd_serve(int argc, char **argv)
 	    .metrics = {.top = METRICS_TOP, .series = METRICS_SERIES}};
 	int status = cli_read(&COMMAND, argc, argv, &options);
 	char where[PRINT_ADDRESS_SIZE], error[PRINT_ERROR_SIZE];
+	struct settler *settler;
 	struct web *web;
 	const sigset_t *ends;
 
@@ -103,12 +131,16 @@ int cmd_serve(int argc, char **argv)
 	memory_prefer_huge_pages();
 	signal(SIGPIPE, SIG_IGN);
 	ends = interrupt_begin(); /* before the server's thread starts */
-	if (web_start(&web, &options, error, sizeof(error)) != 0)
+	settler = serve_open_settler(options.metrics.dir);
+	if (web_start(&web, &options, error, sizeof(error)) != 0) {
+		settler_close(settler);
 		return cli_fail(CLI_FAILURE, "serve: %s", error);
+	}
 	printf("http://%s/\n", print_address(where, &options.listen));
 	status = cli_finish_output();
 	if (status == 0)
-		serve_wait(ends, options.metrics.dir);
+		serve_wait(ends, settler);
 	web_stop(web);
+	settler_close(settler);
 	return status;
 }

@@ -7,12 +7,14 @@ import re
 import signal
 import subprocess
 
-from harness import ADDRESS, ADDRESS6, SERVE_PORT, Skip, settle, time_wait, wait_for
+from harness import ADDRESS, ADDRESS6, SERVE_PORT, SOURCE, Skip, settle, time_wait, wait_for
 from test_refused import BPF, ERRORS
+from test_supervisor import is_told_of_ends
 
 MANY = 1200  # connections: more messages than netlink is listened to as root
 STORM = 700  # more processes than the number of segments that are kept
 OPEN = ("socket", "connect", "send:1", "recv")
+CAPABILITIES_OF_BPF = 1 << 38 | 1 << 39  # CAP_PERFMON, CAP_BPF
 FIRST = ("socket", "connect", "send:1", "recv", "wait-hup")
 
 
@@ -247,3 +249,33 @@ def test_as_root_a_program_in_the_kernel_tells_how_killed_clients_ended_and_else
     ended = [expected[f"ended_{name}"] for name in ("local_fin", "remote_fin", "reset_unread", "unseen")]
     assert (ended, expected["via_kill"]) == ([MANY + 10, 5, 5, 0], 20), expected
     assert expected["bytes_sent"] == MANY + 4 * 5 + 5 * 5, expected
+
+
+def _capabilities(pid):
+    """What each thread of a process has in effect, as a mask."""
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/status", encoding="utf-8") as status:
+            yield int(re.search(r"CapEff:\s*(\w+)", status.read())[1], 16)
+
+
+def test_the_unit_of_serve_has_a_program_in_the_kernel_tell_it_and_can_load_no_other(t):
+    if os.geteuid() != 0:
+        raise Skip("loading programs into the kernel needs root")
+    t.need("setpriv")
+    with open(os.path.join(SOURCE, "config/systemd/twshim-serve.service"), encoding="utf-8") as unit:
+        allowed = re.search("^CapabilityBoundingSet=(.*)", unit.read(), re.M)[1].lower()
+    server, client = t.server(), t.prog("client")
+    serve = t.start("setpriv", "--no-new-privs", "--inh-caps=-all",
+                    f"--bounding-set=-all,{allowed.replace('cap_', '+').replace(' ', ',')}", t.twshim, "serve",
+                    "--listen", f"{ADDRESS}:{SERVE_PORT}", shim=False, stdout=subprocess.PIPE)
+    serve.stdout.readline()
+    assert not any(mask & CAPABILITIES_OF_BPF for mask in _capabilities(serve.pid))
+    wait_for(lambda: t.run(client, ADDRESS, str(server.port), *OPEN, "close")
+             and not is_told_of_ends(serve.pid), "it listens over netlink no more")
+    for _ in range(5):
+        t.run(client, ADDRESS, str(server.port), *OPEN, "send:5", "wait-readable", "kill",
+              status=-signal.SIGKILL)
+    wait_for(lambda: t.report()["total"]["ended_reset_unread"] == 5, "the killed ones are settled")
+    assert t.report()["total"]["ended_unseen"] == 0
+    serve.send_signal(signal.SIGTERM)
+    assert serve.wait(20) == 0

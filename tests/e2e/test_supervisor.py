@@ -2,6 +2,7 @@
 """`twshim run` by an ordinary user, of a program that the shim does not reach: a supervisor
 observes it. What it counts is held against the server's count and the kernel's table, and it is
 stopped and killed at any moment."""
+import contextlib
 import os
 import re
 import shutil
@@ -809,7 +810,10 @@ def test_a_child_that_inherits_the_filter_and_has_the_shim_is_counted_by_the_shi
 
 def is_told_of_ends(pid):
     """Whether a process listens to the kernel's messages about freed sockets."""
-    held = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+    held = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            held.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
     with open("/proc/net/netlink", encoding="utf-8") as table:
         rows = [line.split() for line in table][1:]
     return any(f"socket:[{row[9]}]" in held for row in rows if row[1] == "4" and int(row[3], 16))

@@ -137,6 +137,9 @@ int kernel_listener_open(struct kernel_listener **ret_listener,
 			 const struct kernel_source *better, char *ret_error,
 			 size_t size);
 
+/* Opens `better` at once. */
+void kernel_listener_prefer(struct kernel_listener *listener);
+
 /* Its netlink socket, for kernel_set_listening(); -1: `better` has taken its place. */
 int kernel_listener_netlink(const struct kernel_listener *listener);
 

@@ -251,10 +251,16 @@ static void open_better(struct kernel_listener *listener)
 		listener->opened_ns = tws_now();
 }
 
+void kernel_listener_prefer(struct kernel_listener *listener)
+{
+	if (!listener->source && listener->better)
+		open_better(listener);
+}
+
 static void prefer_better(struct kernel_listener *listener)
 {
-	if (!listener->source && listener->better && listener->taken >= ENOUGH_MESSAGES)
-		open_better(listener);
+	if (!listener->source && listener->taken >= ENOUGH_MESSAGES)
+		kernel_listener_prefer(listener);
 	else if (listener->source && listener->netlink &&
 		 listener->now_ns - listener->opened_ns >= BESIDE_NS)
 		close_netlink(listener);
