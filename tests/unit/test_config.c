@@ -16,7 +16,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "config/address.h"
 #include "config/compile.h"
 #include "config/describe.h"
 
@@ -60,105 +59,6 @@ static const struct tws_rule *rule_of(const struct tws_policy_image *image,
 
 	assert_true(index < image->rules.count);
 	return &rules[index];
-}
-
-/* ------------------------------------------------------------- destinations */
-
-static void destinations_are_read_and_written(void **state)
-{
-	static const struct {
-		const char *text, *again;
-	} ROWS[] = {
-	    {"10.0.0.0/8:6379", "10.0.0.0/8:6379"},
-	    {"[fd00::/8]:6379", "[fd00::/8]:6379"},
-	    {"*:443", "*:443"},
-	    {":443", "*:443"},
-	    {"*", "*"},
-	    {"*:*", "*"},
-	    {"10.0.0.7", "10.0.0.7"},
-	    {"10.0.0.7/32", "10.0.0.7"},
-	    {"10.0.0.7:*", "10.0.0.7"},
-	    {"[::1]:80-90", "[::1]:80-90"},
-	    {"[::1]", "[::1]"},
-	    {"::1", "[::1]"},
-	    {"::", "[::]"},
-	    {"::/0", "[::/0]"},
-	    {"fd00::/8", "[fd00::/8]"},
-	    {"fd00::6379", "[fd00::6379]"},
-	    {"fd00::1:a", "[fd00::1:a]"},
-	    {"[fd00::1:6379]", "[fd00::1:6379]"},
-	    {"fd00:1:2:3:4:5:6:7", "[fd00:1:2:3:4:5:6:7]"},
-	    {"0.0.0.0/0:1-65535", "0.0.0.0/0:1-65535"},
-	    {"[::ffff:10.0.0.7]:80", "10.0.0.7:80"},
-	    {"[::ffff:10.0.0.0/104]:80", "10.0.0.0/8:80"},
-	};
-	char text[TWS_TARGET_TEXT_SIZE];
-	struct tws_problem problem;
-	struct tws_target target;
-
-	for (size_t i = 0; i < COUNT(ROWS); i++) {
-		if (!tws_target_parse(ROWS[i].text, &target, &problem))
-			fail_msg("%s: %s", problem.what, problem.cure);
-		assert_string_equal(tws_target_format(&target, text), ROWS[i].again);
-	}
-}
-
-static void wrong_destinations_come_with_a_cure(void **state)
-{
-	static const struct {
-		const char *text, *what, *cure;
-	} ROWS[] = {
-	    {"", "names no destination", "\"*\""},
-	    {"redis", "is not an IPv4 or IPv6 address", "not looked up"},
-	    {"redis:6379", "is not an IPv4 or IPv6 address", "not looked up"},
-	    {"10.0.0", "is not an IPv4 or IPv6 address", "not looked up"},
-	    {"10.0.0.1/8", "beyond its prefix", "write \"10.0.0.0/8\""},
-	    {"[fd00::1/8]:80", "beyond its prefix", "write \"[fd00::/8]:80\""},
-	    {"10.0.0.0/33", "malformed prefix", "/0 to /32"},
-	    {"10.0.0.0/", "malformed prefix", "/0 to /32"},
-	    {"10.0.0.0/-1", "malformed prefix", "/0 to /32"},
-	    {"[::/129]", "malformed prefix", "/0 to /128"},
-	    {"10.0.0.1:0", "is not a port", "1 to 65535"},
-	    {"10.0.0.1:65536", "is not a port", "1 to 65535"},
-	    {"10.0.0.1:", "is not a port", "1 to 65535"},
-	    {"10.0.0.1:http", "is not a port", "1 to 65535"},
-	    {"10.0.0.1:80-", "is not a port", "1 to 65535"},
-	    {"10.0.0.1:90-80", "runs backwards", "write \"80-90\""},
-	    {"[::1", "'[' without its ']'", "[fd00::1]:6379"},
-	    {"[fd00::]/8:80", "after the ']'", "inside"},
-	    {"fd00::1:6379", "may end in a port", "write \"[fd00::1]:6379\""},
-	    {"::1:80", "may end in a port", "or \"[::1:80]\" for the address"},
-	    {"*/8", "prefix without an address", "before the '/'"},
-	    {"[]:80", "prefix without an address", "before the '/'"},
-	    {"fe80::1%eth0", "is not an IPv4 or IPv6 address", "zone"},
-	    {"1111111111111111111111111111111111111111111111111111111111111111111111",
-	     "too long", "IPv4 or IPv6"},
-	};
-	struct tws_problem problem;
-	struct tws_target target;
-
-	for (size_t i = 0; i < COUNT(ROWS); i++) {
-		if (tws_target_parse(ROWS[i].text, &target, &problem))
-			fail_msg("\"%s\" was taken", ROWS[i].text);
-		if (!strstr(problem.what, ROWS[i].what) ||
-		    !strstr(problem.cure, ROWS[i].cure))
-			fail_msg("\"%s\": %s: %s", ROWS[i].text, problem.what,
-				 problem.cure);
-	}
-}
-
-static void an_address_is_one_address_and_port(void **state)
-{
-	struct tws_problem problem;
-	struct tws_address address;
-
-	assert_true(tws_address_parse("[fd00::1]:80", &address, &problem));
-	assert_int_equal(address.family, TWS_IPV6);
-	assert_int_equal(address.port, 80);
-	assert_false(tws_address_parse("10.0.0.1", &address, &problem));
-	assert_false(tws_address_parse("*:80", &address, &problem));
-	assert_false(tws_address_parse("10.0.0.0/8:80", &address, &problem));
-	assert_false(tws_address_parse("10.0.0.1:80-81", &address, &problem));
 }
 
 /* ------------------------------------------------------------------- errors */
@@ -583,107 +483,6 @@ static void what_is_described_compiles_to_the_same(void **state)
 	    "arms = ( { name = \"p\"; }, { name = \"q\"; weight = 7; } ); };"));
 }
 
-/* ------------------------------------------------------------ rules of one line */
-
-static void a_rule_of_one_line_is_a_rule(void **state)
-{
-	static const char *const RULES[] = {
-	    "close=reset,to=10.0.0.7:6379,to=[::1]:80,exe=curl,uid=root,"
-	    "failed_percent=2.5,dry_run=true,name=mine",
-	};
-	const struct tws_source source = {.rules = RULES, .rule_count = 1};
-	struct tws_complaints complaints = {0};
-	struct tws_policy_image *image = tws_compile(&source, &complaints);
-	const struct tws_rule *rule;
-
-	assert_non_null(image);
-	rule = rule_of(image, 0);
-	assert_string_equal(tws_policy_at(image, rule->name), "mine");
-	assert_string_equal(tws_policy_at(image, image->source), "-p");
-	assert_int_equal(rule->match.to.count, 2);
-	assert_int_equal(rule->match.exe.count, 1);
-	assert_int_equal(rule->match.uid.count, 1);
-	assert_int_equal(rule->action.close, TWS_CLOSE_RESET);
-	assert_int_equal(rule->action.stop_failed_ppm, 25000);
-	assert_int_equal(rule->action.flags, TWS_ACTION_DRY_RUN);
-	tws_complaints_free(&complaints);
-	free(image);
-}
-
-static void errors_of_one_line_name_the_rule(void **state)
-{
-	static const struct {
-		const char *rule, *what, *cure;
-	} ROWS[] = {
-	    {"clse=reset", "clse is not a setting", "did you mean close?"},
-	    {"close", "close has no value", "close=VALUE"},
-	    {"match=x", "match is a group", "to=10.0.0.7:6379"},
-	    {"stop_if=x", "stop_if is a group", "failed_percent=5"},
-	    {"close=keep,close=keep", "close is set twice", "leave one out"},
-	    {"close=keep,", " is not a setting", ""},
-	    {"close=rst", "\"rst\" is not one of its values", "\"reset\"?"},
-	    {"late_bind=yes", "of another type", "true or false"},
-	    {"sample=ten", "of another type", "0 to 100"},
-	    {"sample=1e3", "of another type", "0 to 100"},
-	    {"sample=99999999999999999999", "of another type", "0 to 100"},
-	    {"failed_percent=x", "of another type", "over 0"},
-	    {"failed_percent=nan", "out of range", "over 0"},
-	    {"to=redis", "is not an IPv4 or IPv6", "not looked up"},
-	    {"detail=true", "is not allowed in a rule", "the file itself"},
-	    {"fin-reset", "fin-reset is not a setting", "did you mean close=fin-reset?"},
-	    {"to=6379", "\"6379\" is not an IPv4 or IPv6", "did you mean *:6379?"},
-	    {"close=reset;to=*:1", "contains two settings", "separate them with commas"},
-	    {"close=reset to=*:1", "contains two settings", "separate them with commas"},
-	    {"close=reset", "every program", "allow_everything = true"},
-	};
-
-	for (size_t i = 0; i < COUNT(ROWS); i++) {
-		const char *const rules[] = {"close=keep,to=*:1", ROWS[i].rule};
-		const struct tws_source source = {.rules = rules, .rule_count = 2};
-		struct tws_complaints complaints = {0};
-
-		assert_null(tws_compile(&source, &complaints));
-		assert_string_equal(complaints.list[0].file, "-p");
-		assert_int_equal(complaints.list[0].line, 2);
-		if (!strstr(complaints.list[0].problem.what, ROWS[i].what) ||
-		    !strstr(complaints.list[0].problem.cure, ROWS[i].cure))
-			fail_msg("%s: %s: %s", ROWS[i].rule,
-				 complaints.list[0].problem.what,
-				 complaints.list[0].problem.cure);
-		tws_complaints_free(&complaints);
-	}
-}
-
-static void a_rule_of_one_line_may_allow_everything(void **state)
-{
-	static const char *const RULES[] = {"close=reset,allow_everything=true"};
-	const struct tws_source source = {.rules = RULES, .rule_count = 1};
-	struct tws_complaints complaints = {0};
-	struct tws_policy_image *image = tws_compile(&source, &complaints);
-
-	assert_non_null(image);
-	tws_complaints_free(&complaints);
-	free(image);
-}
-
-static void a_line_with_only_deepbind_adds_no_rule_before_the_others(void **state)
-{
-	static const char *const RULES[] = {"deepbind=strip", "close=fin-reset,to=*:1"};
-	const struct tws_source source = {.rules = RULES, .rule_count = 2};
-	struct tws_complaints complaints = {0};
-	struct tws_policy_image *image = tws_compile(&source, &complaints);
-	const struct tws_rule *rule;
-
-	assert_non_null(image);
-	assert_int_equal(complaints.count, 0);
-	assert_int_equal(image->settings.deepbind, TWS_DEEPBIND_STRIP);
-	assert_int_equal(image->rules.count, 1);
-	rule = tws_policy_at(image, image->rules.offset);
-	assert_int_equal(rule->action.close, TWS_CLOSE_FIN_RESET);
-	tws_complaints_free(&complaints);
-	free(image);
-}
-
 /* ------------------------------------------------------- what is shipped with it */
 
 static void every_example_is_accepted_without_a_warning(void **state)
@@ -736,9 +535,6 @@ static int remove_file(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(destinations_are_read_and_written),
-	    cmocka_unit_test(wrong_destinations_come_with_a_cure),
-	    cmocka_unit_test(an_address_is_one_address_and_port),
 	    cmocka_unit_test(every_error_names_its_line_and_a_cure),
 	    cmocka_unit_test(every_warning_names_its_line_and_a_cure),
 	    cmocka_unit_test(all_errors_are_told_at_once),
@@ -749,10 +545,6 @@ int main(void)
 	    cmocka_unit_test(every_setting_reaches_its_field),
 	    cmocka_unit_test(an_experiment_has_its_arms),
 	    cmocka_unit_test(what_is_described_compiles_to_the_same),
-	    cmocka_unit_test(a_rule_of_one_line_is_a_rule),
-	    cmocka_unit_test(errors_of_one_line_name_the_rule),
-	    cmocka_unit_test(a_rule_of_one_line_may_allow_everything),
-	    cmocka_unit_test(a_line_with_only_deepbind_adds_no_rule_before_the_others),
 	    cmocka_unit_test(every_example_is_accepted_without_a_warning),
 	    cmocka_unit_test(the_manual_has_the_table_of_settings),
 	};
