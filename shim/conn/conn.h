@@ -148,6 +148,9 @@ struct tws_asked {
 bool tws_conn_look_at(int fd, const struct tws_conn *conn, enum tws_via via,
 		      struct tws_asked asked, struct tws_end *ret_end);
 
+/* Decides once more, after time has passed or a policy has set an option. */
+TWS_COLD void tws_conn_judge_again(struct tws_end *end);
+
 /* Takes the descriptor out of the table, and counts the ending unless it needs a later
  * look. To be called before the real call. */
 TWS_OURS void tws_conn_detach(struct tws_end *end);

@@ -26,12 +26,14 @@
 
 /* ------------------------------------------------------------------ counting */
 
-/* Only now is it known whether fin-reset had its effect. */
-static __attribute__((noinline)) void count_fin_reset(const struct tws_conn *conn,
-						      enum tws_ending ending)
+/* Only now is it known whether the way to close had its effect. */
+static __attribute__((noinline)) void count_way_to_close(const struct tws_conn *conn,
+							 enum tws_ending ending)
 {
-	enum tws_counter outcome =
-	    tws_ending_fin_reset_outcome(ending, conn->slot->flags);
+	const uint32_t flags = conn->slot->flags;
+	enum tws_counter outcome = flags & TWS_CONN_POLICY_RESET
+				       ? tws_ending_reset_outcome(ending, flags)
+				       : tws_ending_fin_reset_outcome(ending, flags);
 
 	if (outcome == TWS_policy_applied)
 		tws_conn_count_applied(conn);
@@ -66,8 +68,9 @@ static void count_end(const struct tws_end *end, uint64_t now)
 	tws_add(&conn->book->process->value[TWS_open], (uint64_t)-1);
 	if (tws_unlikely(conn->slot->rule))
 		tws_conn_rule_ended(conn, end->verdict.ending);
-	if (tws_unlikely(conn->slot->flags & TWS_CONN_POLICY_LINGER2))
-		count_fin_reset(conn, end->verdict.ending);
+	if (tws_unlikely(conn->slot->flags &
+			 (TWS_CONN_POLICY_LINGER2 | TWS_CONN_POLICY_RESET)))
+		count_way_to_close(conn, end->verdict.ending);
 }
 
 /* Attempts whose outcome is not known yet, by the identities. What is subtracted is
@@ -244,6 +247,7 @@ static bool races_with_fin(const struct tws_end *end, uint32_t flags)
 	return flags & TWS_CONN_SHUT_WRITE &&
 	       (end->verdict.ending == TWS_END_RESET_UNREAD ||
 		end->verdict.ending == TWS_END_RESET_APP ||
+		end->verdict.ending == TWS_END_RESET_POLICY ||
 		end->verdict.ending == TWS_END_FIN_RESET);
 }
 
@@ -284,6 +288,11 @@ static void judge_end(struct tws_end *end, int events)
 		ask_more(end, events);
 	if (end->shared || end->recheck)
 		tws_conn_name(end->fd, SYS_getsockname, &end->local);
+}
+
+void tws_conn_judge_again(struct tws_end *end)
+{
+	judge_end(end, -1);
 }
 
 /* Set field by field, because clearing all of it costs as much as the rest of the

@@ -29,9 +29,11 @@ static uint32_t queue_length(int fd, unsigned long request)
 		   : 0;
 }
 
-uint32_t tws_facts_unsent(int fd)
+uint32_t tws_facts_unsent(int fd, uint32_t flags)
 {
-	return queue_length(fd, SIOCOUTQ);
+	uint32_t queued = queue_length(fd, SIOCOUTQ);
+
+	return flags & TWS_CONN_SHUT_WRITE && queued ? queued - 1 : queued;
 }
 
 /* The kernel's tcp_info has grown: a field exists if the answer is long enough for it. */

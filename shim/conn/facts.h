@@ -44,7 +44,8 @@ void tws_facts_read(int fd, bool detail, bool last, int events, struct tws_facts
  * its SYN, was ever acknowledged. */
 bool tws_facts_is_unborn(int fd);
 
-/* SIOCOUTQ: bytes not yet acknowledged by the peer, sent or not. */
-uint32_t tws_facts_unsent(int fd);
+/* SIOCOUTQ: bytes of data not yet acknowledged by the peer, sent or not. `flags`: enum
+ * tws_conn_flag; the kernel counts our FIN, once shut down, as one byte. */
+uint32_t tws_facts_unsent(int fd, uint32_t flags);
 
 #endif

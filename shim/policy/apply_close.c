@@ -46,28 +46,37 @@ static enum tws_counter objection(const struct tws_end *end, uint32_t word)
 	return TWS_COUNTERS;
 }
 
-/* Waits until everything is acknowledged, for at most `ms`. It sleeps a millisecond at
- * a time, because there is no event to wait for. */
-static bool drained(int fd, uint32_t ms)
+static uint32_t unsent(const struct tws_end *end)
+{
+	return tws_facts_unsent(end->fd, end->conn.slot->flags);
+}
+
+/* Waits until all data is acknowledged, for at most `ms`. It sleeps a millisecond at a
+ * time, because there is no event to wait for. Meanwhile the peer may have closed. */
+static bool drained(struct tws_end *end, uint32_t ms)
 {
 	struct timespec tick = {0, 1000000};
 	uint64_t until = tws_now() + (uint64_t)ms * 1000000;
+	bool waited = false;
 
-	while (tws_facts_unsent(fd)) {
+	while (unsent(end)) {
 		if (tws_now() >= until)
 			return false;
 		tws_sys2(SYS_nanosleep, &tick, 0);
+		waited = true;
 	}
+	if (waited)
+		tws_conn_judge_again(end);
 	return true;
 }
 
-static void note_discarded(const struct tws_conn *conn, uint32_t unsent)
+static void note_discarded(const struct tws_conn *conn, uint32_t bytes)
 {
 	uint32_t rule = tws_conn_rule(conn);
 
-	tws_conn_count(conn, TWS_bytes_discarded, unsent);
+	tws_conn_count(conn, TWS_bytes_discarded, bytes);
 	if (rule)
-		tws_breaker_discarded(&conn->book->rules[rule - 1], rule - 1, unsent);
+		tws_breaker_discarded(&conn->book->rules[rule - 1], rule - 1, bytes);
 }
 
 static bool may_reset(const struct tws_conn *conn)
@@ -77,20 +86,30 @@ static bool may_reset(const struct tws_conn *conn)
 	return !rule || tws_breaker_may_reset(&conn->book->rules[rule - 1], rule - 1);
 }
 
-static void reset(struct tws_end *end, uint32_t unsent)
+/* Where the program shut down first, the peer's FIN may have come since the look, or may
+ * come before the close. */
+static void decide_again(struct tws_end *end, enum tws_ending ending)
+{
+	end->verdict.ending = ending;
+	end->verdict.time_wait = false;
+	if (end->conn.slot->flags & TWS_CONN_SHUT_WRITE)
+		tws_conn_judge_again(end);
+}
+
+static void reset(struct tws_end *end, uint32_t discarded)
 {
 	const struct tws_conn *conn = &end->conn;
 	struct outcome outcome = {false, false, false};
 
 	set_linger(end->fd, 1, 0, &outcome);
-	tws_apply_count(conn, &outcome);
+	if (outcome.unsupported)
+		tws_apply_count(conn, &outcome);
 	if (!outcome.set)
 		return;
 	conn->slot->flags |= TWS_CONN_POLICY_RESET;
-	end->verdict.ending = TWS_END_RESET_POLICY;
-	end->verdict.time_wait = false;
-	if (unsent)
-		note_discarded(conn, unsent);
+	decide_again(end, TWS_END_RESET_POLICY);
+	if (discarded && end->verdict.ending == TWS_END_RESET_POLICY)
+		note_discarded(conn, discarded);
 }
 
 static void fin_reset(struct tws_end *end)
@@ -103,8 +122,7 @@ static void fin_reset(struct tws_end *end)
 	if (!outcome.set)
 		return;
 	end->conn.slot->flags |= TWS_CONN_POLICY_LINGER2;
-	end->verdict.ending = TWS_END_FIN_RESET;
-	end->verdict.time_wait = false;
+	decide_again(end, TWS_END_FIN_RESET);
 }
 
 /* Nobody who holds the socket as well may lose what he has still to send. If somebody
@@ -119,6 +137,13 @@ static bool is_held_elsewhere(struct tws_end *end)
 	return true;
 }
 
+/* While we waited, the peer closed: first, or after the program had shut down. */
+static void count_came_late(const struct tws_end *end)
+{
+	if (end->verdict.doubtful)
+		tws_conn_count(&end->conn, TWS_policy_too_late, 1);
+}
+
 static void carry_out(struct tws_end *end, const struct tws_plan *plan)
 {
 	const struct tws_conn *conn = &end->conn;
@@ -126,14 +151,16 @@ static void carry_out(struct tws_end *end, const struct tws_plan *plan)
 
 	if (mode == TWS_CLOSE_FIN_RESET)
 		fin_reset(end);
-	else if (mode == TWS_CLOSE_RESET_DRAINED && !drained(end->fd, plan->drain_ms))
+	else if (mode == TWS_CLOSE_RESET_DRAINED && !drained(end, plan->drain_ms))
 		tws_conn_count(conn, TWS_policy_skipped_unsent, 1);
+	else if (!end->verdict.time_wait || end->verdict.doubtful)
+		count_came_late(end);
 	else if (is_held_elsewhere(end)) /* asked last: the wait may have taken long */
 		return;
 	else if (!may_reset(conn))
 		tws_conn_count(conn, TWS_policy_skipped_rate, 1);
 	else
-		reset(end, mode == TWS_CLOSE_RESET ? tws_facts_unsent(end->fd) : 0);
+		reset(end, mode == TWS_CLOSE_RESET ? unsent(end) : 0);
 }
 
 /* Once per connection: a rule with more than its close mode was counted at connect(). */

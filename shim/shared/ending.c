@@ -153,6 +153,17 @@ enum tws_counter tws_ending_fin_reset_outcome(enum tws_ending ending, uint32_t f
 	}
 }
 
+enum tws_counter tws_ending_reset_outcome(enum tws_ending ending, uint32_t flags)
+{
+	if (!(flags & TWS_CONN_POLICY_RESET))
+		return TWS_COUNTERS;
+	if (ending == TWS_END_LOCAL_FIN)
+		return TWS_policy_too_late;
+	return ending == TWS_END_RESET_POLICY && !(flags & TWS_CONN_POLICY_COUNTED)
+		   ? TWS_policy_applied
+		   : TWS_COUNTERS;
+}
+
 enum tws_counter tws_failure_counter(int error)
 {
 	switch (error) {

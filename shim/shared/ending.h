@@ -91,6 +91,10 @@ enum tws_counter tws_failure_held(uint8_t failure);
  * `flags`: enum tws_conn_flag. */
 enum tws_counter tws_ending_fin_reset_outcome(enum tws_ending ending, uint32_t flags);
 
+/* The same of a policy that set SO_LINGER {1,0} at close(): policy_applied,
+ * policy_too_late or TWS_COUNTERS. */
+enum tws_counter tws_ending_reset_outcome(enum tws_ending ending, uint32_t flags);
+
 /* The counter failed_* for an errno of connect(). */
 enum tws_counter tws_failure_counter(int error);
 

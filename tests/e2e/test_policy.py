@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import sys
 import time
 
@@ -128,6 +129,41 @@ for _ in range(20):
     server.wait("resets", 20)
     assert server.counts["bytes"] == 20 * 200000
     t.counters(report, attempts=20, established=20, ended_reset_policy=20, bytes_discarded=0)
+
+
+def _is_asleep(name):
+    """Whether a process of that name sleeps, as a drain does between two looks."""
+    for path in glob.glob("/proc/[0-9]*/comm"):
+        try:
+            with open(path, encoding="utf-8") as comm, open(path[:-4] + "wchan", encoding="ascii") as at:
+                if comm.read().strip() == name and "nanosleep" in at.read():
+                    return True
+        except OSError:
+            pass
+    return False
+
+
+def test_a_peer_that_closes_during_a_drain_is_not_reset(t):
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listener.bind((ADDRESS, 0))
+        listener.listen()
+        port, path = listener.getsockname()[1], os.path.join(t.scratch, "report.json")
+        program = os.path.join(t.scratch, f"drains{port}")
+        shutil.copy(t.prog("client"), program)
+        process = t.start(t.twshim, "run", "--json", "-o", path, "-p",
+                          "close=reset-drained,drain_ms=60000", "--", program, ADDRESS, str(port),
+                          "socket", "connect", "send:100000", "close", shim=False)
+        peer, _ = listener.accept()
+    wait_for(lambda: _is_asleep(f"drains{port}"), "close() waits for the peer to read")
+    peer.shutdown(socket.SHUT_WR)
+    assert len(peer.recv(100000, socket.MSG_WAITALL)) == 100000
+    assert peer.recv(1) == b""  # and no ECONNRESET
+    peer.close()
+    assert process.wait(60) == 0
+    with open(path, encoding="utf-8") as file:
+        report = t.read_report(file.read())
+    t.counters(report, attempts=1, established=1, ended_remote_fin=1, policy_applied=0)
 
 
 # -------------------------------------------------------------------- ports
@@ -426,6 +462,18 @@ def test_fin_reset_is_counted_by_what_it_did(t):
         assert total["policy_applied"] == total["ended_fin_reset"], (end, total)
         assert total["policy_too_late"] == total["ended_local_fin"] == left, (end, total, left)
         assert total["policy_applied"] + total["policy_too_late"] == total["attempts"], total
+
+
+def test_a_reset_after_a_shutdown_is_counted_by_what_it_did(t):
+    # The peer's FIN may come before close(), or while that waits: then there is TIME_WAIT already.
+    server = t.server()
+    last = ("socket", "connect", "send:1", "recv", "shutdown:wr", "close")
+    for close in ("reset", "reset-drained", "reset-drained,drain_ms=200"):
+        report, left = _socket_left_by(t, server, last, ("-p", f"close={close},to={server.to}"))
+        total = report["total"]
+        assert total["ended_local_fin"] == total["policy_too_late"] == left, (close, left, total)
+        assert total["policy_applied"] == total["ended_reset_policy"] == 10 - left, (close, total)
+        assert total["bytes_discarded"] == 0, (close, total)  # a FIN is no data
 
 
 def test_fin_reset_of_what_the_peer_closed_first_is_not_counted(t):

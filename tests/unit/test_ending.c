@@ -245,6 +245,22 @@ static void fin_reset_is_applied_only_where_no_time_wait_is_left(void **state)
 			 TWS_COUNTERS);
 }
 
+static void a_reset_is_applied_only_where_it_came_before_time_wait(void **state)
+{
+	const uint32_t set = TWS_CONN_POLICY_RESET;
+
+	(void)state;
+	assert_int_equal(tws_ending_reset_outcome(TWS_END_RESET_POLICY, set),
+			 TWS_policy_applied);
+	assert_int_equal(tws_ending_reset_outcome(TWS_END_LOCAL_FIN, set),
+			 TWS_policy_too_late);
+	assert_int_equal(tws_ending_reset_outcome(TWS_END_REMOTE_FIN, set), TWS_COUNTERS);
+	assert_int_equal(tws_ending_reset_outcome(TWS_END_LOCAL_FIN, 0), TWS_COUNTERS);
+	assert_int_equal(
+	    tws_ending_reset_outcome(TWS_END_RESET_POLICY, set | TWS_CONN_POLICY_COUNTED),
+	    TWS_COUNTERS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -256,6 +272,7 @@ int main(void)
 	    cmocka_unit_test(the_usual_end_is_the_tables),
 	    cmocka_unit_test(failures_have_their_counters),
 	    cmocka_unit_test(fin_reset_is_applied_only_where_no_time_wait_is_left),
+	    cmocka_unit_test(a_reset_is_applied_only_where_it_came_before_time_wait),
 	    cmocka_unit_test(what_others_wrote_is_held_to_what_can_be),
 	};
 
