@@ -134,7 +134,7 @@ void tws_connect_count_options(const struct tws_conn *conn, uint32_t flags)
 	if (flags & TWS_CONN_APP_BOUND_0 && !(flags & TWS_CONN_LATE_BIND))
 		tws_conn_count(conn, TWS_bound_before_connect, 1);
 	if (flags & TWS_CONN_LATE_BIND)
-		tws_conn_count(conn, TWS_policy_applied, 1); /* at bind() */
+		tws_conn_count_applied(conn); /* at bind() */
 	if (flags & (TWS_CONN_APP_LINGER_0 | TWS_CONN_APP_LINGER_N))
 		tws_conn_count(conn, TWS_setsockopt_linger, 1);
 	if (flags & TWS_CONN_APP_LINGER_0)

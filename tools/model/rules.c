@@ -57,9 +57,6 @@ static bool is_needless(enum tws_ending ending)
 static void note_ended(struct model *model, struct model_rule *rule,
 		       const struct tws_ended *ended)
 {
-	/* The shim counts late_bind at bind(), when no rule has the connection yet. */
-	rule->applied += ended->flags & TWS_CONN_LATE_BIND &&
-			 !(ended->flags & TWS_CONN_POLICY_COUNTED);
 	rule->needless += is_needless((enum tws_ending)ended->ending) &&
 			  !(ended->flags & TWS_CONN_POLICY_COUNTED);
 	if (ended->flags & (TWS_CONN_POLICY_LINGER2 | TWS_CONN_POLICY_RESET))
