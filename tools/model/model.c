@@ -338,6 +338,17 @@ static const struct tws_header *hide_names(struct tws_header *header)
 	return header;
 }
 
+/* How many processes a segment stands for; in totals, as long as they may have TIME_WAIT
+ * sockets. */
+static uint64_t count_recent(const struct model *model, const struct tws_header *header)
+{
+	if (header->state != TWS_SEGMENT_TOTALS)
+		return 1;
+	return header->heartbeat_ns + MODEL_TIME_WAIT_NS >= model->table_ns
+		   ? header->folded_processes
+		   : 0;
+}
+
 /* Counts processes of another network namespace. Returns whether they are left out. */
 static bool is_left_out(struct model *model, const struct segment *segment)
 {
@@ -345,8 +356,9 @@ static bool is_left_out(struct model *model, const struct segment *segment)
 
 	if (!model->has_table || header->net_namespace == model->net_namespace)
 		return false;
-	model->other_namespace +=
-	    header->state == TWS_SEGMENT_TOTALS ? header->folded_processes : 1;
+	model->other_namespace += count_recent(model, header);
+	model->other_namespace_alive +=
+	    header->state != TWS_SEGMENT_TOTALS && segment->life != PROCESS_DEAD;
 	return model->options.here_only;
 }
 

@@ -247,8 +247,10 @@ struct model {
 	 * that limit. */
 	uint64_t overflowed, buckets;
 
-	uint64_t disputed;	  /* sockets claimed by more than one user */
-	uint64_t other_namespace; /* processes in another network namespace */
+	uint64_t disputed;		/* sockets claimed by more than one user */
+	uint64_t other_namespace;	/* processes in another network namespace, now or
+					   in the last minute */
+	uint64_t other_namespace_alive; /* of these */
 	uint64_t listener_lost;
 	struct reader_skipped *skipped; /* moved from the reader */
 	size_t skipped_count;

@@ -162,13 +162,14 @@ static void print_elsewhere(FILE *out, const struct model *model)
 
 	if (!model->other_namespace)
 		return;
-	snprintf(
-	    text, sizeof(text),
-	    "%s %s in another network namespace %s not judged here: twshim doctor PID "
-	    "judges one there",
-	    print_number(number, model->other_namespace),
-	    print_plural(model->other_namespace, "process", "processes"),
-	    print_plural(model->other_namespace, "is", "are"));
+	snprintf(text, sizeof(text),
+		 "%s %s in another network namespace %s not judged here%s",
+		 print_number(number, model->other_namespace),
+		 print_plural(model->other_namespace, "process", "processes"),
+		 print_plural(model->other_namespace, "is", "are"),
+		 model->other_namespace_alive
+		     ? ": twshim doctor PID judges one that still runs"
+		     : "; none of them runs any more");
 	print_wrapped(out, text, 0, WIDTH);
 }
 
