@@ -315,12 +315,12 @@ void tws_before_vfork(void)
 	tws_process_note_vfork();
 }
 
+/* A process whose libraries open all of its connections must be visible, so it gets a
+ * book. */
 static void count_deepbind(void)
 {
-	struct tws_book *book = tws_may_work() ? tws_book_own() : NULL;
-
-	if (book)
-		tws_add(&book->process->value[TWS_deepbind_loads], 1);
+	if (tws_may_work() && tws_book_own())
+		tws_count_process(TWS_deepbind_loads);
 }
 
 int tws_before_dlopen(const char *file, int mode)

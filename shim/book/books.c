@@ -289,8 +289,11 @@ void tws_books_forked(void)
 void tws_count_process(enum tws_counter counter)
 {
 	struct tws_book *own = __atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
+	uint64_t now = tws_now();
 
-	if (own)
-		tws_history_note_process(own, tws_now());
+	if (own) {
+		tws_history_note_process(own, now);
+		__atomic_store_n(&own->header->heartbeat_ns, now, __ATOMIC_RELAXED);
+	}
 	tws_add(own ? &own->process->value[counter] : &early[counter], 1);
 }

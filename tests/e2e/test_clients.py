@@ -388,13 +388,14 @@ def test_php_curl_is_loaded_past_the_shim_and_said_to_be(t):
     assert "TW112" in text and 'deepbind = "strip"' in " ".join(text.split()), text
     if not total["attempts"]:
         assert text.startswith("No TCP connection was observed.") and "doctor" not in text, text
+    text = t.run(t.twshim, "doctor", "--only", "TW112", shim=False, status=1).stdout.decode()
+    assert "processes" in text and "-p deepbind=strip" in " ".join(text.split()), text
 
 
 def test_php_curl_is_seen_where_deepbind_is_stripped(t):
     script, server = _php_curl(t)
-    strip = t.file("strip.conf", 'deepbind = "strip";\n')
     report = t.twshim_run("php", script, ADDRESS, str(server.port), str(MANY),
-                          options=("-c", strip))
+                          options=("-p", "deepbind=strip"))
     assert t.result.stdout == b"hi\n" * MANY
     total = t.accounted(report, server)
     assert total["established"] == total["ended_local_fin"] == MANY, total

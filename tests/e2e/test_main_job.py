@@ -194,7 +194,7 @@ def test_the_text_says_what_a_policy_did_or_would_have_done(t):
             ("close=fin-reset,dry_run=true", "30 connections matched; 30 would have been applied (dry run)"),
             ("close=fin-reset", "30 connections matched; 30 helped; the kernel "
              "shows none of them in TIME_WAIT"),
-            ("close=fin-reset,exe=nobody*", "The policy changed nothing. The connections were "
+            ("close=fin-reset,exe=nobody*", "No rule of the policy applied. The connections were "
              f"opened by {os.path.realpath(t.prog('client'))}; twshim policy explain --exe "
              f"{os.path.realpath(t.prog('client'))} --to {server.to}"),
             (None, None)):

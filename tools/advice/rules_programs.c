@@ -280,7 +280,9 @@ void rule_deepbind(const struct advice_facts *facts, struct advice_finding *ret_
 		 "connections that they open may be missed",
 		 advice_number(processes),
 		 print_plural(processes, "process", "processes"), facts->client.app);
-	ADVICE("set `deepbind = \"strip\"` in the policy file and restart the program");
+	ADVICE(
+	    "set `deepbind = \"strip\"` in the policy file, or add -p deepbind=strip to "
+	    "twshim run, env or enable, and restart the program");
 }
 
 void rule_bytes_discarded(const struct advice_facts *facts,

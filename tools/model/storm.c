@@ -49,7 +49,7 @@ const char *storm_describe(const struct model *model, const struct model_app *ap
 			   char *buffer, size_t size)
 {
 	const struct model_process *last = last_of(model, app);
-	char name[256], safe[256], parent[256], safe_parent[256] = "?";
+	char name[256], safe[256], parent[256], safe_parent[256];
 	double rate = storm_rate(model, app);
 	int length;
 
@@ -60,10 +60,11 @@ const char *storm_describe(const struct model *model, const struct model_app *ap
 			  rate < 10, rate);
 	if (!last || !last->parent || length < 0 || (size_t)length >= size)
 		return buffer;
+	snprintf(name, sizeof(name), ", started by process %d", (int)last->parent);
 	if (last->is_here && process_app(last->parent, parent, sizeof(parent)))
-		print_escape(safe_parent, sizeof(safe_parent), parent);
-	snprintf(name, sizeof(name), ", started by %.200s (%d)", safe_parent,
-		 (int)last->parent);
+		snprintf(name, sizeof(name), ", started by %.200s (%d)",
+			 print_escape(safe_parent, sizeof(safe_parent), parent),
+			 (int)last->parent);
 	snprintf(buffer + length, size - (size_t)length, "%s", name);
 	return buffer;
 }

@@ -163,7 +163,7 @@ static void write_unchanged(const struct report_text *text)
 		print_address(to, &first->destinations[first->order[0]].address);
 	snprintf(
 	    sentence, sizeof(sentence),
-	    "The policy changed nothing. The connections were opened by %s; twshim "
+	    "No rule of the policy applied. The connections were opened by %s; twshim "
 	    "policy explain --exe %s --to %s, with the same -c or -p, shows which rule "
 	    "decides",
 	    list, print_escape(exe, sizeof(exe), first->exe), to);
