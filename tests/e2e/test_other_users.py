@@ -10,6 +10,7 @@ import socket
 import stat
 import struct
 import subprocess
+import sys
 
 from harness import ADDRESS, SERVE_PORT, Skip, time_wait_cookies, time_wait_left, wait_for
 
@@ -550,3 +551,18 @@ def test_arguments_of_command_lines_are_neither_stored_nor_served_nor_exported(t
         for name in names:
             with open(os.path.join(folder, name), "rb") as file:
                 assert b"hunter2" not in file.read(), (folder, name)
+
+
+def test_a_process_of_two_users_at_once_is_not_said_to_be_reached(t):
+    if os.getuid() != 0:
+        raise Skip("needs root")
+    # As squid: root until it has bound its ports, then another user with root's ID put by.
+    program = t.file("two.py", "import os, sys\nos.setresuid(65534, 65534, 0)\nprint(flush=True)\n"
+                               "sys.stdin.read()\n")
+    os.chmod(t.scratch, 0o755)
+    process = t.start(sys.executable, program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process.stdout.readline()
+    result = t.run(t.twshim, "doctor", str(process.pid), shim=False, status=1)
+    text = " ".join(result.stdout.decode().split())
+    assert "has the shim, but its user IDs differ" in text and "runuser" in text, text
+    assert process.communicate()[0] == b"" and process.returncode == 0

@@ -50,6 +50,11 @@ static const struct {
     [REACH_ENVIRONMENT] = {"environment", "start twshim behind it, or take that away",
 			   false},
     [REACH_DISABLED] = {"disabled", "unset TWSHIM_DISABLED", false},
+    [REACH_USER_IDS] =
+	{"user-ids",
+	 "start it as the user that it becomes (User= in a systemd unit, or "
+	 "runuser -u USER -- COMMAND); root's twshim watch sees it as it is",
+	 false},
     [REACH_NOT_LOADED] = {"not-loaded",
 			  "restart it under twshim run, or with the environment that "
 			  "twshim env prints; root's twshim watch sees it as it is",

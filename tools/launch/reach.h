@@ -27,6 +27,7 @@ enum reach_verdict {
 	REACH_CAPABILITIES, /* file capabilities: likewise */
 	REACH_ENVIRONMENT,  /* the environment does not reach the program */
 	REACH_DISABLED,	    /* TWSHIM_DISABLED is set */
+	REACH_USER_IDS,	    /* a process that is of two users at once */
 	REACH_NOT_LOADED,   /* a process that was started without it */
 	REACH_NOT_FOUND,    /* there is no such program or process */
 	REACH_NOT_PROGRAM,  /* not executable, or of an unknown format */

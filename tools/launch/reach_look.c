@@ -373,11 +373,26 @@ static void look_at_executable(pid_t pid, const char *library, struct reach *rea
 			  (int)pid);
 }
 
+/* "Uid:", and the real, effective, saved and file-system user IDs. */
+static bool names_two_users(const char *line, const void *data)
+{
+	unsigned id[4];
+
+	return sscanf(line, "Uid: %u %u %u %u", &id[0], &id[1], &id[2], &id[3]) == 4 &&
+	       (id[0] != id[1] || id[0] != id[2] || id[0] != id[3]);
+}
+
 static void judge_loaded(pid_t pid, struct reach *reach)
 {
 	if (proc_any_line(pid, "environ", '\0', disables, NULL) > 0)
 		reach_set(reach, REACH_DISABLED,
 			  "process %d was started with TWSHIM_DISABLED", (int)pid);
+	else if (proc_any_line(pid, "status", '\n', names_two_users, NULL) > 0)
+		reach_set(reach, REACH_USER_IDS,
+			  "process %d has the shim, but its user IDs differ (Uid in "
+			  "/proc/%d/status); while they do, the shim counts nothing and "
+			  "no policy acts",
+			  (int)pid, (int)pid);
 	/* Another C library's loader may still load it, if it lacks no symbol. */
 	else if (reach->verdict == REACH_YES || reach->verdict == REACH_LOADER)
 		reach_set(reach, REACH_LOADED, "process %d has the shim", (int)pid);

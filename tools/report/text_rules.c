@@ -150,6 +150,12 @@ static const struct model_app *list_executables(const struct model *model, char 
 	return first;
 }
 
+static bool is_seen_from_outside(const struct model_app *app)
+{
+	return app->observed[TWS_OBSERVER_BPF] && !app->observed[TWS_OBSERVER_SHIM] &&
+	       !app->observed[TWS_OBSERVER_SUPERVISOR];
+}
+
 /* The usual cause is a match.exe that names a symbolic link or a script. */
 static void write_unchanged(const struct report_text *text)
 {
@@ -159,6 +165,15 @@ static void write_unchanged(const struct report_text *text)
 
 	if (!first)
 		return;
+	if (is_seen_from_outside(first)) {
+		snprintf(
+		    sentence, sizeof(sentence),
+		    "The policy did not act: %s was observed from outside, where nothing "
+		    "can be changed; while it runs, twshim doctor PID says why",
+		    list);
+		write_note(text, sentence);
+		return;
+	}
 	if (first->destination_count)
 		print_address(to, &first->destinations[first->order[0]].address);
 	snprintf(
