@@ -194,17 +194,21 @@ static void write_gone(const struct report_text *text)
 	char sentence[SENTENCE];
 
 	if (!model->overflowed)
-		snprintf(sentence, sizeof(sentence),
-			 "%s TIME_WAIT %s early: the peer reset the connection after our "
-			 "close, or the port was reused",
-			 REPORT_NUMBER(gone),
-			 print_plural(gone, "socket ended", "sockets ended"));
+		snprintf(
+		    sentence, sizeof(sentence),
+		    "%s TIME_WAIT %s early: the peer reset the connection after our "
+		    "close, the port was reused, or the program went to another network "
+		    "namespace",
+		    REPORT_NUMBER(gone),
+		    print_plural(gone, "socket ended", "sockets ended"));
 	else
 		snprintf(sentence, sizeof(sentence),
 			 "%s TIME_WAIT %s missing: tcp_max_tw_buckets, %s, was reached, "
 			 "and the kernel did not create %s in this network namespace "
 			 "(TCPTimeWaitOverflow); or the peer reset the connection after "
-			 "our close, or the port was reused",
+			 "our close, the port was reused, or the program went to another "
+			 "network "
+			 "namespace",
 			 REPORT_NUMBER(gone),
 			 print_plural(gone, "socket is", "sockets are"),
 			 REPORT_NUMBER(model->buckets), REPORT_NUMBER(model->overflowed));

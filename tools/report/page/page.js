@@ -103,10 +103,11 @@ function gone(report) {
   const count = report.time_wait.gone_early, { max_tw_buckets: most, tw_overflow: never } = report.kernel;
   const sockets = `${number(count)} TIME_WAIT ${count === 1 ? "socket" : "sockets"}`;
   if (!count) return "";
-  if (!never) return `${sockets} ended early: the peer reset the connection after our close, or the port was reused`;
+  if (!never) return `${sockets} ended early: the peer reset the connection after our close, ` +
+    "the port was reused, or the program went to another network namespace";
   return `${sockets} ${count === 1 ? "is" : "are"} missing: tcp_max_tw_buckets, ${number(most)}, was reached, and the kernel did not create ` +
     `${number(never)} in this network namespace (TCPTimeWaitOverflow); or the peer reset the connection after our ` +
-    "close, or the port was reused";
+    "close, the port was reused, or the program went to another network namespace";
 }
 
 function showTiles(report, speed) {
