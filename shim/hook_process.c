@@ -277,14 +277,22 @@ void tws_hook_take_over(void)
 
 /* ----------------------------------------------------------------- children */
 
+/* A thread that libc did not make, and does not know. */
+static void note_thread(uint64_t flags)
+{
+	tws_single_end();
+	if (!(flags & CLONE_FILES))
+		tws_process_note_split();
+}
+
 void tws_hook_clone(uint64_t flags)
 {
 	if (!(flags & CLONE_VM))
 		tws_process_note_fork();
 	else if (!(flags & CLONE_THREAD))
 		tws_process_note_clone(flags & CLONE_FILES);
-	else if (!(flags & CLONE_FILES))
-		tws_process_note_split();
+	else
+		note_thread(flags);
 }
 
 /* Flags are the first word. If they cannot be read, the call fails. */

@@ -108,6 +108,12 @@ def test_a_clone_that_shares_memory_only_ends_nothing(t):
     t.time_wait_agrees(report, server, 50)
 
 
+def test_threads_that_libc_does_not_know_lose_no_count(t):
+    server, report = _races(t, "clone-threads")
+    t.counters(report, attempts=12000, established=12000, ended_local_fin=12000)
+    t.time_wait_agrees(report, server, 12000)
+
+
 def test_a_clone_that_shares_nothing_ends_nothing(t):
     server, report = _races(t, "clone-fork")
     t.counters(report, attempts=50, established=50, ended_local_fin=50)

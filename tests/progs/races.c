@@ -14,6 +14,7 @@
  *   clone-files     a clone that shares memory and descriptors closes them
  *   clone-memory    a clone that shares memory and not descriptors closes them
  *   clone-fork      a clone that shares nothing closes them
+ *   clone-threads   4 threads of 3,000 connections, made by clone() and not by libc
  *   io_uring        closes by io_uring
  *   hold-N          N threads, one after another, leave a connection open each
  */
@@ -277,6 +278,41 @@ static void clone_with(int flags)
 		close_all(NULL);
 }
 
+#define CLONES	   4
+#define CLONE_EACH 3000
+
+/* libc believes that the process has one thread, so this uses little of it. */
+static int churn_alone(void *nothing)
+{
+	(void)nothing;
+	for (int i = 0; i < CLONE_EACH; i++) {
+		int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+		if (connect(fd, (struct sockaddr *)&server, sizeof(server)) == 0)
+			note();
+		close(fd);
+	}
+	return 0;
+}
+
+static void clone_threads(void)
+{
+	static char stack[CLONES][262144] __attribute__((aligned(16)));
+	static volatile int running[CLONES]; /* cleared by the kernel at the end */
+	const int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND |
+			  CLONE_THREAD | CLONE_SYSVSEM | CLONE_CHILD_CLEARTID;
+
+	for (int i = 0; i < CLONES; i++) {
+		running[i] = 1;
+		if (clone(churn_alone, stack[i] + sizeof(stack[i]), flags, NULL, NULL,
+			  NULL, (void *)&running[i]) < 0)
+			abort();
+	}
+	for (int i = 0; i < CLONES; i++)
+		while (running[i])
+			sched_yield();
+}
+
 /* ------------------------------------------------------------------ io_uring */
 
 static int uring_close(int fd)
@@ -360,6 +396,8 @@ int main(int argc, char **argv)
 		clone_with(CLONE_VM);
 	else if (!strcmp(mode, "clone-fork"))
 		clone_with(0);
+	else if (!strcmp(mode, "clone-threads"))
+		clone_threads();
 	else if (!strncmp(mode, "hold-", 5))
 		hold(atoi(mode + 5));
 	else if (!strcmp(mode, "io_uring"))
