@@ -54,6 +54,7 @@ void tws_connect_dissolve(int fd, struct tws_connecting *connecting)
 
 void tws_connect_dissolved(const struct tws_end *end)
 {
+	tws_apply_undo_close(end->fd, &end->conn);
 	tws_plan_clear(&end->conn);
 	tws_conn_dissolve(end, TWS_CONN_IPV6 | TWS_CONN_MPTCP | TWS_CONN_APP_LINGER_0 |
 				   TWS_CONN_APP_LINGER_N | TWS_CONN_APP_REUSEADDR |

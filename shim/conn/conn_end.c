@@ -241,9 +241,12 @@ static inline bool may_be_shared(const struct tws_end *end)
 }
 
 /* We shut down first and our close would drop the socket: the peer's FIN may come between
- * this look and the close, and then TIME_WAIT exists before there is anything to drop. */
+ * this look and the close, and then TIME_WAIT exists before there is anything to drop. So
+ * it may while close() lingers, as the program has asked. */
 static bool races_with_fin(const struct tws_end *end, uint32_t flags)
 {
+	if (flags & TWS_CONN_APP_LINGER_N && end->verdict.ending == TWS_END_FIN_RESET)
+		return true;
 	return flags & TWS_CONN_SHUT_WRITE &&
 	       (end->verdict.ending == TWS_END_RESET_UNREAD ||
 		end->verdict.ending == TWS_END_RESET_APP ||

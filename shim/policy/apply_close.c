@@ -86,13 +86,13 @@ static bool may_reset(const struct tws_conn *conn)
 	return !rule || tws_breaker_may_reset(&conn->book->rules[rule - 1], rule - 1);
 }
 
-/* Where the program shut down first, the peer's FIN may have come since the look, or may
- * come before the close. */
+/* Where the program shut down first, or its close() lingers, the peer's FIN may have come
+ * since the look, or may come before the socket is dropped. */
 static void decide_again(struct tws_end *end, enum tws_ending ending)
 {
 	end->verdict.ending = ending;
 	end->verdict.time_wait = false;
-	if (end->conn.slot->flags & TWS_CONN_SHUT_WRITE)
+	if (end->conn.slot->flags & (TWS_CONN_SHUT_WRITE | TWS_CONN_APP_LINGER_N))
 		tws_conn_judge_again(end);
 }
 
@@ -116,7 +116,11 @@ static void fin_reset(struct tws_end *end)
 {
 	struct outcome outcome = {false, false, false};
 
-	set_int(end->fd, IPPROTO_TCP, TCP_LINGER2, -1, &outcome);
+	/* An MPTCP socket takes the option, and it has no effect. */
+	if (end->conn.slot->flags & TWS_CONN_MPTCP)
+		outcome.unsupported = true;
+	else
+		set_int(end->fd, IPPROTO_TCP, TCP_LINGER2, -1, &outcome);
 	if (outcome.unsupported)
 		tws_apply_count(&end->conn, &outcome);
 	if (!outcome.set)
@@ -192,6 +196,15 @@ void tws_carry_out_close(struct tws_end *end)
 		carry_out(end, plan);
 	else if (mode == TWS_CLOSE_FIN_RESET || !is_held_elsewhere(end))
 		count_would_apply(end, word);
+}
+
+void tws_apply_undo_close(int fd, const struct tws_conn *conn)
+{
+	const uint32_t flags = conn->slot->flags;
+	struct outcome ignored;
+
+	if (flags & TWS_CONN_POLICY_LINGER2 && !(flags & TWS_CONN_APP_LINGER2))
+		set_int(fd, IPPROTO_TCP, TCP_LINGER2, 0, &ignored);
 }
 
 bool tws_policy_plans_reset(int fd)

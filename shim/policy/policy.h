@@ -51,6 +51,10 @@ void tws_apply_connect(int fd, const struct tws_conn *conn);
  * which may change the verdict. */
 void tws_carry_out_close(struct tws_end *end);
 
+/* The socket may connect again, perhaps without this rule: takes away what fin-reset set.
+ */
+TWS_COLD void tws_apply_undo_close(int fd, const struct tws_conn *conn);
+
 static inline void tws_apply_close(struct tws_end *end)
 {
 	if (tws_unlikely(__atomic_load_n(&tws_plans, __ATOMIC_RELAXED)))

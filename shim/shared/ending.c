@@ -145,7 +145,9 @@ enum tws_counter tws_ending_fin_reset_outcome(enum tws_ending ending, uint32_t f
 		return flags & TWS_CONN_POLICY_COUNTED ? TWS_COUNTERS
 						       : TWS_policy_applied;
 	case TWS_END_LOCAL_FIN:
-		return TWS_policy_too_late;
+		return flags & TWS_CONN_APP_LINGER_N && !(flags & TWS_CONN_SHUT_WRITE)
+			   ? TWS_policy_skipped_app_option
+			   : TWS_policy_too_late;
 	case TWS_END_RESET_APP:
 		return TWS_policy_skipped_app_option;
 	default:

@@ -86,7 +86,7 @@ enum tws_counter tws_failure_held(uint8_t failure);
 
 /* What a policy achieved that set TCP_LINGER2 = -1 on a connection with this ending:
  * policy_applied (it prevented TIME_WAIT), policy_too_late (there is TIME_WAIT all the
- * same), policy_skipped_app_option (the program's own SO_LINGER {1,0} won), or
+ * same), policy_skipped_app_option (the program's own SO_LINGER won), or
  * TWS_COUNTERS (there would have been no TIME_WAIT anyway, or it was counted before).
  * `flags`: enum tws_conn_flag. */
 enum tws_counter tws_ending_fin_reset_outcome(enum tws_ending ending, uint32_t flags);

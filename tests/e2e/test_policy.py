@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 
-from harness import (policy_slot, ADDRESS, ENDINGS, added_system_calls, sysctl, time_wait, time_wait_left,
+from harness import (policy_slot, ADDRESS, ENDINGS, Skip, added_system_calls, sysctl, time_wait, time_wait_left,
                      wait_for)
 
 BYTES, CONNECTIONS = 100000, 200
@@ -474,6 +474,39 @@ def test_a_reset_after_a_shutdown_is_counted_by_what_it_did(t):
         assert total["ended_local_fin"] == total["policy_too_late"] == left, (close, left, total)
         assert total["policy_applied"] == total["ended_reset_policy"] == 10 - left, (close, total)
         assert total["bytes_discarded"] == 0, (close, total)  # a FIN is no data
+
+
+def test_fin_reset_beside_the_programs_own_linger_time_is_counted_by_what_it_did(t):
+    # close() waits for the peer, whose FIN makes a TIME_WAIT socket meanwhile.
+    server = t.server()
+    steps = ("socket", "linger:5", "connect", "send:1", "recv", "close")
+    for more in ("", ",app_options=override", ",short_lived=true"):
+        report, left = _socket_left_by(t, server, steps, ("-p", f"close=fin-reset,to={server.to}{more}"))
+        total = report["total"]
+        assert total["ended_local_fin"] == total["policy_skipped_app_option"] == left, (more, left, total)
+        assert total["policy_applied"] == total["ended_fin_reset"] == 10 - left, (more, total)
+
+
+def test_fin_reset_at_the_close_of_an_mptcp_connection_is_unsupported(t):
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262).close()
+    except OSError as error:
+        raise Skip(f"no multipath TCP here: {error}") from error
+    server = t.server()
+    report, left = _socket_left_by(t, server, ("socket:mptcp", "connect", "send:1", "recv", "close"),
+                                   ("-p", f"close=fin-reset,short_lived=true,to={server.to}"))
+    t.counters(report, attempts=10, established=10, ended_local_fin=10, policy_applied=0,
+               policy_unsupported=10)
+    assert left == 10, left
+
+
+def test_a_rule_does_not_outlive_its_connection_where_the_socket_connects_again(t):
+    first, second = t.server(), t.server()
+    steps = ("socket", "connect", "unspec", f"port:{second.port}", "connect", "send:1", "recv", "close")
+    report = t.twshim_run(t.prog("client"), ADDRESS, str(first.port), *steps,
+                          options=("-p", f"close=fin-reset,to={first.to}"))
+    t.counters(report, attempts=2, established=2, ended_reset_app=1, ended_local_fin=1)
+    assert time_wait_left(second.port) == 1
 
 
 def test_fin_reset_of_what_the_peer_closed_first_is_not_counted(t):

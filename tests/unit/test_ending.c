@@ -236,6 +236,9 @@ static void fin_reset_is_applied_only_where_no_time_wait_is_left(void **state)
 			 TWS_policy_applied);
 	assert_int_equal(tws_ending_fin_reset_outcome(TWS_END_LOCAL_FIN, set),
 			 TWS_policy_too_late);
+	assert_int_equal(
+	    tws_ending_fin_reset_outcome(TWS_END_LOCAL_FIN, set | TWS_CONN_APP_LINGER_N),
+	    TWS_policy_skipped_app_option);
 	assert_int_equal(tws_ending_fin_reset_outcome(TWS_END_RESET_APP, set),
 			 TWS_policy_skipped_app_option);
 	assert_int_equal(tws_ending_fin_reset_outcome(TWS_END_REMOTE_FIN, set),
