@@ -45,7 +45,8 @@ static void name_script(struct tws_names *names, const char *exe, char *buffer)
 		tws_names_script(names, exe, arguments.text, arguments.length);
 		return;
 	}
-	length = tws_read_file("/proc/self/cmdline", buffer, BUFFER_SIZE);
+	/* Not /proc/self: the first thread may have ended before the others. */
+	length = tws_read_file("/proc/thread-self/cmdline", buffer, BUFFER_SIZE);
 	tws_names_script(names, exe, buffer, length > 0 ? (size_t)length : 0);
 }
 

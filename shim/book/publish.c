@@ -111,7 +111,8 @@ static void fill_identity(struct tws_header *header, uint32_t user)
 	header->created_realtime_ns =
 	    (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 	header->created_monotonic_ns = tws_now();
-	length = tws_sys4(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", header->exe,
+	/* Not /proc/self: the first thread may have ended before the others. */
+	length = tws_sys4(SYS_readlinkat, AT_FDCWD, "/proc/thread-self/exe", header->exe,
 			  sizeof(header->exe) - 1);
 	header->exe[length > 0 ? length : 0] = '\0';
 	tws_own_names(&header->names, header->exe);

@@ -61,8 +61,8 @@ static void match_subject(struct tws_policy_handle *handle)
 	const struct tws_rule *rule = tws_policy_at(image, image->rules.offset);
 	struct tws_subject subject = {
 	    .exe = exe, .uid = (uint32_t)tws_sys1(SYS_geteuid, 0), .names = &names};
-	long length =
-	    tws_sys4(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", exe, sizeof(exe) - 1);
+	long length = tws_sys4(SYS_readlinkat, AT_FDCWD, "/proc/thread-self/exe", exe,
+			       sizeof(exe) - 1);
 
 	exe[length > 0 ? length : 0] = '\0';
 	strip_deleted(exe);

@@ -120,6 +120,14 @@ def test_root_in_a_container_gets_a_supervisor(t):
         check(t, t.read_report(file.read()), server, attempts=30, established=30, ended_local_fin=30)
 
 
+def test_what_connect_with_af_unspec_ends_was_established_or_is_given_up(t):
+    server, client = t.server(), compiled(t, "gcc")
+    again = ("unspec", "connect", "send:1", "recv", "close", "repeat:20")
+    report = run_supervised(t, client, ADDRESS, str(server.port), "socket", "connect", "send:1", "recv", *again)
+    check(t, report, server, attempts=40, established=40, ended_reset_app=20, ended_local_fin=20, bytes_sent=40,
+          bytes_received=40)
+
+
 def test_failures_are_counted_and_a_blocking_connect_keeps_its_reason_to_itself(t):
     client, server = compiled(t, "gcc"), t.server()
     report = run_supervised(t, client, ADDRESS, "19999", "socket", "nonblock", "connect?",

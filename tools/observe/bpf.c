@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "shim/shared/clock.h"
@@ -22,6 +23,7 @@
 
 #define USUAL_RING    (8u << 20)
 #define CONNECTING_NS 100000000u
+#define SECOND_NS     1000000000ull
 
 static void forget(void *data, struct published *published)
 {
@@ -50,18 +52,30 @@ void bpf_source_read(struct bpf_source *source)
 	bpf_source_look(source, CONNECTING_NS);
 }
 
+/* Those that have failed and were not followed by another. */
+static void read_last_calls(struct bpf_source *source)
+{
+	const struct timespec pause = {0, BPF_CALL_NS};
+
+	if (bpf_map_calls(source, BPF_CALL_NS) == 0)
+		return;
+	nanosleep(&pause, NULL);
+	bpf_map_calls(source, BPF_CALL_NS);
+}
+
 void bpf_source_read_all(struct bpf_source *source)
 {
 	bpf_source_look(source, 0);
+	read_last_calls(source);
 	bpf_changes_count(source, UINT64_MAX);
 	bpf_repair_all(source);
 }
 
 void bpf_source_tick(struct bpf_source *source)
 {
+	bpf_map_calls(source, SECOND_NS); /* before its process is forgotten */
 	publish_note_dead(source->publisher);
 	bpf_source_read(source);
-	bpf_map_calls(source);
 	bpf_repair(source);
 	publish_tick(source->publisher);
 	observed_sweep(&source->observed);

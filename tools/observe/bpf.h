@@ -116,7 +116,9 @@ void bpf_queue_read(struct bpf_source *source, uint64_t filled);
 void bpf_map_look(struct bpf_source *source, uint64_t age_ns);
 
 /* Looks for calls of connect() that failed without a SYN. */
-void bpf_map_calls(struct bpf_source *source);
+/* Counts the calls that have not sent a SYN for so long, or whose process has ended: they
+ * have failed. Returns how many others there are. */
+unsigned bpf_map_calls(struct bpf_source *source, uint64_t age_ns);
 
 /* Calls `take` for each connection that lives in a place. */
 void bpf_map_places(const struct bpf_source *source,

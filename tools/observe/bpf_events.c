@@ -49,8 +49,18 @@ static void skip(struct bpf_source *source, struct observed *observed)
 	libbpf.bpf_map_update_elem(source->processes, &process.tgid, &process, 0);
 }
 
+/* Whether it is left to the shim. A program that calls the kernel past the shim may call
+ * the shim later. */
+static bool is_others(const struct bpf_source *source, struct observed *observed)
+{
+	if (observed_is_others(observed, publish_run(source->publisher)))
+		return true;
+	return observed->has_library && !observed->published &&
+	       observed_becomes_others(observed);
+}
+
 /* Returns where its connections are published, made with the first one; NULL if they
- * are not published here. */
+ * are not published here, or not yet: a call that goes on may be the shim's. */
 static struct published *published_of(struct bpf_source *source,
 				      const struct bpf_connection *event)
 {
@@ -61,16 +71,20 @@ static struct published *published_of(struct bpf_source *source,
 					 event->net_namespace);
 	if (!observed || observed->left)
 		return NULL;
-	/* A program that calls the kernel past the shim may call the shim later. */
+	if (!observed->looked)
+		observed->has_library = observed_has_library(observed);
+	observed->looked = true;
 	if (observed->published && !observed->has_library)
 		return observed->published;
-	if (observed_is_others(observed, publish_run(source->publisher))) {
+	if (!observed->published && observed->has_library &&
+	    event->kind == BPF_EVENT_BEGUN)
+		return NULL;
+	if (is_others(source, observed)) {
 		skip(source, observed);
 		return NULL;
 	}
 	if (observed->published)
 		return observed->published;
-	observed->has_library = observed_has_library(observed);
 	observed->subject.net_namespace = event->net_namespace;
 	observed->published = publish_process(source->publisher, &observed->subject);
 	if (!observed->published)

@@ -14,8 +14,7 @@
 #include "tools/observe/bpf.h"
 #include "tools/observe/libbpf.h"
 
-#define BATCH	  512
-#define SECOND_NS 1000000000ull
+#define BATCH 512
 
 struct sweep {
 	uint64_t keys[BATCH];
@@ -193,16 +192,30 @@ int bpf_map_route_error(const struct tws_address *to)
 	return error;
 }
 
-void bpf_map_calls(struct bpf_source *source)
+static bool still_runs(const struct bpf_source *source, const struct bpf_process *process)
+{
+	const struct observed *observed = observed_find(&source->observed, process);
+
+	return !observed || observed_is_there(observed);
+}
+
+unsigned bpf_map_calls(struct bpf_source *source, uint64_t age_ns)
 {
 	static const struct bpf_call none;
 	struct bpf_call call;
+	unsigned younger = 0;
 
 	for (uint32_t i = 0; !source->no_early && i < BPF_CALLS; i++) {
 		if (libbpf.bpf_map_lookup_elem(source->calls, &i, &call) != 0 ||
-		    !call.thread || tws_now() - call.connection.began_ns < SECOND_NS)
+		    !call.thread)
 			continue;
+		if (tws_now() - call.connection.began_ns < age_ns &&
+		    still_runs(source, &call.connection.process)) {
+			younger++;
+			continue;
+		}
 		libbpf.bpf_map_update_elem(source->calls, &i, &none, 0);
 		bpf_source_take(source, &call.connection);
 	}
+	return younger;
 }

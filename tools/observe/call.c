@@ -20,7 +20,9 @@
 #include "tools/observe/policy_at_close.h"
 
 #define I386_CLOSE 6
-#define CLOSED	   7 /* TCP_CLOSE, of linux/tcp_states.h */
+#define CLOSED	   7 /* of linux/tcp_states.h, as the others */
+#define SYN_SENT   2
+#define SYN_RECV   3
 
 /* A call that is looked at, and whose it is. */
 struct work {
@@ -43,6 +45,7 @@ struct beginning {
 	struct socket_facts facts;
 	struct tws_address to; /* not known: an attempt before it ends all the same */
 	struct open_connection *former; /* the attempt before, on the same socket */
+	struct tcp_info info;		/* of the former one, if the call dissolves it */
 	struct publish_decision decision;
 	uint64_t began_ns;
 	uint32_t flags;
@@ -78,6 +81,13 @@ static bool read_socket(const struct supervision *supervision, int fd,
 
 /* ---------------------------------------------------------- what becomes of it */
 
+static bool read_info(int fd, struct tcp_info *ret_info)
+{
+	socklen_t length = sizeof(*ret_info);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, ret_info, &length) == 0;
+}
+
 /* A second call on the same socket: to learn the outcome of the first, because a signal
  * interrupted it, or because the first attempt failed. */
 static bool is_repeated(int fd, const struct open_connection *open)
@@ -104,6 +114,34 @@ static void end_former(const struct open_connection *open, uint64_t now)
 	};
 
 	publish_ended(open->published, &failed);
+}
+
+/* connect() with AF_UNSPEC resets what is established, and gives up an attempt. The
+ * socket lives on, so the kernel has no last words. */
+static void end_dissolved(const struct open_connection *open, const struct tcp_info *info,
+			  uint64_t now)
+{
+	const bool attempt = info->tcpi_state == SYN_SENT || info->tcpi_state == SYN_RECV;
+	const struct publish_connection dissolved = {
+	    .cookie = open->cookie,
+	    .established_ns =
+		open->established_ns ? open->established_ns : open->began_ns,
+	    .local = open->local,
+	    .ended_ns = now,
+	    .ending = attempt ? TWS_END_ABANDONED : TWS_END_RESET_APP,
+	    .bytes_sent = info->tcpi_bytes_sent - info->tcpi_bytes_retrans,
+	    .bytes_received = info->tcpi_bytes_received,
+	};
+
+	publish_ended(open->published, &dissolved);
+}
+
+static void end_by_call(const struct beginning *beginning)
+{
+	if (beginning->call.dissolves && beginning->info.tcpi_state != CLOSED)
+		end_dissolved(beginning->former, &beginning->info, beginning->began_ns);
+	else
+		end_former(beginning->former, beginning->began_ns);
 }
 
 static struct published *publish_caller(struct supervision *supervision,
@@ -171,9 +209,11 @@ static bool look_at_socket(const struct work *work, int fd, struct beginning *be
 		return false;
 	beginning->former =
 	    publish_open_of(supervision->publisher, beginning->facts.cookie);
+	beginning->began_ns = tws_now();
+	if (beginning->former && beginning->call.dissolves)
+		return read_info(fd, &beginning->info);
 	if (beginning->former && is_repeated(fd, beginning->former))
 		return false;
-	beginning->began_ns = tws_now();
 	beginning->flags = flags_of(beginning);
 	if (beginning->to.family && supervision->policy.image &&
 	    caller_waits(&work->pending))
@@ -212,7 +252,7 @@ static void begin_connection(struct work *work, const struct beginning *beginnin
 	if (!let_go_on(work))
 		return;
 	if (beginning->former)
-		end_former(beginning->former, beginning->began_ns);
+		end_by_call(beginning);
 	if (beginning->to.family)
 		publish_beginning(work, beginning);
 }
@@ -256,8 +296,8 @@ static void take_close(const struct work *work, int fd)
 static void take_bind(const struct work *work, int fd)
 {
 	const struct tws_subject subject = subject_of(work->caller);
-	const struct connect_call call = {.address = work->data->args[1],
-					  .length = (uint32_t)work->data->args[2]};
+	struct connect_call call = {.address = work->data->args[1],
+				    .length = (uint32_t)work->data->args[2]};
 	struct supervision *supervision = work->supervision;
 	struct socket_facts facts;
 	struct tws_address to;

@@ -49,7 +49,8 @@ static bool read_socketcall(const struct caller *caller, const struct seccomp_da
 
 	if (!caller_read(caller, data->args[1], words, sizeof(words)))
 		return false;
-	*ret_call = (struct connect_call){(int)words[0], words[1], words[2], false};
+	*ret_call = (struct connect_call){
+	    .fd = (int)words[0], .address = words[1], .length = words[2]};
 	return true;
 }
 
@@ -78,8 +79,7 @@ bool connect_call_read(const struct caller *caller, const struct seccomp_data *d
 	return true;
 }
 
-bool connect_call_destination(const struct caller *caller,
-			      const struct connect_call *call,
+bool connect_call_destination(const struct caller *caller, struct connect_call *call,
 			      struct tws_address *ret_address, bool *ret_gone)
 {
 	union {
@@ -93,6 +93,7 @@ bool connect_call_destination(const struct caller *caller,
 	*ret_address = (struct tws_address){0};
 	if (*ret_gone)
 		return false;
+	call->dissolves = address.family == AF_UNSPEC && length >= sizeof(address.family);
 	if (address.family == AF_INET && length >= sizeof(address.in)) {
 		ret_address->family = TWS_IPV4;
 		ret_address->port = ntohs(address.in.sin_port);

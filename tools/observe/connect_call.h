@@ -18,6 +18,7 @@ struct connect_call {
 	uint64_t address; /* of its sockaddr */
 	uint32_t length;
 	bool fast_open;
+	bool dissolves; /* AF_UNSPEC: the socket is to be unconnected */
 };
 
 /* Whether it is this call: its number on this architecture and on i386. */
@@ -27,9 +28,9 @@ bool connect_call_is(const struct seccomp_data *data, int native, int i386);
 bool connect_call_read(const struct caller *caller, const struct seccomp_data *data,
 		       struct connect_call *ret_call);
 
-/* Where it goes. False: its address is not one of TCP, or (`gone`) not there. */
-bool connect_call_destination(const struct caller *caller,
-			      const struct connect_call *call,
+/* Where it goes, and whether it dissolves. False: its address is not one of TCP, or
+ * (`gone`) not there. */
+bool connect_call_destination(const struct caller *caller, struct connect_call *call,
 			      struct tws_address *ret_address, bool *ret_gone);
 
 #endif

@@ -3,7 +3,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +10,6 @@
 #include <unistd.h>
 
 #include "shim/shared/names.h"
-#include "shim/shared/rundir.h"
 #include "tools/base/print.h"
 #include "tools/kernel/command_name.h"
 #include "tools/kernel/kernel.h"
@@ -19,16 +17,11 @@
 #include "tools/kernel/process.h"
 #include "tools/kernel/process_names.h"
 #include "tools/observe/cgroup.h"
-#include "tools/segments/beneath.h"
-#include "tools/segments/rundir.h"
 
 /* The first pid namespace's inode, fixed in the kernel. */
 #define INITIAL_PID_NAMESPACE 0xeffffffcu
 #define TICK_NS		      10000000ull /* the unit of times in /proc, USER_HZ */
 #define DEAD_SWEEPS	      120
-#define IMAGES_LOOKED_AT      64
-#define MISSING_IN_A_ROW      8 /* numbers of segments */
-#define VARIABLE	      "TWSHIM_RUN="
 
 void observed_init(struct observed_table *table)
 {
@@ -92,8 +85,7 @@ static struct observed *new_observed(struct observed_table *table,
 
 /* ---------------------------------------------------------------------- who it is */
 
-/* Whether /proc still describes the same process. */
-static bool is_there(const struct observed *observed)
+bool observed_is_there(const struct observed *observed)
 {
 	return observed->subject.host_pid &&
 	       process_start_time(observed->subject.host_pid) ==
@@ -121,7 +113,7 @@ static bool read_executable(struct observed *observed, const char *told)
 	snprintf(path, sizeof(path), "/proc/%d/exe", (int)observed->subject.host_pid);
 	length = readlink(path, exe, sizeof(exe) - 1);
 	exe[length > 0 ? length : 0] = '\0';
-	if (length <= 0 || !is_there(observed))
+	if (length <= 0 || !observed_is_there(observed))
 		return false;
 	if (*told && !same_program(exe, told))
 		return false;
@@ -319,7 +311,7 @@ void observed_sweep(struct observed_table *table)
 	for (size_t i = 0; i < OBSERVED_BUCKETS; i++)
 		for (at = &table->buckets[i]; *at;) {
 			gone = *at;
-			if (gone->published || gone->adopted || is_there(gone) ||
+			if (gone->published || gone->adopted || observed_is_there(gone) ||
 			    gone->dead_sweeps++ < DEAD_SWEEPS) {
 				at = &gone->next;
 				continue;
@@ -327,111 +319,4 @@ void observed_sweep(struct observed_table *table)
 			*at = gone->next;
 			free(gone);
 		}
-}
-
-/* -------------------------------------------------------------------- left to others */
-
-/* A process of another run by root, which observes its own processes. Root's places,
- * which no user can write, say whether a run goes on. */
-static bool names_other_run(const char *line, const void *data)
-{
-	uint8_t run[TWS_RUN_SIZE];
-	char path[4096];
-	int place;
-	bool ret;
-
-	if (strncmp(line, VARIABLE, strlen(VARIABLE)) != 0 ||
-	    !tws_run_parse(line + strlen(VARIABLE), run) ||
-	    memcmp(run, data, TWS_RUN_SIZE) == 0 ||
-	    tws_rundir_find(path, sizeof(path)) != 0)
-		return false;
-	place = tws_rundir_open(path);
-	ret = tws_run_goes_on(place, run);
-	if (place >= 0)
-		close(place);
-	return ret;
-}
-
-/* Whether a segment of the process is another writer's, of the program that runs in it
- * now. The kernel knows only the names of a dead one's path. */
-static bool is_of_others(int directory, const char *file,
-			 const struct publish_subject *subject)
-{
-	struct tws_header header;
-	int fd = open_beneath(directory, file, 0);
-	bool others;
-
-	if (fd < 0)
-		return false;
-	others = read(fd, &header, sizeof(header)) == sizeof(header) &&
-		 (header.observer == TWS_OBSERVER_SHIM ||
-		  header.observer_pid != (uint32_t)getpid());
-	close(fd);
-	if (!others)
-		return false;
-	header.exe[sizeof(header.exe) - 1] = '\0';
-	return strncmp(print_base_name(header.exe), print_base_name(subject->exe),
-		       BPF_PART_SIZE - 1) == 0;
-}
-
-/* The shim makes a segment before the first connect() of its process, so a process that
- * has loaded it and has none calls the kernel past it, as a program in Go does. If two
- * threads connected first at once, one of two segments was taken back, and its number is
- * missing. */
-static int has_segment(int directory, const char *name, void *data)
-{
-	const struct publish_subject *subject = data;
-	unsigned missing = 0;
-	char file[96];
-	int result = 0;
-
-	for (unsigned image = 0; image < IMAGES_LOOKED_AT && result == 0; image++) {
-		snprintf(file, sizeof(file), "%llu-%u-%llu-%u" TWS_SEGMENT_SUFFIX,
-			 (unsigned long long)subject->pid_namespace, subject->pid,
-			 (unsigned long long)subject->start_time, image);
-		if (faccessat(directory, file, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
-			result = is_of_others(directory, file, subject);
-			missing = 0;
-		} else if (++missing == MISSING_IN_A_ROW) {
-			break;
-		}
-	}
-	return result;
-}
-
-static int look_below(const char *path, void *data)
-{
-	return tws_rundir_each(path, has_segment, data) > 0;
-}
-
-static bool left_segment(const struct publish_subject *subject)
-{
-	struct publish_subject copy = *subject;
-	char path[4096];
-
-	if (tws_rundir_find(path, sizeof(path)) == 0 && look_below(path, &copy) > 0)
-		return true;
-	return tws_rundir_others(look_below, &copy) > 0;
-}
-
-static bool names_library(const char *line, const void *data)
-{
-	return strstr(line, data) != NULL;
-}
-
-bool observed_has_library(const struct observed *observed)
-{
-	return proc_any_line(observed->subject.host_pid, "maps", '\n', names_library,
-			     "/libtwshim") > 0;
-}
-
-/* The process may end at any step here, so what it left behind is looked for last. */
-bool observed_is_others(const struct observed *observed, const uint8_t run[TWS_RUN_SIZE])
-{
-	pid_t pid = observed->subject.host_pid;
-
-	if (is_there(observed) &&
-	    proc_any_line(pid, "environ", '\0', names_other_run, run) > 0)
-		return true;
-	return left_segment(&observed->subject);
 }

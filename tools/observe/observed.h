@@ -21,6 +21,7 @@ struct observed {
 	uint32_t dead_sweeps;	     /* when it was found dead */
 	bool left;	  /* not published: left to the shim, or memory ran out */
 	bool has_library; /* the shim is loaded, and was not called yet */
+	bool looked;	  /* has_library is known */
 	pid_t parent;	  /* 0: not known */
 	uint64_t cgroup;  /* id */
 	char comm[BPF_COMM_SIZE];
@@ -58,11 +59,18 @@ void observed_forget(struct observed_table *table, const struct published *publi
  * end. */
 void observed_sweep(struct observed_table *table);
 
+/* Whether /proc still describes the same process. */
+bool observed_is_there(const struct observed *observed);
+
 /* Whether the shim is loaded in it. */
 bool observed_has_library(const struct observed *observed);
 
 /* Whether another party counts its connections: the shim, which is in the process or
  * wrote its segment, or another observer. `run` is the one that we observe for. */
 bool observed_is_others(const struct observed *observed, const uint8_t run[TWS_RUN_SIZE]);
+
+/* The same of a process that has the shim, after its first connect(): waits a little for
+ * its segment. */
+bool observed_becomes_others(const struct observed *observed);
 
 #endif

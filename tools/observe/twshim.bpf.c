@@ -286,7 +286,8 @@ int BPF_PROG(on_destroy, struct sock *sk)
 
 /* ----------------------------------------------- attempts that fail before their SYN */
 
-/* NULL: do not note this call. */
+/* NULL: do not note this call. An address of another family is no attempt: the kernel
+ * looks at it after this. */
 static __always_inline struct bpf_call *begin_call(struct bpf_sock_addr *context)
 {
 	__u64 thread = bpf_get_current_pid_tgid(), now = bpf_ktime_get_ns();
@@ -295,7 +296,7 @@ static __always_inline struct bpf_call *begin_call(struct bpf_sock_addr *context
 	struct bpf_call *place;
 	__u32 net_namespace;
 
-	if (context->protocol != IPPROTO_TCP)
+	if (context->protocol != IPPROTO_TCP || context->user_family != context->family)
 		return NULL;
 	place = take_place(thread, now);
 	if (!place)

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""Root's `run`: the shim counts the programs that it reaches and the kernel the others, so that nothing is
+counted twice and nothing is left out. Each program says by itself how many attempts it makes."""
+import os
+
+from harness import ADDRESS, Skip
+
+MANY = 20
+HEAD = """
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static int to(int fd, const char *address, int port)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
+    inet_pton(AF_INET, address, &in.sin_addr);
+    return connect(fd, (struct sockaddr *)&in, sizeof(in));
+}
+static int tcp(void) { return socket(AF_INET, SOCK_STREAM, 0); }
+"""
+
+FIRST_THREAD_ENDS = HEAD + """
+static void *others(void *main_thread)
+{
+    pthread_join(*(pthread_t *)main_thread, NULL);
+    for (int i = 0; i < %(many)d; i++) { int fd = tcp(); to(fd, "%(address)s", %(port)d); close(fd); }
+    _exit(0);
+}
+int main(void)
+{
+    static pthread_t self, other;
+    self = pthread_self();
+    pthread_create(&other, NULL, others, &self);
+    pthread_exit(NULL);
+}
+"""
+
+# A child connects a socket that it is handed, and ends.
+HANDED = HEAD + """
+int main(void)
+{
+    for (int i = 0; i < %(many)d; i++) {
+        union { struct cmsghdr head; char room[CMSG_SPACE(sizeof(int))]; } control;
+        char byte = 0;
+        struct iovec part = {&byte, 1};
+        struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control,
+                                 .msg_controllen = sizeof(control)};
+        int pair[2], fd = -1;
+        memset(&control, 0, sizeof(control));
+        socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
+        if (!fork()) {
+            recvmsg(pair[1], &message, 0);
+            memcpy(&fd, CMSG_DATA(&control.head), sizeof(fd));
+            to(fd, "%(address)s", %(port)d);
+            close(fd);
+            _exit(0);
+        }
+        fd = tcp();
+        control.head = (struct cmsghdr){CMSG_LEN(sizeof(fd)), SOL_SOCKET, SCM_RIGHTS};
+        memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
+        sendmsg(pair[0], &message, 0);
+        close(fd); close(pair[0]); close(pair[1]);
+        wait(NULL);
+    }
+}
+"""
+
+# The second call is an attempt, and fails before its SYN; the first names no place to go.
+NO_ROUTE = HEAD + """
+int main(void)
+{
+    for (int i = 0; i < %(many)d; i++) {
+        struct sockaddr_un un = {.sun_family = AF_UNIX, .sun_path = "/nowhere"};
+        int fd = tcp();
+        connect(fd, (struct sockaddr *)&un, sizeof(un));
+        to(fd, "203.0.113.9", 80);
+        close(fd);
+    }
+}
+"""
+
+
+def _run(t, source, *options):
+    """The report of a program, compiled in this way, and the server that it may connect to."""
+    if os.geteuid() != 0:
+        raise Skip("the kernel is asked by root")
+    server, program = t.server(), os.path.join(t.scratch, "odd")
+    text = source % {"many": MANY, "address": ADDRESS, "port": server.port}
+    t.run("gcc", "-w", "-pthread", "-D_GNU_SOURCE", *options, "-o", program, t.file("odd.c", text), shim=False)
+    return t.twshim_run(program), server
+
+
+def _check_by_shim(t, report, server):
+    t.counters(report, attempts=MANY, established=MANY, ended_local_fin=MANY)
+    t.accounted(report, server)
+    assert [(a["app"], a["observed_by"]["bpf"]) for a in report["apps"]] == [("odd", 0)], report["apps"]
+
+
+def test_a_process_whose_first_thread_has_ended_has_its_name_and_is_counted_once(t):
+    _check_by_shim(t, *_run(t, FIRST_THREAD_ENDS))
+
+
+def test_children_that_connect_a_socket_that_they_were_handed_are_counted_once(t):
+    _check_by_shim(t, *_run(t, HANDED))
+
+
+def test_what_fails_before_its_syn_is_counted_to_the_last_one_and_other_families_are_not(t):
+    for options, observer in (((), "shim"), (("-static",), "bpf")):
+        report, _ = _run(t, NO_ROUTE, *options)
+        t.counters(report, attempts=MANY, failed_unreachable=MANY)
+        assert [a["observed_by"][observer] for a in report["apps"]] == [1], report["apps"]
