@@ -21,7 +21,6 @@
 #include "tools/launch/launch.h"
 #include "tools/launch/exec_failure.h"
 #include "tools/launch/library.h"
-#include "tools/kernel/lineage.h"
 #include "tools/kernel/origin.h"
 #include "tools/base/output.h"
 #include "tools/policy/layer.h"
@@ -32,13 +31,13 @@
 #include "tools/launch/reach.h"
 #include "tools/report/fail_if.h"
 #include "tools/report/report.h"
+#include "tools/run_left.h"
 #include "tools/run_observers.h"
 #include "tools/launch/run_directory.h"
 #include "tools/segments/dir_option.h"
 #include "tools/segments/rundir.h"
 
 #define OWN_FAILURE 125
-#define NAMED	    5 /* of the processes that still run */
 
 struct run {
 	struct policy_given policy;
@@ -316,25 +315,6 @@ static void run_report(struct run *run)
 		cli_fail(0, "the page is in %s", run->page_path);
 }
 
-/* Names daemons and other processes that were left in the background. */
-static void run_name_running(const struct run *run)
-{
-	char list[256] = "", name[32];
-	pid_t pids[NAMED];
-	size_t count = lineage_of_run(run->directory.tag, pids, NAMED), length = 0;
-
-	if (count == 0)
-		return;
-	for (size_t i = 0; i < count && i < NAMED; i++)
-		length += (size_t)snprintf(
-		    list + length, sizeof(list) - length, "%s%s (%d)", i ? ", " : "",
-		    lineage_name(pids[i], name, sizeof(name)), (int)pids[i]);
-	cli_fail(0,
-		 "%zu of its processes still run%s: %s%s: twshim report shows them "
-		 "as well",
-		 count, count == 1 ? "s" : "", list, count > NAMED ? " ..." : "");
-}
-
 /* ---------------------------------------------------------------------- the run */
 
 /* Without the means for it, the report lacks the programs that the shim does not reach,
@@ -401,7 +381,8 @@ static void run_conclude(struct run *run)
 	if (run_wants_report(run))
 		run_report(run);
 	if (!run->quiet)
-		run_name_running(run);
+		run_left_name(run->directory.tag,
+			      run->observers.kernel && !run->observers.supervised);
 	if (run->keep)
 		cli_fail(0, "kept: twshim report --run %s", run->directory.tag);
 	run_directory_finish(&run->directory, run->keep);

@@ -2,6 +2,7 @@
 """Root's `run`: the shim counts the programs that it reaches and the kernel the others, so that nothing is
 counted twice and nothing is left out. Each program says by itself how many attempts it makes."""
 import os
+import subprocess
 
 from harness import ADDRESS, Skip
 
@@ -83,15 +84,34 @@ int main(void)
 }
 """
 
+# A daemon, which ends with its standard input.
+DAEMON = HEAD + """
+int main(void)
+{
+    char byte;
+    int fd;
+    if (fork()) return 0;
+    setsid();
+    fd = tcp();
+    close(1); close(2);
+    read(0, &byte, 1);
+}
+"""
+
+
+def _built(t, source, port, *options):
+    program = os.path.join(t.scratch, "odd")
+    text = source % {"many": MANY, "address": ADDRESS, "port": port}
+    t.run("gcc", "-w", "-pthread", "-D_GNU_SOURCE", *options, "-o", program, t.file("odd.c", text), shim=False)
+    return program
+
 
 def _run(t, source, *options):
     """The report of a program, compiled in this way, and the server that it may connect to."""
     if os.geteuid() != 0:
         raise Skip("the kernel is asked by root")
-    server, program = t.server(), os.path.join(t.scratch, "odd")
-    text = source % {"many": MANY, "address": ADDRESS, "port": server.port}
-    t.run("gcc", "-w", "-pthread", "-D_GNU_SOURCE", *options, "-o", program, t.file("odd.c", text), shim=False)
-    return t.twshim_run(program), server
+    server = t.server()
+    return t.twshim_run(_built(t, source, server.port, *options)), server
 
 
 def _check_by_shim(t, report, server):
@@ -113,3 +133,16 @@ def test_what_fails_before_its_syn_is_counted_to_the_last_one_and_other_families
         report, _ = _run(t, NO_ROUTE, *options)
         t.counters(report, attempts=MANY, failed_unreachable=MANY)
         assert [a["observed_by"][observer] for a in report["apps"]] == [1], report["apps"]
+
+
+def test_of_what_a_run_leaves_it_says_who_observes_it_from_now_on(t):
+    """The shim goes on; root's `run` asks the kernel only as long as it runs itself."""
+    if os.geteuid() != 0:
+        raise Skip("the kernel is asked by root")
+    for options, says in (((), "twshim report shows them as well"), (("-static",), "twshim watch --pid ")):
+        program = _built(t, DAEMON, 0, *options)
+        run = t.start(t.twshim, "run", "--", program, shim=False, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert run.wait(20) == 0
+        text = run.stderr.read().decode()
+        run.stdin.close()
+        assert "1 of its processes still runs: odd (" in text and says in text, text
