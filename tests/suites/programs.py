@@ -154,6 +154,102 @@ def openssh_units(_):
                by_heading(r"^(?P<name>test_\w+): ", (r"\d+ tests ok", PASS)))
 
 
+# ----------------------------------------------------------------------- curl
+
+# Its tests make their servers, pid files and logs in the folder that they run in.
+CURL = r"""
+mkdir here && cd here && ln -s "$1"/* . && rm tests && cp -rs "$1/tests" tests && cd tests &&
+    shift && exec perl -I"$srcdir" runtests.pl -n -a '!flaky' "$@" """
+
+
+def prepare_curl(directory):
+    """Builds it, then its servers and the programs that use its library."""
+    source = build(directory, "curl", "-j2", options=["--with-openssl", "--without-libpsl"])
+    run("make", "-j2", "-C", "tests", directory=source)
+
+
+def curl_units(directory):
+    """runtests.pl, fifty of its numbers at a time, with the servers that it starts itself."""
+    parse = by_heading(r"^test (?P<name>\d{4,5})\b", (r"^ ?SKIPPED: ", SKIP), (r"^\S+ OK \(", PASS))
+    source = os.path.join(directory, "source")
+    numbers = sorted(int(re.search(r"\d+$", name)[0])
+                     for _, name in files(directory, "tests/data/test*[0-9]"))
+    for number, part in slices(numbers, 50):
+        yield Unit(f"{number:02}", ["sh", "-c", CURL, "sh", source, *map(str, part)], parse,
+                   environment={"srcdir": os.path.join(source, "tests"), "USER": "root"},
+                   narrow=lambda test: ["sh", "-c", CURL, "sh", source, test])
+
+
+# ---------------------------------------------------------------------- libuv
+
+LIBUV = r"""for test in "$@"; do "$PROGRAM" "$test"; done"""
+
+
+def libuv_units(directory):
+    """Each test by its name; forty are a unit."""
+    program = os.path.join(directory, "source/test/run-tests")
+    with open(os.path.join(directory, "source/test/test-list.h"), encoding="utf-8") as file:
+        names = re.findall(r"^ *TEST_ENTRY(?:_CUSTOM)? +\((\w+)", file.read(), re.M)
+    for number, part in slices(sorted({*names}), 40):
+        yield Unit(f"{number:02}", ["sh", "-c", LIBUV, "sh", *part], parse_tap,
+                   environment={"PROGRAM": program, "UV_RUN_AS_ROOT": "1"},
+                   narrow=lambda test: [program, test])
+
+
+# ------------------------------------------------------------------ mosquitto
+
+# The server gives up root's rights, and reads its files all the same.
+MOSQUITTO = r"""
+mount -t tmpfs -o mode=755 none /tmp && cp -r "$1/test" /tmp && cd "/tmp/test/$2" && shift 2 || exit 99
+while [ $# -gt 0 ]; do
+    if timeout 60 python3 $1 </dev/null; then echo "ok - $1"; else echo "not ok - $1"; fi
+    shift
+done 2>&1 | grep -aE '^(not )?ok - '"""
+
+
+def prepare_mosquitto(directory):
+    """Its certificates, the server's plug-ins and the clients of its library."""
+    source = fetch("mosquitto", directory)
+    run("make", "ssl", directory=os.path.join(source, "test"))
+    for folder in ("broker/c", "lib/c", "lib/cpp"):
+        run("make", "-C", folder, directory=os.path.join(source, "test"))
+
+
+def mosquitto_units(directory):
+    """Python scripts that play the client of the server, or the server of a client; each is a test,
+    and twenty are a unit."""
+    source = os.path.join(directory, "source")
+    for folder in ("broker", "lib"):
+        with open(os.path.join(source, "test", folder, "Makefile"), encoding="utf-8") as file:
+            tests = re.findall(r"^\t\./(\S+\.py(?: \S+)?)$", file.read(), re.M)
+        tests = [t.replace("$@", way) for way in ("c", "cpp") for t in tests if "$@" in t] or tests
+        for number, part in slices(tests, 20):
+            yield Unit(f"{folder}-{number:02}", ["unshare", "-m", "sh", "-c", MOSQUITTO, "sh", source,
+                                                 folder, *part], parse_tap)
+
+
+# ---------------------------------------------------------------------- redis
+
+REDIS = r"""
+cp -r "$1/tests" . && mkdir src && ln -s /usr/bin/redis-* src &&
+    exec tclsh8.6 tests/test_helper.tcl --clients 1 --durable --single "$2" """
+# Minutes of processor time and hundreds of megabytes, and next to no connections.
+REDIS_SLOW = re.compile(r"corrupt-dump|convert-|geo|bitops|maxmemory|hyperloglog|dismiss-mem")
+
+
+def redis_units(directory):
+    """Each file, with servers, replicas and clients in Tcl."""
+    source = os.path.join(directory, "source")
+    parse = by_pattern(r"^\[\S*?(?P<outcome>ok|err|exception|skip|ignore)\S*?\]: (?P<name>.*?)"
+                       r"(?: in tests/\S+| \(\d+ ms\))?$",
+                       {"ok": PASS, "err": FAIL, "exception": FAIL, "skip": SKIP, "ignore": SKIP})
+    for _, name in files(directory, "tests/unit/*.tcl", "tests/unit/cluster/*.tcl",
+                         "tests/integration/*.tcl"):
+        name = re.sub(r"^tests/|\.tcl$", "", name)
+        if not REDIS_SLOW.search(name):
+            yield Unit(name, ["sh", "-c", REDIS, "sh", source, name], parse, timeout=300)
+
+
 # ------------------------------------------- what varnish's own test program runs
 
 def vtc_units(pattern):
@@ -186,4 +282,14 @@ SUITES = [
     Suite("socat", ["socat", "dpkg-dev", "openssl", "iputils-ping", "net-tools"], socat_units,
           fetch_socat),
     Suite("openssh", ["openssh-tests", "sudo"], openssh_units),
+    Suite("curl", ["dpkg-dev", "gcc", "make", "libssl-dev", "zlib1g-dev", "perl", "stunnel4"],
+          curl_units, prepare_curl),
+    Suite("libuv", ["dpkg-dev", "gcc", "make", "automake", "libtool"], libuv_units,
+          lambda directory: build(directory, "libuv1", "-j2", "all", "test/run-tests",
+                                  first=["sh", "autogen.sh"])),
+    Suite("mosquitto", ["mosquitto", "mosquitto-clients", "libmosquitto-dev", "libmosquittopp-dev",
+                        "libcjson-dev", "dpkg-dev", "g++", "make", "openssl"], mosquitto_units,
+          prepare_mosquitto),
+    Suite("redis", ["redis-server", "redis-tools", "tcl8.6", "dpkg-dev"], redis_units,
+          lambda directory: fetch("redis", directory)),
 ]
