@@ -2,26 +2,19 @@
 #include "tools/run_left.h"
 
 #include <stdio.h>
-#include <string.h>
 #include <sys/types.h>
 
 #include "tools/base/cli.h"
 #include "tools/kernel/lineage.h"
-#include "tools/kernel/proc_file.h"
+#include "tools/kernel/process.h"
 
 #define NAMED 5
-
-static bool names_library(const char *line, const void *data)
-{
-	return strstr(line, data) != NULL;
-}
 
 /* The first that the shim does not observe; 0: it observes all. */
 static pid_t find_unobserved(const pid_t *pids, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		if (proc_any_line(pids[i], "maps", '\n', names_library, "/libtwshim") ==
-		    0)
+		if (process_has_shim(pids[i]) == 0)
 			return pids[i];
 	return 0;
 }
@@ -31,9 +24,9 @@ static void say(const char *who, size_t count, pid_t unobserved)
 	if (unobserved)
 		cli_fail(
 		    0,
-		    "%zu of its processes still run%s: %s: the kernel was asked about "
-		    "them until now: twshim watch --pid %d observes it from now on",
-		    count, count == 1 ? "s" : "", who, (int)unobserved);
+		    "%zu of its processes still run%s: %s: process %d is not observed "
+		    "any more: twshim watch --pid %d observes it from now on",
+		    count, count == 1 ? "s" : "", who, (int)unobserved, (int)unobserved);
 	else
 		cli_fail(0,
 			 "%zu of its processes still run%s: %s: twshim report shows them "

@@ -169,3 +169,13 @@ enum process_life process_life(struct process_view *view, uint64_t pid_namespace
 	return view->pid_namespace == INITIAL_PID_NAMESPACE ? PROCESS_DEAD
 							    : PROCESS_UNKNOWN;
 }
+
+static bool maps_shim(const char *line, const void *data)
+{
+	return strstr(line, "/libtwshim.so") != NULL;
+}
+
+int process_has_shim(pid_t pid)
+{
+	return proc_any_line(pid, "maps", '\n', maps_shim, NULL);
+}

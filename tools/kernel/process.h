@@ -38,6 +38,9 @@ bool process_may_be_of(struct process_view *view, uint64_t pid_namespace, pid_t 
 /* In clock ticks since boot; 0: there is no such process, or only its remains. */
 uint64_t process_start_time(pid_t pid);
 
+/* Whether it has loaded the shim: 1 or 0, or -errno if that can't be read. */
+int process_has_shim(pid_t pid);
+
 /* Of /proc/PID/stat's text: start time, and whether it is a zombie without threads. Pure.
  * False: not such a text. */
 bool process_parse_stat(const char *text, uint64_t *ret_start_time, bool *ret_zombie);

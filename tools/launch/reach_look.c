@@ -22,6 +22,7 @@
 
 #include "tools/base/print.h"
 #include "tools/kernel/proc_file.h"
+#include "tools/kernel/process.h"
 #include "tools/launch/library.h"
 
 #define FIRST_BYTES   256
@@ -303,11 +304,6 @@ static void proc_path(pid_t pid, const char *file, char *ret_path, size_t size)
 	snprintf(ret_path, size, "/proc/%d/%s", (int)pid, file);
 }
 
-static bool maps_library(const char *line, const void *data)
-{
-	return strstr(line, "/" LIBRARY_NAME) != NULL;
-}
-
 static bool asks_for_library(const char *line, const void *data)
 {
 	const char *name = "LD_PRELOAD=";
@@ -422,7 +418,7 @@ struct reach reach_pid(pid_t pid, const char *library)
 		return reach;
 	}
 	look_at_executable(pid, library, &reach);
-	loaded = proc_any_line(pid, "maps", '\n', maps_library, NULL);
+	loaded = process_has_shim(pid);
 	if (loaded < 0 && reach_is_reached(reach.verdict))
 		reach_set(&reach, REACH_UNKNOWN,
 			  "what process %d has loaded can't be "

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "tools/kernel/proc_file.h"
+#include "tools/kernel/process.h"
 #include "tools/observe/attach.h"
 #include "tools/observe/inject.h"
 
@@ -75,11 +76,6 @@ static unsigned yama_forbids(void)
 	return scope == 3 || geteuid() != 0 ? scope : 0;
 }
 
-static bool has_library(const char *line, const void *data)
-{
-	return strstr(line, "/libtwshim.so") != NULL;
-}
-
 static bool refuse(char *ret_error, size_t size, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -112,7 +108,7 @@ static bool check_state(pid_t process, const char *status, char *ret_error, size
 			      "it has a filter of system calls already; as root, twshim "
 			      "watch --pid %d observes it",
 			      (int)process);
-	if (proc_any_line(process, "maps", '\n', has_library, NULL) > 0)
+	if (process_has_shim(process) > 0)
 		return refuse(ret_error, size,
 			      "it has the shim, which counts it: see twshim report %d",
 			      (int)process);

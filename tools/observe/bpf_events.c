@@ -3,6 +3,7 @@
  * Passes events from the ring and from the maps to the publisher.
  */
 #include "shim/shared/ending.h"
+#include "tools/kernel/process.h"
 #include "tools/observe/bpf.h"
 #include "tools/observe/libbpf.h"
 
@@ -72,7 +73,7 @@ static struct published *published_of(struct bpf_source *source,
 	if (!observed || observed->left)
 		return NULL;
 	if (!observed->looked)
-		observed->has_library = observed_has_library(observed);
+		observed->has_library = process_has_shim(observed->subject.host_pid) > 0;
 	observed->looked = true;
 	if (observed->published && !observed->has_library)
 		return observed->published;

@@ -18,7 +18,6 @@
 #define PIDFD_THREAD O_EXCL
 #endif
 #define TICK_NS 10000000ull
-#define LIBRARY "/libtwshim.so"
 
 void callers_init(struct callers *callers)
 {
@@ -82,11 +81,6 @@ static pid_t process_of(const char *status)
 	return at && sscanf(at, "\nTgid: %d", &process) == 1 ? process : 0;
 }
 
-static bool names_shim(const char *line, const void *data)
-{
-	return strstr(line, LIBRARY) != NULL;
-}
-
 struct code {
 	const char *exe;
 	uint64_t *start, *end;
@@ -111,8 +105,7 @@ static void find_shim(struct caller *caller)
 	ssize_t length;
 
 	caller->code_start = caller->code_end = 0;
-	caller->has_shim =
-	    proc_any_line(caller->process, "maps", '\n', names_shim, NULL) > 0;
+	caller->has_shim = process_has_shim(caller->process) > 0;
 	if (!caller->has_shim)
 		return;
 	snprintf(path, sizeof(path), "/proc/%d/exe", (int)caller->process);

@@ -62,9 +62,6 @@ void observed_sweep(struct observed_table *table);
 /* Whether /proc still describes the same process. */
 bool observed_is_there(const struct observed *observed);
 
-/* Whether the shim is loaded in it. */
-bool observed_has_library(const struct observed *observed);
-
 /* Whether another party counts its connections: the shim, which is in the process or
  * wrote its segment, or another observer. `run` is the one that we observe for. */
 bool observed_is_others(const struct observed *observed, const uint8_t run[TWS_RUN_SIZE]);

@@ -105,17 +105,6 @@ static bool left_segment(const struct publish_subject *subject)
 	return tws_rundir_others(look_below, &copy) > 0;
 }
 
-static bool names_library(const char *line, const void *data)
-{
-	return strstr(line, data) != NULL;
-}
-
-bool observed_has_library(const struct observed *observed)
-{
-	return proc_any_line(observed->subject.host_pid, "maps", '\n', names_library,
-			     "/libtwshim") > 0;
-}
-
 /* The process may end at any step here, so what it left behind is looked for last. */
 bool observed_is_others(const struct observed *observed, const uint8_t run[TWS_RUN_SIZE])
 {

@@ -207,8 +207,7 @@ static void write_gone(const struct report_text *text)
 			 "and the kernel did not create %s in this network namespace "
 			 "(TCPTimeWaitOverflow); or the peer reset the connection after "
 			 "our close, the port was reused, or the program went to another "
-			 "network "
-			 "namespace",
+			 "network namespace",
 			 REPORT_NUMBER(gone),
 			 print_plural(gone, "socket is", "sockets are"),
 			 REPORT_NUMBER(model->buckets), REPORT_NUMBER(model->overflowed));
