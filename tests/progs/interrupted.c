@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * Non-blocking connects while another thread sends signals, whose handler does not
- * restart calls. Says how often connect() was interrupted.
+ * restart calls, until connect() was interrupted often enough. Says how many connections
+ * it made, and how often connect() was interrupted.
  *
- * interrupted ADDRESS PORT COUNT
+ * interrupted ADDRESS PORT COUNT TIMES     COUNT connections at least; fifty times that
+ * at most
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -66,20 +68,22 @@ int main(int argc, char **argv)
 {
 	const struct sigaction action = {.sa_handler = on_signal};
 	struct sockaddr_in to = {.sin_family = AF_INET};
-	long interrupted = 0;
+	long interrupted = 0, made = 0, count, times;
 	pthread_t thread;
 
-	if (argc < 4)
+	if (argc < 5)
 		return 2;
+	count = atol(argv[3]);
+	times = atol(argv[4]);
 	inet_pton(AF_INET, argv[1], &to.sin_addr);
 	to.sin_port = htons((unsigned short)atoi(argv[2]));
 	sigaction(SIGUSR1, &action, NULL);
 	connecting = pthread_self();
 	pthread_create(&thread, NULL, bombard, NULL);
-	for (long i = 0; i < atol(argv[3]); i++)
+	for (; made < count || (interrupted < times && made < 50 * count); made++)
 		interrupted += connect_once(&to);
 	over = 1;
 	pthread_join(thread, NULL);
-	printf("%ld\n", interrupted);
+	printf("%ld %ld\n", made, interrupted);
 	return 0;
 }
