@@ -289,8 +289,9 @@ def _alone(t, *command, number=None, wrap=(), repeat=1, **more):
             # The preload is set behind the wrapper, so only the client has it.
             assignment = [f"{k}={v}" for k, v in environment.items()]
             result = t.run(*wrap, "env", *assignment, *words, shim=False, status=None)
+        left = time_wait_left(server.port)
         seen.append((result.returncode, result.stdout, result.stderr, server.counts["accepted"],
-                     server.counts["bytes"], time_wait(server.port)))
+                     server.counts["bytes"], left))
     assert seen[0] == seen[1], f"bare {seen[0]}\nshimmed {seen[1]}"
     if number is not None:
         assert seen[0][3] == number, seen
@@ -715,7 +716,7 @@ def test_a_policy_that_is_loaded_after_the_cut_is_followed_within_a_second(t):
     server.wait("eofs", server.counts["eofs"] + 4)
     _load(t, close="fin-reset")
     assert process.wait(60) == 0
-    left = time_wait(server.port)
+    left = time_wait_left(server.port)
     # 20 connections a second: some before the load, and those of the second after it.
     assert 2 <= left <= 45, left
     t.counters(t.report(), attempts=80, established=80, ended_local_fin=left,
@@ -767,7 +768,8 @@ def test_policy_images_that_are_none_are_refused_and_the_client_observed(t):
     def refused(what):
         server = t.server()
         t.run(*_client(t, server), *(STEPS * 4))
-        counts = (server.counts["accepted"], time_wait(server.port))
+        left = time_wait_left(server.port)
+        counts = (server.counts["accepted"], left)
         assert counts == (5, 5), f"{what}: {counts}"
     for cut in (0, 1, 63, slot, slot + size // 2, len(data) - 1):
         with open(path, "wb") as file:

@@ -23,8 +23,7 @@ MANY = 20
 
 def _left(server):
     """(TIME_WAIT sockets on the client's side, on the server's)."""
-    settle(server.port)
-    return time_wait(server.port), len(kernel_sockets(TIME_WAIT, server.port, local=True))
+    return time_wait_left(server.port), len(kernel_sockets(TIME_WAIT, server.port, local=True))
 
 
 def _client(t, arguments, mode="http", number=MANY, exact=True, ended=None,
@@ -538,14 +537,13 @@ def _postgres_client(t, command, number):
         connection = ("-h", ADDRESS, "-p", str(server.port), "-U", "postgres")
         t.run(*command[:1], *connection, *command[1:], shim=False)
         assert server.received() == number, server.received()
-        settle(server.port)
-        before = time_wait(server.port)
+        before = time_wait_left(server.port)
         assert before > 0 or number == 1  # in one of them the server may have been faster
         report = t.twshim_run(*command[:1], *connection, *command[1:])
         assert server.received() == 2 * number, server.received()
         settle(server.port)
         # Sometimes the server closes faster after the client says good-bye, also without the shim.
-        kernel = time_wait(server.port) - before
+        kernel = time_wait_left(server.port) - before
         t.counters(report, attempts=number, established=number, ended_local_fin=kernel,
                    ended_remote_fin=number - kernel, open=0)
         [said] = [d["time_wait"] for d in report["apps"][0]["destinations"]

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 
-from harness import ADDRESS, SERVE_PORT, SOURCE, Skip, settle, time_wait, wait_for
+from harness import ADDRESS, SERVE_PORT, SOURCE, Skip, time_wait_left, wait_for
 
 DEPLOY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../config/deploy")
 # What the image has in /usr/local, and an empty volume in memory where the pod has it.
@@ -80,8 +80,7 @@ def act_out(t, volume, user, init, app_environment, sidecar):
     curl = ["curl", "-s", "-o", "/dev/null", f"http://{server.to}/[1-5]"]
     t.need("curl")
     pod.run(curl, app_environment)
-    settle(server.port)
-    assert time_wait(server.port) == 5
+    assert time_wait_left(server.port) == 5
     process = t.start(*pod.inside(sidecar, {}, own_pids=True), shim=False,
                       stdout=subprocess.PIPE)
     assert process.stdout.readline().startswith(b"http://")

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 
-from harness import ADDRESS, Skip, settle, sysctl, time_wait, wait_for
+from harness import ADDRESS, Skip, settle, sysctl, time_wait, time_wait_left, wait_for
 from test_cold import NOBODY, need_bpf
 from test_cures import STAYS, shell
 from test_own_words import nginx
@@ -44,8 +44,7 @@ def verdict(text):
 
 def left(server):
     """TIME_WAIT sockets to the server, once all connections are closed."""
-    settle(server.port)
-    return time_wait(server.port)
+    return time_wait_left(server.port)
 
 
 def drop_time_wait():

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 
-from harness import ADDRESS, ADDRESS6, SERVE_PORT, SOURCE, Skip, settle, time_wait, wait_for
+from harness import ADDRESS, ADDRESS6, SERVE_PORT, SOURCE, Skip, settle, time_wait, time_wait_left, wait_for
 from test_refused import BPF, ERRORS
 from test_supervisor import is_told_of_ends
 
@@ -170,11 +170,11 @@ def test_a_rule_line_says_that_the_process_was_killed_before_it_closed(t):
             assert "5 connections matched; 0 helped: 5 still open when the process was killed" \
                 in line and "act only in close()" in line, line
             assert line.endswith("the kernel shows 5 of them in TIME_WAIT"), line
-        before = time_wait(server.port)
+        before = time_wait_left(server.port)
         said, line = _rule_line(t, "close=fin-reset", *command, status=-number)
         assert (said["matched"], said["helped"], said["killed"]) == (5, 5, 0), said
         assert line.endswith("5 connections matched; 5 helped"), line
-        assert time_wait(server.port) == before  # what the line advises does help
+        assert time_wait_left(server.port) == before  # what the line advises does help
 
 
 def test_a_rule_line_says_what_needed_no_help(t):

@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 
-from harness import ADDRESS, Skip, settle, time_wait
+from harness import ADDRESS, Skip, settle, time_wait_left
 from test_watch import compiled
 
 X86 = os.uname().machine == "x86_64"
@@ -108,8 +108,7 @@ def test_without_both_a_program_runs_as_always_and_run_says_what_was_refused(t):
         assert "nothing here can observe it instead" in text, text
         assert "not in the report: seccomp user notification: " in text, text
         assert "3 TIME_WAIT sockets without an owner appeared" in text, text
-        settle(server.port)
-        assert server.counts["accepted"] == 3 == time_wait(server.port), server.counts
+        assert server.counts["accepted"] == 3 == time_wait_left(server.port), server.counts
 
 
 def test_watch_says_what_it_lacks_and_what_to_use(t):
@@ -132,7 +131,7 @@ def test_time_wait_sockets_are_confirmed_and_owned_without_cookies(t):
         with open(path, encoding="utf-8") as file:
             owners = json.load(file)
         owned = sum(o["count"] for o in owners["owners"] if o["to"] == server.to)
-        assert owned == 5 == time_wait(server.port), owners
+        assert owned == 5 == time_wait_left(server.port), owners
 
 
 def test_a_policy_whose_option_is_refused_changes_nothing_and_is_counted_unsupported(t):

@@ -6,7 +6,7 @@ import re
 import signal
 import time
 
-from harness import ADDRESS, sysctl, time_wait, wait_for
+from harness import ADDRESS, sysctl, time_wait_left, wait_for
 from test_exec import run_observed
 from test_supervisor import Steady, as_nobody, check, compiled, go_client, run_supervised
 from test_watch import MANY, STEPS
@@ -32,7 +32,7 @@ def test_a_loaded_policy_acts_on_a_go_program(t):
         server = t.server()
         report = run_supervised(t, program, "dial", server.to)
         check(t, report, server, established=MANY, **{ending: MANY}, policy_applied=MANY)
-        assert time_wait(server.port) == 0, mode
+        assert time_wait_left(server.port) == 0, mode
         (rule,) = report["rules"]
         assert rule["matched"] == MANY, rule
     server.wait("resets", MANY)
@@ -59,7 +59,7 @@ def test_a_policy_that_is_loaded_meanwhile_acts_from_the_next_connection_on(t):
     # Its filter was put on when no policy asked to see closes.
     assert total["policy_unsupported"] >= 40 and total["ended_reset_policy"] == 0, total
     assert "no shim" not in shown, shown
-    assert time_wait(server.port) <= 1500 - total["ended_fin_reset"]
+    assert time_wait_left(server.port) <= 1500 - total["ended_fin_reset"]
 
 
 def test_roots_run_carries_out_the_loaded_policy(t):
@@ -67,7 +67,7 @@ def test_roots_run_carries_out_the_loaded_policy(t):
     t.run(t.twshim, "policy", "load", "-p", f"close=reset,to={ADDRESS}", shim=False)
     report = t.twshim_run(client, ADDRESS, str(server.port), *STEPS, "repeat:50")
     check(t, report, server, attempts=50, established=50, ended_reset_policy=50, policy_applied=50)
-    assert time_wait(server.port) == 0
+    assert time_wait_left(server.port) == 0
 
 
 def test_exec_obeys_the_run_that_env_named_and_otherwise_what_is_loaded(t):
@@ -81,7 +81,7 @@ def test_exec_obeys_the_run_that_env_named_and_otherwise_what_is_loaded(t):
         report = run_observed(t, client, ADDRESS, str(server.port), *STEPS, "repeat:50", start=nobody, env=more)
         (there,) = [d["counters"] for a in report["apps"] for d in a["destinations"] if d["to"] == server.to]
         assert there[ending] + there["unobserved"] == 50 and there[ending] > 25, there
-        assert time_wait(server.port) == there["unobserved"], there
+        assert time_wait_left(server.port) == there["unobserved"], there
 
 
 def test_resets_spare_what_others_hold_and_what_the_program_decided(t):
@@ -97,7 +97,7 @@ def test_resets_spare_what_others_hold_and_what_the_program_decided(t):
         server, report = closing(t, "reset", *exchange, *steps, options=options)
         ending = {} if "ended_reset_policy" in expected else {"ended_local_fin": 20}
         check(t, report, server, attempts=20, established=20, **ending, **expected)
-        assert time_wait(server.port) == 20 * len(ending), (steps, report["total"])
+        assert time_wait_left(server.port) == 20 * len(ending), (steps, report["total"])
 
 
 def test_a_peer_that_closed_first_is_not_reset(t):
@@ -110,7 +110,7 @@ def test_a_peer_that_closed_first_is_not_reset(t):
 def test_graceful_removes_the_programs_own_reset(t):
     server, report = closing(t, "graceful", "socket", "connect", "send:1", "recv", "linger:0", "close")
     check(t, report, server, attempts=20, established=20, ended_local_fin=20, policy_applied=20)
-    assert time_wait(server.port) == 20
+    assert time_wait_left(server.port) == 20
 
 
 def test_a_rule_for_the_short_lived_acts_at_the_close(t):
@@ -120,7 +120,7 @@ def test_a_rule_for_the_short_lived_acts_at_the_close(t):
         _, report = closing(t, "", "socket", "connect", "send:1", "recv", sleep, "close", repeat=3, server=server,
                             options=("-p", f"close=fin-reset,short_lived=true,to={ADDRESS}"))
         assert {k: report["total"][k] for k in ended} == ended, (sleep, report["total"])
-    assert time_wait(server.port) == 3
+    assert time_wait_left(server.port) == 3
 
 
 def test_resets_are_capped_and_a_rule_stops_where_it_discards_too_much(t):

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 
-from harness import ADDRESS, Skip, settle, time_wait, time_wait_left
+from harness import ADDRESS, Skip, settle, time_wait_left
 
 OPEN = ("socket", "connect", "send:1", "recv")
 
@@ -26,7 +26,7 @@ def test_a_raw_close_is_found_out_at_the_end_of_the_process(t):
     total = report["total"]
     assert (total["attempts"], total["established"], total["open"]) == (1, 1, 0)
     assert total["ended_unseen"] + total["ended_local_fin"] == 1
-    assert time_wait(server.port) == 1
+    assert time_wait_left(server.port) == 1
 
 
 def test_a_number_reused_past_the_shim_is_not_taken_for_the_connection(t):
@@ -68,7 +68,7 @@ def test_a_static_program_is_named_before_it_starts(t):
 
 def test_a_connection_made_by_a_raw_call_is_no_lie(t):
     server, report = _client(t, "socket", "connect-raw", "send:1", "recv", "close", "repeat:20")
-    assert server.counts["accepted"] == 20 and time_wait(server.port) == 20
+    assert server.counts["accepted"] == 20 and time_wait_left(server.port) == 20
     total = report["total"]
     assert total["attempts"] in (0, 20) and total["open"] == 0, total
     assert total["ended_local_fin"] in (0, 20), total
@@ -80,7 +80,7 @@ def test_a_connection_made_by_a_raw_call_is_no_lie(t):
 def test_opened_unseen_and_closed_unseen_disturbs_nobody(t):
     server, report = _client(t, "socket", "connect-raw", "send:1", "recv", "close-raw",
                              "socket", "connect", "send:1", "recv", "close", "repeat:20")
-    assert server.counts["accepted"] == 40 and time_wait(server.port) == 40
+    assert server.counts["accepted"] == 40 and time_wait_left(server.port) == 40
     # Root's run sees the first one through the kernel, unless the shim has begun to count by then.
     seen = report["total"]["attempts"]
     assert seen in (20, 21) if os.getuid() == 0 else seen == 20, seen
@@ -93,6 +93,6 @@ def test_a_raw_close_never_lends_its_policy_to_the_next(t):
     report = t.twshim_run(t.prog("client"), ADDRESS, "1", f"port:{named.port}", *OPEN, "close-raw",
                           "socket", f"port:{other.port}", "connect-raw", "send:1", "recv",
                           "close", "repeat:20", options=("-p", f"close=reset,to={named.to}"))
-    assert (time_wait(named.port), time_wait(other.port)) == (20, 20)
+    assert (time_wait_left(named.port), time_wait_left(other.port)) == (20, 20)
     assert other.counts["resets"] == named.counts["resets"] == 0
     assert report["total"]["policy_applied"] == 0, report["total"]

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from harness import ADDRESS, Skip, check_identities, settle, time_wait, wait_for
+from harness import ADDRESS, Skip, check_identities, settle, time_wait_left, wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CLIENT = os.path.join(HERE, "..", "progs", "client.c")
@@ -359,7 +359,7 @@ def test_what_was_open_before_is_adopted_and_never_counted_as_opened(t):
     settle(server.port)
     report = watch.end()
     t.counters(report, attempts=0, established=0, adopted=1)
-    assert time_wait(server.port) == 1
+    assert time_wait_left(server.port) == 1
     said = json.loads(t.run(t.twshim, "owners", "--json", shim=False).stdout)
     assert [(o["app"], o["count"]) for o in said["owners"]] == [("client", 1)], said
 

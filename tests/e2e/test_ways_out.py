@@ -2,7 +2,7 @@
 """Every way in which a program drops a connection: the ending and what remains."""
 import signal
 
-from harness import ADDRESS, settle, time_wait, wait_for
+from harness import ADDRESS, time_wait, time_wait_left, wait_for
 
 OPEN = ("socket", "connect", "send:1", "recv")
 
@@ -145,8 +145,7 @@ def test_what_the_peer_takes_away_after_our_close_is_not_confirmed(t):
     # Nobody can know that at the close, but the reader looks again.
     server = t.server("late")
     report = t.twshim_run(t.prog("client"), ADDRESS, str(server.port), *OPEN, "close", TWENTY)
-    settle(server.port)
-    assert time_wait(server.port) == 0 and server.counts["eofs"] == 20
+    assert time_wait_left(server.port) == 0 and server.counts["eofs"] == 20
     [said] = [d["time_wait"] for d in report["apps"][0]["destinations"]]
     assert said["confirmed"] == 0, said
     t.counters(report, attempts=20, established=20, ended_local_fin=20, via_close=20)
