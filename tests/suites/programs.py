@@ -5,7 +5,7 @@ import os
 import re
 
 from suites.sources import fetch, files, run
-from suites.unit import FAIL, PASS, SKIP, Outcomes, Suite, Unit, by_pattern, parse_tap
+from suites.unit import FAIL, PASS, SKIP, Outcomes, Suite, Unit, by_pattern, parse_tap, steady
 
 
 def by_heading(heading, *outcomes):
@@ -145,7 +145,7 @@ def openssh_units(_):
     with open("/usr/lib/openssh/regress/Makefile", encoding="utf-8") as file:
         names = re.search(r"^LTESTS=((?:.*\\\n)*.*)", file.read(), re.M)[1].split()
     parse = by_pattern(r"^(?P<outcome>ok|failed|FAIL:|SKIPPED:) (?P<name>.*)",
-                       {"ok": PASS, "failed": FAIL, "FAIL:": FAIL, "SKIPPED:": SKIP})
+                       {"ok": PASS, "failed": FAIL, "FAIL:": FAIL, "SKIPPED:": SKIP}, steady)
     for name in names:
         if name not in ("\\", *OPENSSH_SLOW):
             yield Unit(name, ["sh", "-c", OPENSSH, "sh", f"LTESTS={name}", "t-exec"], parse,
@@ -177,7 +177,7 @@ def curl_units(directory):
     for number, part in slices(numbers, 50):
         yield Unit(f"{number:02}", ["sh", "-c", CURL, "sh", source, *map(str, part)], parse,
                    environment={"srcdir": os.path.join(source, "tests"), "USER": "root"},
-                   narrow=lambda test: ["sh", "-c", CURL, "sh", source, test])
+                   narrow=lambda test: ["sh", "-c", CURL, "sh", source, str(int(test))])
 
 
 # ---------------------------------------------------------------------- libuv
@@ -242,7 +242,8 @@ def redis_units(directory):
     source = os.path.join(directory, "source")
     parse = by_pattern(r"^\[\S*?(?P<outcome>ok|err|exception|skip|ignore)\S*?\]: (?P<name>.*?)"
                        r"(?: in tests/\S+| \(\d+ ms\))?$",
-                       {"ok": PASS, "err": FAIL, "exception": FAIL, "skip": SKIP, "ignore": SKIP})
+                       {"ok": PASS, "err": FAIL, "exception": FAIL, "skip": SKIP, "ignore": SKIP},
+                       steady)
     for _, name in files(directory, "tests/unit/*.tcl", "tests/unit/cluster/*.tcl",
                          "tests/integration/*.tcl"):
         name = re.sub(r"^tests/|\.tcl$", "", name)

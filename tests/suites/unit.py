@@ -46,14 +46,19 @@ class Outcomes(dict):
         self.times = collections.Counter()
 
     def add(self, name, outcome):
-        """Adds one result. Ports, times, keys, random text and temporary files in its name vary from
-        run to run."""
-        name = re.sub(r"[A-Z]{40,}", "RANDOM", name)[:200]
-        name = re.sub(r"\S*twshim-conformance-[^\s']*", "PATH", name)
-        name = re.sub(r"[\w+/]{43}=", "DIGEST", name)
-        name = re.sub(r"\b0x[0-9a-f]+\b|\b\d{4,}\b|\b\d+(\.\d+)?( ?m?s| ?secs?)\b", "N", name)
+        """Adds one result."""
         self.times[name] += 1
         self[name if self.times[name] == 1 else f"{name} #{self.times[name]}"] = outcome
+
+
+def steady(text):
+    """A test's name made from text that its author wrote as they liked, without the ports, times, keys,
+    random text and temporary files that vary from run to run. Tests that a suite calls by their name
+    need it as it is, or tests with numbers for names would all have the same one."""
+    text = re.sub(r"[A-Z]{40,}", "RANDOM", text)[:200]
+    text = re.sub(r"\S*twshim-conformance-[^\s']*", "PATH", text)
+    text = re.sub(r"[\w+/]{43}=", "DIGEST", text)
+    return re.sub(r"\b0x[0-9a-f]+\b|\b\d{4,}\b|\b\d+(\.\d+)?( ?m?s| ?secs?)\b", "N", text)
 
 
 def parse_junit(output, scratch):
@@ -69,7 +74,7 @@ def parse_junit(output, scratch):
     for case in root.iter("testcase"):
         kinds = {child.tag for child in case} & {"failure", "error", "skipped"}
         outcome = PASS if not kinds else SKIP if kinds == {"skipped"} else FAIL
-        found.add(".".join(filter(None, (case.get("classname"), case.get("name")))), outcome)
+        found.add(steady(".".join(filter(None, (case.get("classname"), case.get("name"))))), outcome)
     return found
 
 
@@ -82,18 +87,19 @@ def parse_tap(output, scratch):
             name, _, directive = match[3].partition(" # ")
             skipped = re.match(r"(?i)(skip|todo)", directive or match[3].lstrip("# "))
             outcome = SKIP if skipped else FAIL if match[1] else PASS
-            found.add(name.strip() or match[2] or "unnamed", outcome)
+            found.add(steady(name.strip()) or match[2] or "unnamed", outcome)
     return found
 
 
-def by_pattern(pattern, outcomes):
-    """A parser of one line per test, with the pattern's groups `name` and `outcome`."""
+def by_pattern(pattern, outcomes, naming=str):
+    """A parser of one line per test, with the pattern's groups `name` and `outcome`; naming: what
+    makes the test's name from the former."""
     compiled = re.compile(pattern, re.M)
 
     def parse(output, scratch):
         found = Outcomes()
         for match in compiled.finditer(output):
-            found.add(match["name"].strip(), outcomes[match["outcome"]])
+            found.add(naming(match["name"].strip()), outcomes[match["outcome"]])
         return found
     return parse
 
@@ -110,5 +116,5 @@ def parse_trial(output, scratch):
         path = path[:len(match[1]) // 2] + [match[2]]
         if match[3]:
             outcome = {"OK": PASS, "SKIPPED": SKIP, "TODO": SKIP}.get(match[3], FAIL)
-            found.add(".".join(path), outcome)
+            found.add(steady(".".join(path)), outcome)
     return found
