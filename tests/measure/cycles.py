@@ -119,7 +119,8 @@ class Watched:
     def __enter__(self):
         self.process = self.test.start(self.test.twshim, "watch", shim=False,
                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        self.attached = b"watching" in self.process.stderr.readline()
+        # On a busy machine it says first that it is still getting ready.
+        self.attached = any(b"watching" in line for line in self.process.stderr)
         self.before_s = self.cpu_s() if self.attached else 0
         return self
 
