@@ -31,6 +31,8 @@ int tws_wrap_bind(int fd, const struct sockaddr *address, socklen_t length)
 
 	tws_hook_bind(fd, address, length);
 	ret = tws_real.bind(fd, address, length);
+	if (ret != 0 && tws_hook_bind_again(fd, errno))
+		ret = tws_real.bind(fd, address, length);
 	if (ret == 0)
 		tws_hook_bound(fd, address, length);
 	else
@@ -215,6 +217,12 @@ int tws_wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *len
 	if (ret == 0)
 		tws_hook_getsockopt(fd, level, name, value, length);
 	return ret;
+}
+
+int tws_wrap_getsockname(int fd, struct sockaddr *address, socklen_t *length)
+{
+	tws_hook_getsockname(fd);
+	return tws_real.getsockname(fd, address, length);
 }
 
 int tws_wrap_shutdown(int fd, int how)

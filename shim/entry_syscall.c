@@ -137,6 +137,9 @@ static void note_before(long number, const long *a)
 	case SYS_bind:
 		tws_hook_bind((int)a[0], (const struct sockaddr *)a[1], (socklen_t)a[2]);
 		break;
+	case SYS_getsockname:
+		tws_hook_getsockname((int)a[0]);
+		break;
 	case SYS_chroot:
 		tws_hook_chroot();
 		break;
@@ -228,6 +231,8 @@ long tws_wrap_syscall(long number, long a, long b, long c, long d, long e, long 
 		return ret;
 	note_before(number, arguments);
 	ret = call(number, arguments);
+	if (ret < 0 && number == SYS_bind && tws_hook_bind_again((int)a, errno))
+		ret = call(number, arguments);
 	if (ret >= 0)
 		note_after(number, arguments, ret);
 	else if (number == SYS_bind)

@@ -58,16 +58,35 @@ static bool is_port_0(const struct sockaddr *address, socklen_t length)
 	       ((const struct sockaddr_in *)(const void *)address)->sin_port == 0;
 }
 
+static bool policy_concerns(void)
+{
+	return tws_policy_active(tws_now()) && tws_policy_concerns(NULL);
+}
+
+/* The policy is mapped with the book, at the first connection. A client that binds to
+ * port 0 before must not wait for that. A fixed port is nearly always a server's, which
+ * is not to pay for a look: see tws_hook_bind_again(). */
 void tws_hook_bind(int fd, const struct sockaddr *address, socklen_t length)
 {
-	uint32_t word = tws_fd(fd);
+	bool first = !__atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE);
 
-	if (!word || length > sizeof(struct sockaddr_storage) || !tws_may_work() ||
-	    !tws_policy_active(tws_now()) || !tws_policy_concerns(NULL) ||
-	    !tws_peek_may(address, length))
+	if (!tws_fd(fd) || length > sizeof(struct sockaddr_storage) || !tws_may_work() ||
+	    (!first && !policy_concerns()) || !tws_peek_may(address, length))
+		return;
+	if (first && is_port_0(address, length))
+		tws_policy_seek();
+	if (first && !policy_concerns())
 		return;
 	tws_freshen(fd);
 	tws_apply_bind(fd, is_port_0(address, length));
+}
+
+bool tws_hook_bind_again(int fd, int error)
+{
+	if (error != EADDRINUSE || !tws_fd(fd) || !tws_may_work())
+		return false;
+	tws_policy_seek();
+	return policy_concerns() && tws_apply_bind_again(fd);
 }
 
 /* If the program set IP_BIND_ADDRESS_NO_PORT before, connect() picks the port, for
@@ -92,6 +111,17 @@ void tws_hook_bind_failed(int fd, int error)
 		return;
 	tws_count_process(error == EADDRINUSE ? TWS_bind_failed_in_use
 					      : TWS_bind_failed_other);
+}
+
+/* Under late_bind the socket has no port yet. A program that asks which one it has is
+ * about to listen on it, or to tell a peer, so it gets one now. */
+void tws_hook_getsockname(int fd)
+{
+	uint32_t word = tws_fd(fd);
+
+	if (tws_unlikely(word & TWS_FD_SOCKET && word & TWS_CONN_LATE_BIND) &&
+	    tws_may_work() && tws_apply_bind_now(fd))
+		tws_conn_flags_change(fd, 0, TWS_CONN_LATE_BIND);
 }
 
 void tws_hook_listening(int fd)

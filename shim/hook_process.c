@@ -338,6 +338,8 @@ int tws_before_dlopen(const char *file, int mode)
 			 __ATOMIC_RELEASE);
 	if (!file || !(mode & RTLD_DEEPBIND))
 		return mode;
+	if (tws_may_work())
+		tws_policy_seek();
 	if (tws_policy_settings().deepbind == TWS_DEEPBIND_STRIP)
 		return mode & ~RTLD_DEEPBIND;
 	count_deepbind();

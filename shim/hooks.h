@@ -30,8 +30,13 @@ TWS_OURS void tws_hook_socket(int fd, int domain, int type, int protocol);
 void tws_hook_bind(int fd, const struct sockaddr *address, socklen_t length);
 void tws_hook_bound(int fd, const struct sockaddr *address, socklen_t length);
 
-/* bind() failed with `error`. */
+/* bind() failed with `error`. Whether to call it again: a policy has just made a
+ * difference. */
+bool tws_hook_bind_again(int fd, int error);
 void tws_hook_bind_failed(int fd, int error);
+
+/* Before the program asks for its own address. */
+void tws_hook_getsockname(int fd);
 
 /* The socket listens, so it will open no connection and leaves the table. */
 void tws_hook_listening(int fd);

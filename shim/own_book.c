@@ -104,6 +104,14 @@ struct tws_book *tws_book_make(void)
 	return ret;
 }
 
+void tws_policy_seek(void)
+{
+	if (__atomic_load_n(&tws_own_book, __ATOMIC_ACQUIRE))
+		return;
+	tws_process_own();
+	tws_layers_seek();
+}
+
 void tws_own_book_put_aside(void)
 {
 	__atomic_store_n(&changed_user, true, __ATOMIC_RELEASE);

@@ -19,6 +19,10 @@ static inline struct tws_book *tws_book_own(void)
 	return tws_likely(own != NULL) ? own : tws_book_make();
 }
 
+/* Before the first connection, where a call asks what the policy says: looks for one
+ * without making a book. A process pays for the look once. */
+TWS_COLD void tws_policy_seek(void);
+
 /* To be called after a change of user IDs: the next connection looks for the new
  * user's book. */
 TWS_COLD void tws_own_book_put_aside(void);

@@ -231,11 +231,15 @@ static void apply_close_mode(int fd, const struct tws_conn *conn,
 	outcome->set |= was_set;
 }
 
-/* Whether anything is asked for that takes effect at connect. */
-static bool asks_at_connect(const struct tws_decision *decision)
+/* Whether anything is asked for that takes effect at connect, or took at bind(). */
+static bool asks_at_connect(const struct tws_conn *conn,
+			    const struct tws_decision *decision)
 {
 	const struct tws_action *action = &decision->action;
 
+	if (action->flags & TWS_ACTION_LATE_BIND &&
+	    conn->slot->flags & TWS_CONN_APP_BOUND_0)
+		return true;
 	return action->flags & (TWS_ACTION_REUSEADDR_ON | TWS_ACTION_REUSEADDR_OFF |
 				TWS_ACTION_PORT_RANGE | TWS_ACTION_FIN_TIMEOUT |
 				TWS_ACTION_PORT_RING) ||
@@ -252,7 +256,7 @@ static void remember(const struct tws_conn *conn, const struct tws_decision *dec
 		word |= CLOSE_SHORT_LIVED;
 	if (decision->action.flags & TWS_ACTION_OVERRIDE)
 		word |= CLOSE_OVERRIDE;
-	if (asks_at_connect(decision))
+	if (asks_at_connect(conn, decision))
 		word |= CLOSE_COUNTED;
 	if (decision->action.close == TWS_CLOSE_RESET ||
 	    decision->action.close == TWS_CLOSE_RESET_DRAINED)
@@ -290,7 +294,7 @@ void tws_apply_connect(int fd, const struct tws_conn *conn)
 	remember(conn, &decision);
 	if (!(decision.action.flags & TWS_ACTION_DRY_RUN))
 		set_all(fd, conn, &decision);
-	else if (asks_at_connect(&decision))
+	else if (asks_at_connect(conn, &decision))
 		tws_conn_count(conn, TWS_policy_would_apply, 1);
 }
 
@@ -312,6 +316,34 @@ void tws_apply_bind(int fd, bool to_port_0)
 	set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1, &outcome);
 	if (outcome.set)
 		tws_conn_flags_change(fd, TWS_CONN_LATE_BIND, 0);
+}
+
+static bool is_set(int fd, int level, int name)
+{
+	int value = 0;
+	uint32_t length = sizeof(value);
+
+	return tws_getsockopt(fd, level, name, &value, &length) == 0 && value;
+}
+
+bool tws_apply_bind_again(int fd)
+{
+	if (is_set(fd, SOL_SOCKET, SO_REUSEADDR))
+		return false;
+	tws_apply_bind(fd, false);
+	return is_set(fd, SOL_SOCKET, SO_REUSEADDR);
+}
+
+bool tws_apply_bind_now(int fd)
+{
+	struct sockaddr_storage local = {0};
+	uint32_t length = sizeof(local);
+	struct outcome outcome = {false, false, false};
+
+	if (tws_sys3(SYS_getsockname, fd, TWS_ARG(&local), TWS_ARG(&length)) != 0)
+		return false;
+	set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 0, &outcome);
+	return outcome.set && tws_sys3(SYS_bind, fd, TWS_ARG(&local), length) == 0;
 }
 
 /* Whether the plan removes the program's own SO_LINGER {1,0}. */

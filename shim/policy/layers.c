@@ -37,6 +37,7 @@ TWS_HOT_DATA uint64_t tws_layers_checked_ns;
 static struct tws_policy_control *controls[TWS_LAYERS]; /* atomic */
 static uint64_t again_ns[TWS_LAYERS];			/* atomic; 0: the file is whole */
 static bool refused;					/* atomic; counted already */
+static bool sought;					/* atomic; all were looked for */
 
 /* --------------------------------------------------------------------- trust */
 
@@ -264,13 +265,25 @@ static bool may_have_layer(uint32_t user)
 	       !__atomic_load_n(&controls[TWS_LAYER_SYSTEM], __ATOMIC_ACQUIRE);
 }
 
-void tws_layers_complete(void)
+static void complete(bool make)
 {
 	map_layer(TWS_LAYER_SYSTEM, false);
 	map_layer(TWS_LAYER_RUN, false);
 	if (!__atomic_load_n(&controls[TWS_LAYER_USER], __ATOMIC_ACQUIRE) &&
 	    may_have_layer(tws_identity_user()))
-		map_layer(TWS_LAYER_USER, true);
+		map_layer(TWS_LAYER_USER, make);
+}
+
+void tws_layers_seek(void)
+{
+	if (!__atomic_exchange_n(&sought, true, __ATOMIC_RELAXED))
+		complete(false);
+}
+
+void tws_layers_complete(void)
+{
+	__atomic_store_n(&sought, true, __ATOMIC_RELAXED);
+	complete(true);
 }
 
 uint32_t tws_layers_followed(void)

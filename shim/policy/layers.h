@@ -23,6 +23,10 @@ TWS_OURS extern uint64_t tws_layers_checked_ns; /* atomic; when last seen whole 
  * dropped root. One system call in the usual case, none for others. */
 void tws_layers_begin(void);
 
+/* Before the first connection, where a policy must be known: maps the layers that are
+ * there, once, and makes none. */
+TWS_COLD void tws_layers_seek(void);
+
 /* At the first connection: maps the layers that are not mapped yet, and makes the user's.
  */
 void tws_layers_complete(void);

@@ -45,6 +45,12 @@ struct tws_decision tws_policy_decide(struct tws_book *book,
 /* To be called before bind() and before connect() of a socket that is not connected
  * yet. */
 void tws_apply_bind(int fd, bool to_port_0);
+
+/* After bind() failed with EADDRINUSE. Whether a rule has set SO_REUSEADDR now. */
+TWS_COLD bool tws_apply_bind_again(int fd);
+
+/* Takes a port for a socket that late_bind left without one. */
+TWS_COLD bool tws_apply_bind_now(int fd);
 void tws_apply_connect(int fd, const struct tws_conn *conn);
 
 /* The connection is about to end as `end` says: does what the rule decides at close,
