@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """tests/conformance, which compares other projects' tests by their names."""
+import itertools
 import os
 
-from suites import programs
-from suites.unit import FAIL, PASS, SKIP, parse_tap
+from suites import compare, programs
+from suites.unit import FAIL, PASS, SKIP, Unit, parse_tap
 
 # As curl's runtests.pl prints them.
 CURL = """test 0001...[HTTP GET]
@@ -37,3 +38,31 @@ def test_a_tests_name_in_free_text_is_the_same_whatever_its_port_and_time(t):
     first, second = (parse_tap(f"ok 1 - port {port} answers in {time} ms\n", t.scratch)
                      for port, time in ((40001, 3), (40002, 12)))
     assert first == second and len(first) == 1, (first, second)
+
+
+def run_of(**outcomes):
+    """What one run gives, as the frame has it."""
+    return {"outcomes": {**outcomes, compare.STATUS: "0"}, "seconds": 1, "ends": ["yes"]}
+
+
+def verdict(bare, shimmed, alone):
+    """The lists in which there is something, of a unit that gives these outcomes of one test whole and,
+    in turn, alone."""
+    unit = Unit("unit", [], parse_tap, narrow=lambda test: [test])
+    bare, shimmed, *alone = (run_of(**how) for how in (bare, shimmed, *alone))
+    turns = itertools.cycle(alone)
+    found = compare.verdicts(
+        {"bare": bare, "observe": shimmed}, unit,
+        lambda which, command: next(turns) if command else bare if which == "bare" else shimmed)
+    return [kind for kind, tests in found.items() if tests]
+
+
+def test_a_test_that_differs_among_others_differs_even_if_it_cannot_be_run_alone(t):
+    good, bad, gone = {"test": PASS}, {"test": FAIL}, {}
+    assert verdict(good, good, alone=[gone]) == []
+    assert verdict(good, bad, alone=[good]) == ["differs"]
+    assert verdict(good, gone, alone=[gone]) == ["differs"]
+    # It needs those before it: alone, it fails in both ways.
+    assert verdict(good, bad, alone=[bad]) == ["differs"]
+    # Alone, it is not steady without the shim either.
+    assert verdict(good, bad, alone=[good, good, bad, good]) == ["flaky"]
