@@ -34,6 +34,17 @@ def test_a_test_of_curl_is_known_by_its_number_and_can_be_run_alone(t):
     assert alone == ["1", "2", "1234", "1235"], alone
 
 
+def test_a_script_of_mosquitto_keeps_its_number_and_can_be_run_alone(t):
+    script = "01-connect-575314.py"
+    for folder in ("broker", "lib"):
+        os.makedirs(os.path.join(t.scratch, "source/test", folder))
+        t.file(f"source/test/{folder}/Makefile", f"test:\n\t./{script}\n")
+    for unit in programs.mosquitto_units(t.scratch):
+        found = unit.parse(f"ok - {script}\n", t.scratch)
+        assert found == {script: PASS}, found
+        assert unit.narrow(script) == unit.command, unit.narrow(script)
+
+
 def test_a_tests_name_in_free_text_is_the_same_whatever_its_port_and_time(t):
     first, second = (parse_tap(f"ok 1 - port {port} answers in {time} ms\n", t.scratch)
                      for port, time in ((40001, 3), (40002, 12)))

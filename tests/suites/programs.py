@@ -5,7 +5,8 @@ import os
 import re
 
 from suites.sources import fetch, files, run
-from suites.unit import FAIL, PASS, SKIP, Outcomes, Suite, Unit, by_pattern, parse_tap, steady
+from suites.unit import (FAIL, PASS, SKIP, Outcomes, Suite, Unit, by_pattern, parse_tap,
+                         parse_tap_of_names, steady)
 
 
 def by_heading(heading, *outcomes):
@@ -55,11 +56,13 @@ def libevent_units(directory):
     """Each group of regress, on each of the three ways to wait for events."""
     parse = by_heading(r"^(?P<name>[\w-]+/[\w/-]+): ", (r"FAILED\]", FAIL),
                        (r"\b(SKIPPED|DISABLED)$", SKIP), (r"\bOK$", PASS))
+    program = os.path.join(directory, "source/test/regress")
     for way, without in LIBEVENT_WITHOUT.items():
         for group in LIBEVENT_GROUPS:
             yield Unit(f"{way}-{group}",
-                       [os.path.join(directory, "source/test/regress"), group + "/.."], parse,
-                       environment={"EVENT_NO" + name: "1" for name in without}, timeout=300)
+                       [program, group + "/.."], parse, timeout=300,
+                       environment={"EVENT_NO" + name: "1" for name in without},
+                       narrow=lambda test: [program, test])
 
 
 # ------------------------------------------------------------------ memcached
@@ -96,10 +99,13 @@ def wget_units(directory):
         inside = os.path.join(directory, "source", folder)
         paths = [path for path, _ in files(directory, f"{folder}/Test-*.{kind}")]
         for number, part in slices(paths, 20):
-            yield Unit(f"{folder}-{number}", ["sh", "-c", EACH, "sh", *part], parse_tap, timeout=600,
+            yield Unit(f"{folder}-{number}", ["sh", "-c", EACH, "sh", *part], parse_tap_of_names,
+                       timeout=600,
                        environment={"RUN": command.format(inside), "WGETRC": "/dev/null",
                                     "SYSTEM_WGETRC": "/dev/null", "srcdir": inside,
-                                    "PYTHONPATH": inside, "MAKE_CHECK": "True", "SSL_TESTS": "1"})
+                                    "PYTHONPATH": inside, "MAKE_CHECK": "True", "SSL_TESTS": "1"},
+                       narrow=lambda test, inside=inside: ["sh", "-c", EACH, "sh",
+                                                           os.path.join(inside, test)])
 
 
 # ---------------------------------------------------------------------- socat
@@ -120,11 +126,12 @@ def socat_units(directory):
                        (r"\bOK *$", PASS), (r"", SKIP))
     with open(os.path.join(directory, "source/test.sh"), encoding="utf-8") as file:
         tests = len(re.findall(r"^NAME=", file.read(), re.M))
+    command = ["sh", "-c", SOCAT, "sh", os.path.join(directory, "source")]
     for number, part in slices(list(range(1, tests + 150)), 20):
-        yield Unit(f"{number:02}", ["sh", "-c", SOCAT, "sh", os.path.join(directory, "source"),
-                                    *map(str, part)], parse, timeout=300,
+        yield Unit(f"{number:02}", [*command, *map(str, part)], parse, timeout=300,
                    environment={"SOCAT": "/usr/bin/socat", "FILAN": "/usr/bin/filan",
-                                "PROCAN": "/usr/bin/procan", "USER": "root"})
+                                "PROCAN": "/usr/bin/procan", "USER": "root"},
+                   narrow=lambda test: [*command, test.split()[0]])
 
 
 # -------------------------------------------------------------------- openssh
@@ -191,7 +198,7 @@ def libuv_units(directory):
     with open(os.path.join(directory, "source/test/test-list.h"), encoding="utf-8") as file:
         names = re.findall(r"^ *TEST_ENTRY(?:_CUSTOM)? +\((\w+)", file.read(), re.M)
     for number, part in slices(sorted({*names}), 40):
-        yield Unit(f"{number:02}", ["sh", "-c", LIBUV, "sh", *part], parse_tap,
+        yield Unit(f"{number:02}", ["sh", "-c", LIBUV, "sh", *part], parse_tap_of_names,
                    environment={"PROGRAM": program, "UV_RUN_AS_ROOT": "1"},
                    narrow=lambda test: [program, test])
 
@@ -223,9 +230,10 @@ def mosquitto_units(directory):
         with open(os.path.join(source, "test", folder, "Makefile"), encoding="utf-8") as file:
             tests = re.findall(r"^\t\./(\S+\.py(?: \S+)?)$", file.read(), re.M)
         tests = [t.replace("$@", way) for way in ("c", "cpp") for t in tests if "$@" in t] or tests
+        command = ["unshare", "-m", "sh", "-c", MOSQUITTO, "sh", source, folder]
         for number, part in slices(tests, 20):
-            yield Unit(f"{folder}-{number:02}", ["unshare", "-m", "sh", "-c", MOSQUITTO, "sh", source,
-                                                 folder, *part], parse_tap)
+            yield Unit(f"{folder}-{number:02}", [*command, *part], parse_tap_of_names,
+                       narrow=lambda test, command=command: [*command, test])
 
 
 # ---------------------------------------------------------------------- redis
@@ -258,14 +266,17 @@ def vtc_units(pattern):
     parse = by_pattern(r"^#\s+top\s+TEST (?P<name>\S+) (?P<outcome>passed|FAILED|skipped|TIMED OUT)",
                        {"passed": PASS, "FAILED": FAIL, "skipped": SKIP, "TIMED OUT": FAIL})
 
+    command = ["varnishtest", "-k", "-t", "30", "-b", "2M"]
+
     def units(directory):
         folders = {}
         for path, name in files(directory, pattern):
             folders.setdefault(os.path.dirname(name), []).append(name)
         for folder, names in folders.items():
-            yield Unit(folder, ["varnishtest", "-k", "-t", "30", "-b", "2M", *names], parse,
-                       directory=os.path.join(directory, "source"), timeout=600,
-                       environment={"HAPROXY_PROGRAM": "/usr/sbin/haproxy"})
+            yield Unit(folder, [*command, *names], parse, timeout=600,
+                       directory=os.path.join(directory, "source"),
+                       environment={"HAPROXY_PROGRAM": "/usr/sbin/haproxy"},
+                       narrow=lambda test: [*command, test])
     return units
 
 

@@ -7,7 +7,8 @@ import re
 import shutil
 import subprocess
 
-from suites.unit import (FAIL, PASS, SKIP, Outcomes, Suite, Unit, by_pattern, parse_tap)
+from suites.unit import (FAIL, PASS, SKIP, Outcomes, Suite, Unit, by_pattern, parse_tap,
+                         parse_tap_of_names)
 
 
 def source_entries():
@@ -154,14 +155,15 @@ def php_units(directory):
                        {"PASS": PASS, "FAIL": FAIL, "SKIP": SKIP, "XFAIL": SKIP, "WARN": FAIL,
                         "BORK": FAIL, "LEAK": FAIL})
     source = os.path.join(directory, "source")
+    command = ["php", "run-tests.php", "-q", "-p", "/usr/bin/php", "--no-color",
+               "--temp-source", source, "--temp-target", "{scratch}/t"]
     for folder in ("ext/sockets/tests", "ext/standard/tests/network",
                    "ext/standard/tests/streams", "ext/standard/tests/http",
                    "ext/openssl/tests", "ext/curl/tests", "ext/pcntl/tests", "ext/posix/tests",
                    "ext/ftp/tests", "sapi/cli/tests", "ext/standard/tests/general_functions"):
         if os.path.isdir(os.path.join(source, folder)):
-            yield Unit(folder, ["php", "run-tests.php", "-q", "-p", "/usr/bin/php", "--no-color",
-                                "--temp-source", source, "--temp-target", "{scratch}/t", folder],
-                       parse, directory=source, timeout=600,
+            yield Unit(folder, [*command, folder], parse, directory=source, timeout=600,
+                       narrow=lambda test: [*command, test],
                        environment={"SKIP_ONLINE_TESTS": "1", "SKIP_SLOW_TESTS": "1",
                                     "NO_INTERACTION": "1"})
 
@@ -182,12 +184,15 @@ NODE_AT_ONCE = 20
 
 def node_units(directory):
     """Node's test/parallel, each file is a test, twenty of a group are a unit."""
+    tests = os.path.join(directory, "source/test/parallel")
+    command = ["sh", "-c", NODE_LOOP, "sh"]
     for group in NODE_GROUPS:
         paths = [path for path, _ in files(directory, f"test/parallel/test-{group}-*.js")]
         for at in range(0, len(paths), NODE_AT_ONCE):
             yield Unit(f"{group}-{at // NODE_AT_ONCE}",
-                       ["sh", "-c", NODE_LOOP, "sh", *paths[at:at + NODE_AT_ONCE]], parse_tap,
-                       directory=os.path.join(directory, "source"), timeout=620)
+                       [*command, *paths[at:at + NODE_AT_ONCE]], parse_tap_of_names, timeout=620,
+                       directory=os.path.join(directory, "source"),
+                       narrow=lambda test: [*command, os.path.join(tests, test)])
 
 
 SUITES = [

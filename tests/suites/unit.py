@@ -78,17 +78,24 @@ def parse_junit(output, scratch):
     return found
 
 
-def parse_tap(output, scratch):
-    """Test Anything Protocol; subtests by their indented lines."""
-    found = Outcomes()
-    for line in output.splitlines():
-        match = re.match(r"(?:[\w/.-]+\s)?\s*(not )?ok\b *(\d*) *-? *(.*)$", line)
-        if match:
-            name, _, directive = match[3].partition(" # ")
-            skipped = re.match(r"(?i)(skip|todo)", directive or match[3].lstrip("# "))
-            outcome = SKIP if skipped else FAIL if match[1] else PASS
-            found.add(steady(name.strip()) or match[2] or "unnamed", outcome)
-    return found
+def by_tap(naming):
+    """A parser of the Test Anything Protocol; subtests by their indented lines. naming: what makes the
+    test's name from what stands there."""
+    def parse(output, scratch):
+        found = Outcomes()
+        for line in output.splitlines():
+            match = re.match(r"(?:[\w/.-]+\s)?\s*(not )?ok\b *(\d*) *-? *(.*)$", line)
+            if match:
+                name, _, directive = match[3].partition(" # ")
+                skipped = re.match(r"(?i)(skip|todo)", directive or match[3].lstrip("# "))
+                outcome = SKIP if skipped else FAIL if match[1] else PASS
+                found.add(naming(name.strip()) or match[2] or "unnamed", outcome)
+        return found
+    return parse
+
+
+parse_tap = by_tap(steady)
+parse_tap_of_names = by_tap(str)  # each test has a name of its own
 
 
 def by_pattern(pattern, outcomes, naming=str):
