@@ -43,6 +43,20 @@ def run_client(t, server, number, **options):
     return t.run(t.prog("client"), ADDRESS, str(server.port), *STEPS, f"repeat:{number}", **options)
 
 
+def test_a_rule_has_helped_whatever_it_has_helped_before(t):
+    server = t.server()
+    t.run(t.twshim, "policy", "load", "-p", f"close=fin-reset,to={ADDRESS}", shim=False)
+    loop, tell = client(t, server)
+    tell(5)
+    reset(t)
+    tell(3)
+    said = " ".join(t.run(t.twshim, "report", shim=False).stdout.decode().split())
+    assert 'Rule "rule 1": 8 connections matched; 8 helped; the kernel shows none' in said, said
+    assert "PEAK and the numbers of rules are of each process's whole life" in said, said
+    loop.stdin.close()
+    loop.wait()
+
+
 def test_counts_begin_at_zero_and_are_exact_from_there(t):
     server, other = t.server(), t.server()
     loop, tell = client(t, server)

@@ -21,9 +21,8 @@
 #include "tools/observe/cgroup.h"
 #include "tools/observe/libbpf.h"
 
-#define USUAL_RING    (8u << 20)
-#define CONNECTING_NS 100000000u
-#define SECOND_NS     1000000000ull
+#define USUAL_RING (8u << 20)
+#define SECOND_NS  1000000000ull
 
 static void forget(void *data, struct published *published)
 {
@@ -49,7 +48,7 @@ void bpf_source_look(struct bpf_source *source, uint64_t age_ns)
 
 void bpf_source_read(struct bpf_source *source)
 {
-	bpf_source_look(source, CONNECTING_NS);
+	bpf_source_look(source, BPF_CONNECTING_NS);
 }
 
 /* Those that have failed and were not followed by another. */
@@ -65,9 +64,11 @@ static void read_last_calls(struct bpf_source *source)
 
 void bpf_source_read_all(struct bpf_source *source)
 {
+	source->last_look = true;
 	bpf_source_look(source, 0);
 	read_last_calls(source);
 	bpf_changes_count(source, UINT64_MAX);
+	source->last_look = false;
 	bpf_repair_all(source);
 }
 

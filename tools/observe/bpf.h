@@ -26,6 +26,9 @@ struct observe_scope {
 
 struct bpf_source;
 
+/* An attempt that takes longer is shown while it goes on. */
+#define BPF_CONNECTING_NS 100000000u
+
 /* Loads and attaches the program. Returns 0, or -errno with a one-line reason and what
  * to use instead. */
 int bpf_source_open(struct bpf_source **ret_source, const struct observe_scope *scope,
@@ -85,6 +88,7 @@ struct bpf_source {
 	size_t change_count;
 	uint64_t deferred; /* as of the last look into the map */
 	bool no_early;
+	bool last_look;		      /* what is not counted now may never be */
 	uint64_t net_namespace;	      /* ours */
 	struct bpf_suspect *suspects; /* see bpf_repair.c */
 	size_t suspect_count;

@@ -2,6 +2,7 @@
  *
  * Passes events from the ring and from the maps to the publisher.
  */
+#include "shim/shared/clock.h"
 #include "shim/shared/ending.h"
 #include "tools/kernel/process.h"
 #include "tools/observe/bpf.h"
@@ -60,8 +61,21 @@ static bool is_others(const struct bpf_source *source, struct observed *observed
 	       observed_becomes_others(observed);
 }
 
+/* Whether the shim may be in this call, which goes on, and may make its segment after it.
+ * The attempt is told again at each look. */
+static bool may_become_others(const struct bpf_source *source,
+			      const struct observed *observed,
+			      const struct bpf_connection *event)
+{
+	if (!observed->has_library || observed->published || source->last_look ||
+	    event->kind != BPF_EVENT_BEGUN)
+		return false;
+	return tws_now() - event->began_ns < BPF_CONNECTING_NS ||
+	       observed_connects_by_libc(observed);
+}
+
 /* Returns where its connections are published, made with the first one; NULL if they
- * are not published here, or not yet: a call that goes on may be the shim's. */
+ * are not published here, or not yet. */
 static struct published *published_of(struct bpf_source *source,
 				      const struct bpf_connection *event)
 {
@@ -77,8 +91,7 @@ static struct published *published_of(struct bpf_source *source,
 	observed->looked = true;
 	if (observed->published && !observed->has_library)
 		return observed->published;
-	if (!observed->published && observed->has_library &&
-	    event->kind == BPF_EVENT_BEGUN)
+	if (may_become_others(source, observed, event))
 		return NULL;
 	if (is_others(source, observed)) {
 		skip(source, observed);

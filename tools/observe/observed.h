@@ -66,6 +66,10 @@ bool observed_is_there(const struct observed *observed);
  * wrote its segment, or another observer. `run` is the one that we observe for. */
 bool observed_is_others(const struct observed *observed, const uint8_t run[TWS_RUN_SIZE]);
 
+/* Whether a thread waits in a call of libc's that connects: the shim may be in it. A
+ * program that calls the kernel past the shim does not use libc for it. */
+bool observed_connects_by_libc(const struct observed *observed);
+
 /* The same of a process that has the shim, after its first connect(): waits a little for
  * its segment. */
 bool observed_becomes_others(const struct observed *observed);

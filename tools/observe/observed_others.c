@@ -3,9 +3,11 @@
  * Whether another party counts the connections of a process, so that nothing is counted
  * twice.
  */
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -131,4 +133,61 @@ bool observed_becomes_others(const struct observed *observed)
 		nanosleep(&pause, NULL);
 	} while (there && tws_now() < until);
 	return false;
+}
+
+/* ------------------------------------------------------------- calls that go on */
+
+/* Of a line of maps: whether it is libc's, and the address lies in it. */
+static bool is_libc_at(const char *line, const void *data)
+{
+	static const char *const names[] = {"/libc.", "/libc-", "/libpthread",
+					    "/ld-musl"};
+	const unsigned long long *at = data;
+	unsigned long long from, until;
+
+	if (sscanf(line, "%llx-%llx", &from, &until) != 2 || *at < from || *at >= until)
+		return false;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strstr(line, names[i]))
+			return true;
+	return false;
+}
+
+static bool is_connecting_call(int number)
+{
+	return number == SYS_connect || number == SYS_sendto || number == SYS_sendmsg ||
+	       number == SYS_sendmmsg;
+}
+
+/* /proc/PID/task/TID/syscall: its number, six arguments, the stack, and where it was
+ * made. */
+static bool waits_in_libc(pid_t pid, const char *thread)
+{
+	char name[64], text[256];
+	unsigned long long at;
+	int number;
+
+	snprintf(name, sizeof(name), "task/%s/syscall", thread);
+	if (proc_read_of(pid, name, text, sizeof(text)) != 0 ||
+	    sscanf(text, "%d %*s %*s %*s %*s %*s %*s %*s %llx", &number, &at) != 2 ||
+	    !is_connecting_call(number))
+		return false;
+	return proc_any_line(pid, "maps", '\n', is_libc_at, &at) > 0;
+}
+
+bool observed_connects_by_libc(const struct observed *observed)
+{
+	const struct dirent *entry;
+	bool found = false;
+	char path[32];
+	DIR *threads;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)observed->subject.host_pid);
+	threads = opendir(path);
+	while (threads && !found && (entry = readdir(threads)))
+		if (entry->d_name[0] != '.')
+			found = waits_in_libc(observed->subject.host_pid, entry->d_name);
+	if (threads)
+		closedir(threads);
+	return found;
 }
