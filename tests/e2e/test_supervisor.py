@@ -83,6 +83,38 @@ def test_every_kind_of_ending_is_told_apart(t):
             raise AssertionError(f"{name}: {error}") from error
 
 
+def test_a_peer_that_sends_after_our_close_did_not_close_first(t):
+    """The reset that answers its data takes the TIME_WAIT away. Where a close is seen, that is known
+    of a connection that had received something too."""
+    for options, steps in (((), ("socket", "connect", "close")),
+                           (("-p", f"close=reset,dry_run=true,to={ADDRESS}"), STEPS)):
+        server = t.server("late")
+        report = run_supervised(t, compiled(t, "gcc"), ADDRESS, str(server.port), *steps, f"repeat:{MANY}",
+                                options=options)
+        total = report["total"]
+        assert total["ended_local_fin"] == total["established"] == MANY - total["unobserved"], total
+
+
+def test_the_peers_fin_is_no_byte_where_a_close_is_seen(t):
+    options = ("-p", f"close=reset,dry_run=true,to={ADDRESS}")
+    for mode, steps in (("echo", ("send:1", "recv", "shutdown:wr", "wait-hup", "close")),
+                        ("first", ("send:1", "wait-hup", "close")),
+                        ("first", ("send:1", "recv", "wait-hup", "unspec"))):
+        server = t.server(mode)
+        report = run_supervised(t, compiled(t, "gcc"), ADDRESS, str(server.port), "socket", "connect", *steps,
+                                "repeat:20", options=options)
+        total = report["total"]
+        assert total["established"] == total["bytes_sent"] == total["bytes_received"] == 20, (steps, total)
+
+
+def test_a_reset_by_policy_keeps_its_bytes(t):
+    server = t.server()
+    report = run_supervised(t, compiled(t, "gcc"), ADDRESS, str(server.port), *STEPS, "repeat:20",
+                            options=("-p", f"close=reset,to={ADDRESS}"))
+    check(t, report, server, attempts=20, established=20, ended_reset_policy=20, policy_applied=20, bytes_sent=20,
+          bytes_received=20)
+
+
 def go_client(t):
     """The client in Go; where go has cgo, it loads the shim, which then sees none of its calls."""
     t.need("go")

@@ -18,8 +18,11 @@
 #include "tools/model/model.h"
 
 /* Messages of the kernel about destroyed sockets, as measured on Linux 6.18. */
-static const struct kernel_destroyed peer_first = {
-    .has_info = true, .bytes_acked = 7, .fin_acked = true, .unread = 1};
+static const struct kernel_destroyed peer_first = {.has_info = true,
+						   .bytes_acked = 7,
+						   .bytes_received = 1,
+						   .fin_acked = true,
+						   .unread = 1};
 static const struct kernel_destroyed dropped = {
     .has_info = true, .bytes_acked = 7, .fin_acked = true};
 static const struct kernel_destroyed unread = {
@@ -98,6 +101,14 @@ static const struct row {
      .words = &peer_first,
      .stale = true,
      .wanted = TWS_END_UNSEEN,
+     .wanted_via = TWS_VIA_KILL},
+    {.what = "killed and gone, and no FIN came: the peer answered our close with a reset",
+     .state = TWS_CONN_OPEN,
+     .owner_gone = true,
+     .where = JOIN_GONE,
+     .words = &dropped,
+     .stale = true,
+     .wanted = TWS_END_LOCAL_FIN,
      .wanted_via = TWS_VIA_KILL},
     {.what = "killed and gone, data unread",
      .state = TWS_CONN_OPEN,

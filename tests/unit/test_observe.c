@@ -20,6 +20,7 @@
 #include "tools/model/join.h"
 #include "tools/observe/open_table.h"
 #include "tools/observe/publish.h"
+#include "tools/observe/tcp_state.h"
 #include "tools/observe/wake_here.h"
 #include "tools/segments/reader.h"
 
@@ -305,12 +306,18 @@ static void last_words_tell_how_a_connection_ended(void **state)
 	words.time_wait = true;
 	assert_int_equal(decided(&words, 0, TWS_END_NONE).ending, TWS_END_LOCAL_FIN);
 	words.time_wait = false;
+	words.info.tcpi_bytes_received = 1;
+	words.info.tcpi_segs_in = 3;
 	assert_int_equal(decided(&words, 0, TWS_END_NONE).ending, TWS_END_REMOTE_FIN);
 	assert_int_equal(decided(&words, TWS_CONN_POLICY_LINGER2, TWS_END_NONE).ending,
 			 TWS_END_FIN_RESET);
 	assert_int_equal(
 	    decided(&words, TWS_CONN_POLICY_LINGER2, TWS_END_REMOTE_FIN).ending,
 	    TWS_END_REMOTE_FIN);
+	words.unread = 1;
+	assert_int_equal(decided(&words, TWS_CONN_POLICY_LINGER2, TWS_END_NONE).ending,
+			 TWS_END_REMOTE_FIN);
+	words.unread = 0;
 	words.late = true;
 	assert_int_equal(decided(&words, 0, TWS_END_NONE).ending, TWS_END_UNSEEN);
 	words = (struct last_words){.read_ns = 2000000000, .unread = 5};
@@ -321,6 +328,31 @@ static void last_words_tell_how_a_connection_ended(void **state)
 	assert_int_equal(decided(&words, 0, TWS_END_NONE).ending, TWS_END_RESET_REMOTE);
 	words.info.tcpi_segs_out = 0;
 	assert_int_equal(decided(&words, 0, TWS_END_NONE).ending, TWS_END_RESET_APP);
+}
+
+static void a_peer_closed_first_only_if_its_fin_came_before_it_answered_ours(void **state)
+{
+	struct last_words words = {.read_ns = 2000000000, .fin_acked = true};
+
+	(void)state;
+	assert_int_equal(decided(&words, 0, TWS_END_NONE).ending, TWS_END_LOCAL_FIN);
+	assert_int_equal(decided(&words, TWS_CONN_POLICY_LINGER2, TWS_END_NONE).ending,
+			 TWS_END_FIN_RESET);
+	words.late = true;
+	assert_int_equal(decided(&words, 0, TWS_END_NONE).ending, TWS_END_LOCAL_FIN);
+	words.info.tcpi_bytes_received = 1;
+	words.info.tcpi_segs_in = 2; /* its SYN, and its FIN that acknowledges ours */
+	assert_int_equal(decided(&words, 0, TWS_END_NONE).ending, TWS_END_LOCAL_FIN);
+	words.info.tcpi_bytes_received = 4;
+	words.info.tcpi_data_segs_in = 1;
+	assert_int_equal(decided(&words, 0, TWS_END_NONE).ending, TWS_END_LOCAL_FIN);
+	words.info.tcpi_segs_in = 3;
+	assert_int_equal(decided(&words, 0, TWS_END_NONE).ending, TWS_END_UNSEEN);
+	assert_int_equal(decided(&words, 0, TWS_END_LOCAL_FIN).ending, TWS_END_LOCAL_FIN);
+	words.late = false;
+	words.unread = 1;
+	assert_int_equal(decided(&words, 0, TWS_END_LOCAL_FIN).ending,
+			 TWS_END_REMOTE_FIN);
 }
 
 static void last_words_of_an_attempt_tell_why_it_failed(void **state)
@@ -343,17 +375,45 @@ static void the_peers_fin_is_no_byte_of_the_programs(void **state)
 	struct last_words words = {
 	    .read_ns = 2000000000, .fin_acked = true, .time_wait = true};
 
+	words.info.tcpi_segs_out = 5;
 	words.info.tcpi_bytes_received = 10;
 	assert_int_equal(decided(&words, 0, TWS_END_NONE).bytes_received, 10);
 	words.unread = 1;
 	assert_int_equal(decided(&words, 0, TWS_END_NONE).bytes_received, 9);
 	words.unread = 0;
 	words.time_wait = false;
+	words.info.tcpi_segs_in = 3;
 	assert_int_equal(decided(&words, 0, TWS_END_NONE).bytes_received, 9);
 }
 
-/* As in /proc/net/tcp. */
-enum { STATE_FIN_WAIT2 = 5, STATE_TIME_WAIT = 6, STATE_LAST_ACK = 9 };
+static void what_a_close_showed_completes_the_bytes(void **state)
+{
+	struct publish_connection begun = {
+	    .cookie = 1, .began_ns = 1000000000, .bytes_sent = 7, .bytes_received = 9};
+	struct publish_connection ended;
+	struct last_words words = {.read_ns = 2000000000, .unread = 11};
+
+	(void)state;
+	words.info.tcpi_bytes_acked = 1;
+	last_words_decide(&words, &begun, 6, TWS_END_RESET_POLICY, &ended);
+	assert_int_equal(ended.bytes_sent, 7); /* the reset emptied the counters */
+	assert_int_equal(ended.bytes_received, 9);
+	words.info.tcpi_segs_out = 5;
+	words.info.tcpi_bytes_received = 11;
+	words.info.tcpi_notsent_bytes = 100;
+	last_words_decide(&words, &begun, 6, TWS_END_NONE, &ended);
+	assert_int_equal(ended.ending, TWS_END_RESET_UNREAD);
+	assert_int_equal(ended.bytes_sent, 100);
+	assert_int_equal(ended.bytes_received, 11);
+	begun.state_at_close = STATE_CLOSE_WAIT;
+	last_words_decide(&words, &begun, 6, TWS_END_NONE, &ended);
+	assert_int_equal(ended.bytes_received, 10);
+	begun.state_at_close = STATE_CLOSE; /* the program had shut down */
+	words.fin_acked = words.time_wait = true;
+	words.unread = 0;
+	last_words_decide(&words, &begun, 6, TWS_END_NONE, &ended);
+	assert_int_equal(ended.bytes_received, 10);
+}
 
 static void what_became_of_an_unseen_end_is_in_the_kernels_table(void **state)
 {
@@ -403,6 +463,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(last_words_tell_how_a_connection_ended),
+	    cmocka_unit_test(
+		a_peer_closed_first_only_if_its_fin_came_before_it_answered_ours),
+	    cmocka_unit_test(what_a_close_showed_completes_the_bytes),
 	    cmocka_unit_test(last_words_of_an_attempt_tell_why_it_failed),
 	    cmocka_unit_test(the_peers_fin_is_no_byte_of_the_programs),
 	    cmocka_unit_test(what_became_of_an_unseen_end_is_in_the_kernels_table),

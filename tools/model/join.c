@@ -59,6 +59,9 @@ static enum tws_ending ending_by_words(const struct join_facts *facts)
 	/* Unread data would have caused a reset, so what is unread is the peer's FIN. */
 	if (words->fin_acked && facts->slot->flags & TWS_CONN_POLICY_LINGER2)
 		return words->unread ? TWS_END_REMOTE_FIN : TWS_END_FIN_RESET;
+	/* The peer's FIN would be a byte: a reset took the TIME_WAIT away. */
+	if (words->fin_acked && !words->bytes_received)
+		return TWS_END_LOCAL_FIN;
 	if (words->fin_acked)
 		return facts->fresh ? TWS_END_REMOTE_FIN : TWS_END_UNSEEN;
 	if (words->has_info)

@@ -18,11 +18,9 @@
 #include "tools/observe/notify_filter.h"
 #include "tools/observe/open_table.h"
 #include "tools/observe/policy_at_close.h"
+#include "tools/observe/tcp_state.h"
 
 #define I386_CLOSE 6
-#define CLOSED	   7 /* of linux/tcp_states.h, as the others */
-#define SYN_SENT   2
-#define SYN_RECV   3
 
 /* A call that is looked at, and whose it is. */
 struct work {
@@ -98,7 +96,7 @@ static bool is_repeated(int fd, const struct open_connection *open)
 
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0)
 		return true;
-	if (info.tcpi_state != CLOSED)
+	if (info.tcpi_state != STATE_CLOSE)
 		return true;
 	return !open->established_ns && ioctl(fd, SIOCOUTQ, &unsent) == 0 && unsent == 0;
 }
@@ -121,7 +119,8 @@ static void end_former(const struct open_connection *open, uint64_t now)
 static void end_dissolved(const struct open_connection *open, const struct tcp_info *info,
 			  uint64_t now)
 {
-	const bool attempt = info->tcpi_state == SYN_SENT || info->tcpi_state == SYN_RECV;
+	const bool attempt =
+	    info->tcpi_state == STATE_SYN_SENT || info->tcpi_state == STATE_SYN_RECV;
 	const struct publish_connection dissolved = {
 	    .cookie = open->cookie,
 	    .established_ns =
@@ -129,8 +128,10 @@ static void end_dissolved(const struct open_connection *open, const struct tcp_i
 	    .local = open->local,
 	    .ended_ns = now,
 	    .ending = attempt ? TWS_END_ABANDONED : TWS_END_RESET_APP,
-	    .bytes_sent = info->tcpi_bytes_sent - info->tcpi_bytes_retrans,
-	    .bytes_received = info->tcpi_bytes_received,
+	    .bytes_sent = info->tcpi_bytes_sent - info->tcpi_bytes_retrans +
+			  info->tcpi_notsent_bytes,
+	    .bytes_received =
+		info->tcpi_bytes_received - tcp_state_has_fin(info->tcpi_state),
 	};
 
 	publish_ended(open->published, &dissolved);
@@ -138,7 +139,7 @@ static void end_dissolved(const struct open_connection *open, const struct tcp_i
 
 static void end_by_call(const struct beginning *beginning)
 {
-	if (beginning->call.dissolves && beginning->info.tcpi_state != CLOSED)
+	if (beginning->call.dissolves && beginning->info.tcpi_state != STATE_CLOSE)
 		end_dissolved(beginning->former, &beginning->info, beginning->began_ns);
 	else
 		end_former(beginning->former, beginning->began_ns);

@@ -17,6 +17,7 @@
 
 #include "shim/shared/clock.h"
 #include "tools/kernel/message.h"
+#include "tools/observe/tcp_state.h"
 
 #define QUEUES	   8 /* a power of two */
 #define BATCH	   64
@@ -24,10 +25,6 @@
 #define SIZE	   2048
 #define QUEUE_SIZE (4 << 20)
 #define LATE_NS	   1000000000ull
-/* As netinet/tcp.h names them, which does not go with linux/tcp.h. A TIME_WAIT socket is
- * in FIN_WAIT2 until the peer closes too. */
-#define FIN_WAIT2 5
-#define TIME_WAIT 6
 
 /* Of inet_diag_msg in a message: the cookie's byte that differs from socket to socket. */
 #define COOKIE_BYTE                                                                      \
@@ -174,6 +171,13 @@ static void write_look_ups(const struct last_words_source *source,
 		};
 }
 
+/* A TIME_WAIT socket is in FIN_WAIT2 until the peer closes too. */
+static bool is_time_wait(const struct inet_diag_msg *diag)
+{
+	return diag->idiag_state == STATE_TIME_WAIT ||
+	       diag->idiag_state == STATE_FIN_WAIT2;
+}
+
 /* Returns how many answers the message has. An error means that the socket does not
  * exist. */
 static uint32_t take_answers(struct last_words_source *source, const void *bytes,
@@ -189,9 +193,7 @@ static uint32_t take_answers(struct last_words_source *source, const void *bytes
 			continue;
 		count++;
 		diag = kernel_decode_message(header);
-		source->asked[place].time_wait =
-		    diag &&
-		    (diag->idiag_state == TIME_WAIT || diag->idiag_state == FIN_WAIT2);
+		source->asked[place].time_wait = diag && is_time_wait(diag);
 	}
 	return count;
 }

@@ -5,6 +5,7 @@
  * go through, sets most of them to 0, but not the time of the last data.
  */
 #include "tools/observe/call.h"
+#include "tools/observe/tcp_state.h"
 
 #define MS	 1000000ull
 #define CLOCK_MS 20 /* the kernel's clock is that coarse */
@@ -36,17 +37,41 @@ static void decide_attempt(const struct last_words *words, uint32_t syn_retries,
 		ended->ending = TWS_END_ABANDONED;
 }
 
+/* A peer that closed first sent its FIN, which the kernel counts as a byte received, and
+ * later an acknowledgement of ours: two segments beside its SYN, of which the first may
+ * carry data. */
+static bool may_have_closed_first(const struct last_words *words)
+{
+	const struct tcp_info *info = &words->info;
+	const uint32_t empty = info->tcpi_segs_in - info->tcpi_data_segs_in;
+
+	return info->tcpi_bytes_received > 0 &&
+	       empty >= (info->tcpi_data_segs_in ? 2 : 3);
+}
+
+/* Whether a close that was seen tells how it ended. If a FIN is in the queue that it did
+ * not find there, another descriptor kept the socket open until the peer had closed. */
+static bool tells(enum tws_ending at_close, const struct last_words *words)
+{
+	return at_close != TWS_END_NONE &&
+	       !(at_close == TWS_END_LOCAL_FIN && words->unread);
+}
+
 /* Both sides have closed, or TCP_LINGER2 < 0 dropped the socket when ours was
- * acknowledged. */
+ * acknowledged. A TIME_WAIT may be gone already: a reset takes it away, as where the peer
+ * sends data after our close. Then it can look as if the peer had closed first. */
 static enum tws_ending decide_closed(const struct last_words *words, uint32_t flags,
 				     enum tws_ending decided)
 {
 	if (words->time_wait)
 		return TWS_END_LOCAL_FIN;
-	if (decided != TWS_END_NONE)
+	if (tells(decided, words))
 		return decided;
+	/* What is unread after a close is the peer's FIN. */
 	if (flags & TWS_CONN_POLICY_LINGER2)
-		return TWS_END_FIN_RESET;
+		return words->unread ? TWS_END_REMOTE_FIN : TWS_END_FIN_RESET;
+	if (!may_have_closed_first(words))
+		return TWS_END_LOCAL_FIN;
 	return words->late ? TWS_END_UNSEEN : TWS_END_REMOTE_FIN;
 }
 
@@ -60,23 +85,39 @@ static enum tws_ending decide_reset(const struct last_words *words,
 	return words->unread ? TWS_END_RESET_UNREAD : TWS_END_RESET_REMOTE;
 }
 
+/* Whether the peer's FIN had come when the program closed; in CLOSE, which a reset leads
+ * to as well, the kernel's answer to our own FIN shows it. */
+static bool had_fin(const struct last_words *words, uint8_t state_at_close)
+{
+	return tcp_state_has_fin(state_at_close) ||
+	       (state_at_close == STATE_CLOSE && words->fin_acked);
+}
+
 /* Whether the kernel has received the peer's FIN, which it counts as a byte. After our
  * own close nobody reads it, so it is in the queue; it may also come after these words.
- */
-static bool counts_fin(const struct last_words *words, enum tws_ending ending)
+ * A program that had shut down may have read it: that is known only of a close that was
+ * seen. */
+static bool counts_fin(const struct last_words *words, uint8_t state_at_close,
+		       enum tws_ending ending)
 {
-	return ending == TWS_END_REMOTE_FIN ||
+	return ending == TWS_END_REMOTE_FIN || had_fin(words, state_at_close) ||
 	       (words->unread &&
 		(ending == TWS_END_LOCAL_FIN || ending == TWS_END_FIN_RESET));
 }
 
+/* After tcp_disconnect() there is only what a close showed that was seen. A FIN that was
+ * not sent counts as a byte that was not. */
 static void count_bytes(const struct last_words *words, struct publish_connection *ended)
 {
 	const struct tcp_info *info = &words->info;
 
-	ended->bytes_sent = info->tcpi_bytes_sent - info->tcpi_bytes_retrans;
+	if (info->tcpi_segs_out == 0)
+		return;
+	ended->bytes_sent =
+	    info->tcpi_bytes_sent - info->tcpi_bytes_retrans + info->tcpi_notsent_bytes;
 	ended->bytes_received = info->tcpi_bytes_received;
-	if (ended->bytes_received && counts_fin(words, ended->ending))
+	if (ended->bytes_received &&
+	    counts_fin(words, ended->state_at_close, ended->ending))
 		ended->bytes_received--;
 }
 

@@ -44,8 +44,11 @@ struct open_connection {
 	uint32_t live; /* descriptors with connections when it began, with its own */
 	uint32_t descriptor; /* 1 + its number; 0: it is closed, or not known */
 	uint8_t missing;     /* how often it was not in the kernel's table */
-	uint8_t decided;     /* enum tws_ending, as it looked at a close */
-	bool unfollowed;     /* the kernel will not say how it goes on */
+	/* As it looked at the last close that was seen: */
+	uint8_t decided;	/* enum tws_ending; TWS_END_NONE: the kernel will say */
+	uint8_t state_at_close; /* enum tcp_state; 0: no close was seen */
+	uint64_t bytes_sent, bytes_received;
+	bool unfollowed; /* the kernel will not say how it goes on */
 };
 
 struct open_place;

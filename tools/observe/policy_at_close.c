@@ -12,6 +12,7 @@
 #include "shim/shared/policy_image.h"
 #include "tools/observe/caller_alone.h"
 #include "tools/observe/publish_parts.h"
+#include "tools/observe/tcp_state.h"
 
 #define MS 1000000ull
 
@@ -22,6 +23,8 @@ struct closing {
 	int fd, number;
 	struct linger linger; /* the program's own */
 	bool own_linger2;
+	bool has_info;
+	struct tcp_info info;
 };
 
 static uint32_t queue_length(int fd, unsigned long request)
@@ -29,6 +32,15 @@ static uint32_t queue_length(int fd, unsigned long request)
 	int length = 0;
 
 	return ioctl(fd, request, &length) == 0 && length > 0 ? (uint32_t)length : 0;
+}
+
+/* Bytes that were not acknowledged. */
+static uint32_t unsent(const struct closing *closing)
+{
+	uint32_t queued = queue_length(closing->fd, SIOCOUTQ);
+
+	return queued && tcp_state_owes_fin(closing->info.tcpi_state) ? queued - 1
+								      : queued;
 }
 
 static int linger2_of(int fd)
@@ -42,30 +54,38 @@ static int linger2_of(int fd)
 /* How it will end. The pending error is the program's and is not asked for. */
 static struct tws_verdict foresee(const struct closing *closing)
 {
-	struct tcp_info info = {0};
-	socklen_t length = sizeof(info);
 	struct tws_facts facts = {
 	    .flags = closing->open->flags & (TWS_CONN_POLICY_LINGER2),
 	    .established = true,
+	    .has_info = true,
+	    .tcp_state = closing->info.tcpi_state,
+	    .unsent = closing->info.tcpi_notsent_bytes > 0,
 	    .unread = queue_length(closing->fd, SIOCINQ),
 	};
 
-	if (getsockopt(closing->fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0)
+	if (!closing->has_info)
 		return (struct tws_verdict){.ending = TWS_END_NONE};
 	if (closing->linger.l_onoff && !closing->linger.l_linger)
 		facts.flags |= TWS_CONN_APP_LINGER_0;
-	facts.has_info = true;
-	facts.tcp_state = info.tcpi_state;
-	facts.unsent = info.tcpi_notsent_bytes > 0;
 	return tws_ending_decide(&facts);
 }
 
-/* What the kernel's last words do not show. */
-static void note_foreseen(struct open_connection *open, const struct tws_verdict *verdict)
+/* What the kernel's last words do not show. A reset empties its counters. */
+static void note_foreseen(const struct closing *closing,
+			  const struct tws_verdict *verdict)
 {
+	const struct tcp_info *info = &closing->info;
+	struct open_connection *open = closing->open;
+	const uint8_t state = info->tcpi_state;
+
 	open->decided = TWS_END_NONE;
-	if (verdict->ending == TWS_END_REMOTE_FIN || verdict->ending == TWS_END_FIN_RESET)
+	if (verdict->ending == TWS_END_REMOTE_FIN ||
+	    verdict->ending == TWS_END_FIN_RESET || verdict->ending == TWS_END_LOCAL_FIN)
 		open->decided = (uint8_t)verdict->ending;
+	open->state_at_close = state;
+	open->bytes_sent =
+	    info->tcpi_bytes_sent - info->tcpi_bytes_retrans + info->tcpi_notsent_bytes;
+	open->bytes_received = info->tcpi_bytes_received - tcp_state_has_fin(state);
 }
 
 static void set_linger(const struct closing *closing, int on)
@@ -94,7 +114,7 @@ static enum tws_counter objection(const struct closing *closing)
 		return TWS_policy_skipped_app_option;
 	if (plan->mode == TWS_CLOSE_FIN_RESET)
 		return TWS_COUNTERS;
-	if (plan->mode == TWS_CLOSE_RESET_DRAINED && queue_length(closing->fd, SIOCOUTQ))
+	if (plan->mode == TWS_CLOSE_RESET_DRAINED && unsent(closing))
 		return TWS_policy_skipped_unsent;
 	if (!caller_is_alone(closing->caller, closing->number, plan->waited_for))
 		return TWS_policy_skipped_shared;
@@ -120,14 +140,14 @@ static void fin_reset(const struct closing *closing)
 static void reset(const struct closing *closing)
 {
 	struct open_connection *open = closing->open;
-	uint32_t unsent = queue_length(closing->fd, SIOCOUTQ);
+	uint32_t discarded = unsent(closing);
 
 	set_linger(closing, 1);
 	open->flags |= TWS_CONN_POLICY_RESET;
 	open->decided = TWS_END_RESET_POLICY;
 	publish_applied(open);
-	if (unsent)
-		publish_discarded(open, unsent);
+	if (discarded)
+		publish_discarded(open, discarded);
 }
 
 /* Removes the program's own SO_LINGER {1,0}. */
@@ -184,10 +204,13 @@ void policy_at_close(struct open_connection *open, const struct caller *caller, 
 	struct tws_verdict verdict;
 
 	getsockopt(fd, SOL_SOCKET, SO_LINGER, &closing.linger, &length);
+	length = sizeof(closing.info);
+	closing.has_info =
+	    getsockopt(fd, IPPROTO_TCP, TCP_INFO, &closing.info, &length) == 0;
 	if (open->plan.mode == TWS_CLOSE_GRACEFUL && is_owner(&closing))
 		be_graceful(&closing);
 	verdict = foresee(&closing);
-	note_foreseen(open, &verdict);
+	note_foreseen(&closing, &verdict);
 	if (open->plan.mode != TWS_CLOSE_KEEP && open->plan.mode != TWS_CLOSE_GRACEFUL &&
 	    verdict.time_wait && is_owner(&closing))
 		carry_out(&closing);

@@ -46,6 +46,8 @@ struct publish_connection {
 	uint64_t closed_ns;	 /* when its program closed it; 0: unknown */
 	uint64_t ended_ns;
 	uint64_t bytes_sent, bytes_received;
+	uint8_t
+	    state_at_close; /* enum tcp_state, at a close that was seen; 0: none was */
 	struct tws_address remote, local;
 	uint32_t flags; /* enum tws_conn_flag */
 	enum tws_ending ending;

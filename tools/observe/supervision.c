@@ -19,22 +19,13 @@
 #include "tools/observe/call.h"
 #include "tools/observe/keeper.h"
 #include "tools/observe/publish_parts.h"
+#include "tools/observe/tcp_state.h"
 
 #define MS	    1000000ull
 #define LOOK_MS	    300	 /* a connection that is older is looked for in the table */
 #define REPAIR_MS   200	 /* after messages were lost */
 #define ANSWER_MS   2000 /* that a peer may take to acknowledge our FIN */
 #define MISSING_MAX 2
-
-/* Of linux/tcp_states.h. */
-enum state {
-	ESTABLISHED = 1,
-	SYN_SENT,
-	FIN_WAIT1 = 4,
-	FIN_WAIT2,
-	TIME_WAIT,
-	CLOSING = 11
-};
 
 /* ---------------------------------------------------------------------- endings */
 
@@ -55,6 +46,9 @@ static struct publish_connection describe_open(const struct open_connection *ope
 	    .remote = *remote,
 	    .flags = open->flags,
 	    .rough = true,
+	    .state_at_close = open->state_at_close,
+	    .bytes_sent = open->bytes_sent,
+	    .bytes_received = open->bytes_received,
 	};
 }
 
@@ -132,8 +126,8 @@ static void end_by_table(struct open_connection *open, enum tws_ending ending)
 static bool closed_here(const struct kernel_socket *socket)
 {
 	return socket->inode == 0 &&
-	       (socket->state == FIN_WAIT1 || socket->state == FIN_WAIT2 ||
-		socket->state == CLOSING);
+	       (socket->state == STATE_FIN_WAIT1 || socket->state == STATE_FIN_WAIT2 ||
+		socket->state == STATE_CLOSING);
 }
 
 /* Whether the kernel is about to say how it ended, and how many bytes it carried: in
@@ -145,7 +139,7 @@ static bool has_last_words(const struct supervision *supervision,
 {
 	if (supervision->lost_ns)
 		return false;
-	if (socket->state == TIME_WAIT || socket->state == FIN_WAIT2)
+	if (socket->state == STATE_TIME_WAIT || socket->state == STATE_FIN_WAIT2)
 		return true;
 	return !supervision->finishing && tws_now() - open->closed_ns < ANSWER_MS * MS;
 }
@@ -168,7 +162,7 @@ static bool look_at_open(struct supervision *supervision, struct open_connection
 {
 	const struct kernel_socket *socket = kernel_table_find(table, open->cookie);
 
-	if (socket && (socket->state == TIME_WAIT || closed_here(socket))) {
+	if (socket && (socket->state == STATE_TIME_WAIT || closed_here(socket))) {
 		note_established(open, socket);
 		publish_closed(supervision->publisher, open->cookie, tws_now());
 		if (has_last_words(supervision, open, socket))
@@ -178,7 +172,7 @@ static bool look_at_open(struct supervision *supervision, struct open_connection
 				       : TWS_END_LOCAL_FIN);
 		return true;
 	}
-	if (socket && socket->state != SYN_SENT)
+	if (socket && socket->state != STATE_SYN_SENT)
 		note_established(open, socket);
 	if (socket || !is_missed(supervision, open))
 		return false;
@@ -202,7 +196,7 @@ static void look_at_all(struct supervision *supervision, const struct kernel_tab
  * the end of a connection that may have been missed is looked for there. */
 static uint32_t states_to_look_for(const struct supervision *supervision, uint64_t now)
 {
-	const uint32_t all = KERNEL_STATES_ALL & ~KERNEL_STATE(10);
+	const uint32_t all = KERNEL_STATES_ALL & ~KERNEL_STATE(STATE_LISTEN);
 	const struct open_table *table = &supervision->publisher->table;
 	uint32_t states = 0;
 
@@ -213,7 +207,7 @@ static uint32_t states_to_look_for(const struct supervision *supervision, uint64
 			continue;
 		if (supervision->lost_ns || open->missing)
 			return all;
-		states = all & ~KERNEL_STATE(TIME_WAIT);
+		states = all & ~KERNEL_STATE(STATE_TIME_WAIT);
 	}
 	return states;
 }

@@ -45,8 +45,9 @@ void report_text_observed(const struct report_text *text)
 	    "nor which calls of setsockopt() and bind() were made%s",
 	    observers,
 	    by[TWS_OBSERVER_SUPERVISOR]
-		? "; of a blocking connect() that failed, the supervisor does not "
-		  "know why"
+		? "; a supervisor does not know why a blocking connect() failed, "
+		  "and where a reset took a TIME_WAIT socket away at once, it may "
+		  "count the connection as closed by the peer first"
 		: "");
 	fputs("  ", text->out);
 	print_wrapped(text->out, sentence, 2, REPORT_WIDTH);
