@@ -4,7 +4,9 @@ counted twice and nothing is left out. Each program says by itself how many atte
 import os
 import subprocess
 
-from harness import ADDRESS, Skip
+from harness import ADDRESS, Skip, wait_for
+from test_policy import _netstat
+from test_ways_in import _Full
 
 MANY = 20
 HEAD = """
@@ -69,6 +71,11 @@ int main(void)
     }
 }
 """
+
+# The child was handed the socket past the shim, which learns of it after the call.
+HANDED_UNSEEN = HANDED.replace("recvmsg(pair[1], &message, 0)",
+                               "syscall(SYS_recvmsg, pair[1], &message, 0)") \
+                      .replace("#include <unistd.h>", "#include <sys/syscall.h>\n#include <unistd.h>")
 
 # The second call is an attempt, and fails before its SYN; the first names no place to go.
 NO_ROUTE = HEAD + """
@@ -146,3 +153,51 @@ def test_of_what_a_run_leaves_it_says_who_observes_it_from_now_on(t):
         text = run.stderr.read().decode()
         run.stdin.close()
         assert "1 of its processes still runs: odd (" in text and says in text, text
+
+
+# --------------------------------------------------------------------- calls that take long
+
+def _total_of(process, path, t):
+    assert process.wait(60) == 0
+    with open(path, encoding="utf-8") as file:
+        return t.read_report(file.read())["total"]
+
+
+def _root_waits(t):
+    if os.geteuid() != 0:
+        raise Skip("the kernel is asked by root")
+    return _Full(t), f"{t.scratch}/report.json"
+
+
+def test_a_first_attempt_past_the_shim_shows_while_it_goes_on(t):
+    full, path = _root_waits(t)
+    process = t.start(t.twshim, "run", "--json", "-o", path, "--", t.prog("client"), ADDRESS, str(full.port),
+                      "socket", "connect-raw", "close", shim=False)
+    full.wait()
+    wait_for(lambda: t.report()["total"]["connecting"] == 1, "the attempt shows")
+    full.let()
+    total = _total_of(process, path, t)
+    assert total["attempts"] == total["established"] == 1, total
+
+
+def test_a_first_attempt_past_the_shim_that_outlives_its_run_is_counted(t):
+    full, path = _root_waits(t)
+    process = t.start(t.twshim, "run", "--json", "-o", path, "--", "sh", "-c", '"$@" & read line; exit 0', "sh",
+                      t.prog("client"), ADDRESS, str(full.port), "socket", "connect-raw", "close", shim=False,
+                      stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    full.wait()
+    process.stdin.close()
+    total = _total_of(process, path, t)
+    full.let()
+    assert total["attempts"] == total["connecting"] == 1, total
+
+
+def test_a_first_attempt_that_the_shim_sees_after_the_call_is_counted_once(t):
+    full, path = _root_waits(t)
+    program = _built(t, HANDED_UNSEEN.replace("%(many)d", "1"), full.port)
+    before = _netstat("TCPSynRetrans")
+    process = t.start(t.twshim, "run", "--json", "-o", path, "--", program, shim=False)
+    wait_for(lambda: _netstat("TCPSynRetrans") >= before + 2, "its SYN is sent again")
+    full.let()
+    total = _total_of(process, path, t)
+    assert total["attempts"] == total["established"] == 1, total
