@@ -94,11 +94,12 @@ void report_text_left_out(const struct report_text *text)
 
 	if (model->window.older)
 		say(sentence,
-		    "%s older %s left out: --since all shows %s. PEAK is of each "
+		    "%s older %s left out: --since all shows %s. PEAK%s of each "
 		    "process's whole life. ",
 		    REPORT_NUMBER(model->window.older),
 		    print_plural(model->window.older, "connect is", "connects are"),
-		    print_plural(model->window.older, "it", "them"));
+		    print_plural(model->window.older, "it", "them"),
+		    model->rule_count ? " and the numbers of rules are" : " is");
 	if (model->window.doubtful)
 		say(sentence,
 		    "These numbers are \"at most\": how many of %s connects of %s are "

@@ -66,13 +66,21 @@ static void say_reason(char *sentence, size_t size, const char *before, bool *so
 	*some = true;
 }
 
+/* What was counted is what this rule did: there is no other, no process has ended long
+ * ago, and nothing is older than the period. */
+static bool is_of_one_rule(const struct model *model)
+{
+	return model->rule_count == 1 &&
+	       model->rules[0].applied == model->total.value[TWS_policy_applied];
+}
+
 /* Says why a rule that matched did not help. */
 static void say_reasons(const struct report_text *text, const struct model_rule *rule,
 			char *sentence, size_t size)
 {
 	/* What was helped stands before them, or only "matched; ". */
 	const char *before = sentence[strlen(sentence) - 1] == ' ' ? "" : ": ";
-	bool some = text->model->rule_count == 1 &&
+	bool some = is_of_one_rule(text->model) &&
 		    say_outcomes(text->model->total.value, sentence, size, before);
 
 	say_reason(sentence, size, before, &some, rule->failed, "failed to connect");
@@ -90,18 +98,17 @@ static void say_rule(const struct report_text *text, const struct model_rule *ru
 		     char *sentence, size_t size)
 {
 	const uint64_t *value = text->model->total.value;
-	bool only = text->model->rule_count == 1;
-	uint64_t helped = only ? value[TWS_policy_applied] : rule->applied;
 	char name[REPORT_NAME_SIZE * 2];
 
 	snprintf(sentence, size, "Rule \"%s\": %s %s matched; ",
 		 print_escape(name, sizeof(name), rule->name),
 		 REPORT_NUMBER(rule->matched),
 		 print_plural(rule->matched, "connection", "connections"));
-	if (helped || !value[TWS_policy_would_apply])
+	if (rule->applied || !value[TWS_policy_would_apply])
 		snprintf(sentence + strlen(sentence), size - strlen(sentence),
 			 "%s helped",
-			 REPORT_NUMBER(helped < rule->matched ? helped : rule->matched));
+			 REPORT_NUMBER(rule->applied < rule->matched ? rule->applied
+								     : rule->matched));
 	say_reasons(text, rule, sentence, size);
 	if (text->model->has_table && rule->closes)
 		snprintf(sentence + strlen(sentence), size - strlen(sentence),
@@ -119,7 +126,7 @@ static void write_rules(const struct report_text *text)
 		write_note(text, sentence);
 	}
 	strcpy(sentence, "Not helped:");
-	if (model->rule_count > 1 &&
+	if (!is_of_one_rule(model) &&
 	    say_outcomes(model->total.value, sentence, sizeof(sentence), " "))
 		write_note(text, sentence);
 }
