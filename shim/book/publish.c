@@ -61,6 +61,23 @@ void tws_publish_name(const struct tws_header *header, char *ret_name)
 
 /* ------------------------------------------------------------- who we are */
 
+/* A child that shares our memory and descriptors counts as a thread of ours, but
+ * /proc/self is its own. In a /proc of another pid namespace the numbers differ. */
+static long read_stat(char *ret_buffer, size_t size)
+{
+	char path[32];
+	struct tws_text text = tws_text_begin(path, sizeof(path));
+	long length = tws_read_file("/proc/self/stat", ret_buffer, size);
+
+	if (length <= 0 || tws_text_parse(ret_buffer) == (uint64_t)tws_self.pid ||
+	    tws_sys1(SYS_getpid, 0) == tws_self.pid)
+		return length;
+	tws_text_add(&text, "/proc/");
+	tws_text_number(&text, (uint64_t)tws_self.pid);
+	tws_text_add(&text, "/stat");
+	return tws_read_file(path, ret_buffer, size);
+}
+
 /* Fields 4 and 22 of proc_pid_stat(5); the name in field 2 may hold spaces and
  * parentheses. */
 static void fill_stat(struct tws_header *header)
@@ -68,7 +85,7 @@ static void fill_stat(struct tws_header *header)
 	char buffer[1024];
 	const char *at;
 
-	if (tws_read_file("/proc/self/stat", buffer, sizeof(buffer)) <= 0)
+	if (read_stat(buffer, sizeof(buffer)) <= 0)
 		return;
 	at = strrchr(buffer, ')');
 	for (int field = 2; at && field < 22; field++) {

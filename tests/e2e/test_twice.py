@@ -77,6 +77,23 @@ HANDED_UNSEEN = HANDED.replace("recvmsg(pair[1], &message, 0)",
                                "syscall(SYS_recvmsg, pair[1], &message, 0)") \
                       .replace("#include <unistd.h>", "#include <sys/syscall.h>\n#include <unistd.h>")
 
+# A child that shares memory and descriptors connects, and its maker closes.
+CLONED = HEAD + """
+#include <sched.h>
+#include <signal.h>
+static int fd;
+static char stack[65536];
+static int child(void *unused) { fd = tcp(); return to(fd, "%(address)s", %(port)d); }
+int main(void)
+{
+    usleep(30000); /* so that the child's start time in ticks is another */
+    for (int i = 0; i < %(many)d; i++) {
+        waitpid(clone(child, stack + sizeof(stack), CLONE_VM | CLONE_FILES | SIGCHLD, NULL), NULL, 0);
+        close(fd);
+    }
+}
+"""
+
 # The second call is an attempt, and fails before its SYN; the first names no place to go.
 NO_ROUTE = HEAD + """
 int main(void)
@@ -133,6 +150,14 @@ def test_a_process_whose_first_thread_has_ended_has_its_name_and_is_counted_once
 
 def test_children_that_connect_a_socket_that_they_were_handed_are_counted_once(t):
     _check_by_shim(t, *_run(t, HANDED))
+
+
+def test_children_that_share_memory_and_descriptors_are_counted_once_for_their_maker(t):
+    for options, observer in (((), "shim"), (("-static",), "bpf")):
+        report, server = _run(t, CLONED, *options)
+        t.counters(report, attempts=MANY, established=MANY, ended_local_fin=MANY)
+        t.accounted(report, server)
+        assert [a["observed_by"][observer] for a in report["apps"]] == [1], report["apps"]
 
 
 def test_what_fails_before_its_syn_is_counted_to_the_last_one_and_other_families_are_not(t):

@@ -137,6 +137,7 @@ struct pid {
 };
 
 struct mm_struct {
+	struct task_struct *owner; /* with CONFIG_MEMCG */
 	struct file *exe_file;
 	unsigned long arg_start;
 	unsigned long arg_end;
@@ -145,6 +146,10 @@ struct mm_struct {
 typedef struct {
 	int counter;
 } atomic_t;
+
+struct files_struct {
+	atomic_t count;
+};
 
 struct signal_struct {
 	atomic_t live;
@@ -162,6 +167,7 @@ struct task_struct {
 	struct task_struct *group_leader;
 	struct task_struct *real_parent;
 	struct mm_struct *mm;
+	struct files_struct *files;
 	struct pid *thread_pid;
 	const struct cred *cred;
 	struct nsproxy *nsproxy;

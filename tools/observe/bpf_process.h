@@ -132,11 +132,25 @@ static __always_inline void read_pid(struct bpf_subject *subject,
 	subject->pid_namespace = BPF_CORE_READ(upid.ns, ns.inum);
 }
 
-static __noinline bool tell_process(struct task_struct *task,
-				    const struct bpf_process *process,
+/* The first thread of the process that a task counts for. One that clone(CLONE_VM |
+ * CLONE_FILES) made shares the connections of its maker, as a thread does: they are
+ * opened in one and closed in the other, and the shim counts them for the maker. */
+static __always_inline struct task_struct *leader_of(struct task_struct *task)
+{
+	struct task_struct *leader = task->group_leader, *owner;
+
+	if (task->files->count.counter == 1 ||
+	    !bpf_core_field_exists(struct mm_struct, owner))
+		return leader;
+	owner = task->mm->owner;
+	return owner && owner->files == task->files ? owner->group_leader : leader;
+}
+
+static __noinline bool tell_process(const struct bpf_process *process,
 				    __u32 net_namespace)
 {
-	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_struct *leader = leader_of(task);
 	struct task_struct *parent = BPF_CORE_READ(leader, real_parent);
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
 	struct bpf_subject *subject =
@@ -166,13 +180,15 @@ static __noinline bool tell_process(struct task_struct *task,
 static __always_inline bool identify_process(struct bpf_process *ret_process)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	__u32 tgid = (__u32)(bpf_get_current_pid_tgid() >> 32);
+	struct task_struct *leader;
 
-	if (task->flags & PF_KTHREAD || !in_scope(tgid))
+	if (task->flags & PF_KTHREAD ||
+	    !in_scope((__u32)(bpf_get_current_pid_tgid() >> 32)))
 		return false;
-	ret_process->start_ns = task->group_leader->start_boottime;
-	ret_process->image = task->self_exec_id;
-	ret_process->tgid = tgid;
+	leader = leader_of(task);
+	ret_process->start_ns = leader->start_boottime;
+	ret_process->image = leader->self_exec_id;
+	ret_process->tgid = (__u32)leader->tgid;
 	ret_process->skip = 0;
 	return true;
 }
@@ -200,7 +216,7 @@ static __always_inline bool is_to_be_observed(const struct bpf_process *process,
 {
 	if (known)
 		return !known->skip;
-	if (tell_process(bpf_get_current_task_btf(), process, net_namespace))
+	if (tell_process(process, net_namespace))
 		bpf_map_update_elem(&processes, &process->tgid, process, BPF_ANY);
 	else
 		note_deferred();
