@@ -88,13 +88,19 @@ def test_resets_spare_what_others_hold_and_what_the_program_decided(t):
     exchange = ("socket", "connect", "send:1", "recv")
     for steps, options, expected in (
             (("fork-hold", "close", "close-d", "wait-child"), (), {"policy_skipped_shared": 20}),
-            (("dup", "close", "close-d"), (), {"ended_reset_policy": 20, "policy_applied": 20,
-                                               "policy_skipped_shared": 20}),
+            (("dup", "close", "close-d"), (), {"ended_reset_policy": 20, "policy_applied": 20}),
+            (("dup", "close", "close-d"), ("-p", f"close=reset-drained,to={ADDRESS}"),
+             {"ended_reset_policy": 20, "policy_applied": 20}),
+            (("dup", "close", "close-d"), ("-p", f"close=reset,dry_run=true,to={ADDRESS}"),
+             {"policy_would_apply": 20}),
+            (("shutdown:wr", "wait-hup", "close"), (), {"policy_too_late": 20}),
             (("linger:5", "close"), (), {"policy_skipped_app_option": 20}),
             (("linger:5", "close"), ("-p", f"close=reset,app_options=override,to={ADDRESS}"),
              {"ended_reset_policy": 20, "policy_applied": 20}),
             (("close",), ("-p", f"close=reset,dry_run=true,to={ADDRESS}"), {"policy_would_apply": 20})):
         server, report = closing(t, "reset", *exchange, *steps, options=options)
+        assert {n: c for n, c in report["total"].items() if n.startswith("policy_") and c} \
+            == {n: c for n, c in expected.items() if n.startswith("policy_")}, (steps, report["total"])
         ending = {} if "ended_reset_policy" in expected else {"ended_local_fin": 20}
         check(t, report, server, attempts=20, established=20, **ending, **expected)
         assert time_wait_left(server.port) == 20 * len(ending), (steps, report["total"])
@@ -140,6 +146,20 @@ def test_reset_drained_closes_normally_where_data_is_under_way(t):
     _, report = closing(t, "reset-drained", "socket", "connect", "send:60000", "close", server=t.server("slow"))
     total = report["total"]
     assert (total["policy_skipped_unsent"], total["ended_reset_policy"], total["bytes_discarded"]) == (20, 0, 0), total
+
+
+def test_binding_before_connect_and_late_bind_count_as_with_the_shim(t):
+    late = "late_bind=true,exe=client*"
+    for steps, rule, expected in ((("bind",), None, {"bound_before_connect": 20}),
+                                  (("bind",), late, {"policy_applied": 20}),
+                                  (("bind",), late + ",dry_run=true", {"policy_would_apply": 20, "bound_before_connect": 20}),
+                                  (("no-port:1", "bind"), late, {}), ((), late, {})):
+        for program in (t.prog("client"), compiled(t, "gcc")):
+            server = t.server()
+            report = run_supervised(t, program, ADDRESS, str(server.port), "socket", *steps, *STEPS[1:],
+                                    "repeat:20", options=("-p", rule) if rule else ())
+            counted = {n: c for n, c in report["total"].items() if c and n.startswith(("policy_", "bound_"))}
+            assert counted == expected, (program, steps, rule, report["total"])
 
 
 def test_a_go_program_does_not_run_out_of_ports_under_a_rule(t):

@@ -216,6 +216,9 @@ static bool look_at_socket(const struct work *work, int fd, struct beginning *be
 	if (beginning->former && is_repeated(fd, beginning->former))
 		return false;
 	beginning->flags = flags_of(beginning);
+	if (!beginning->former)
+		beginning->flags |=
+		    binding_flags(&supervision->binding, fd, beginning->facts.cookie);
 	if (beginning->to.family && supervision->policy.image &&
 	    caller_waits(&work->pending))
 		decide(work, fd, beginning);
@@ -302,11 +305,13 @@ static void take_bind(const struct work *work, int fd)
 	struct supervision *supervision = work->supervision;
 	struct socket_facts facts;
 	struct tws_address to;
-	bool gone;
+	bool gone, late = false;
 
 	if (read_socket(supervision, fd, &facts) &&
 	    connect_call_destination(work->caller, &call, &to, &gone))
-		policy_at_bind(&supervision->policy, fd, &subject, to.port == 0);
+		late = policy_at_bind(&supervision->policy, fd, &subject, to.port == 0);
+	if (late)
+		binding_note_late(&supervision->binding, facts.cookie);
 }
 
 /* As take_connect(). */

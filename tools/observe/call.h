@@ -10,6 +10,7 @@
 
 #include <linux/seccomp.h>
 
+#include "tools/observe/binding.h"
 #include "tools/observe/caller.h"
 #include "tools/observe/last_words.h"
 #include "tools/observe/policy_at_call.h"
@@ -37,6 +38,7 @@ struct supervision {
 	struct supervisor_counts *counts;
 	struct policy_layers layers;
 	struct policy_at_call policy;
+	struct binding binding;
 	uint64_t net_cookie; /* of our network namespace; 0: not known */
 	uint32_t syn_retries;
 	uint64_t passed;  /* connects that it was too late for, not yet published */

@@ -45,6 +45,7 @@ struct open_connection {
 	uint32_t descriptor; /* 1 + its number; 0: it is closed, or not known */
 	uint8_t missing;     /* how often it was not in the kernel's table */
 	/* As it looked at the last close that was seen: */
+	uint8_t to_count;	/* 1 + the counter of why its rule did nothing; 0: none */
 	uint8_t decided;	/* enum tws_ending; TWS_END_NONE: the kernel will say */
 	uint8_t state_at_close; /* enum tcp_state; 0: no close was seen */
 	uint64_t bytes_sent, bytes_received;

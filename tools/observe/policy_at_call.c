@@ -9,6 +9,7 @@
 #include "shim/shared/newer.h"
 #include "shim/shared/layout.h"
 #include "tools/kernel/kernel.h"
+#include "tools/observe/binding.h"
 
 static int option_of_socket(int fd, int level, int name)
 {
@@ -129,27 +130,12 @@ static void set_option(int fd, int level, int name, int value,
 		decision->unsupported = true;
 }
 
-static bool is_bound(int fd)
-{
-	union {
-		struct sockaddr any;
-		struct sockaddr_in in;
-		struct sockaddr_in6 in6;
-	} address = {.in6 = {0}};
-	socklen_t length = sizeof(address);
-
-	if (getsockname(fd, &address.any, &length) != 0)
-		return true;
-	return address.any.sa_family == AF_INET ? address.in.sin_port
-						: address.in6.sin6_port;
-}
-
 static void set_port_range(int fd, const struct tws_action *action,
 			   struct publish_decision *decision, uint32_t *flags)
 {
 	uint16_t low = action->port_low, high = action->port_high;
 
-	if (is_bound(fd) || (!low && !high && kernel_port_range(&low, &high) != 0))
+	if (binding_port(fd) || (!low && !high && kernel_port_range(&low, &high) != 0))
 		return;
 	set_option(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, (int)((uint32_t)high << 16 | low),
 		   decision);
@@ -262,8 +248,10 @@ static void carry_out(const struct policy_at_call *policy, int fd,
 
 /* Whether a dry run is counted now. What acts only on how a connection ends is counted
  * at its close, where that is seen. */
-static bool asks_now(const struct tws_action *action, bool sees_close)
+static bool asks_now(const struct tws_action *action, bool sees_close, uint32_t flags)
 {
+	if (action->flags & TWS_ACTION_LATE_BIND && flags & TWS_CONN_APP_BOUND_0)
+		return true;
 	return action->flags & (TWS_ACTION_REUSEADDR_ON | TWS_ACTION_REUSEADDR_OFF |
 				TWS_ACTION_PORT_RANGE | TWS_ACTION_PORT_RING |
 				TWS_ACTION_FIN_TIMEOUT) ||
@@ -295,13 +283,24 @@ void policy_carry_out(const struct policy_at_call *policy, int fd,
 		carry_out(policy, fd, action, sees_close, decision, flags);
 		return;
 	}
-	decision->would_apply = asks_now(action, sees_close);
+	decision->would_apply = asks_now(action, sees_close, *flags);
 	if (acts_at_close(action) && sees_close)
 		plan_close(policy, action, true, decision);
 	decision->plan.counted = decision->would_apply;
 }
 
-void policy_at_bind(const struct policy_at_call *policy, int fd,
+/* False: the program has set it itself. */
+static bool take_no_port(int fd)
+{
+	struct publish_decision decision = {0};
+
+	if (option_of_socket(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT))
+		return false;
+	set_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1, &decision);
+	return decision.applied;
+}
+
+bool policy_at_bind(const struct policy_at_call *policy, int fd,
 		    const struct tws_subject *subject, bool to_port_0)
 {
 	const struct tws_policy_image *image = policy->image;
@@ -314,10 +313,10 @@ void policy_at_bind(const struct policy_at_call *policy, int fd,
 		    !tws_action_acts_at_bind(&rules[i].action))
 			continue;
 		if (rules[i].action.flags & TWS_ACTION_DRY_RUN)
-			return;
+			return false;
 		set_reuseaddr(fd, &rules[i].action, &ignored);
-		if (to_port_0 && rules[i].action.flags & TWS_ACTION_LATE_BIND)
-			set_option(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1, &ignored);
-		return;
+		return to_port_0 && rules[i].action.flags & TWS_ACTION_LATE_BIND &&
+		       take_no_port(fd);
 	}
+	return false;
 }

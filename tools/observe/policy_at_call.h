@@ -36,8 +36,8 @@ void policy_carry_out(const struct policy_at_call *policy, int fd,
 		      const struct tws_action *action, bool sees_close,
 		      struct publish_decision *decision, uint32_t *flags);
 
-/* A socket is about to be bound. */
-void policy_at_bind(const struct policy_at_call *policy, int fd,
+/* A socket is about to be bound. True: late_bind had it take no port. */
+bool policy_at_bind(const struct policy_at_call *policy, int fd,
 		    const struct tws_subject *subject, bool to_port_0);
 
 #endif

@@ -145,7 +145,6 @@ static void reset(const struct closing *closing)
 	set_linger(closing, 1);
 	open->flags |= TWS_CONN_POLICY_RESET;
 	open->decided = TWS_END_RESET_POLICY;
-	publish_applied(open);
 	if (discarded)
 		publish_discarded(open, discarded);
 }
@@ -165,19 +164,23 @@ static void be_graceful(const struct closing *closing)
 	publish_applied(open);
 }
 
+/* Counted when the connection ends, because another descriptor may be closed later. */
+static void note_outcome(struct open_connection *open, enum tws_counter counter)
+{
+	open->to_count = (uint8_t)(counter + 1);
+}
+
 static void carry_out(const struct closing *closing)
 {
 	struct open_connection *open = closing->open;
 	const struct close_plan *plan = &open->plan;
 	enum tws_counter against;
 
-	if (plan->short_lived && !is_short_lived(open))
-		return;
 	against = objection(closing);
 	if (against != TWS_COUNTERS)
-		publish_count(open, against, 1);
+		note_outcome(open, against);
 	else if (plan->dry_run && !plan->counted)
-		publish_count(open, TWS_policy_would_apply, 1);
+		note_outcome(open, TWS_policy_would_apply);
 	else if (!plan->dry_run && plan->mode == TWS_CLOSE_FIN_RESET)
 		fin_reset(closing);
 	else if (!plan->dry_run)
@@ -190,6 +193,14 @@ static bool is_owner(const struct closing *closing)
 	const struct observed *observed = closing->caller->observed;
 
 	return observed && observed->published == closing->open->published;
+}
+
+/* Whether its rule wants it to end in another way. */
+static bool acts_on_ending(const struct open_connection *open)
+{
+	return open->plan.mode != TWS_CLOSE_KEEP &&
+	       open->plan.mode != TWS_CLOSE_GRACEFUL &&
+	       (!open->plan.short_lived || is_short_lived(open));
 }
 
 void policy_at_close(struct open_connection *open, const struct caller *caller, int fd,
@@ -211,7 +222,11 @@ void policy_at_close(struct open_connection *open, const struct caller *caller, 
 		be_graceful(&closing);
 	verdict = foresee(&closing);
 	note_foreseen(&closing, &verdict);
-	if (open->plan.mode != TWS_CLOSE_KEEP && open->plan.mode != TWS_CLOSE_GRACEFUL &&
-	    verdict.time_wait && is_owner(&closing))
+	if (!acts_on_ending(open) || !is_owner(&closing))
+		return;
+	open->to_count = 0;
+	if (verdict.time_wait)
 		carry_out(&closing);
+	else if (closing.info.tcpi_state == STATE_CLOSE)
+		note_outcome(open, TWS_policy_too_late);
 }

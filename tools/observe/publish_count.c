@@ -207,11 +207,14 @@ static struct open_connection *begin(struct published *published,
 		publish_note_decision(open, connection->decision);
 	note(published, open->destination, connection->began_ns);
 	publish_count(open, TWS_attempts, 1);
-	if (connection->flags & TWS_CONN_APP_BOUND_0)
+	if (connection->flags & TWS_CONN_APP_BOUND_0 &&
+	    !(connection->flags & TWS_CONN_LATE_BIND))
 		publish_count(open, TWS_bound_before_connect, 1);
 	fill_slot(slot_of(open), open, connection);
 	if (connection->decision)
 		publish_decide(open, connection->decision);
+	if (connection->flags & TWS_CONN_LATE_BIND)
+		publish_applied(open); /* at bind() */
 	if (connection->descriptor)
 		publish_hold(open, connection->descriptor);
 	published->open++;

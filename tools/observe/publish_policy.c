@@ -194,16 +194,36 @@ void publish_discarded(const struct open_connection *open, uint64_t bytes)
 		tws_breaker_discarded(status, open->rule - 1u, bytes);
 }
 
-/* What TCP_LINGER2 = -1 achieved is known only now. */
-void publish_policy_ended(struct open_connection *open, enum tws_ending ending)
+static void count_outcome(struct open_connection *open, enum tws_counter outcome)
 {
-	enum tws_counter outcome = tws_ending_fin_reset_outcome(ending, open->flags);
-	struct tws_rule_status *status = status_of(open);
-
 	if (outcome == TWS_policy_applied)
 		publish_applied(open);
 	else if (outcome != TWS_COUNTERS)
 		publish_count(open, outcome, 1);
+}
+
+/* Why its rule did nothing at the last close that was seen; TWS_COUNTERS: it acted. It
+ * was too late if there is TIME_WAIT. */
+static enum tws_counter why_not(const struct open_connection *open,
+				enum tws_ending ending)
+{
+	const enum tws_counter counter = open->to_count - 1u;
+
+	if (!open->to_count || ending == TWS_END_RESET_POLICY)
+		return TWS_COUNTERS;
+	return counter == TWS_policy_too_late && ending != TWS_END_LOCAL_FIN
+		   ? TWS_COUNTERS
+		   : counter;
+}
+
+/* What the options achieved that a policy set is known only now. */
+void publish_policy_ended(struct open_connection *open, enum tws_ending ending)
+{
+	struct tws_rule_status *status = status_of(open);
+
+	count_outcome(open, tws_ending_fin_reset_outcome(ending, open->flags));
+	count_outcome(open, tws_ending_reset_outcome(ending, open->flags));
+	count_outcome(open, why_not(open, ending));
 	if (status && ending == TWS_END_FAILED)
 		tws_breaker_failed(status, open->rule - 1u);
 	if (status && ending == TWS_END_RESET_REMOTE)

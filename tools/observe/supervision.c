@@ -177,7 +177,8 @@ static bool look_at_open(struct supervision *supervision, struct open_connection
 	if (socket || !is_missed(supervision, open))
 		return false;
 	supervision->counts->unseen++;
-	end_by_table(open, TWS_END_UNSEEN);
+	end_by_table(open, open->flags & TWS_CONN_POLICY_RESET ? TWS_END_RESET_POLICY
+							       : TWS_END_UNSEEN);
 	return true;
 }
 
