@@ -75,6 +75,8 @@ void run_observers_begin(struct run_observers *observers, const struct reach *re
 				     settler ? settler_fd(settler) : -1) == 0;
 	if (!policy && geteuid() == 0 && !observers->kernel)
 		run_start_supervisor(observers);
+	if (observers->supervised)
+		observers->supervisor.counts->kernel_too = observers->kernel;
 	rest_settler(observers);
 }
 
@@ -163,6 +165,26 @@ static void run_say_missed(uint64_t count, const char *what)
 		cli_fail(0, "%s %s", print_number(number, count), what);
 }
 
+/* What the supervisor could not take, the kernel observes, if it does. */
+static void run_say_left_out(const struct supervisor_counts *counts)
+{
+	if (counts->kernel_too) {
+		run_say_missed(
+		    counts->turned_away,
+		    "programs were observed through the kernel, and the policy "
+		    "did not act on them: 256 that the shim does not reach ran "
+		    "at the same time");
+		return;
+	}
+	run_say_missed(counts->hidden,
+		       "connects are not in the report: they are of other users' "
+		       "processes, or of some that may not be looked into (see "
+		       "kernel.yama.ptrace_scope)");
+	run_say_missed(counts->turned_away,
+		       "programs were not observed: 256 that the shim does not reach ran "
+		       "at the same time");
+}
+
 static void run_say_counts(const struct supervisor_counts *counts)
 {
 	run_say_missed(counts->passed,
@@ -171,16 +193,10 @@ static void run_say_counts(const struct supervisor_counts *counts)
 	run_say_missed(counts->passed_closes,
 		       "calls of close() or bind() passed while the supervisor was held "
 		       "up: the policy did not act on them");
-	run_say_missed(counts->hidden,
-		       "connects are not in the report: they are of other users' "
-		       "processes, or of some that may not be looked into (see "
-		       "kernel.yama.ptrace_scope)");
+	run_say_left_out(counts);
 	run_say_missed(counts->io_uring,
 		       "programs use io_uring: what they connect through it is not in "
 		       "the report");
-	run_say_missed(counts->turned_away,
-		       "programs were not observed: 256 that the shim does not reach ran "
-		       "at the same time");
 	run_say_missed(counts->refused,
 		       "processes were not published: no memory or no room");
 }

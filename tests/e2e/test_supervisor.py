@@ -107,6 +107,43 @@ def test_the_peers_fin_is_no_byte_where_a_close_is_seen(t):
         assert total["established"] == total["bytes_sent"] == total["bytes_received"] == 20, (steps, total)
 
 
+WAITS = """#include <arpa/inet.h>
+    #include <stdlib.h>
+    #include <unistd.h>
+    int main(int argc, char **argv) {
+        struct sockaddr_in to = {AF_INET, htons(atoi(argv[1])), {inet_addr(argv[2])}};
+        int c = socket(AF_INET, SOCK_STREAM, 0);
+        char byte = 'c';
+        if (connect(c, (void *)&to, sizeof(to))) return 1;
+        write(1, &byte, 1);
+        return read(0, &byte, 1) < 0; }"""
+
+STARTS_MANY = """if True:
+    import os, subprocess, sys
+    wait, go = os.pipe()
+    came, tell = os.pipe()
+    # All of them connect, and none ends before all have.
+    programs = [subprocess.Popen(sys.argv[2:], stdin=wait, stdout=tell) for _ in range(int(sys.argv[1]))]
+    for _ in programs:
+        assert os.read(came, 1) == b"c"
+    os.close(wait)
+    os.close(go)
+    assert not any(p.wait() for p in programs)"""
+
+
+def test_programs_beyond_the_256_that_a_supervisor_observes_are_counted_as_unobserved(t):
+    need_helper(t)
+    t.need("gcc")
+    path, server = os.path.join(t.scratch, "waits"), t.server()
+    t.run("gcc", "-w", "-static", "-o", path, t.file("waits.c", WAITS), shim=False)
+    report = run_supervised(t, "/usr/bin/python3", "-c", STARTS_MANY, "260", path, str(server.port), ADDRESS,
+                            options=("-p", "close=keep"))
+    said = t.result.stderr.decode()
+    assert int(re.search(r"(\d+) programs were not observed: 256", said)[1]) == 4, said
+    total = report["total"]
+    assert total["established"] + total["unobserved"] == 260 and total["unobserved"] >= 4, total
+
+
 def test_a_reset_by_policy_keeps_its_bytes(t):
     server = t.server()
     report = run_supervised(t, compiled(t, "gcc"), ADDRESS, str(server.port), *STEPS, "repeat:20",

@@ -258,10 +258,12 @@ void rule_unobserved(const struct advice_facts *facts, struct advice_finding *re
 	advice_set(ret_finding, VERDICT_WARNING, lost);
 	ret_finding->aside = true;
 	EVIDENCE("%s connections of %s were not counted: its table or the run-time "
-		 "directory was full",
+		 "directory was full, or a supervisor was held up, or observed 256 "
+		 "programs already",
 		 advice_number(lost), facts->client.app);
 	ADVICE("raise `connection_slots` in the policy file and restart the program, or "
-	       "make room on the tmpfs");
+	       "make room on the tmpfs; twshim watch, as root, observes any number of "
+	       "programs");
 }
 
 /* Judged by the processes of the last minute: after deepbind = "strip" takes effect, new

@@ -351,7 +351,7 @@ static struct caller *find_caller(struct supervision *supervision,
 					  : NULL;
 
 	if (!caller || caller->left == CALLER_HIDDEN)
-		supervision->counts->hidden++;
+		supervision->counts->hidden += notify_filter_may_connect(&call->data);
 	return caller && caller->left == CALLER_OURS ? caller : NULL;
 }
 

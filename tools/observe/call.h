@@ -29,6 +29,9 @@ struct supervisor_counts {
 	uint64_t turned_away;	/* programs that were too many at once */
 	uint64_t unseen;	/* endings that were missed */
 	uint64_t with_shim;	/* 1: a program that has the shim called */
+	/* Who started the supervisor says that it observes through the kernel as well:
+	 * what is hidden or turned away is counted there. */
+	uint64_t kernel_too;
 };
 
 struct supervision {
@@ -41,7 +44,7 @@ struct supervision {
 	struct binding binding;
 	uint64_t net_cookie; /* of our network namespace; 0: not known */
 	uint32_t syn_retries;
-	uint64_t passed;  /* connects that it was too late for, not yet published */
+	uint64_t missed;  /* what was not observed, and is published as such */
 	uint64_t lost_ns; /* when messages of endings were lost; 0: they were not */
 	int netlink;	  /* of struct supervisor_setup */
 	bool finishing;	  /* nothing is waited for any more */

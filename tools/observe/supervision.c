@@ -217,22 +217,28 @@ void supervision_note_passed(struct supervision *supervision,
 			     const struct keeper_page *page)
 {
 	struct supervisor_counts *counts = supervision->counts;
-	uint64_t passed = __atomic_load_n(&page->passed, __ATOMIC_RELAXED);
 
-	supervision->passed += passed - counts->passed;
-	counts->passed = passed;
+	counts->passed = __atomic_load_n(&page->passed, __ATOMIC_RELAXED);
 	counts->passed_closes = __atomic_load_n(&page->passed_closes, __ATOMIC_RELAXED);
 }
 
+/* A program that was turned away counts one: what it connects is not known. */
+static uint64_t count_missed(const struct supervisor_counts *counts)
+{
+	return counts->passed +
+	       (counts->kernel_too ? 0 : counts->hidden + counts->turned_away);
+}
+
 /* Whose they are is not known, if there are several programs. */
-static void note_passed(struct supervision *supervision)
+static void note_missed(struct supervision *supervision)
 {
 	struct published *any = supervision->publisher->first;
+	const uint64_t missed = count_missed(supervision->counts);
 
-	if (!any || !supervision->passed)
+	if (!any || missed <= supervision->missed)
 		return;
-	publish_unobserved(any, supervision->passed);
-	supervision->passed = 0;
+	publish_unobserved(any, missed - supervision->missed);
+	supervision->missed = missed;
 }
 
 /* The kernel neither lists them by their cookies nor says how they end. Most connects
@@ -261,7 +267,7 @@ void supervision_tick(struct supervision *supervision)
 	char error[160];
 
 	publish_note_dead(supervision->publisher);
-	note_passed(supervision);
+	note_missed(supervision);
 	if (lost)
 		supervision->lost_ns = lost;
 	states = states_to_look_for(supervision, now);
