@@ -81,8 +81,12 @@ static void apply_port_range(int fd, const struct tws_conn *conn,
 {
 	uint32_t range = (uint32_t)action->port_high << 16 | action->port_low;
 
-	if (!(action->flags & TWS_ACTION_PORT_RANGE) || !lacks_port(conn->slot->flags))
+	if (!(action->flags & TWS_ACTION_PORT_RANGE))
 		return;
+	if (!lacks_port(conn->slot->flags)) {
+		outcome->kept_app_option = true;
+		return;
+	}
 	if (!range)
 		range = full_range();
 	set_option(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, &range, sizeof(range), outcome);
@@ -159,9 +163,12 @@ static void apply_port_ring(int fd, const struct tws_conn *conn,
 	uint32_t range = (uint32_t)action->ring_high << 16 | action->ring_low;
 
 	if (!(action->flags & TWS_ACTION_PORT_RING) ||
-	    conn->slot->flags & TWS_CONN_APP_BOUND ||
 	    conn->slot->action[TWS_ACTION_RING_PORT])
 		return;
+	if (conn->slot->flags & TWS_CONN_APP_BOUND) {
+		outcome->kept_app_option = true;
+		return;
+	}
 	if (!tws_port_ring_supported()) {
 		outcome->unsupported = true;
 		return;

@@ -224,7 +224,20 @@ def test_a_port_range_holds_for_a_socket_that_is_bound_to_an_address_alone(t):
             ports = [int(line.split()[-1]) for line in file]
         assert len(ports) == 20 and all(
             40500 <= port <= 40599 for port in ports) == inside, (steps, late, ports)
-        assert report["total"]["policy_applied"] == applied, (steps, late, report["total"])
+        total = report["total"]
+        assert total["policy_applied"] == applied, (steps, late, total)
+        assert total["policy_skipped_app_option"] == 20 - applied, (steps, late, total)
+
+
+def test_a_rule_for_ports_says_that_the_program_bound_its_socket_itself(t):
+    server = t.server()
+    for number, rule in enumerate(("port_ring=20000-21999", "port_range=full"), 1):
+        said = t.run(t.twshim, "run", "-p", f"name=mine,{rule},to={server.to}", "--", t.prog("client"), ADDRESS,
+                     str(server.port), "socket", "bind", *EXCHANGE[1:], "repeat:20", shim=False).stderr.decode()
+        said = " ".join(said.split())
+        assert 'Rule "mine": 20 connections matched; 0 helped: 20 left alone because the program set the ' \
+            "option, or bound the socket, itself" in said, said
+        assert server.counts["accepted"] == 20 * number
 
 
 def test_a_port_ring_of_2000_ports_carries_20000_connections(t):

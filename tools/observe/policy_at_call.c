@@ -135,6 +135,7 @@ static void set_port_range(int fd, const struct tws_action *action,
 {
 	uint16_t low = action->port_low, high = action->port_high;
 
+	decision->kept_app_option |= binding_port(fd) != 0;
 	if (binding_port(fd) || (!low && !high && kernel_port_range(&low, &high) != 0))
 		return;
 	set_option(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, (int)((uint32_t)high << 16 | low),

@@ -22,7 +22,7 @@ static const struct {
     {TWS_policy_skipped_unsent, "closed normally because data was unsent"},
     {TWS_policy_skipped_shared, "left alone because another process may hold them"},
     {TWS_policy_skipped_app_option,
-     "left alone because the program set the option itself"},
+     "left alone because the program set the option, or bound the socket, itself"},
     {TWS_policy_skipped_rate, "left alone because of max_resets_per_second"},
     {TWS_policy_skipped_stopped, "left alone because stop_if had tripped"},
     {TWS_policy_skipped_busy, "not given a port of the ring"},
