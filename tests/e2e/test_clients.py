@@ -567,10 +567,10 @@ def test_pgbench_that_opens_each_time(t):
 
 # ----------------------------------------------------------------------- proxies
 
-def _through_proxy(t, command, port, upstream, requests, stop=signal.SIGTERM):
+def _through_proxy(t, command, port, upstream, requests, stop=signal.SIGTERM, options=()):
     """Starts a proxy under `twshim run`, drives it, ends it. Its report."""
     path = os.path.join(t.scratch, "proxy.json")
-    proxy = t.start(t.twshim, "run", "--json", "-o", path, "--", *command, shim=False,
+    proxy = t.start(t.twshim, "run", "--json", "-o", path, *options, "--", *command, shim=False,
                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
     def listening():
@@ -587,10 +587,10 @@ def _through_proxy(t, command, port, upstream, requests, stop=signal.SIGTERM):
     return t.read_report(report), upstream
 
 
-def _nginx(t, upstream, keepalive, bind=False):
+def _nginx(t, upstream, keepalive, bind=False, master="on"):
     t.need("nginx", "curl")
     path = t.file("nginx.conf", f"""
-daemon off; user root; worker_processes 2;
+daemon off; user root; worker_processes 2; master_process {master};
 pid {t.scratch}/pid; error_log {t.scratch}/error.log;
 events {{ worker_connections 128; }}
 http {{
@@ -619,6 +619,19 @@ def test_nginx_as_a_proxy(t):
     assert total["established"] == total["ended_local_fin"] == MANY, total
     # It accepted other connections than it opened.
     assert report["total"]["attempts"] == MANY, report["total"]
+
+
+def test_of_the_ways_to_close_without_time_wait_fin_reset_alone_acts_in_workers_of_nginx(t):
+    """Each has a Unix socket to its master, through which the master could have got the connection."""
+    for master, close, ending in (("on", "fin-reset", "ended_fin_reset"), ("on", "reset", None),
+                                  ("on", "reset-drained", None), ("off", "reset", "ended_reset_policy")):
+        upstream = t.server("http")
+        report, _ = _through_proxy(t, _nginx(t, upstream, False, master=master), 8099, upstream, MANY,
+                                   signal.SIGQUIT, options=("-p", f"close={close},to={upstream.to}"))
+        counted = {"attempts": MANY, "established": MANY, ending or "ended_local_fin": MANY,
+                   "policy_applied": MANY if ending else 0, "policy_skipped_shared": 0 if ending else MANY}
+        t.counters(report, **counted)
+        assert time_wait_left(upstream.port) == (0 if ending else MANY), (master, close)
 
 
 def test_nginx_with_proxy_bind_takes_its_port_at_connect(t):
