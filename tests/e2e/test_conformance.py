@@ -4,7 +4,8 @@ import itertools
 import os
 
 from suites import compare, programs
-from suites.unit import FAIL, PASS, SKIP, Unit, parse_tap
+from suites.python_packages import parse_unittest
+from suites.unit import FAIL, PASS, SKIP, Unit, parse_tap, parse_tap_of_names, parse_trial
 
 # As curl's runtests.pl prints them.
 CURL = """test 0001...[HTTP GET]
@@ -54,6 +55,24 @@ def test_a_tests_name_in_free_text_is_the_same_whatever_its_port_and_time(t):
 def run_of(**outcomes):
     """What one run gives, as the frame has it."""
     return {"outcomes": {**outcomes, compare.STATUS: "0"}, "seconds": 1, "ends": ["yes"]}
+
+
+def test_a_test_that_fails_is_not_taken_for_one_that_passes(t):
+    """In the ways in which the suites' programs print it."""
+    tap = {"ok 1 - a": PASS, "ok - a": PASS, "not ok 1 - a": FAIL, "not ok - a": FAIL,
+           "    not ok 1 - a": FAIL, "t/a.t not ok 1 - a": FAIL, "t/a.t ok 1 - a": PASS,
+           "ok 1 - a # SKIP no": SKIP, "not ok 1 - a # TODO later": SKIP}
+    for parse in (parse_tap, parse_tap_of_names):
+        found = {line: parse(line + "\n", t.scratch) for line in tap}
+        assert found == {line: {"a": outcome} for line, outcome in tap.items()}, found
+    unittest = {"ok": PASS, "FAIL": FAIL, "ERROR": FAIL, "skipped 'no'": SKIP}
+    for word, outcome in unittest.items():
+        found = parse_unittest(f"test_a (b.C.test_a) ... {word}\n", t.scratch)
+        assert list(found.values()) == [outcome], (word, found)
+    trial = {"OK": PASS, "FAIL": FAIL, "ERROR": FAIL, "SKIPPED": SKIP}
+    for word, outcome in trial.items():
+        found = parse_trial(f"a\n  B\n    test_c ...     [{word}]\n", t.scratch)
+        assert found == {"a.B.test_c": outcome}, (word, found)
 
 
 def verdict(bare, shimmed, alone):

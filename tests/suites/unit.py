@@ -84,7 +84,7 @@ def by_tap(naming):
     def parse(output, scratch):
         found = Outcomes()
         for line in output.splitlines():
-            match = re.match(r"(?:[\w/.-]+\s)?\s*(not )?ok\b *(\d*) *-? *(.*)$", line)
+            match = re.match(r"(?:(?!not\s)[\w/.-]+\s)?\s*(not )?ok\b *(\d*) *-? *(.*)$", line)
             if match:
                 name, _, directive = match[3].partition(" # ")
                 skipped = re.match(r"(?i)(skip|todo)", directive or match[3].lstrip("# "))
