@@ -94,6 +94,15 @@ ENDINGS = {
 }
 
 
+def test_a_route_that_another_network_namespace_lacks_is_named(t):
+    watch, steps = Watch(t), "socket connect? close repeat:20"
+    there = t.start("unshare", "--net", "sh", "-c", f"{t.prog('client')} 203.0.113.7 80 {steps}; read end",
+                    shim=False, stdin=subprocess.PIPE)
+    wait_for(lambda: watch.live()["total"]["attempts"] == 20, "the attempts are counted")
+    there.communicate(b"\n")
+    t.counters(watch.end(), attempts=20, failed_unreachable=20)
+
+
 def test_every_kind_of_ending_is_told_apart(t):
     for name, (mode, steps, ending) in ENDINGS.items():
         server = t.server(mode)

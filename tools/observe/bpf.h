@@ -88,8 +88,11 @@ struct bpf_source {
 	size_t change_count;
 	uint64_t deferred; /* as of the last look into the map */
 	bool no_early;
-	bool last_look;		      /* what is not counted now may never be */
-	uint64_t net_namespace;	      /* ours */
+	bool last_look;		/* what is not counted now may never be */
+	uint64_t net_namespace; /* ours */
+	/* Another one, and a process there; when one was looked for. */
+	uint64_t other_namespace, other_looked_ns;
+	pid_t other_resident;
 	struct bpf_suspect *suspects; /* see bpf_repair.c */
 	size_t suspect_count;
 	struct cookie_map repaired;	    /* of late */

@@ -7,21 +7,67 @@
 #include "tools/kernel/process.h"
 #include "tools/observe/bpf.h"
 #include "tools/observe/libbpf.h"
+#include "tools/observe/namespace_table.h"
 
-/* The error of a failed attempt. If it sent nothing, its socket holds no error. */
-static enum tws_counter failure_of(const struct bpf_source *source,
-				   const struct bpf_connection *event)
+#define LOOK_NS 1000000000ull /* between two looks for a process in a namespace */
+
+/* A process in the network namespace of a connection: its own, or, if that has ended,
+ * another. 0: none is known. To look for one reads all of /proc. */
+static pid_t resident_of(struct bpf_source *source, const struct bpf_connection *event)
 {
-	int error = event->error;
+	const pid_t own = (pid_t)event->process.tgid;
+	const uint64_t wanted = event->net_namespace, now = tws_now();
 
-	if (error == BPF_ERROR_UNKNOWN)
-		error = event->net_namespace == source->net_namespace
-			    ? bpf_map_route_error(&event->remote)
-			    : 0;
-	return tws_failure_counter(error);
+	if (namespace_of(own) == wanted)
+		return own;
+	if (source->other_namespace == wanted && source->other_resident &&
+	    namespace_of(source->other_resident) == wanted)
+		return source->other_resident;
+	if (source->other_namespace == wanted && now - source->other_looked_ns < LOOK_NS)
+		return 0;
+	source->other_namespace = wanted;
+	source->other_looked_ns = now;
+	source->other_resident = namespace_resident(wanted);
+	return source->other_resident;
 }
 
-static struct publish_connection describe(const struct bpf_source *source,
+struct route {
+	const struct tws_address *to;
+	int error; /* 0: none that is known */
+};
+
+static void ask_route(void *data)
+{
+	struct route *route = data;
+
+	route->error = bpf_map_route_error(route->to);
+}
+
+static int route_error(struct bpf_source *source, const struct bpf_connection *event)
+{
+	struct route route = {&event->remote, 0};
+	pid_t resident;
+
+	if (event->net_namespace == source->net_namespace) {
+		ask_route(&route);
+		return route.error;
+	}
+	resident = resident_of(source, event);
+	if (resident)
+		namespace_work(resident, ask_route, &route);
+	return route.error;
+}
+
+/* The error of a failed attempt. If it sent nothing, its socket holds no error. */
+static enum tws_counter failure_of(struct bpf_source *source,
+				   const struct bpf_connection *event)
+{
+	return tws_failure_counter(event->error == BPF_ERROR_UNKNOWN
+				       ? route_error(source, event)
+				       : event->error);
+}
+
+static struct publish_connection describe(struct bpf_source *source,
 					  const struct bpf_connection *event)
 {
 	return (struct publish_connection){

@@ -58,20 +58,42 @@ static int enter(pid_t pid)
 	return result;
 }
 
-int namespace_table_read(struct kernel_table *ret_table, pid_t pid, uint32_t states)
+int namespace_work(pid_t pid, void (*work)(void *data), void *data)
 {
 	bool ours = namespace_of(pid) == kernel_namespace("net");
 	int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), result = 0;
-	char error[160];
 
 	if (home < 0)
 		return -errno;
 	if (!ours)
 		result = enter(pid);
 	if (result == 0)
-		result = kernel_table_read(ret_table, states, error, sizeof(error));
+		work(data);
 	if (!ours)
 		(void)!setns(home, CLONE_NEWNET);
 	close(home);
 	return result;
+}
+
+struct reading {
+	struct kernel_table *table;
+	uint32_t states;
+	int result;
+};
+
+static void read_table(void *data)
+{
+	struct reading *reading = data;
+	char error[160];
+
+	reading->result =
+	    kernel_table_read(reading->table, reading->states, error, sizeof(error));
+}
+
+int namespace_table_read(struct kernel_table *ret_table, pid_t pid, uint32_t states)
+{
+	struct reading reading = {ret_table, states, 0};
+	int result = namespace_work(pid, read_table, &reading);
+
+	return result ? result : reading.result;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The kernel's tables of sockets of other network namespaces, for root.
+ * Other network namespaces, for root: the kernel's tables of sockets there, and whatever
+ * else is to be asked there.
  */
 #ifndef TWS_TOOLS_NAMESPACE_TABLE_H
 #define TWS_TOOLS_NAMESPACE_TABLE_H
@@ -15,6 +16,9 @@ uint64_t namespace_of(pid_t pid);
 
 /* Returns a process in the network namespace; 0: there is none. */
 pid_t namespace_resident(uint64_t net_namespace);
+
+/* Calls `work` in the network namespace of a process. 0, or -errno: it was not called. */
+int namespace_work(pid_t pid, void (*work)(void *data), void *data);
 
 /* As kernel_table_read(), in the network namespace of a process. 0 or -errno. */
 int namespace_table_read(struct kernel_table *ret_table, pid_t pid, uint32_t states);
