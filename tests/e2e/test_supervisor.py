@@ -16,6 +16,7 @@ from harness import (ADDRESS, TIME_WAIT, Skip, is_sanitized, kernel_sockets, set
                      wait_for)
 from test_cold import NOBODY
 from test_watch import CLIENT, ENDINGS, GO, MANY, STEPS, compiled
+from test_ways_in import _Full
 
 UID = 65534
 FIN_WAIT2 = 5  # in the kernel's table
@@ -105,6 +106,33 @@ def test_the_peers_fin_is_no_byte_where_a_close_is_seen(t):
                                 "repeat:20", options=options)
         total = report["total"]
         assert total["established"] == total["bytes_sent"] == total["bytes_received"] == 20, (steps, total)
+
+
+GIVEN_UP = """#include <arpa/inet.h>
+    #include <netinet/tcp.h>
+    #include <poll.h>
+    #include <stdlib.h>
+    #include <unistd.h>
+    int main(int argc, char **argv) {
+        struct sockaddr_in to = {AF_INET, htons(atoi(argv[1])), {inet_addr(argv[2])}};
+        int c = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        unsigned ms = atoi(argv[3]);
+        struct pollfd polled = {c, POLLOUT};
+        setsockopt(c, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+        connect(c, (void *)&to, sizeof(to));
+        return poll(&polled, 1, atoi(argv[4])) != atoi(argv[5]); }"""
+
+
+def test_an_attempt_that_its_user_timeout_ends_timed_out_and_one_given_up_before_is_abandoned(t):
+    t.need("gcc")
+    full, source = _Full(t), t.file("given_up.c", GIVEN_UP)
+    for static in ((), ("-static",)):
+        path = os.path.join(t.scratch, "given-up" + "".join(static))
+        t.run("gcc", "-w", *static, "-o", path, source, shim=False)
+        for timeout_ms, wait_ms, ready, ending in (("500", "-1", "1", "failed_timed_out"),
+                                                   ("60000", "1", "0", "abandoned")):
+            report = run_supervised(t, path, str(full.port), ADDRESS, timeout_ms, wait_ms, ready)
+            t.counters(report, attempts=1, established=0, **{ending: 1})
 
 
 WAITS = """#include <arpa/inet.h>

@@ -287,6 +287,8 @@ static void more_connections_than_slots_are_counted_all_the_same(void **state)
 
 /* ------------------------------------------------------------- the last words */
 
+static const struct attempt_limits limits = {.syn_retries = 6, .user_timeout_ms = 1000};
+
 static struct publish_connection decided(const struct last_words *words, uint32_t flags,
 					 enum tws_ending at_close)
 {
@@ -294,7 +296,7 @@ static struct publish_connection decided(const struct last_words *words, uint32_
 	    .cookie = 1, .began_ns = 1000000000, .flags = flags};
 	struct publish_connection ended;
 
-	last_words_decide(words, &begun, 6, at_close, &ended);
+	last_words_decide(words, &begun, &limits, at_close, &ended);
 	return ended;
 }
 
@@ -366,6 +368,10 @@ static void last_words_of_an_attempt_tell_why_it_failed(void **state)
 	words.info.tcpi_segs_in = 1;
 	assert_int_equal(decided(&words, 0, TWS_END_NONE).failure, TWS_failed_refused);
 	words.info.tcpi_segs_in = 0;
+	words.info.tcpi_total_retrans = 1;
+	assert_int_equal(decided(&words, 0, TWS_END_NONE).failure, TWS_failed_timed_out);
+	words.read_ns = 1999000000; /* younger than its user timeout */
+	assert_int_equal(decided(&words, 0, TWS_END_NONE).ending, TWS_END_ABANDONED);
 	words.info.tcpi_total_retrans = 6;
 	assert_int_equal(decided(&words, 0, TWS_END_NONE).failure, TWS_failed_timed_out);
 }
@@ -395,23 +401,23 @@ static void what_a_close_showed_completes_the_bytes(void **state)
 
 	(void)state;
 	words.info.tcpi_bytes_acked = 1;
-	last_words_decide(&words, &begun, 6, TWS_END_RESET_POLICY, &ended);
+	last_words_decide(&words, &begun, &limits, TWS_END_RESET_POLICY, &ended);
 	assert_int_equal(ended.bytes_sent, 7); /* the reset emptied the counters */
 	assert_int_equal(ended.bytes_received, 9);
 	words.info.tcpi_segs_out = 5;
 	words.info.tcpi_bytes_received = 11;
 	words.info.tcpi_notsent_bytes = 100;
-	last_words_decide(&words, &begun, 6, TWS_END_NONE, &ended);
+	last_words_decide(&words, &begun, &limits, TWS_END_NONE, &ended);
 	assert_int_equal(ended.ending, TWS_END_RESET_UNREAD);
 	assert_int_equal(ended.bytes_sent, 100);
 	assert_int_equal(ended.bytes_received, 11);
 	begun.state_at_close = STATE_CLOSE_WAIT;
-	last_words_decide(&words, &begun, 6, TWS_END_NONE, &ended);
+	last_words_decide(&words, &begun, &limits, TWS_END_NONE, &ended);
 	assert_int_equal(ended.bytes_received, 10);
 	begun.state_at_close = STATE_CLOSE; /* the program had shut down */
 	words.fin_acked = words.time_wait = true;
 	words.unread = 0;
-	last_words_decide(&words, &begun, 6, TWS_END_NONE, &ended);
+	last_words_decide(&words, &begun, &limits, TWS_END_NONE, &ended);
 	assert_int_equal(ended.bytes_received, 10);
 }
 

@@ -45,36 +45,48 @@ struct beginning {
 	struct open_connection *former; /* the attempt before, on the same socket */
 	struct tcp_info info;		/* of the former one, if the call dissolves it */
 	struct publish_decision decision;
+	struct attempt_limits limits;
 	uint64_t began_ns;
 	uint32_t flags;
 };
 
 /* ------------------------------------------------------------------- the socket */
 
-static uint64_t option_of(int fd, int name)
+static uint64_t option_of(int fd, int level, int name)
 {
 	uint64_t value = 0;
 	socklen_t length = sizeof(value);
 
-	return getsockopt(fd, SOL_SOCKET, name, &value, &length) == 0 ? value : 0;
+	return getsockopt(fd, level, name, &value, &length) == 0 ? value : 0;
 }
 
 /* False: not a TCP socket. */
 static bool read_socket(const struct supervision *supervision, int fd,
 			struct socket_facts *ret_facts)
 {
-	int protocol = (int)option_of(fd, SO_PROTOCOL);
+	int protocol = (int)option_of(fd, SOL_SOCKET, SO_PROTOCOL);
 	uint64_t net_cookie;
 
 	if (protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP)
 		return false;
-	net_cookie = supervision->net_cookie ? option_of(fd, SO_NETNS_COOKIE) : 0;
+	net_cookie =
+	    supervision->net_cookie ? option_of(fd, SOL_SOCKET, SO_NETNS_COOKIE) : 0;
 	*ret_facts = (struct socket_facts){
-	    .cookie = option_of(fd, SO_COOKIE),
+	    .cookie = option_of(fd, SOL_SOCKET, SO_COOKIE),
 	    .mptcp = protocol == IPPROTO_MPTCP,
 	    .elsewhere = net_cookie != supervision->net_cookie,
 	};
 	return ret_facts->cookie != 0;
+}
+
+/* TCP_SYNCNT, or net.ipv4.tcp_syn_retries of its network namespace. */
+static struct attempt_limits read_limits(const struct supervision *supervision, int fd)
+{
+	return (struct attempt_limits){
+	    .syn_retries = (uint32_t)option_of(fd, IPPROTO_TCP, TCP_SYNCNT) +
+			   supervision->linear_syns,
+	    .user_timeout_ms = (uint32_t)option_of(fd, IPPROTO_TCP, TCP_USER_TIMEOUT),
+	};
 }
 
 /* ---------------------------------------------------------- what becomes of it */
@@ -215,6 +227,7 @@ static bool look_at_socket(const struct work *work, int fd, struct beginning *be
 		return read_info(fd, &beginning->info);
 	if (beginning->former && is_repeated(fd, beginning->former))
 		return false;
+	beginning->limits = read_limits(supervision, fd);
 	beginning->flags = flags_of(beginning);
 	if (!beginning->former)
 		beginning->flags |=
@@ -239,8 +252,10 @@ static void publish_beginning(const struct work *work, const struct beginning *b
 	struct open_connection *open =
 	    published ? publish_begun(published, &connection) : NULL;
 
-	if (open)
-		open->unfollowed = beginning->facts.mptcp || beginning->facts.elsewhere;
+	if (!open)
+		return;
+	open->unfollowed = beginning->facts.mptcp || beginning->facts.elsewhere;
+	open->limits = beginning->limits;
 }
 
 /* The kernel takes the answer only if the call still waits. So it is also what says that
@@ -290,7 +305,7 @@ static void take_close(const struct work *work, int fd)
 {
 	struct supervision *supervision = work->supervision;
 	struct open_connection *open =
-	    publish_open_of(supervision->publisher, option_of(fd, SO_COOKIE));
+	    publish_open_of(supervision->publisher, option_of(fd, SOL_SOCKET, SO_COOKIE));
 
 	if (open)
 		policy_at_close(open, work->caller, fd, (int)work->data->args[0],

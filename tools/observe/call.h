@@ -42,12 +42,12 @@ struct supervision {
 	struct policy_layers layers;
 	struct policy_at_call policy;
 	struct binding binding;
-	uint64_t net_cookie; /* of our network namespace; 0: not known */
-	uint32_t syn_retries;
-	uint64_t missed;  /* what was not observed, and is published as such */
-	uint64_t lost_ns; /* when messages of endings were lost; 0: they were not */
-	int netlink;	  /* of struct supervisor_setup */
-	bool finishing;	  /* nothing is waited for any more */
+	uint64_t net_cookie;  /* of our network namespace; 0: not known */
+	uint32_t linear_syns; /* net.ipv4.tcp_syn_linear_timeouts */
+	uint64_t missed;      /* what was not observed, and is published as such */
+	uint64_t lost_ns;     /* when messages of endings were lost; 0: they were not */
+	int netlink;	      /* of struct supervisor_setup */
+	bool finishing;	      /* nothing is waited for any more */
 };
 
 /* Opens what it needs. 0, or -errno with a one-line reason. */
@@ -87,10 +87,10 @@ void supervision_tick(struct supervision *supervision);
 /* ------------------------------------------------------------------ the decision */
 
 /* How a connection ended, as the kernel's last words about it show. Pure. `began_ns`:
- * when its call was seen; `syn_retries`: how often a SYN is sent again before its
- * attempt times out. */
+ * when its call was seen; `limits`: when an attempt times out. */
 void last_words_decide(const struct last_words *words,
-		       const struct publish_connection *begun, uint32_t syn_retries,
-		       enum tws_ending decided, struct publish_connection *ret_ended);
+		       const struct publish_connection *begun,
+		       const struct attempt_limits *limits, enum tws_ending decided,
+		       struct publish_connection *ret_ended);
 
 #endif

@@ -18,9 +18,21 @@ static bool was_established(const struct last_words *words, uint64_t began_ns)
 	       words->info.tcpi_last_data_sent <= age_ms + CLOCK_MS;
 }
 
+/* A program may give up just then, or when the kernel has given up already. */
+static bool timed_out(const struct last_words *words, uint64_t began_ns,
+		      const struct attempt_limits *limits)
+{
+	const uint32_t retries = words->info.tcpi_total_retrans;
+
+	return retries >= limits->syn_retries ||
+	       (retries && limits->user_timeout_ms &&
+		words->read_ns - began_ns >= limits->user_timeout_ms * MS);
+}
+
 /* An attempt that came to nothing. Why one failed before it sent anything is left open:
  * failed_other. */
-static void decide_attempt(const struct last_words *words, uint32_t syn_retries,
+static void decide_attempt(const struct last_words *words,
+			   const struct attempt_limits *limits,
 			   struct publish_connection *ended)
 {
 	const struct tcp_info *info = &words->info;
@@ -31,7 +43,7 @@ static void decide_attempt(const struct last_words *words, uint32_t syn_retries,
 		return;
 	if (info->tcpi_segs_in)
 		ended->failure = TWS_failed_refused;
-	else if (info->tcpi_total_retrans >= syn_retries)
+	else if (timed_out(words, ended->began_ns, limits))
 		ended->failure = TWS_failed_timed_out;
 	else
 		ended->ending = TWS_END_ABANDONED;
@@ -122,8 +134,9 @@ static void count_bytes(const struct last_words *words, struct publish_connectio
 }
 
 void last_words_decide(const struct last_words *words,
-		       const struct publish_connection *begun, uint32_t syn_retries,
-		       enum tws_ending decided, struct publish_connection *ret_ended)
+		       const struct publish_connection *begun,
+		       const struct attempt_limits *limits, enum tws_ending decided,
+		       struct publish_connection *ret_ended)
 {
 	*ret_ended = *begun;
 	ret_ended->ended_ns = words->read_ns;
@@ -132,7 +145,7 @@ void last_words_decide(const struct last_words *words,
 		ret_ended->remote = words->remote;
 	if (!words->fin_acked && decided != TWS_END_RESET_POLICY &&
 	    !was_established(words, begun->began_ns)) {
-		decide_attempt(words, syn_retries, ret_ended);
+		decide_attempt(words, limits, ret_ended);
 		return;
 	}
 	ret_ended->ending = words->fin_acked ? decide_closed(words, begun->flags, decided)

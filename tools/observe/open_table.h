@@ -27,6 +27,12 @@ struct close_plan {
 	uint64_t waited_for; /* see caller_alone.h */
 };
 
+/* When the kernel gives up an attempt that nobody answers. */
+struct attempt_limits {
+	uint32_t syn_retries;	  /* once the SYN was sent again so often */
+	uint32_t user_timeout_ms; /* and after the first time, when it is so old; 0: no */
+};
+
 struct open_connection {
 	uint64_t cookie; /* not 0 */
 	struct published *published;
@@ -49,6 +55,7 @@ struct open_connection {
 	uint8_t decided;	/* enum tws_ending; TWS_END_NONE: the kernel will say */
 	uint8_t state_at_close; /* enum tcp_state; 0: no close was seen */
 	uint64_t bytes_sent, bytes_received;
+	struct attempt_limits limits;
 	bool unfollowed; /* the kernel will not say how it goes on */
 };
 

@@ -87,8 +87,8 @@ static void take_words(void *data, const struct last_words *words)
 		publish_moved(open, &words->remote);
 	remote = remote_of(open);
 	begun = describe_open(open, &remote);
-	last_words_decide(words, &begun, supervision->syn_retries,
-			  (enum tws_ending)open->decided, &ended);
+	last_words_decide(words, &begun, &open->limits, (enum tws_ending)open->decided,
+			  &ended);
 	find_failure(&ended, words);
 	publish_ended(open->published, &ended);
 }
@@ -339,12 +339,14 @@ static uint64_t own_net_cookie(void)
 	return cookie;
 }
 
-static uint32_t read_syn_retries(void)
+/* Kernels before 6.5 have none. */
+static uint32_t read_linear_syns(void)
 {
 	char text[32];
 
-	if (proc_read("/proc/sys/net/ipv4/tcp_syn_retries", text, sizeof(text)) != 0)
-		return 6;
+	if (proc_read("/proc/sys/net/ipv4/tcp_syn_linear_timeouts", text, sizeof(text)) !=
+	    0)
+		return 0;
 	return (uint32_t)strtoul(text, NULL, 10);
 }
 
@@ -358,7 +360,7 @@ int supervision_open(struct supervision *supervision, const struct publish_place
 	policy_layers_init(&supervision->layers);
 	callers_init(&supervision->callers);
 	supervision->net_cookie = own_net_cookie();
-	supervision->syn_retries = read_syn_retries();
+	supervision->linear_syns = read_linear_syns();
 	snprintf(ret_error, size, "%s", strerror(ENOMEM));
 	result = publisher_open(&supervision->publisher, TWS_OBSERVER_SUPERVISOR, place);
 	if (result == 0) {
