@@ -240,6 +240,13 @@ def test_failures_are_counted_and_a_blocking_connect_keeps_its_reason_to_itself(
     t.counters(report, attempts=60, established=20, ended_local_fin=20, failed_no_port=40)
 
 
+def test_each_call_without_a_route_is_an_attempt_as_with_the_shim(t):
+    for steps in (("connect?", "connect?", "connect?"), ("connect?", "port:81", "connect?", "port:80", "connect?")):
+        for program in (t.prog("client"), compiled(t, "gcc")):
+            report = run_supervised(t, program, "203.0.113.7", "80", "socket", *steps, "close", "repeat:20")
+            t.counters(report, attempts=60, failed_unreachable=60)
+
+
 def test_repeated_and_interrupted_connects_are_one_attempt_each(t):
     client, server = compiled(t, "gcc"), t.server()
     report = run_supervised(t, client, ADDRESS, str(server.port), "socket", "nonblock", "connect-poll",

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -12,6 +13,7 @@
 #include "shim/shared/clock.h"
 #include "shim/shared/newer.h"
 #include "tools/kernel/kernel.h"
+#include "tools/observe/bpf.h"
 #include "tools/observe/caller_alone.h"
 #include "tools/observe/connect_call.h"
 #include "tools/observe/keeper.h"
@@ -44,6 +46,7 @@ struct beginning {
 	struct tws_address to; /* not known: an attempt before it ends all the same */
 	struct open_connection *former; /* the attempt before, on the same socket */
 	struct tcp_info info;		/* of the former one, if the call dissolves it */
+	bool unsent;			/* the former one sent nothing */
 	struct publish_decision decision;
 	struct attempt_limits limits;
 	uint64_t began_ns;
@@ -98,29 +101,47 @@ static bool read_info(int fd, struct tcp_info *ret_info)
 	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, ret_info, &length) == 0;
 }
 
+static bool sent_nothing(int fd)
+{
+	int unsent = 0;
+
+	return ioctl(fd, SIOCOUTQ, &unsent) == 0 && unsent == 0;
+}
+
+/* Whether an attempt that sent nothing was interrupted by a signal before it began. What
+ * goes to where there is no route, or is followed by an attempt to go elsewhere, has
+ * failed. In another network namespace there may be other routes. */
+static bool was_interrupted(const struct beginning *beginning)
+{
+	return memcmp(&beginning->former->remote, &beginning->to,
+		      sizeof(beginning->to)) == 0 &&
+	       (beginning->facts.elsewhere || !bpf_map_route_error(&beginning->to));
+}
+
 /* A second call on the same socket: to learn the outcome of the first, because a signal
  * interrupted it, or because the first attempt failed. */
-static bool is_repeated(int fd, const struct open_connection *open)
+static bool is_repeated(int fd, struct beginning *beginning)
 {
 	struct tcp_info info = {0};
 	socklen_t length = offsetof(struct tcp_info, tcpi_rto);
-	int unsent = 0;
 
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0)
 		return true;
 	if (info.tcpi_state != STATE_CLOSE)
 		return true;
-	return !open->established_ns && ioctl(fd, SIOCOUTQ, &unsent) == 0 && unsent == 0;
+	beginning->unsent = !beginning->former->established_ns && sent_nothing(fd);
+	return beginning->unsent && was_interrupted(beginning);
 }
 
 /* The attempt before on the same socket has failed. */
-static void end_former(const struct open_connection *open, uint64_t now)
+static void end_former(const struct open_connection *open, bool unsent, uint64_t now)
 {
 	const struct publish_connection failed = {
 	    .cookie = open->cookie,
 	    .ended_ns = now,
 	    .ending = open->established_ns ? TWS_END_RESET_APP : TWS_END_FAILED,
-	    .failure = TWS_failed_other,
+	    .failure =
+		unsent ? supervision_unsent_failure(&open->remote) : TWS_failed_other,
 	};
 
 	publish_ended(open->published, &failed);
@@ -154,7 +175,7 @@ static void end_by_call(const struct beginning *beginning)
 	if (beginning->call.dissolves && beginning->info.tcpi_state != STATE_CLOSE)
 		end_dissolved(beginning->former, &beginning->info, beginning->began_ns);
 	else
-		end_former(beginning->former, beginning->began_ns);
+		end_former(beginning->former, beginning->unsent, beginning->began_ns);
 }
 
 static struct published *publish_caller(struct supervision *supervision,
@@ -223,9 +244,12 @@ static bool look_at_socket(const struct work *work, int fd, struct beginning *be
 	beginning->former =
 	    publish_open_of(supervision->publisher, beginning->facts.cookie);
 	beginning->began_ns = tws_now();
-	if (beginning->former && beginning->call.dissolves)
+	if (beginning->former && beginning->call.dissolves) {
+		beginning->unsent =
+		    !beginning->former->established_ns && sent_nothing(fd);
 		return read_info(fd, &beginning->info);
-	if (beginning->former && is_repeated(fd, beginning->former))
+	}
+	if (beginning->former && is_repeated(fd, beginning))
 		return false;
 	beginning->limits = read_limits(supervision, fd);
 	beginning->flags = flags_of(beginning);

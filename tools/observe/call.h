@@ -84,6 +84,9 @@ void supervision_note_passed(struct supervision *supervision,
  * processes that are dead. */
 void supervision_tick(struct supervision *supervision);
 
+/* Why an attempt failed that sent nothing; its socket does not say. */
+enum tws_counter supervision_unsent_failure(const struct tws_address *to);
+
 /* ------------------------------------------------------------------ the decision */
 
 /* How a connection ended, as the kernel's last words about it show. Pure. `began_ns`:

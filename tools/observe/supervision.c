@@ -61,16 +61,19 @@ static struct tws_address remote_of(const struct open_connection *open)
 	return entry->address;
 }
 
-/* The socket of an attempt that sent nothing does not say why. */
+enum tws_counter supervision_unsent_failure(const struct tws_address *to)
+{
+	int error = bpf_map_route_error(to);
+
+	return tws_failure_counter(error ? error : EADDRNOTAVAIL);
+}
+
 static void find_failure(struct publish_connection *ended, const struct last_words *words)
 {
-	int error;
-
 	if (ended->ending != TWS_END_FAILED || ended->failure != TWS_failed_other ||
 	    words->info.tcpi_segs_out || words->unsent)
 		return;
-	error = bpf_map_route_error(&ended->remote);
-	ended->failure = tws_failure_counter(error ? error : EADDRNOTAVAIL);
+	ended->failure = supervision_unsent_failure(&ended->remote);
 }
 
 static void take_words(void *data, const struct last_words *words)
