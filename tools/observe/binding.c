@@ -25,14 +25,19 @@ uint16_t binding_port(int fd)
 						      : address.in6.sin6_port);
 }
 
-static uint64_t *place_of(struct binding *binding, uint64_t cookie)
+static struct binding_known *place_of(struct binding *binding, uint64_t cookie)
 {
-	return &binding->late[cookie % BINDING_LATE];
+	return &binding->known[cookie % BINDING_KNOWN];
 }
 
 void binding_note_late(struct binding *binding, uint64_t cookie)
 {
-	*place_of(binding, cookie) = cookie;
+	*place_of(binding, cookie) = (struct binding_known){cookie, true};
+}
+
+void binding_note_used(struct binding *binding, uint64_t cookie)
+{
+	*place_of(binding, cookie) = (struct binding_known){cookie, false};
 }
 
 static bool is_handed_out(struct binding *binding, uint16_t port)
@@ -48,12 +53,16 @@ static bool is_handed_out(struct binding *binding, uint16_t port)
 
 uint32_t binding_flags(struct binding *binding, int fd, uint64_t cookie)
 {
+	const struct binding_known *known = place_of(binding, cookie);
+	const bool is_known = known->cookie == cookie;
 	uint16_t port = binding_port(fd);
 
+	if (is_known && !known->late)
+		return 0;
 	if (port)
 		return TWS_CONN_APP_BOUND |
 		       (is_handed_out(binding, port) ? TWS_CONN_APP_BOUND_0 : 0);
-	if (*place_of(binding, cookie) != cookie)
+	if (!is_known)
 		return 0;
 	return TWS_CONN_APP_BOUND | TWS_CONN_APP_BOUND_0 | TWS_CONN_LATE_BIND;
 }

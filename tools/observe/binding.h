@@ -6,18 +6,28 @@
 #ifndef TWS_TOOLS_OBSERVE_BINDING_H
 #define TWS_TOOLS_OBSERVE_BINDING_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-#define BINDING_LATE 1024 /* sockets that are bound and not connected yet */
+#define BINDING_KNOWN 1024 /* sockets that are about to connect */
+
+struct binding_known {
+	uint64_t cookie;
+	bool late; /* by a rule, it took no port; false: its port is of an attempt before
+		    */
+};
 
 struct binding {
-	uint64_t late[BINDING_LATE]; /* cookies: by a rule, they took no port */
-	uint64_t read_ns;	     /* when the range was read; 0: not yet */
-	uint16_t low, high;	     /* the ports that the kernel hands out */
+	struct binding_known known[BINDING_KNOWN];
+	uint64_t read_ns;   /* when the range was read; 0: not yet */
+	uint16_t low, high; /* the ports that the kernel hands out */
 };
 
 /* A rule had it take no port at bind(). */
 void binding_note_late(struct binding *binding, uint64_t cookie);
+
+/* It was unconnected, and shows the port that it had. */
+void binding_note_used(struct binding *binding, uint64_t cookie);
 
 /* The bits of enum tws_conn_flag about it, of a socket that is about to connect for the
  * first time. */

@@ -2,10 +2,7 @@
 #include "tools/observe/call.h"
 
 #include <errno.h>
-#include <linux/sockios.h>
 #include <netinet/in.h>
-#include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -13,14 +10,13 @@
 #include "shim/shared/clock.h"
 #include "shim/shared/newer.h"
 #include "tools/kernel/kernel.h"
-#include "tools/observe/bpf.h"
 #include "tools/observe/caller_alone.h"
 #include "tools/observe/connect_call.h"
+#include "tools/observe/former.h"
 #include "tools/observe/keeper.h"
 #include "tools/observe/notify_filter.h"
 #include "tools/observe/open_table.h"
 #include "tools/observe/policy_at_close.h"
-#include "tools/observe/tcp_state.h"
 
 #define I386_CLOSE 6
 
@@ -45,8 +41,7 @@ struct beginning {
 	struct socket_facts facts;
 	struct tws_address to; /* not known: an attempt before it ends all the same */
 	struct open_connection *former; /* the attempt before, on the same socket */
-	struct tcp_info info;		/* of the former one, if the call dissolves it */
-	bool unsent;			/* the former one sent nothing */
+	struct former_socket socket;	/* as the former one left it */
 	struct publish_decision decision;
 	struct attempt_limits limits;
 	uint64_t began_ns;
@@ -92,91 +87,7 @@ static struct attempt_limits read_limits(const struct supervision *supervision, 
 	};
 }
 
-/* ---------------------------------------------------------- what becomes of it */
-
-static bool read_info(int fd, struct tcp_info *ret_info)
-{
-	socklen_t length = sizeof(*ret_info);
-
-	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, ret_info, &length) == 0;
-}
-
-static bool sent_nothing(int fd)
-{
-	int unsent = 0;
-
-	return ioctl(fd, SIOCOUTQ, &unsent) == 0 && unsent == 0;
-}
-
-/* Whether an attempt that sent nothing was interrupted by a signal before it began. What
- * goes to where there is no route, or is followed by an attempt to go elsewhere, has
- * failed. In another network namespace there may be other routes. */
-static bool was_interrupted(const struct beginning *beginning)
-{
-	return memcmp(&beginning->former->remote, &beginning->to,
-		      sizeof(beginning->to)) == 0 &&
-	       (beginning->facts.elsewhere || !bpf_map_route_error(&beginning->to));
-}
-
-/* A second call on the same socket: to learn the outcome of the first, because a signal
- * interrupted it, or because the first attempt failed. */
-static bool is_repeated(int fd, struct beginning *beginning)
-{
-	struct tcp_info info = {0};
-	socklen_t length = offsetof(struct tcp_info, tcpi_rto);
-
-	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0)
-		return true;
-	if (info.tcpi_state != STATE_CLOSE)
-		return true;
-	beginning->unsent = !beginning->former->established_ns && sent_nothing(fd);
-	return beginning->unsent && was_interrupted(beginning);
-}
-
-/* The attempt before on the same socket has failed. */
-static void end_former(const struct open_connection *open, bool unsent, uint64_t now)
-{
-	const struct publish_connection failed = {
-	    .cookie = open->cookie,
-	    .ended_ns = now,
-	    .ending = open->established_ns ? TWS_END_RESET_APP : TWS_END_FAILED,
-	    .failure =
-		unsent ? supervision_unsent_failure(&open->remote) : TWS_failed_other,
-	};
-
-	publish_ended(open->published, &failed);
-}
-
-/* connect() with AF_UNSPEC resets what is established, and gives up an attempt. The
- * socket lives on, so the kernel has no last words. */
-static void end_dissolved(const struct open_connection *open, const struct tcp_info *info,
-			  uint64_t now)
-{
-	const bool attempt =
-	    info->tcpi_state == STATE_SYN_SENT || info->tcpi_state == STATE_SYN_RECV;
-	const struct publish_connection dissolved = {
-	    .cookie = open->cookie,
-	    .established_ns =
-		open->established_ns ? open->established_ns : open->began_ns,
-	    .local = open->local,
-	    .ended_ns = now,
-	    .ending = attempt ? TWS_END_ABANDONED : TWS_END_RESET_APP,
-	    .bytes_sent = info->tcpi_bytes_sent - info->tcpi_bytes_retrans +
-			  info->tcpi_notsent_bytes,
-	    .bytes_received =
-		info->tcpi_bytes_received - tcp_state_has_fin(info->tcpi_state),
-	};
-
-	publish_ended(open->published, &dissolved);
-}
-
-static void end_by_call(const struct beginning *beginning)
-{
-	if (beginning->call.dissolves && beginning->info.tcpi_state != STATE_CLOSE)
-		end_dissolved(beginning->former, &beginning->info, beginning->began_ns);
-	else
-		end_former(beginning->former, beginning->unsent, beginning->began_ns);
-}
+/* --------------------------------------------------------------- what begins */
 
 static struct published *publish_caller(struct supervision *supervision,
 					struct caller *caller)
@@ -244,12 +155,13 @@ static bool look_at_socket(const struct work *work, int fd, struct beginning *be
 	beginning->former =
 	    publish_open_of(supervision->publisher, beginning->facts.cookie);
 	beginning->began_ns = tws_now();
-	if (beginning->former && beginning->call.dissolves) {
-		beginning->unsent =
-		    !beginning->former->established_ns && sent_nothing(fd);
-		return read_info(fd, &beginning->info);
-	}
-	if (beginning->former && is_repeated(fd, beginning))
+	if (beginning->former && !former_read(&beginning->socket, fd, beginning->former))
+		return false;
+	if (beginning->former && beginning->call.dissolves)
+		return true;
+	if (beginning->former &&
+	    former_goes_on(&beginning->socket, beginning->former, &beginning->to,
+			   beginning->facts.elsewhere))
 		return false;
 	beginning->limits = read_limits(supervision, fd);
 	beginning->flags = flags_of(beginning);
@@ -294,8 +206,11 @@ static void begin_connection(struct work *work, const struct beginning *beginnin
 {
 	if (!let_go_on(work))
 		return;
-	if (beginning->former)
-		end_by_call(beginning);
+	if (beginning->former) {
+		former_end(&beginning->socket, beginning->former,
+			   beginning->call.dissolves, beginning->began_ns);
+		binding_note_used(&work->supervision->binding, beginning->facts.cookie);
+	}
 	if (beginning->to.family)
 		publish_beginning(work, beginning);
 }
