@@ -224,11 +224,11 @@ def prepare_mosquitto(directory):
 
 def mosquitto_units(directory):
     """Python scripts that play the client of the server, or the server of a client; each is a test,
-    and twenty are a unit."""
+    and twenty are a unit. Only their names begin with a digit: test.py runs all of them at once."""
     source = os.path.join(directory, "source")
     for folder in ("broker", "lib"):
         with open(os.path.join(source, "test", folder, "Makefile"), encoding="utf-8") as file:
-            tests = re.findall(r"^\t\./(\S+\.py(?: \S+)?)$", file.read(), re.M)
+            tests = re.findall(r"^\t\./(\d\S+\.py(?: \S+)?)$", file.read(), re.M)
         tests = [t.replace("$@", way) for way in ("c", "cpp") for t in tests if "$@" in t] or tests
         command = ["unshare", "-m", "sh", "-c", MOSQUITTO, "sh", source, folder]
         for number, part in slices(tests, 20):
@@ -300,7 +300,8 @@ SUITES = [
           lambda directory: build(directory, "libuv1", "-j2", "all", "test/run-tests",
                                   first=["sh", "autogen.sh"])),
     Suite("mosquitto", ["mosquitto", "mosquitto-clients", "libmosquitto-dev", "libmosquittopp-dev",
-                        "libcjson-dev", "dpkg-dev", "g++", "make", "openssl"], mosquitto_units,
+                        "libcjson-dev", "dpkg-dev", "g++", "make", "openssl", "python3-psutil"],
+          mosquitto_units,
           prepare_mosquitto),
     Suite("redis", ["redis-server", "redis-tools", "tcl8.6", "dpkg-dev"], redis_units,
           lambda directory: fetch("redis", directory)),
