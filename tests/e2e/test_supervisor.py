@@ -96,6 +96,38 @@ def test_a_peer_that_sends_after_our_close_did_not_close_first(t):
         assert total["ended_local_fin"] == total["established"] == MANY - total["unobserved"], total
 
 
+SAME_PORT = """#include <arpa/inet.h>
+    #include <stdlib.h>
+    #include <sys/socket.h>
+    #include <unistd.h>
+    int main(int argc, char **argv) {
+        struct sockaddr_in to = {AF_INET, htons(atoi(argv[1])), {inet_addr(argv[2])}};
+        struct sockaddr_in from = {AF_INET, htons(23999), {inet_addr(argv[2])}};
+        char byte = 'x';
+        int one = 1;
+        for (int i = 0; i < 40; i++) {
+            int c = socket(AF_INET, SOCK_STREAM, 0);
+            setsockopt(c, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+            if (bind(c, (void *)&from, sizeof(from)) || connect(c, (void *)&to, sizeof(to))) return 1;
+            write(c, &byte, 1);
+            read(c, &byte, 1);
+            shutdown(c, SHUT_WR);
+            if (read(c, &byte, 1)) return 2;
+            close(c);
+        }
+        return 0; }"""
+
+
+def test_a_time_wait_whose_port_is_taken_at_once_is_seen_before(t):
+    """How soon the kernel tells depends on how busy the machine is: what it tells too late is unseen."""
+    t.need("gcc")
+    path, server = os.path.join(t.scratch, "same-port"), t.server()
+    t.run("gcc", "-w", "-static", "-o", path, t.file("same_port.c", SAME_PORT), shim=False)
+    total = run_supervised(t, path, str(server.port), ADDRESS)["total"]
+    assert total["established"] + total["unobserved"] == 40 and total["ended_remote_fin"] == 0, total
+    assert total["ended_local_fin"] > total["ended_unseen"], total
+
+
 def test_the_peers_fin_is_no_byte_where_a_close_is_seen(t):
     options = ("-p", f"close=reset,dry_run=true,to={ADDRESS}")
     for mode, steps in (("echo", ("send:1", "recv", "shutdown:wr", "wait-hup", "close")),

@@ -352,6 +352,10 @@ static void a_peer_closed_first_only_if_its_fin_came_before_it_answered_ours(voi
 	assert_int_equal(decided(&words, 0, TWS_END_NONE).ending, TWS_END_UNSEEN);
 	assert_int_equal(decided(&words, 0, TWS_END_LOCAL_FIN).ending, TWS_END_LOCAL_FIN);
 	words.late = false;
+	words.taken = true;
+	assert_int_equal(decided(&words, 0, TWS_END_NONE).ending, TWS_END_REMOTE_FIN);
+	assert_int_equal(decided(&words, TWS_CONN_APP_BOUND, TWS_END_NONE).ending,
+			 TWS_END_UNSEEN);
 	words.unread = 1;
 	assert_int_equal(decided(&words, 0, TWS_END_LOCAL_FIN).ending,
 			 TWS_END_REMOTE_FIN);

@@ -140,6 +140,14 @@ static uint32_t flags_of(const struct beginning *beginning)
 	       (beginning->to.family == TWS_IPV6 ? TWS_CONN_IPV6 : 0);
 }
 
+/* A connection from a port that the program chose may take the place of a TIME_WAIT that
+ * was left there a moment ago. So what ended is looked at before it begins. */
+static void hear_of_port(const struct supervision *supervision, int fd)
+{
+	if (binding_port(fd))
+		last_words_drain(supervision->words);
+}
+
 /* `fd` is our copy of its descriptor. False: no connection begins. */
 static bool look_at_socket(const struct work *work, int fd, struct beginning *beginning,
 			   bool *ret_gone)
@@ -152,6 +160,7 @@ static bool look_at_socket(const struct work *work, int fd, struct beginning *be
 				 ret_gone);
 	if (*ret_gone)
 		return false;
+	hear_of_port(supervision, fd);
 	beginning->former =
 	    publish_open_of(supervision->publisher, beginning->facts.cookie);
 	beginning->began_ns = tws_now();

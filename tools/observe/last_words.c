@@ -155,6 +155,15 @@ struct look_up {
 	struct inet_diag_req_v2 request;
 };
 
+/* Whoever has its addresses now: another connection may be there already. */
+static struct inet_diag_sockid whoever(const struct inet_diag_sockid *id)
+{
+	struct inet_diag_sockid ret = *id;
+
+	ret.idiag_cookie[0] = ret.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+	return ret;
+}
+
 static void write_look_ups(const struct last_words_source *source,
 			   struct look_up look_ups[BATCH])
 {
@@ -167,15 +176,19 @@ static void write_look_ups(const struct last_words_source *source,
 		    .request = {.sdiag_family = source->asked[i].family,
 				.sdiag_protocol = IPPROTO_TCP,
 				.idiag_states = ~0u,
-				.id = source->asked[i].id},
+				.id = whoever(&source->asked[i].id)},
 		};
 }
 
-/* A TIME_WAIT socket is in FIN_WAIT2 until the peer closes too. */
-static bool is_time_wait(const struct inet_diag_msg *diag)
+/* A TIME_WAIT socket is in FIN_WAIT2 until the peer closes too. Another connection from
+ * the same port may have taken its place. */
+static void take_answer(struct last_words *words, const struct inet_diag_msg *diag)
 {
-	return diag->idiag_state == STATE_TIME_WAIT ||
-	       diag->idiag_state == STATE_FIN_WAIT2;
+	if (kernel_decode_cookie(&diag->id) == words->cookie)
+		words->time_wait = diag->idiag_state == STATE_TIME_WAIT ||
+				   diag->idiag_state == STATE_FIN_WAIT2;
+	else
+		words->taken = diag->idiag_state != STATE_LISTEN;
 }
 
 /* Returns how many answers the message has. An error means that the socket does not
@@ -193,7 +206,8 @@ static uint32_t take_answers(struct last_words_source *source, const void *bytes
 			continue;
 		count++;
 		diag = kernel_decode_message(header);
-		source->asked[place].time_wait = diag && is_time_wait(diag);
+		if (diag)
+			take_answer(&source->asked[place], diag);
 	}
 	return count;
 }

@@ -25,7 +25,8 @@ struct last_words {
 	uint8_t family;		 /* AF_INET, AF_INET6 */
 	bool fin_acked;		 /* the peer acknowledged our FIN */
 	bool time_wait;		 /* it left one here, or will; with fin_acked */
-	bool late; /* read so late that a TIME_WAIT socket may be gone already */
+	bool late;  /* read so late that a TIME_WAIT socket may be gone already */
+	bool taken; /* another connection has the same addresses now */
 };
 
 struct last_words_user {

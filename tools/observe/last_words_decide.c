@@ -69,6 +69,13 @@ static bool tells(enum tws_ending at_close, const struct last_words *words)
 	       !(at_close == TWS_END_LOCAL_FIN && words->unread);
 }
 
+/* Whether there may have been a TIME_WAIT. The kernel lets nobody take its place within a
+ * second, but who chose the port. */
+static bool may_have_left(const struct last_words *words, uint32_t flags)
+{
+	return words->late || (words->taken && flags & TWS_CONN_APP_BOUND);
+}
+
 /* Both sides have closed, or TCP_LINGER2 < 0 dropped the socket when ours was
  * acknowledged. A TIME_WAIT may be gone already: a reset takes it away, as where the peer
  * sends data after our close. Then it can look as if the peer had closed first. */
@@ -84,7 +91,7 @@ static enum tws_ending decide_closed(const struct last_words *words, uint32_t fl
 		return words->unread ? TWS_END_REMOTE_FIN : TWS_END_FIN_RESET;
 	if (!may_have_closed_first(words))
 		return TWS_END_LOCAL_FIN;
-	return words->late ? TWS_END_UNSEEN : TWS_END_REMOTE_FIN;
+	return may_have_left(words, flags) ? TWS_END_UNSEEN : TWS_END_REMOTE_FIN;
 }
 
 static enum tws_ending decide_reset(const struct last_words *words,
@@ -114,7 +121,8 @@ static bool counts_fin(const struct last_words *words, uint8_t state_at_close,
 {
 	return ending == TWS_END_REMOTE_FIN || had_fin(words, state_at_close) ||
 	       (words->unread &&
-		(ending == TWS_END_LOCAL_FIN || ending == TWS_END_FIN_RESET));
+		(ending == TWS_END_LOCAL_FIN || ending == TWS_END_FIN_RESET ||
+		 (ending == TWS_END_UNSEEN && words->fin_acked)));
 }
 
 /* After tcp_disconnect() there is only what a close showed that was seen. A FIN that was
