@@ -108,14 +108,20 @@ static bool is_unreached(int fd)
 }
 #endif
 
-/* A filter would take the privileges away that it gains. */
-static bool is_plain(int fd)
+/* The loader may ignore LD_PRELOAD. A filter would take the privileges away that it
+ * gains, so the helper only says that nobody observes it. */
+static bool may_gain(int fd, const struct stat *stat)
+{
+	return stat->st_mode & (S_ISUID | S_ISGID) ||
+	       tws_sys4(TWS_RARELY(SYS_fgetxattr), fd, "security.capability", 0, 0) > 0;
+}
+
+static bool is_helpers(int fd)
 {
 	struct stat stat = {0};
 
 	return tws_sys2(SYS_fstat, fd, &stat) == 0 && S_ISREG(stat.st_mode) &&
-	       !(stat.st_mode & (S_ISUID | S_ISGID)) &&
-	       tws_sys4(TWS_RARELY(SYS_fgetxattr), fd, "security.capability", 0, 0) <= 0;
+	       (may_gain(fd, &stat) || is_unreached(fd));
 }
 
 static bool may_execute(const char *path)
@@ -146,8 +152,7 @@ bool tws_supervised_find(const char *path, struct tws_exec *exec)
 	exec->target[0] = '\0';
 	if (fd < 0)
 		return false;
-	found = is_plain(fd) && is_unreached(fd) && may_execute(path) &&
-		note_target(path, exec);
+	found = is_helpers(fd) && may_execute(path) && note_target(path, exec);
 	tws_sys1(SYS_close, fd);
 	return found;
 }

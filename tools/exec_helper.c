@@ -6,11 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "shim/shared/rundir.h"
 #include "shim/shared/helper.h"
 #include "tools/base/cli.h"
+#include "tools/launch/reach.h"
 #include "tools/observe/door.h"
 #include "tools/segments/rundir.h"
 
@@ -41,6 +44,39 @@ static int open_run_of_environment(void)
 	return tag && tws_run_parse(tag, run) ? open_run_directory(tag) : -ENOENT;
 }
 
+static bool may_gain(const char *path)
+{
+	struct stat st;
+
+	return (stat(path, &st) == 0 && st.st_mode & (S_ISUID | S_ISGID)) ||
+	       getxattr(path, "security.capability", NULL, 0) > 0;
+}
+
+/* Whether no supervisor is needed, or none can observe it, of which ours is told. */
+static bool goes_alone(const char *path)
+{
+	char text[DOOR_TEXT_SIZE];
+	struct reach reach;
+
+	if (!may_gain(path))
+		return false;
+	reach = reach_command(path, NULL);
+	if (reach.verdict != REACH_SETID && reach.verdict != REACH_CAPABILITIES)
+		return reach_is_reached(reach.verdict);
+	snprintf(text, sizeof(text), "%.*s: the shim does not reach it: %s: %s",
+		 DOOR_PATH_SIZE, path, reach.why, reach.instead);
+	door_tell_unreached(open_run_of_environment(), TWS_HELPER_DOOR, text);
+	return true;
+}
+
+static int become(const struct door_program *program)
+{
+	if (!goes_alone(program->path))
+		return door_exec(open_run_of_environment(), TWS_HELPER_DOOR, program);
+	execve(program->path, program->argv, program->environment);
+	return errno;
+}
+
 int exec_helper(char *const *argv)
 {
 	const char *target = getenv(TWS_HELPER_TARGET);
@@ -53,7 +89,7 @@ int exec_helper(char *const *argv)
 		return -1;
 	snprintf(path, sizeof(path), "%s", target);
 	unsetenv(TWS_HELPER_TARGET);
-	error = door_exec(open_run_of_environment(), TWS_HELPER_DOOR, &program);
+	error = become(&program);
 	return cli_fail(error == ENOENT ? NOT_FOUND : NOT_EXECUTABLE, "%s: %s", path,
 			strerror(error));
 }

@@ -165,6 +165,19 @@ static void run_say_missed(uint64_t count, const char *what)
 		cli_fail(0, "%s %s", print_number(number, count), what);
 }
 
+static void run_say_unreached(const struct supervisor_counts *counts)
+{
+	char text[2 * DOOR_TEXT_SIZE];
+
+	for (unsigned i = 0; i < counts->unreached && i < SUPERVISOR_TEXTS; i++) {
+		print_escape(text, sizeof(text), counts->unreached_text[i]);
+		cli_fail(0, "%s", text);
+	}
+	if (counts->unreached > SUPERVISOR_TEXTS)
+		run_say_missed(counts->unreached - SUPERVISOR_TEXTS,
+			       "more programs like these were not observed");
+}
+
 /* What the supervisor could not take, the kernel observes, if it does. */
 static void run_say_left_out(const struct supervisor_counts *counts)
 {
@@ -176,6 +189,7 @@ static void run_say_left_out(const struct supervisor_counts *counts)
 		    "at the same time");
 		return;
 	}
+	run_say_unreached(counts);
 	run_say_missed(counts->hidden,
 		       "connects are not in the report: they are of other users' "
 		       "processes, or of some that may not be looked into (see "

@@ -3,7 +3,8 @@
  * How a program that the shim does not reach comes to the supervisor of its run: where
  * one is to be executed, the shim executes the helper instead, which is twshim itself,
  * and tells it the program. The helper keeps arguments, environment and pid, hands the
- * program's connect() calls over, and executes it.
+ * program's connect() calls over, and executes it. Of a program that gains privileges it
+ * only says that it is not observed.
  */
 #ifndef TWS_HELPER_H
 #define TWS_HELPER_H

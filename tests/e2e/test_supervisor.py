@@ -623,6 +623,23 @@ def test_the_program_of_a_python_script_keeps_its_arguments_name_and_pid(t):
           shim=False)
 
 
+def test_a_set_user_id_program_of_a_script_is_named(t):
+    need_helper(t)
+    server, client = t.server(), compiled(t, "gcc")
+    gains = os.path.join(t.scratch, "gains")
+    shutil.copy(client, gains)
+    os.chmod(gains, 0o4755)
+    steps = f"{ADDRESS} {server.port} {' '.join(STEPS)}"
+    report = run_supervised(t, "sh", "-c", f"{gains} {steps} repeat:3; {gains} {steps} repeat:2; {client} {steps} repeat:4",
+                            options=("-p", "close=keep"))
+    said = t.result.stderr.decode()
+    if os.statvfs(t.scratch).f_flag & os.ST_NOSUID:
+        raise Skip("its file system is mounted with nosuid")
+    assert said.count(f"{gains}: the shim does not reach it: gains is set-user-ID") == 1, said
+    assert "no new privileges" not in said and report["total"]["established"] == 4, (said, report["total"])
+    assert server.counts["accepted"] == 9
+
+
 def test_without_a_supervisor_to_answer_programs_start_as_always(t):
     need_helper(t)
     server, client = t.server(), compiled(t, "gcc")

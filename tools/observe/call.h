@@ -12,10 +12,13 @@
 
 #include "tools/observe/binding.h"
 #include "tools/observe/caller.h"
+#include "tools/observe/door.h"
 #include "tools/observe/last_words.h"
 #include "tools/observe/policy_at_call.h"
 #include "tools/observe/policy_layers.h"
 #include "tools/observe/publish.h"
+
+#define SUPERVISOR_TEXTS 4
 
 /* In memory that is shared with who started the supervisor. */
 struct supervisor_counts {
@@ -29,6 +32,9 @@ struct supervisor_counts {
 	uint64_t turned_away;	/* programs that were too many at once */
 	uint64_t unseen;	/* endings that were missed */
 	uint64_t with_shim;	/* 1: a program that has the shim called */
+	/* Of programs that it cannot observe: a sentence about each, the first few. */
+	uint64_t unreached;
+	char unreached_text[SUPERVISOR_TEXTS][DOOR_TEXT_SIZE];
 	/* Who started the supervisor says that it observes through the kernel as well:
 	 * what is hidden or turned away is counted there. */
 	uint64_t kernel_too;
@@ -71,8 +77,14 @@ void supervision_set_policy(struct supervision *supervision,
 			    const struct tws_policy_image *given, uint64_t key, int place,
 			    const uint8_t *run);
 
+/* What its programs' filters are to tell of as well: enum notify_also. */
+uint32_t supervision_wants(const struct supervision *supervision);
+
 /* Looks whether another policy is in force now. */
 void supervision_follow_policy(struct supervision *supervision);
+
+/* A program cannot be observed, as the text says. */
+void supervision_note_unreached(struct supervision *supervision, const char *text);
 
 struct keeper_page;
 

@@ -142,6 +142,18 @@ int door_receive(int client)
 	return -EINVAL;
 }
 
+/* A descriptor comes with one byte. */
+bool door_receive_text(int client, char ret_text[DOOR_TEXT_SIZE])
+{
+	ssize_t length =
+	    recv(client, ret_text, DOOR_TEXT_SIZE - 1, MSG_PEEK | MSG_DONTWAIT);
+
+	if (length <= 1)
+		return false;
+	ret_text[length] = '\0';
+	return true;
+}
+
 void door_answer(int client, bool accepted)
 {
 	const char answer = accepted ? DOOR_ACCEPTED : 'n';

@@ -36,6 +36,12 @@ bool door_tell(int client, const struct door_terms *terms);
  * -errno: -EAGAIN: nothing yet. */
 int door_receive(int client);
 
+#define DOOR_TEXT_SIZE 896 /* with its end */
+#define DOOR_PATH_SIZE 320 /* the most of a path in it */
+
+/* Whether a program says, instead, that it cannot be observed, and why. */
+bool door_receive_text(int client, char ret_text[DOOR_TEXT_SIZE]);
+
 /* Answers. */
 void door_answer(int client, bool accepted);
 
@@ -58,6 +64,10 @@ struct door_program {
  * errno of execvpe(). The process must have one thread, and does not change its pid.
  */
 int door_exec(int directory, const char *name, const struct door_program *program);
+
+/* Tells the supervisor of a program that cannot be observed: a sentence for who started
+ * the supervisor. */
+void door_tell_unreached(int directory, const char *name, const char *text);
 
 /* The two halves of that for a program that runs already, and whose listener the caller
  * has: the terms, and then whether the supervisor has taken it. */

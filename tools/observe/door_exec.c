@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -94,6 +95,19 @@ static int knock(int directory, const char *name, pid_t *ret_supervisor)
 	}
 	close(client);
 	return -ECONNREFUSED;
+}
+
+void door_tell_unreached(int directory, const char *name, const char *text)
+{
+	struct door_terms terms;
+	pid_t supervisor;
+	int client = knock(directory, name, &supervisor);
+
+	if (client < 0)
+		return;
+	if (door_hear_terms(client, &terms)) /* else it does not let us in */
+		(void)!send(client, text, strlen(text), MSG_NOSIGNAL);
+	close(client);
 }
 
 bool door_hear_terms(int client, struct door_terms *ret_terms)

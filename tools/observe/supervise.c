@@ -69,19 +69,13 @@ static uint32_t also_of(uint64_t key)
 	return (uint32_t)(key >> 40);
 }
 
-static void watch_program(const struct supervise *supervise, int fd, enum source source,
-			  uint32_t also)
+static void watch_descriptor(const struct supervise *supervise, int fd,
+			     enum source source, uint32_t also)
 {
 	struct epoll_event event = {.events = EPOLLIN,
 				    .data.u64 = key_of(fd, source, also)};
 
 	epoll_ctl(supervise->events, EPOLL_CTL_ADD, fd, &event);
-}
-
-static void watch_descriptor(const struct supervise *supervise, int fd,
-			     enum source source)
-{
-	watch_program(supervise, fd, source, 0);
 }
 
 static void drop_descriptor(const struct supervise *supervise, int fd)
@@ -137,7 +131,13 @@ static void take_calls(struct supervise *supervise, int listener, uint32_t also)
 	       own_session_interruptions() == interruptions)
 		;
 	keeper_set_timer(0);
-	watch_program(supervise, listener, LISTENER, also);
+	watch_descriptor(supervise, listener, LISTENER, also);
+}
+
+static void end_client(struct supervise *supervise, int client)
+{
+	drop_descriptor(supervise, client);
+	supervise->client_count--;
 }
 
 static void take_listener(struct supervise *supervise, int client, uint32_t also)
@@ -156,28 +156,30 @@ static void take_listener(struct supervise *supervise, int client, uint32_t also
 	if (taken) {
 		supervise->listeners[supervise->listener_count++] = listener;
 		supervise->work.counts->handed_over++;
-		watch_program(supervise, listener, LISTENER, also);
+		watch_descriptor(supervise, listener, LISTENER, also);
 	} else if (listener >= 0) {
 		close(listener);
 	}
 	door_answer(client, taken);
-	drop_descriptor(supervise, client);
-	supervise->client_count--;
+	end_client(supervise, client);
 }
 
-static struct door_terms terms_of(const struct supervise *supervise)
+static void hear_client(struct supervise *supervise, int client, uint32_t also)
 {
-	const struct tws_policy_image *policy = supervise->work.layers.image;
+	char text[DOOR_TEXT_SIZE];
 
-	return (struct door_terms){.also =
-				       (policy_wants_closes(policy) ? NOTIFY_CLOSE : 0) |
-				       (policy_wants_binds(policy) ? NOTIFY_BIND : 0)};
+	if (!door_receive_text(client, text)) {
+		take_listener(supervise, client, also);
+		return;
+	}
+	supervision_note_unreached(&supervise->work, text);
+	end_client(supervise, client);
 }
 
 static void welcome(struct supervise *supervise, int client, uint32_t also)
 {
 	supervise->client_count++;
-	watch_program(supervise, client, CLIENT, also);
+	watch_descriptor(supervise, client, CLIENT, also);
 }
 
 static void take_client(struct supervise *supervise)
@@ -186,7 +188,7 @@ static void take_client(struct supervise *supervise)
 	int client;
 
 	supervision_follow_policy(&supervise->work);
-	terms = terms_of(supervise);
+	terms.also = supervision_wants(&supervise->work);
 	client = door_admit(supervise->door, &terms);
 	if (client < 0)
 		return;
@@ -203,7 +205,7 @@ static void start_keeper_again(struct supervise *supervise)
 	close(supervise->keeper.control);
 	if (keeper_start(&supervise->keeper, supervise->listeners,
 			 supervise->listener_count) == 0)
-		watch_descriptor(supervise, supervise->keeper.pidfd, KEEPER);
+		watch_descriptor(supervise, supervise->keeper.pidfd, KEEPER, 0);
 }
 
 /* -------------------------------------------------------------------- the clock */
@@ -326,7 +328,7 @@ static void take_event(struct supervise *supervise, const struct epoll_event *ev
 		take_client(supervise);
 		break;
 	case CLIENT:
-		take_listener(supervise, fd, also);
+		hear_client(supervise, fd, also);
 		break;
 	case LISTENER:
 		if (event->events & EPOLLIN)
@@ -382,14 +384,14 @@ static void prepare_folding(void *data)
 /* Its door, or the program that is at it. */
 static int open_door(struct supervise *supervise)
 {
-	const struct door_terms terms = terms_of(supervise);
+	const struct door_terms terms = {.also = supervision_wants(&supervise->work)};
 
 	supervise->door = -1;
 	if (supervise->setup.directory >= 0) {
 		supervise->door = door_open(supervise->setup.directory, TWS_HELPER_DOOR);
 		if (supervise->door < 0)
 			return supervise->door;
-		watch_descriptor(supervise, supervise->door, AT_DOOR);
+		watch_descriptor(supervise, supervise->door, AT_DOOR, 0);
 	}
 	if (supervise->setup.client < 0)
 		return 0;
@@ -420,8 +422,8 @@ static int open_supervise(struct supervise *supervise, struct supervisor_counts 
 		snprintf(ret_error, size, "%s", strerror(-result));
 		return result;
 	}
-	watch_descriptor(supervise, supervise->control, CONTROL);
-	watch_descriptor(supervise, supervise->keeper.pidfd, KEEPER);
+	watch_descriptor(supervise, supervise->control, CONTROL, 0);
+	watch_descriptor(supervise, supervise->keeper.pidfd, KEEPER, 0);
 	return 0;
 }
 

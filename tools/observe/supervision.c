@@ -18,6 +18,7 @@
 #include "tools/observe/bpf.h"
 #include "tools/observe/call.h"
 #include "tools/observe/keeper.h"
+#include "tools/observe/notify_filter.h"
 #include "tools/observe/publish_parts.h"
 #include "tools/observe/tcp_state.h"
 
@@ -225,6 +226,19 @@ void supervision_note_passed(struct supervision *supervision,
 	counts->passed_closes = __atomic_load_n(&page->passed_closes, __ATOMIC_RELAXED);
 }
 
+void supervision_note_unreached(struct supervision *supervision, const char *text)
+{
+	struct supervisor_counts *counts = supervision->counts;
+
+	for (uint64_t i = 0; i < counts->unreached && i < SUPERVISOR_TEXTS; i++)
+		if (strcmp(counts->unreached_text[i], text) == 0)
+			return;
+	if (counts->unreached < SUPERVISOR_TEXTS)
+		snprintf(counts->unreached_text[counts->unreached], DOOR_TEXT_SIZE, "%s",
+			 text);
+	counts->unreached++;
+}
+
 /* A program that was turned away counts one: what it connects is not known. */
 static uint64_t count_missed(const struct supervisor_counts *counts)
 {
@@ -303,6 +317,14 @@ void supervision_set_policy(struct supervision *supervision,
 	policy_layers_open(&supervision->layers, given, key, place, run);
 	policy_at_call_init(&supervision->policy, supervision->layers.image);
 	use_policy(supervision);
+}
+
+uint32_t supervision_wants(const struct supervision *supervision)
+{
+	const struct tws_policy_image *policy = supervision->layers.image;
+
+	return (policy_wants_closes(policy) ? NOTIFY_CLOSE : 0) |
+	       (policy_wants_binds(policy) ? NOTIFY_BIND : 0);
 }
 
 void supervision_follow_policy(struct supervision *supervision)
