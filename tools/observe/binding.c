@@ -2,27 +2,54 @@
 #include "tools/observe/binding.h"
 
 #include <netinet/in.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "shim/shared/clock.h"
-#include "shim/shared/segment.h"
 #include "tools/kernel/kernel.h"
 
 #define RANGE_NS 1000000000ull /* for which the range is believed */
 
+union name {
+	struct sockaddr any;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+};
+
+/* Its port, in network order; 0: none. */
+static uint16_t read_name(int fd, union name *ret_name)
+{
+	socklen_t length = sizeof(*ret_name);
+
+	if (getsockname(fd, &ret_name->any, &length) != 0)
+		return 0;
+	return ret_name->any.sa_family == AF_INET ? ret_name->in.sin_port
+						  : ret_name->in6.sin6_port;
+}
+
 uint16_t binding_port(int fd)
 {
-	union {
-		struct sockaddr any;
-		struct sockaddr_in in;
-		struct sockaddr_in6 in6;
-	} address = {.in6 = {0}};
-	socklen_t length = sizeof(address);
+	union name name;
 
-	if (getsockname(fd, &address.any, &length) != 0)
+	return ntohs(read_name(fd, &name));
+}
+
+uint8_t binding_addresses(int fd, const struct tws_address *to,
+			  struct inet_diag_sockid *ret_id)
+{
+	union name name;
+	uint16_t port = read_name(fd, &name);
+	bool ipv6 = to->family == TWS_IPV6;
+
+	if (!port || name.any.sa_family != (ipv6 ? AF_INET6 : AF_INET))
 		return 0;
-	return ntohs(address.any.sa_family == AF_INET ? address.in.sin_port
-						      : address.in6.sin6_port);
+	*ret_id = (struct inet_diag_sockid){.idiag_sport = port,
+					    .idiag_dport = htons(to->port)};
+	memcpy(ret_id->idiag_src,
+	       ipv6 ? (void *)&name.in6.sin6_addr : (void *)&name.in.sin_addr,
+	       ipv6 ? sizeof(name.in6.sin6_addr) : sizeof(name.in.sin_addr));
+	memcpy(ret_id->idiag_dst, to->bytes, ipv6 ? 16 : 4);
+	return (uint8_t)name.any.sa_family;
 }
 
 static struct binding_known *place_of(struct binding *binding, uint64_t cookie)

@@ -6,8 +6,11 @@
 #ifndef TWS_TOOLS_OBSERVE_BINDING_H
 #define TWS_TOOLS_OBSERVE_BINDING_H
 
+#include <linux/inet_diag.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "shim/shared/segment.h"
 
 #define BINDING_KNOWN 1024 /* sockets that are about to connect */
 
@@ -32,6 +35,11 @@ void binding_note_used(struct binding *binding, uint64_t cookie);
 /* The bits of enum tws_conn_flag about it, of a socket that is about to connect for the
  * first time. */
 uint32_t binding_flags(struct binding *binding, int fd, uint64_t cookie);
+
+/* Between which addresses a socket that has a port will connect, for sock_diag, and their
+ * family. 0: it has none, or of which address is not known. */
+uint8_t binding_addresses(int fd, const struct tws_address *to,
+			  struct inet_diag_sockid *ret_id);
 
 /* The port that a socket has; 0: none. */
 uint16_t binding_port(int fd);

@@ -140,12 +140,21 @@ static uint32_t flags_of(const struct beginning *beginning)
 	       (beginning->to.family == TWS_IPV6 ? TWS_CONN_IPV6 : 0);
 }
 
-/* A connection from a port that the program chose may take the place of a TIME_WAIT that
- * was left there a moment ago. So what ended is looked at before it begins. */
-static void hear_of_port(const struct supervision *supervision, int fd)
+/* A connection from a port that the program chose may take over a TIME_WAIT that was left
+ * there a moment ago. So it is looked for before that begins. */
+static void look_at_port(const struct supervision *supervision, int fd,
+			 const struct tws_address *to)
 {
-	if (binding_port(fd))
-		last_words_drain(supervision->words);
+	struct inet_diag_sockid id = {0};
+	uint8_t family = binding_addresses(fd, to, &id);
+	struct open_connection *open =
+	    family
+		? publish_open_of(supervision->publisher,
+				  last_words_time_wait(supervision->words, family, &id))
+		: NULL;
+
+	if (open)
+		open->left_time_wait = true;
 }
 
 /* `fd` is our copy of its descriptor. False: no connection begins. */
@@ -160,7 +169,6 @@ static bool look_at_socket(const struct work *work, int fd, struct beginning *be
 				 ret_gone);
 	if (*ret_gone)
 		return false;
-	hear_of_port(supervision, fd);
 	beginning->former =
 	    publish_open_of(supervision->publisher, beginning->facts.cookie);
 	beginning->began_ns = tws_now();
@@ -177,6 +185,8 @@ static bool look_at_socket(const struct work *work, int fd, struct beginning *be
 	if (!beginning->former)
 		beginning->flags |=
 		    binding_flags(&supervision->binding, fd, beginning->facts.cookie);
+	if (beginning->flags & TWS_CONN_APP_BOUND)
+		look_at_port(supervision, fd, &beginning->to);
 	if (beginning->to.family && supervision->policy.image &&
 	    caller_waits(&work->pending))
 		decide(work, fd, beginning);

@@ -164,29 +164,41 @@ static struct inet_diag_sockid whoever(const struct inet_diag_sockid *id)
 	return ret;
 }
 
+static struct look_up look_up_of(uint8_t family, const struct inet_diag_sockid *id,
+				 uint32_t number)
+{
+	return (struct look_up){
+	    .header = {.nlmsg_len = sizeof(struct look_up),
+		       .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		       .nlmsg_flags = NLM_F_REQUEST,
+		       .nlmsg_seq = number},
+	    .request = {.sdiag_family = family,
+			.sdiag_protocol = IPPROTO_TCP,
+			.idiag_states = ~0u,
+			.id = whoever(id)},
+	};
+}
+
 static void write_look_ups(const struct last_words_source *source,
 			   struct look_up look_ups[BATCH])
 {
 	for (uint32_t i = 0; i < source->asked_count; i++)
-		look_ups[i] = (struct look_up){
-		    .header = {.nlmsg_len = sizeof(struct look_up),
-			       .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-			       .nlmsg_flags = NLM_F_REQUEST,
-			       .nlmsg_seq = i + 1},
-		    .request = {.sdiag_family = source->asked[i].family,
-				.sdiag_protocol = IPPROTO_TCP,
-				.idiag_states = ~0u,
-				.id = whoever(&source->asked[i].id)},
-		};
+		look_ups[i] =
+		    look_up_of(source->asked[i].family, &source->asked[i].id, i + 1);
 }
 
-/* A TIME_WAIT socket is in FIN_WAIT2 until the peer closes too. Another connection from
- * the same port may have taken its place. */
+/* A TIME_WAIT socket is in FIN_WAIT2 until the peer closes too. */
+static bool is_time_wait(const struct inet_diag_msg *diag)
+{
+	return diag->idiag_state == STATE_TIME_WAIT ||
+	       diag->idiag_state == STATE_FIN_WAIT2;
+}
+
+/* Another connection from the same port may have taken its place. */
 static void take_answer(struct last_words *words, const struct inet_diag_msg *diag)
 {
 	if (kernel_decode_cookie(&diag->id) == words->cookie)
-		words->time_wait = diag->idiag_state == STATE_TIME_WAIT ||
-				   diag->idiag_state == STATE_FIN_WAIT2;
+		words->time_wait = is_time_wait(diag);
 	else
 		words->taken = diag->idiag_state != STATE_LISTEN;
 }
@@ -255,6 +267,24 @@ static void look_up_all(struct last_words_source *source)
 	for (uint32_t i = 0; i < source->asked_count; i++)
 		source->user.take(source->user.data, &source->asked[i]);
 	source->asked_count = 0;
+}
+
+uint64_t last_words_time_wait(struct last_words_source *source, uint8_t family,
+			      const struct inet_diag_sockid *id)
+{
+	const struct look_up look_up = look_up_of(family, id, 1);
+	const struct nlmsghdr *header = (const void *)source->buffer[0];
+	const struct inet_diag_msg *diag = NULL;
+	ssize_t length;
+
+	if (send(source->asking, &look_up, sizeof(look_up), 0) < 0)
+		return 0;
+	length = recv(source->asking, source->buffer[0], SIZE, MSG_DONTWAIT);
+	if (length > 0 && NLMSG_OK(header, length))
+		diag = kernel_decode_message(header);
+	return diag && is_time_wait(diag) && !diag->idiag_inode
+		   ? kernel_decode_cookie(&diag->id)
+		   : 0;
 }
 
 /* --------------------------------------------------------------------- messages */

@@ -48,6 +48,11 @@ int last_words_listen(struct last_words_source *source);
  * queues are small without privilege. */
 void last_words_drain(struct last_words_source *source);
 
+/* Whose TIME_WAIT a connection between these addresses would take over: its cookie; 0:
+ * nobody's. */
+uint64_t last_words_time_wait(struct last_words_source *source, uint8_t family,
+			      const struct inet_diag_sockid *id);
+
 /* When messages were lost for the last time, CLOCK_MONOTONIC; 0: never, or not since it
  * was asked last. */
 uint64_t last_words_lost(struct last_words_source *source);

@@ -56,7 +56,8 @@ struct open_connection {
 	uint8_t state_at_close; /* enum tcp_state; 0: no close was seen */
 	uint64_t bytes_sent, bytes_received;
 	struct attempt_limits limits;
-	bool unfollowed; /* the kernel will not say how it goes on */
+	bool left_time_wait; /* it was seen */
+	bool unfollowed;     /* the kernel will not say how it goes on */
 };
 
 struct open_place;

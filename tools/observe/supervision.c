@@ -82,16 +82,18 @@ static void take_words(void *data, const struct last_words *words)
 	struct supervision *supervision = data;
 	struct open_connection *open =
 	    publish_open_of(supervision->publisher, words->cookie);
+	struct last_words told = *words;
 	struct publish_connection begun, ended;
 	struct tws_address remote;
 
 	if (!open)
 		return;
+	told.time_wait |= open->left_time_wait;
 	if (words->remote.port)
 		publish_moved(open, &words->remote);
 	remote = remote_of(open);
 	begun = describe_open(open, &remote);
-	last_words_decide(words, &begun, &open->limits, (enum tws_ending)open->decided,
+	last_words_decide(&told, &begun, &open->limits, (enum tws_ending)open->decided,
 			  &ended);
 	find_failure(&ended, words);
 	publish_ended(open->published, &ended);
