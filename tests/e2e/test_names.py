@@ -187,6 +187,8 @@ def test_a_storm_of_short_processes_has_a_rate_and_the_name_of_who_starts_them(t
     row, = json.loads(t.run(t.twshim, "top", "--batch", "-n1", "--json", shim=False).stdout)["rows"]
     assert row["rate"] > 0 and not row["exited"], row
     shell.communicate()
+    text = t.run(t.twshim, "ps", shim=False).stdout.decode()
+    assert f", a new process each time, started by process {shell.pid}\n" in text, text
 
 
 def test_the_report_says_since_when_it_counts(t):

@@ -556,6 +556,7 @@ def test_arguments_of_command_lines_are_neither_stored_nor_served_nor_exported(t
 def test_a_process_of_two_users_at_once_is_not_said_to_be_reached(t):
     if os.getuid() != 0:
         raise Skip("needs root")
+    server = t.server()
     # As squid: root until it has bound its ports, then another user with root's ID put by.
     program = t.file("two.py", "import os, sys\nos.setresuid(65534, 65534, 0)\nprint(flush=True)\n"
                                "sys.stdin.read()\n")
@@ -565,4 +566,14 @@ def test_a_process_of_two_users_at_once_is_not_said_to_be_reached(t):
     result = t.run(t.twshim, "doctor", str(process.pid), shim=False, status=1)
     text = " ".join(result.stdout.decode().split())
     assert "has the shim, but its user IDs differ" in text and "runuser" in text, text
+    program = t.file("connects.py", f"""
+import os, socket
+os.setresuid(65534, 65534, 0)
+with socket.create_connection(("{ADDRESS}", {server.port})) as c:
+    c.send(b"x")
+    c.recv(1)
+""")
+    said = t.run(t.twshim, "run", "-p", f"close=fin-reset,to={server.to}", "--", sys.executable, program,
+                 shim=False).stderr.decode()
+    assert "The policy did not act: " in said and "was observed from outside" in " ".join(said.split()), said
     assert process.communicate()[0] == b"" and process.returncode == 0

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Whether a TIME_WAIT socket without an owner looks outgoing: by listeners, by the range
- * that connect() uses, and otherwise by which end several of them have in common.
+ * that connect() uses, and otherwise by which end several of them have in common. And
+ * which processes of other network namespaces are told of.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,6 +14,8 @@
 
 #include "tests/unit/saved_segment.h"
 #include "tools/model/owners.h"
+
+#define TABLE_NS (300 * SAVED_SECOND)
 
 static struct kernel_table table;
 
@@ -121,12 +124,48 @@ static void of_one_the_lower_port_is_the_services(void **state)
 	finish(&owners, model);
 }
 
+static void take(struct model *model, uint32_t state, enum process_life life,
+		 uint64_t age_seconds)
+{
+	static struct saved saved;
+	struct segment segment;
+
+	saved_init(&saved, "/opt/bin/elsewhere", NULL);
+	saved.header.state = state;
+	saved.header.folded_processes = 5;
+	saved.header.heartbeat_ns = TABLE_NS - age_seconds * SAVED_SECOND;
+	segment = saved_segment(&saved, life);
+	assert_int_equal(model_take(&segment, model), 0);
+}
+
+static void
+processes_of_another_network_namespace_are_those_of_the_last_minute(void **state)
+{
+	struct model_options options = {0};
+	struct model *model = model_new(&options);
+
+	(void)state;
+	assert_non_null(model);
+	assert_int_equal(model_use_table(model, &table, TABLE_NS, 2), 0);
+	take(model, TWS_SEGMENT_TOTALS, PROCESS_DEAD, 59);
+	take(model, TWS_SEGMENT_TOTALS, PROCESS_DEAD, 61);
+	assert_int_equal(model->other_namespace, 5);
+	take(model, TWS_SEGMENT_LIVE, PROCESS_DEAD, 0);
+	assert_int_equal(model->other_namespace_alive, 0);
+	take(model, TWS_SEGMENT_LIVE, PROCESS_ALIVE, 0);
+	assert_int_equal(model->other_namespace, 7);
+	assert_int_equal(model->other_namespace_alive, 1);
+	model_free(model);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_listener_and_the_range_tell_for_sure),
 	    cmocka_unit_test(ports_of_another_range_go_to_what_they_have_in_common),
 	    cmocka_unit_test(of_one_the_lower_port_is_the_services),
+	    cmocka_unit_test(
+		processes_of_another_network_namespace_are_those_of_the_last_minute),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
