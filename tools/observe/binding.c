@@ -29,7 +29,7 @@ static uint16_t read_name(int fd, union name *ret_name)
 
 uint16_t binding_port(int fd)
 {
-	union name name;
+	union name name = {.in6 = {0}};
 
 	return ntohs(read_name(fd, &name));
 }
@@ -37,7 +37,7 @@ uint16_t binding_port(int fd)
 uint8_t binding_addresses(int fd, const struct tws_address *to,
 			  struct inet_diag_sockid *ret_id)
 {
-	union name name;
+	union name name = {.in6 = {0}};
 	uint16_t port = read_name(fd, &name);
 	bool ipv6 = to->family == TWS_IPV6;
 
