@@ -96,3 +96,34 @@ def test_a_raw_close_never_lends_its_policy_to_the_next(t):
     assert (time_wait_left(named.port), time_wait_left(other.port)) == (20, 20)
     assert other.counts["resets"] == named.counts["resets"] == 0
     assert report["total"]["policy_applied"] == 0, report["total"]
+
+
+# Each second connection is closed, and each third is opened, by the C library of another namespace.
+DLMOPEN = """
+import ctypes, socket, sys
+here = ctypes.CDLL(None)
+here.dlmopen.restype = here.dlsym.restype = ctypes.c_void_p
+there = here.dlmopen(ctypes.c_long(-1), b"libc.so.6", 2)
+connect, close = (ctypes.CFUNCTYPE(ctypes.c_int, *types)(here.dlsym(ctypes.c_void_p(there), name)) for name, types in (
+    (b"connect", (ctypes.c_int, ctypes.c_char_p, ctypes.c_int)), (b"close", (ctypes.c_int,))))
+address = bytes((2, 0)) + int(sys.argv[2]).to_bytes(2, "big") + socket.inet_aton(sys.argv[1]) + bytes(8)
+for number in range(30):
+    c = socket.socket()
+    if number % 3 == 2:
+        assert connect(c.fileno(), address, 16) == 0
+        c.close()
+        continue
+    c.connect((sys.argv[1], int(sys.argv[2])))
+    if number % 3 == 1:
+        assert close(c.detach()) == 0
+"""
+
+
+def test_what_a_namespace_of_dlmopen_does_is_unseen_and_named_as_a_cause(t):
+    server = t.server()
+    report = t.twshim_run(sys.executable, t.file("namespace.py", DLMOPEN), ADDRESS, str(server.port))
+    total = report["total"]
+    assert (server.counts["accepted"], total["attempts"]) == (30, 20), total
+    assert total["ended_local_fin"] + total["ended_unseen"] == 20 and total["ended_unseen"] >= 9, total
+    text = t.run(t.twshim, "doctor", "--only", "TW110", shim=False, status=None).stdout.decode()
+    assert "dlmopen()" in text, text

@@ -243,10 +243,12 @@ void rule_unseen(const struct advice_facts *facts, struct advice_finding *ret_fi
 		 advice_number(unseen),
 		 advice_number(advice_count(facts, TWS_established)), facts->client.app,
 		 advice_number(share));
-	ADVICE("possible causes: raw system calls, io_uring, or a kill while neither "
-	       "twshim run nor twshim trace was watching, or where the kernel sends no "
-	       "messages of ended sockets (twshim features); twshim doctor COMMAND says "
-	       "what the shim cannot see of the program");
+	ADVICE(
+	    "possible causes: raw system calls, io_uring, a library that was loaded by "
+	    "dlmopen() or with RTLD_DEEPBIND, or a kill while neither twshim run nor "
+	    "twshim trace was watching, or where the kernel sends no "
+	    "messages of ended sockets (twshim features); twshim doctor COMMAND says "
+	    "what the shim cannot see of the program");
 }
 
 void rule_unobserved(const struct advice_facts *facts, struct advice_finding *ret_finding)
