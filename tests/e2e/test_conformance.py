@@ -39,6 +39,7 @@ def test_a_script_of_mosquitto_keeps_its_number_and_can_be_run_alone(t):
     script = "01-connect-575314.py"
     for folder in ("broker", "lib"):
         os.makedirs(os.path.join(t.scratch, "source/test", folder))
+        t.file(f"source/test/{folder}/{script}", "")
         t.file(f"source/test/{folder}/Makefile", f"test:\n\t./test.py\n01:\n\t./{script}\n")
     for unit in programs.mosquitto_units(t.scratch):
         found = unit.parse(f"ok - {script}\n", t.scratch)

@@ -205,9 +205,10 @@ def libuv_units(directory):
 
 # ------------------------------------------------------------------ mosquitto
 
-# The server gives up root's rights, and reads its files all the same.
+# The server gives up root's rights, and reads and writes its files all the same.
 MOSQUITTO = r"""
-mount -t tmpfs -o mode=755 none /tmp && cp -r "$1/test" /tmp && cd "/tmp/test/$2" && shift 2 || exit 99
+mount -t tmpfs -o mode=1777 none /tmp && cp -r "$1/test" /tmp && chmod -R a+rwX /tmp/test &&
+    cd "/tmp/test/$2" && shift 2 || exit 99
 while [ $# -gt 0 ]; do
     if timeout 60 python3 $1 </dev/null; then echo "ok - $1"; else echo "not ok - $1"; fi
     shift
@@ -229,7 +230,9 @@ def mosquitto_units(directory):
     for folder in ("broker", "lib"):
         with open(os.path.join(source, "test", folder, "Makefile"), encoding="utf-8") as file:
             tests = re.findall(r"^\t\./(\d\S+\.py(?: \S+)?)$", file.read(), re.M)
-        tests = [t.replace("$@", way) for way in ("c", "cpp") for t in tests if "$@" in t] or tests
+        clients = [t.replace("$@", way) for way in ("c", "cpp") for t in tests if "$@" in t]
+        tests = [t for t in clients or tests  # not each client is there in C++
+                 if os.path.exists(os.path.join(source, "test", folder, t.split()[-1]))]
         command = ["unshare", "-m", "sh", "-c", MOSQUITTO, "sh", source, folder]
         for number, part in slices(tests, 20):
             yield Unit(f"{folder}-{number:02}", [*command, *part], parse_tap_of_names,
