@@ -14,6 +14,7 @@
 #include "shim/conn/conn.h"
 
 #define STATE_ESTABLISHED 1
+#define STATE_FIN_WAIT1	  4
 #define STATE_CLOSE	  7
 #define STATE_CLOSE_WAIT  8
 #define STATE_LAST_ACK	  9
@@ -40,13 +41,25 @@ uint32_t tws_facts_unsent(int fd, uint32_t flags)
 #define HAS(length, field)                                                               \
 	((length) >= offsetof(struct tcp_info, field) + sizeof(info->field))
 
+/* Our FIN waits behind bytes that the kernel could not send yet, and counts as one. */
+static uint32_t unsent_bytes(const struct tcp_info *info)
+{
+	const uint8_t state = info->tcpi_state;
+	const uint32_t bytes = info->tcpi_notsent_bytes;
+
+	return bytes && (state == STATE_FIN_WAIT1 || state == STATE_CLOSING ||
+			 state == STATE_LAST_ACK)
+		   ? bytes - 1
+		   : bytes;
+}
+
 static void read_bytes(const struct tcp_info *info, uint32_t length,
 		       struct tws_bytes *ret_bytes)
 {
 	if (!HAS(length, tcpi_bytes_retrans))
 		return;
 	ret_bytes->sent =
-	    info->tcpi_bytes_sent - info->tcpi_bytes_retrans + info->tcpi_notsent_bytes;
+	    info->tcpi_bytes_sent - info->tcpi_bytes_retrans + unsent_bytes(info);
 	ret_bytes->received = info->tcpi_bytes_received;
 }
 

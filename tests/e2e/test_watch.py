@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 
@@ -101,6 +102,48 @@ def test_a_route_that_another_network_namespace_lacks_is_named(t):
     wait_for(lambda: watch.live()["total"]["attempts"] == 20, "the attempts are counted")
     there.communicate(b"\n")
     t.counters(watch.end(), attempts=20, failed_unreachable=20)
+
+
+# Sends more than its peer reads, closes, and says how much that was.
+FILLER = """if True:
+    import socket, sys
+    client = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+    client.setblocking(False)
+    sent = 0
+    try:
+        while True:
+            sent += client.send(b"x" * 65536)
+    except BlockingIOError:
+        pass
+    if len(sys.argv) > 3:
+        client.shutdown(socket.SHUT_WR)
+    client.close()
+    print(sent)
+"""
+
+
+def fill(t, listener, *more, **options):
+    """Bytes that a client has sent to a peer that reads none of them and resets."""
+    process = t.start("/usr/bin/python3", "-c", FILLER, *map(str, listener.getsockname()), *more,
+                      stdout=subprocess.PIPE, **options)
+    peer = listener.accept()[0]
+    sent = int(process.stdout.readline())
+    process.wait()
+    peer.close()
+    return sent
+
+
+def test_a_fin_behind_unsent_bytes_is_none_of_them(t):
+    with socket.create_server((ADDRESS, 0)) as listener:
+        port = listener.getsockname()[1]
+        t.run(t.twshim, "policy", "load", t.file("detail.conf", "detail = true;"), shim=False)
+        by_shim = fill(t, listener, "shutdown")
+        settle(port)
+        assert t.report()["total"]["bytes_sent"] == by_shim
+        watch = Watch(t)
+        unshimmed = fill(t, listener, shim=False)
+        settle(port)
+        t.counters(watch.end(), established=1, ended_reset_remote=1, bytes_sent=unshimmed)
 
 
 def test_every_kind_of_ending_is_told_apart(t):

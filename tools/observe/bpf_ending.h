@@ -85,12 +85,21 @@ static __always_inline __u8 ending_of(const struct sock *sk, const struct tcp_so
 	return ending_of_ours(sk, tp, old);
 }
 
-static __always_inline void count_bytes(struct bpf_connection *connection,
-					const struct sock *sk, const struct tcp_sock *tp)
+/* Bytes of the program that were never sent. Our FIN waits behind them. */
+static __always_inline __u32 unsent(const struct tcp_sock *tp, int old)
 {
-	__u32 unsent = tp->write_seq - tp->snd_nxt;
+	__u32 bytes = tp->write_seq - tp->snd_nxt;
 
-	connection->bytes_sent = tp->bytes_sent - tp->bytes_retrans + unsent;
+	return bytes && (old == FIN_WAIT1 || old == CLOSING || old == LAST_ACK)
+		   ? bytes - 1
+		   : bytes;
+}
+
+static __always_inline void count_bytes(struct bpf_connection *connection,
+					const struct sock *sk, const struct tcp_sock *tp,
+					int old)
+{
+	connection->bytes_sent = tp->bytes_sent - tp->bytes_retrans + unsent(tp, old);
 	connection->bytes_received = tp->bytes_received;
 	if (connection->bytes_received && sk->__sk_common.skc_flags & 1ul << DONE)
 		connection->bytes_received--; /* the FIN */
@@ -131,7 +140,7 @@ static __always_inline void describe_end(struct bpf_connection *connection,
 		fail_attempt(connection, tp, sk->sk_err);
 	} else {
 		connection->ending = ending_of(sk, tp, old);
-		count_bytes(connection, sk, tp);
+		count_bytes(connection, sk, tp, old);
 	}
 	connection->ended_ns = ends_by_packet(connection, sk)
 				   ? packet_time(tp, connection->closed_ns)

@@ -65,8 +65,7 @@ static void end_dissolved(const struct tcp_info *info,
 	    .local = former->local,
 	    .ended_ns = now,
 	    .ending = attempt ? TWS_END_ABANDONED : TWS_END_RESET_APP,
-	    .bytes_sent = info->tcpi_bytes_sent - info->tcpi_bytes_retrans +
-			  info->tcpi_notsent_bytes,
+	    .bytes_sent = tcp_state_bytes_sent(info),
 	    .bytes_received =
 		info->tcpi_bytes_received - tcp_state_has_fin(info->tcpi_state),
 	};

@@ -133,8 +133,7 @@ static void count_bytes(const struct last_words *words, struct publish_connectio
 
 	if (info->tcpi_segs_out == 0)
 		return;
-	ended->bytes_sent =
-	    info->tcpi_bytes_sent - info->tcpi_bytes_retrans + info->tcpi_notsent_bytes;
+	ended->bytes_sent = tcp_state_bytes_sent(info);
 	ended->bytes_received = info->tcpi_bytes_received;
 	if (ended->bytes_received &&
 	    counts_fin(words, ended->state_at_close, ended->ending))

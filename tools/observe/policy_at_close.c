@@ -83,8 +83,7 @@ static void note_foreseen(const struct closing *closing,
 	    verdict->ending == TWS_END_FIN_RESET || verdict->ending == TWS_END_LOCAL_FIN)
 		open->decided = (uint8_t)verdict->ending;
 	open->state_at_close = state;
-	open->bytes_sent =
-	    info->tcpi_bytes_sent - info->tcpi_bytes_retrans + info->tcpi_notsent_bytes;
+	open->bytes_sent = tcp_state_bytes_sent(info);
 	open->bytes_received = info->tcpi_bytes_received - tcp_state_has_fin(state);
 }
 

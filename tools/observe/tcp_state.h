@@ -6,6 +6,7 @@
 #ifndef TWS_TOOLS_OBSERVE_TCP_STATE_H
 #define TWS_TOOLS_OBSERVE_TCP_STATE_H
 
+#include <linux/tcp.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,6 +37,17 @@ static inline bool tcp_state_owes_fin(uint8_t state)
 {
 	return state == STATE_FIN_WAIT1 || state == STATE_CLOSING ||
 	       state == STATE_LAST_ACK;
+}
+
+/* Bytes that the program has sent, also those that the kernel could not send yet: our FIN
+ * waits behind them. */
+static inline uint64_t tcp_state_bytes_sent(const struct tcp_info *info)
+{
+	uint64_t unsent = info->tcpi_notsent_bytes;
+
+	if (unsent && tcp_state_owes_fin(info->tcpi_state))
+		unsent--;
+	return info->tcpi_bytes_sent - info->tcpi_bytes_retrans + unsent;
 }
 
 #endif
