@@ -96,7 +96,7 @@ static const char *const EXEC_CALLS[] = {
     "access", "arch_prctl", "bind", "brk", "clone", "clone3", "close", "close_range",
     "dup2", "epoll_create1", "epoll_ctl", "epoll_wait", "execve", "exit_group",
     "fallocate", "fchmod", "fcntl", "flock", "fstat", "ftruncate", "futex",
-    "getdents64", "geteuid", "getgid", "getpid", "getrandom", "getsockopt", "gettid",
+    "getdents64", "geteuid", "getgid", "getpid", "getrandom", "getsockname", "getsockopt", "gettid",
     "getuid", "ioctl", "kill", "lseek", "madvise", "mkdir", "mmap", "mprotect",
     "munmap", "newfstatat", "openat", "pidfd_getfd", "pidfd_open", "pidfd_send_signal",
     "pipe2", "poll", "prctl", "pread64", "prlimit64", "read", "readlink", "recvfrom",
