@@ -12,14 +12,9 @@
 #include <sys/socket.h>
 
 #include "shim/conn/conn.h"
+#include "shim/shared/tcp_state.h"
 
-#define STATE_ESTABLISHED 1
-#define STATE_FIN_WAIT1	  4
-#define STATE_CLOSE	  7
-#define STATE_CLOSE_WAIT  8
-#define STATE_LAST_ACK	  9
-#define STATE_CLOSING	  11
-#define LEVEL_TCP	  6
+#define LEVEL_TCP 6
 
 static uint32_t queue_length(int fd, unsigned long request)
 {
@@ -41,25 +36,12 @@ uint32_t tws_facts_unsent(int fd, uint32_t flags)
 #define HAS(length, field)                                                               \
 	((length) >= offsetof(struct tcp_info, field) + sizeof(info->field))
 
-/* Our FIN waits behind bytes that the kernel could not send yet, and counts as one. */
-static uint32_t unsent_bytes(const struct tcp_info *info)
-{
-	const uint8_t state = info->tcpi_state;
-	const uint32_t bytes = info->tcpi_notsent_bytes;
-
-	return bytes && (state == STATE_FIN_WAIT1 || state == STATE_CLOSING ||
-			 state == STATE_LAST_ACK)
-		   ? bytes - 1
-		   : bytes;
-}
-
 static void read_bytes(const struct tcp_info *info, uint32_t length,
 		       struct tws_bytes *ret_bytes)
 {
 	if (!HAS(length, tcpi_bytes_retrans))
 		return;
-	ret_bytes->sent =
-	    info->tcpi_bytes_sent - info->tcpi_bytes_retrans + unsent_bytes(info);
+	ret_bytes->sent = tcp_state_bytes_sent(info);
 	ret_bytes->received = info->tcpi_bytes_received;
 }
 
@@ -118,16 +100,9 @@ static void read_error(int fd, struct tws_facts *facts)
  * after our own shutdown, without an error, got there by the peer's FIN. */
 static bool fin_received(const struct tws_facts *facts)
 {
-	switch (facts->tcp_state) {
-	case STATE_CLOSE_WAIT:
-	case STATE_LAST_ACK:
-	case STATE_CLOSING:
-		return true;
-	case STATE_CLOSE:
-		return facts->flags & TWS_CONN_SHUT_WRITE && !facts->socket_error;
-	default:
-		return false;
-	}
+	return tcp_state_has_fin((uint8_t)facts->tcp_state) ||
+	       (facts->tcp_state == STATE_CLOSE && facts->flags & TWS_CONN_SHUT_WRITE &&
+		!facts->socket_error);
 }
 
 /* poll() reports "readable" only from SO_RCVLOWAT bytes on, and SIOCINQ stops at an

@@ -20,7 +20,7 @@
 #include "tools/model/join.h"
 #include "tools/observe/open_table.h"
 #include "tools/observe/publish.h"
-#include "tools/observe/tcp_state.h"
+#include "shim/shared/tcp_state.h"
 #include "tools/observe/wake_here.h"
 #include "tools/segments/reader.h"
 

@@ -9,7 +9,7 @@
 
 #include "tools/observe/bpf.h"
 #include "tools/observe/call.h"
-#include "tools/observe/tcp_state.h"
+#include "shim/shared/tcp_state.h"
 
 bool former_read(struct former_socket *ret_socket, int fd,
 		 const struct open_connection *former)

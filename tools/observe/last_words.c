@@ -17,7 +17,7 @@
 
 #include "shim/shared/clock.h"
 #include "tools/kernel/message.h"
-#include "tools/observe/tcp_state.h"
+#include "shim/shared/tcp_state.h"
 
 #define QUEUES	   8 /* a power of two */
 #define BATCH	   64

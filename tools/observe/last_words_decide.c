@@ -5,7 +5,7 @@
  * go through, sets most of them to 0, but not the time of the last data.
  */
 #include "tools/observe/call.h"
-#include "tools/observe/tcp_state.h"
+#include "shim/shared/tcp_state.h"
 
 #define MS	 1000000ull
 #define CLOCK_MS 20 /* the kernel's clock is that coarse */

@@ -134,9 +134,10 @@ static void set_port_range(int fd, const struct tws_action *action,
 			   struct publish_decision *decision, uint32_t *flags)
 {
 	uint16_t low = action->port_low, high = action->port_high;
+	const bool bound = binding_port(fd) != 0;
 
-	decision->kept_app_option |= binding_port(fd) != 0;
-	if (binding_port(fd) || (!low && !high && kernel_port_range(&low, &high) != 0))
+	decision->kept_app_option |= bound;
+	if (bound || (!low && !high && kernel_port_range(&low, &high) != 0))
 		return;
 	set_option(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, (int)((uint32_t)high << 16 | low),
 		   decision);

@@ -12,7 +12,7 @@
 #include "shim/shared/policy_image.h"
 #include "tools/observe/caller_alone.h"
 #include "tools/observe/publish_parts.h"
-#include "tools/observe/tcp_state.h"
+#include "shim/shared/tcp_state.h"
 
 #define MS 1000000ull
 

@@ -20,7 +20,7 @@
 #include "tools/observe/keeper.h"
 #include "tools/observe/notify_filter.h"
 #include "tools/observe/publish_parts.h"
-#include "tools/observe/tcp_state.h"
+#include "shim/shared/tcp_state.h"
 
 #define MS	    1000000ull
 #define LOOK_MS	    300	 /* a connection that is older is looked for in the table */

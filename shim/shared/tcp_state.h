@@ -3,8 +3,8 @@
  * The states of a TCP socket, and what each says of the two FINs. netinet/tcp.h names
  * them too, but does not go with linux/tcp.h.
  */
-#ifndef TWS_TOOLS_OBSERVE_TCP_STATE_H
-#define TWS_TOOLS_OBSERVE_TCP_STATE_H
+#ifndef TWS_SHIM_TCP_STATE_H
+#define TWS_SHIM_TCP_STATE_H
 
 #include <linux/tcp.h>
 #include <stdbool.h>
