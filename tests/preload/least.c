@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "shim/shared/segment.h"
+#include "shim/conn/records.h"
 
 #define FDS   4096
 #define ENDED 1024
@@ -109,16 +109,11 @@ static void record_ended(uint64_t now)
 {
 	struct tws_connection *slot = &kept->slot;
 	struct tws_ended *record = &kept->ended[kept->header.ended_tickets++ % ENDED];
+	const struct tws_bytes none = {0, 0};
 
-	record->cookie = slot->cookie;
-	record->began_ns = slot->began_ns;
-	record->established_ns = slot->established_ns;
-	record->ended_ns = now;
-	record->remote = slot->remote;
-	record->local = slot->local;
-	record->flags = slot->flags;
-	record->ending = TWS_END_LOCAL_FIN;
-	record->via = TWS_VIA_CLOSE;
+	slot->ending = TWS_END_LOCAL_FIN;
+	slot->via = TWS_VIA_CLOSE;
+	tws_fill_ended(record, slot, &none, now);
 	record->sequence = kept->header.ended_tickets;
 }
 
